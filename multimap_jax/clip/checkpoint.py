@@ -1,0 +1,224 @@
+"""Reading and writing CLIP weights in the Hugging Face layout, by one table of names.
+
+Formats read: `model.safetensors`, sharded safetensors with `model.safetensors.index.json`, `flax_model.msgpack`.
+Pickled weights (`pytorch_model.bin`) are refused: unpickling a file runs whatever is written in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from multimap_jax.clip.config import CLIPConfig
+from multimap_jax.clip.towers import Towers
+
+SINGLE, INDEX, FLAX = "model.safetensors", "model.safetensors.index.json", "flax_model.msgpack"
+
+# A layout turns a stored array into ours, and back.
+SAME = (lambda a: a, lambda a: a)
+TRANSPOSED = (lambda a: a.T, lambda a: a.T)  # [out, in] <-> [in, out]
+
+
+def patch_layout(patch: int):
+    """[out, 3, row, column] <-> [row * column * 3, out]."""
+    return (
+        lambda a: a.transpose(2, 3, 1, 0).reshape(-1, a.shape[0]),
+        lambda a: a.reshape(patch, patch, 3, -1).transpose(3, 2, 0, 1),
+    )
+
+
+# Stored name -> our path, layout. "layers.{l}" stands for every layer; a part p of three is a third of the last axis.
+TOP = (
+    ("logit_scale", "logit_scale", SAME),
+    ("text_model.embeddings.token_embedding.weight", "text.tokens", SAME),
+    ("text_model.embeddings.position_embedding.weight", "text.positions", SAME),
+    ("text_model.final_layer_norm.weight", "text.final_norm.scale", SAME),
+    ("text_model.final_layer_norm.bias", "text.final_norm.bias", SAME),
+    ("text_projection.weight", "text.projection.kernel", TRANSPOSED),
+    ("vision_model.embeddings.class_embedding", "image.class_token", SAME),
+    ("vision_model.embeddings.position_embedding.weight", "image.positions", SAME),
+    ("vision_model.embeddings.patch_embedding.weight", "image.patches.kernel", patch_layout),
+    ("vision_model.pre_layrnorm.weight", "image.first_norm.scale", SAME),
+    ("vision_model.pre_layrnorm.bias", "image.first_norm.bias", SAME),
+    ("vision_model.post_layernorm.weight", "image.final_norm.scale", SAME),
+    ("vision_model.post_layernorm.bias", "image.final_norm.bias", SAME),
+    ("visual_projection.weight", "image.projection.kernel", TRANSPOSED),
+)
+LAYER = (
+    ("layer_norm1.weight", "norm_1.scale", SAME, None),
+    ("layer_norm1.bias", "norm_1.bias", SAME, None),
+    ("layer_norm2.weight", "norm_2.scale", SAME, None),
+    ("layer_norm2.bias", "norm_2.bias", SAME, None),
+    ("self_attn.q_proj.weight", "qkv.kernel", TRANSPOSED, 0),
+    ("self_attn.k_proj.weight", "qkv.kernel", TRANSPOSED, 1),
+    ("self_attn.v_proj.weight", "qkv.kernel", TRANSPOSED, 2),
+    ("self_attn.q_proj.bias", "qkv.bias", SAME, 0),
+    ("self_attn.k_proj.bias", "qkv.bias", SAME, 1),
+    ("self_attn.v_proj.bias", "qkv.bias", SAME, 2),
+    ("self_attn.out_proj.weight", "out.kernel", TRANSPOSED, None),
+    ("self_attn.out_proj.bias", "out.bias", SAME, None),
+    ("mlp.fc1.weight", "up.kernel", TRANSPOSED, None),
+    ("mlp.fc1.bias", "up.bias", SAME, None),
+    ("mlp.fc2.weight", "down.kernel", TRANSPOSED, None),
+    ("mlp.fc2.bias", "down.bias", SAME, None),
+)
+# Written by old releases; they hold 0, 1, 2, … and nothing learnt.
+IGNORED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where one stored array goes: `index` into our array at `path`."""
+
+    path: str
+    index: tuple
+    load: Callable
+    save: Callable
+
+
+def name_table(config: CLIPConfig) -> dict[str, Place]:
+    """Every stored name of a CLIP of this configuration."""
+    table = {}
+    for name, path, layout in TOP:
+        load, save = layout(config.image.patch) if layout is patch_layout else layout
+        table[name] = Place(path, (...,), load, save)
+    for prefix, ours, tower in (("text_model", "text", config.text), ("vision_model", "image", config.image)):
+        for layer in range(tower.layers):
+            for name, path, (load, save), part in LAYER:
+                third = slice(None) if part is None else slice(part * tower.width, (part + 1) * tower.width)
+                place = Place(f"{ours}.layers.{path}", (layer, ..., third), load, save)
+                table[f"{prefix}.encoder.layers.{layer}.{name}"] = place
+    return table
+
+
+def towers_from_arrays(arrays: dict[str, np.ndarray], config: CLIPConfig, source: str) -> Towers:
+    """Towers holding `arrays` (stored names) as float32. ValueError lists all that is missing, unknown or misshapen."""
+    abstract = nnx.eval_shape(lambda: Towers(config))
+    leaves, structure = jax.tree_util.tree_flatten_with_path(abstract)
+    ours = {_path(keys): np.zeros(leaf.shape, np.float32) for keys, leaf in leaves}
+    table = name_table(config)
+    problems = [f"missing: {name}" for name in table if name not in arrays]
+    problems += [f"unknown: {name} {arrays[name].shape}" for name in sorted(set(arrays) - set(table) - set(IGNORED))]
+    for name, place in table.items():
+        if name not in arrays:
+            continue
+        target, found = ours[place.path][place.index], arrays[name]
+        expected = place.save(target).shape
+        if expected == found.shape:
+            target[...] = place.load(found.astype(np.float32))
+        else:
+            problems.append(f"misshapen: {name} has shape {found.shape}, expected {expected} by config.json")
+    if problems:
+        raise ValueError(
+            f"the weights in {source} do not fit its config.json ({len(problems)} arrays):\n  " + "\n  ".join(problems)
+        )
+    return jax.tree_util.tree_unflatten(structure, [jnp.asarray(ours[_path(keys)]) for keys, _ in leaves])
+
+
+def arrays_from_towers(towers: Towers) -> dict[str, np.ndarray]:
+    """The inverse of `towers_from_arrays`: float32 arrays under their stored names."""
+    leaves = jax.tree_util.tree_leaves_with_path(towers)
+    ours = {_path(keys): np.asarray(leaf, np.float32) for keys, leaf in leaves}
+    config = CLIPConfig(towers.text.config, towers.image.config)
+    return {
+        name: np.array(place.save(ours[place.path][place.index]), order="C")
+        for name, place in name_table(config).items()
+    }
+
+
+def _path(keys) -> str:
+    return ".".join(key.name for key in keys if key.name != "value")
+
+
+def read_arrays(directory: Path) -> dict[str, np.ndarray]:
+    """All arrays of the checkpoint in `directory` under their PyTorch names; FileNotFoundError says what to do."""
+    if (directory / SINGLE).exists():
+        return _read_safetensors(directory / SINGLE)
+    if (directory / INDEX).exists():
+        return _read_shards(directory)
+    if (directory / FLAX).exists():
+        return _read_flax(directory / FLAX)
+    pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in directory.glob(pattern))
+    if pickled:
+        raise ValueError(
+            f"{directory} holds only pickled weights ({pickled[0]}), which are not read because unpickling runs code; "
+            "convert them once where you trust them: CLIPModel.from_pretrained(old).save_pretrained(new) with PyTorch"
+        )
+    raise FileNotFoundError(
+        f"{directory} has no weights: expected {SINGLE}, {INDEX} with its shards, or {FLAX}; "
+        "save them with CLIPModel.save_pretrained"
+    )
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The files that `read_arrays` reads, in a fixed order."""
+    for name in (SINGLE, INDEX, FLAX):
+        if (directory / name).exists():
+            shards = sorted(set(_shard_names(directory))) if name == INDEX else []
+            return [directory / name, *(directory / shard for shard in shards)]
+    return []
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch or save it again") from error
+
+
+def _shard_names(directory: Path) -> list[str]:
+    weight_map = json.loads((directory / INDEX).read_text())["weight_map"]
+    # A name with a folder in it could point outside the checkpoint.
+    return [Path(name).name for name in weight_map.values()]
+
+
+def _read_shards(directory: Path) -> dict[str, np.ndarray]:
+    shards = sorted(set(_shard_names(directory)))
+    absent = [name for name in shards if not (directory / name).exists()]
+    if absent:
+        raise FileNotFoundError(f"{directory / INDEX} names shards that are not there: {', '.join(absent)}")
+    arrays = {}
+    for name in shards:
+        arrays |= _read_safetensors(directory / name)
+    return arrays
+
+
+def _read_flax(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of a Flax checkpoint under PyTorch's names and layouts, so that one table serves both."""
+    from flax.serialization import msgpack_restore
+    from flax.traverse_util import flatten_dict
+
+    try:
+        tree = flatten_dict(msgpack_restore(path.read_bytes()))
+    except Exception as error:  # msgpack has no common base class for what a damaged file raises
+        raise ValueError(f"{path} is not a whole Flax checkpoint ({error}); fetch or save it again") from error
+    arrays = {}
+    for (*module, leaf), value in tree.items():
+        array = np.asarray(value)
+        if leaf == "kernel":
+            array = array.T if array.ndim == 2 else array.transpose(3, 2, 0, 1)
+        leaf = "weight" if leaf in ("kernel", "scale", "embedding") else leaf
+        arrays[".".join((*module, leaf))] = array
+    return arrays
+
+
+def save_checkpoint(directory: str | Path, towers: Towers, dtype=np.float32) -> None:
+    """Writes config.json and model.safetensors as transformers reads them; tokenizer and preprocessing are separate."""
+    from safetensors.numpy import save_file
+
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    config = CLIPConfig(towers.text.config, towers.image.config)
+    (directory / "config.json").write_text(json.dumps(config.to_transformers(), indent=1) + "\n")
+    arrays = {name: array.astype(dtype) for name, array in arrays_from_towers(towers).items()}
+    save_file(arrays, directory / SINGLE, metadata={"format": "pt"})

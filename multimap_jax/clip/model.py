@@ -1,0 +1,257 @@
+"""`load_clip` and what it gives: frozen towers, tokenizer and preprocessing of one checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from multimap_jax.clip.checkpoint import FLAX, INDEX, SINGLE, read_arrays, towers_from_arrays, weight_files
+from multimap_jax.clip.config import CLIPConfig
+from multimap_jax.clip.images import Unreadable, UnreadableImagesError, as_list, stream_pixels
+from multimap_jax.clip.tokenizer import Tokenizer
+from multimap_jax.clip.towers import Towers
+from multimap_jax.sharding import image_mesh, matmul_precision, pad_rows, split_images
+
+EMBEDDED = Path(__file__).parent / "embedded"
+_SMALL_FILES = ["*.json", "merges.txt"]
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddedImages:
+    """`embeddings` float32 [kept, embed]; `kept` int [kept], indices into the list given; `failures`, the others."""
+
+    embeddings: np.ndarray
+    kept: np.ndarray
+    failures: tuple[Unreadable, ...]
+
+
+class Clip:
+    """A frozen CLIP. `name`: what it was loaded by. `known_words`: what the embedded checkpoint has seen, else None."""
+
+    def __init__(self, name: str, directory: Path, towers: Towers, tokenizer: Tokenizer, preprocess: Callable):
+        self.name, self.directory = name, directory
+        self.towers, self.tokenizer, self.preprocess = towers, tokenizer, preprocess
+        self.config = CLIPConfig(towers.text.config, towers.image.config)
+        words = directory / "words.json"
+        self.known_words = frozenset(json.loads(words.read_text())) if words.exists() else None
+
+    def __deepcopy__(self, memo):
+        # Frozen and large: scikit-learn's clone and copy.deepcopy share it.
+        return self
+
+    def __reduce__(self):
+        return load_clip, (self.name,)
+
+    def __repr__(self):
+        return f"load_clip({self.name!r})"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is the checkpoint that comes with the package."""
+        return self.name == "embedded"
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """SHA-256 of configuration and weights, in hexadecimal."""
+        digest = hashlib.sha256((self.directory / "config.json").read_bytes())
+        for path in weight_files(self.directory):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+    @property
+    def temperature_scale(self) -> float:
+        """What similarities are multiplied with before a softmax, as in training."""
+        return float(np.exp(self.towers.logit_scale[...]))
+
+    def embed_images(self, images, on_error: str = "raise", normalize: bool = True, progress: bool = False):
+        """Image embeddings, float32 [images, embed], unit rows unless `normalize=False`.
+
+        Args:
+          images: a folder (recursive, sorted by path), a list of paths, PIL images or uint8 arrays [h, w, 3].
+          on_error: "raise", or "skip" to return (embeddings [kept, embed], kept indices int [kept]).
+          progress: whether to show a bar with a time estimate on stderr.
+
+        Raises:
+          UnreadableImagesError: all unreadable images in one error; with "skip" only where none is left.
+        """
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f'on_error is {on_error!r}, expected "raise" or "skip"')
+        images = as_list(images)
+        result = self.embed_readable(images, normalize, progress, stop_at_failure=on_error == "raise")
+        if result.failures and (on_error == "raise" or not len(result.kept)):
+            raise UnreadableImagesError(result.failures, len(images))
+        return (result.embeddings, result.kept) if on_error == "skip" else result.embeddings
+
+    def embed_readable(
+        self, images: Sequence, normalize: bool = True, progress: bool = False, stop_at_failure: bool = False
+    ) -> EmbeddedImages:
+        """Embeds what can be decoded. After a failure `stop_at_failure` only decodes on, to find the others."""
+        mesh = image_mesh()
+        block = self.image_block * mesh.size
+        kept, failures, embeddings, index = [], [], [], 0
+        bar = tqdm(total=len(images), desc="embedding images", unit="image", disable=not progress)
+        for batch in stream_pixels(images, self.preprocess, block):
+            pixels = [item for item in batch if not isinstance(item, Unreadable)]
+            failures += [item for item in batch if isinstance(item, Unreadable)]
+            kept += [index + i for i, item in enumerate(batch) if not isinstance(item, Unreadable)]
+            index += len(batch)
+            if pixels and not (failures and stop_at_failure):
+                # Left on the device: it computes while the next batch is decoded.
+                rows = pad_rows(np.stack(pixels), block)
+                with matmul_precision("float32"):
+                    embeddings.append(_embed_block(self.towers.image, rows, mesh)[: len(pixels)])
+                _settle(embeddings)
+            bar.update(len(batch))
+        bar.close()
+        empty = [np.zeros((0, self.config.image.embed), np.float32)]
+        raw = np.concatenate([np.asarray(part) for part in embeddings] or empty)
+        return EmbeddedImages(unit_rows(raw) if normalize else raw, np.array(kept, np.int64), tuple(failures))
+
+    @property
+    def image_block(self) -> int:
+        """Images in one call of a device. A fixed shape, so that an embedding never depends on its neighbours."""
+        return 32 if jax.default_backend() == "cpu" else 256
+
+    def embed_texts(self, texts: Sequence[str], normalize: bool = True) -> np.ndarray:
+        """Text embeddings, float32 [texts, embed], unit rows unless `normalize=False`.
+
+        ValueError for a text longer than the context.
+        """
+        if isinstance(texts, str):
+            raise TypeError(f"expected a list of texts, found the single text {texts!r}: put it in a list")
+        if not len(texts):
+            return np.zeros((0, self.config.text.embed), np.float32)
+        ids, parts = self.tokenizer.pad(texts), []
+        with matmul_precision("float32"):
+            for start in range(0, len(ids), 64):
+                rows = ids[start : start + 64]
+                block = pad_rows(rows, 64 if len(ids) > 64 else -(-len(rows) // 8) * 8)
+                parts.append(np.asarray(_embed_texts(self.towers.text, block))[: len(rows)])
+        raw = np.concatenate(parts)
+        return unit_rows(raw) if normalize else raw
+
+    def token_embeddings(self, words: Sequence[str]) -> np.ndarray:
+        """e(word): the mean of each word's token embeddings, float32 [words, width]."""
+        table = self.towers.text.tokens[...]
+        rows = [table[jnp.asarray(self.tokenizer.encode(word))].mean(0) for word in words]
+        return np.asarray(rows, np.float32).reshape(len(rows), self.config.text.width)
+
+
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def _settle(parts: list) -> None:
+    """Waits for the embeddings before the newest, so that pixels of many batches never queue up on the device."""
+    if len(parts) > 1:
+        parts[-2] = np.asarray(parts[-2])
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _embed_block(tower, pixels, mesh):
+    return split_images(lambda tower, pixels: jax.vmap(tower)(pixels), mesh, shared=1)(tower, pixels)
+
+
+@jax.jit
+def _embed_texts(tower, ids):
+    return jax.vmap(tower)(ids)
+
+
+def load_clip(name: str | Path | Clip = "embedded") -> Clip:
+    """A frozen CLIP of the ViT kind.
+
+    Args:
+      name: "embedded" (small, trained on drawings, comes with the package), a directory in the Hugging Face layout, or
+        a hub id such as "openai/clip-vit-base-patch32". A loaded Clip is returned as it is.
+
+    Raises:
+      FileNotFoundError: no such directory, or files missing in it.
+      ConnectionError: the hub cannot be reached and holds nothing in the local cache.
+      ValueError: not a ViT CLIP, pickled weights, or weights that do not fit the configuration (all listed).
+    """
+    if isinstance(name, Clip):
+        return name
+    if str(name) == "embedded":
+        return _load_directory("embedded", EMBEDDED)
+    if Path(name).is_dir():
+        return _load_directory(str(name), Path(name))
+    if not _HUB_ID.fullmatch(str(name)):
+        raise FileNotFoundError(
+            f'there is no directory {name}; a CLIP is "embedded", a directory in the Hugging Face layout, '
+            'or a hub id such as "openai/clip-vit-base-patch32"'
+        )
+    return _load_directory(str(name), _fetch(str(name)))
+
+
+def _fetch(hub_id: str) -> Path:
+    """Fetches configuration, tokenizer and one format of weights into the hub's local cache."""
+    from huggingface_hub import snapshot_download
+
+    def fetch(patterns):
+        return Path(snapshot_download(hub_id, allow_patterns=_SMALL_FILES + patterns))
+
+    try:
+        directory = fetch([SINGLE, INDEX, "model-*.safetensors"])
+        return directory if weight_files(directory) else fetch([FLAX])
+    except Exception as error:  # the hub's client raises a dozen kinds; each means that the checkpoint did not come
+        raise ConnectionError(
+            f"{hub_id} is no directory here and could not be fetched from the hub ({type(error).__name__}); "
+            "check the id and the network, or give a local directory in the Hugging Face layout"
+        ) from error
+
+
+def _load_directory(name: str, directory: Path) -> Clip:
+    config = _read_config(directory)
+    towers = towers_from_arrays(read_arrays(directory), config, str(directory))
+    return Clip(name, directory, towers, Tokenizer(directory, config.text), _preprocessing(directory, config))
+
+
+def _read_config(directory: Path) -> CLIPConfig:
+    from transformers import CLIPConfig as TransformersConfig
+
+    path = directory / "config.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{directory} has no config.json: expected a CLIP in the Hugging Face layout")
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error})") from error
+    if content.get("model_type") != "clip":
+        raise ValueError(
+            f"{path} describes a model of type {content.get('model_type')!r}, expected 'clip' (a CLIP with ViT image "
+            "tower, such as openai/clip-vit-base-patch32); other architectures cannot be run here"
+        )
+    return CLIPConfig.from_transformers(TransformersConfig.from_dict(content))
+
+
+def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
+    """PIL RGB image -> float32 [size, size, 3], as preprocessor_config.json says."""
+    from transformers import CLIPImageProcessorPil
+
+    if not (directory / "preprocessor_config.json").exists():
+        raise FileNotFoundError(
+            f"{directory} has no preprocessor_config.json, which says how its images are scaled; "
+            "save it with CLIPImageProcessor.save_pretrained"
+        )
+    processor = CLIPImageProcessorPil.from_pretrained(directory)
+    size = config.image.size
+
+    def preprocess(image):
+        pixels = processor(image, return_tensors="np")["pixel_values"][0]
+        if pixels.shape != (3, size, size):
+            raise ValueError(f"preprocessor_config.json makes images {pixels.shape[1:]}, config.json says {size}")
+        return np.ascontiguousarray(pixels.transpose(1, 2, 0), np.float32)
+
+    return preprocess

@@ -1,0 +1,60 @@
+"""The text tower specialised to one prompt: a proxy at the slot -> the prompt's unit embedding.
+
+The tower is causal and is read at the end token. So, exactly: what stands before the slot is the same for every image
+and its keys and values are computed once; what stands after the end token is never computed; and in the last layer
+only the end token is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from multimap_jax.clip.towers import Layer, TextTower, run_layers, unstack_layers
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SlotEncoder:
+    """Proxy [width] -> unit embedding [embed] of the prompt (`embed`: unnormalised). One proxy; `vmap` outside."""
+
+    tower: TextTower
+    layers: list[Layer]  # unstacked: the last one is computed for the end token only
+    past: list[tuple]  # (keys, values) of the tokens before the slot, each [p, heads, head size], one pair a layer
+    position: jax.Array  # [width], added to the proxy
+    after: jax.Array  # [tokens after the slot up to the end, width]
+    final_norm: bool = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, proxy):
+        return unit(self.embed(proxy))
+
+    def embed(self, proxy):
+        first = (proxy.astype(self.position.dtype) + self.position)[None]
+        hidden = jnp.concatenate([first, self.after])
+        for layer, past in zip(self.layers[:-1], self.past[:-1]):
+            hidden, _ = layer(hidden, past)
+        hidden, _ = self.layers[-1](hidden, self.past[-1], last_only=True)
+        embedding = self.tower.project(hidden[0], self.final_norm)
+        return embedding.astype(jnp.promote_types(embedding.dtype, jnp.float32))
+
+
+def unit(x):
+    """x [..., e] scaled to norm 1."""
+    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def slot_encoder(tower: TextTower, ids, slot: int, positions: bool = True, final_norm: bool = True) -> SlotEncoder:
+    """ids int [t], from the start token to the end token; `slot` is where the proxy goes.
+
+    `positions` and `final_norm` False: without position embeddings, without the final layer norm, as the released
+    program runs the tower.
+    """
+    tokens = tower.tokens[...][jnp.asarray(ids)]
+    places = tower.positions[...][: len(ids)] * (1 if positions else 0)
+    embedded = tokens + places
+    layers = unstack_layers(tower.layers)
+    _, (keys, values) = run_layers(tower.layers, embedded[:slot], causal=True)
+    past = [(keys[i], values[i]) for i in range(len(layers))]
+    return SlotEncoder(tower, layers, past, places[slot], embedded[slot + 1 :], final_norm)

@@ -1,0 +1,57 @@
+"""Text to token ids, by the tokenizer that lies in the checkpoint's directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from multimap_jax.clip.config import TextConfig
+
+
+class Tokenizer:
+    """CLIP's byte-pair tokenizer. `start` and `end` are the ids that open and close every text."""
+
+    def __init__(self, directory: Path, config: TextConfig):
+        from transformers import CLIPTokenizer
+
+        _check_files(directory)
+        self._tokenizer = CLIPTokenizer.from_pretrained(directory)
+        self.context = config.context
+        self.start, self.end = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
+        # A damaged vocabulary gives a working tokenizer of two tokens, so its size is looked at.
+        if not 2 < len(self._tokenizer) <= config.vocabulary:
+            raise ValueError(
+                f"the tokenizer in {directory} has {len(self._tokenizer)} tokens, config.json says "
+                f"{config.vocabulary}: copy vocab.json and merges.txt (or tokenizer.json) of this checkpoint there"
+            )
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text without start and end."""
+        return self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+
+    def pad(self, texts: Sequence[str]) -> np.ndarray:
+        """int32 [texts, t]: start, tokens, end, then end tokens; t is the longest, rounded up to 8 for fewer shapes.
+
+        ValueError for a text longer than the context.
+        """
+        rows = [[self.start, *self.encode(text), self.end] for text in texts]
+        longest = max(range(len(rows)), key=lambda i: len(rows[i]))
+        if len(rows[longest]) > self.context:
+            raise ValueError(
+                f"a text has {len(rows[longest])} tokens, the context holds {self.context}: shorten {texts[longest]!r}"
+            )
+        length = min(-(-len(rows[longest]) // 8) * 8, self.context)
+        return np.array([row + [self.end] * (length - len(row)) for row in rows], np.int32)
+
+
+def _check_files(directory: Path) -> None:
+    if (directory / "tokenizer.json").exists():
+        return
+    missing = [name for name in ("vocab.json", "merges.txt") if not (directory / name).exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"{directory} has no tokenizer: {' and '.join(missing)} missing (or one tokenizer.json); "
+            "save it with CLIPTokenizer.save_pretrained"
+        )

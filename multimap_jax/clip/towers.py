@@ -1,0 +1,193 @@
+"""CLIP's two towers as flax.nnx modules, written for ONE image or ONE text; `jax.vmap` outside.
+
+Letters in shapes: t tokens of this call, p tokens before them, h heads, k size of a head, d width, m width of the MLP,
+e embedding, l layers. A layer stack is one module whose arrays have a leading axis l; `jax.lax.scan` walks it.
+
+Source: Radford et al. 2021 (arXiv 2103.00020); names and numbers as in the PyTorch `transformers.CLIPModel`.
+The towers compute in the dtype of their weights; softmax, layer norm statistics and GELU stay in at least float32.
+The precision of matrix products is the caller's choice: `jax.default_matmul_precision`.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
+
+
+def quick_gelu(x):
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+def exact_gelu(x):
+    return jax.nn.gelu(x, approximate=False)
+
+
+ACTIVATION = {"quick_gelu": quick_gelu, "gelu": exact_gelu}
+
+
+class LayerNorm(nnx.Module):
+    """Normalises the last axis [d]."""
+
+    def __init__(self, width: int, epsilon: float):
+        self.scale = nnx.Param(jnp.ones(width))
+        self.bias = nnx.Param(jnp.zeros(width))
+        self.epsilon = epsilon
+
+    def __call__(self, x):
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        wide = wide - wide.mean(-1, keepdims=True)
+        wide = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.epsilon)
+        return (wide * self.scale[...] + self.bias[...]).astype(x.dtype)
+
+
+class Linear(nnx.Module):
+    """x [..., in] -> [..., out]; the kernel is stored [in, out]."""
+
+    def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs, bias: bool = True):
+        self.kernel = nnx.Param(jax.random.normal(rngs.params(), (inputs, outputs)) * inputs**-0.5)
+        self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
+
+    def __call__(self, x):
+        y = x @ self.kernel[...]
+        return y if self.bias is None else y + self.bias[...]
+
+
+class Layer(nnx.Module):
+    """One pre-norm transformer layer: attention, then MLP, both added to the stream."""
+
+    def __init__(self, config: TextConfig | ImageConfig, rngs: nnx.Rngs):
+        d, m = config.width, config.mlp_width
+        self.norm_1, self.norm_2 = LayerNorm(d, config.epsilon), LayerNorm(d, config.epsilon)
+        self.qkv, self.out = Linear(d, 3 * d, rngs), Linear(d, d, rngs)
+        self.up, self.down = Linear(d, m, rngs), Linear(m, d, rngs)
+        self.heads, self.activation = config.heads, config.activation
+
+    def __call__(self, x, past=None, causal=True, last_only=False):
+        """x [t, d], past (keys, values) each [p, h, k] -> ([t, d], own (keys, values) each [t, h, k]).
+
+        The past is seen by every token. `last_only`: only the last token is carried on, [1, d], though it still
+        attends to all of them.
+        """
+        t, d = x.shape
+        q, k, v = jnp.moveaxis(self.qkv(self.norm_1(x)).reshape(t, 3, self.heads, d // self.heads), 1, 0)
+        if last_only:
+            x, q = x[-1:], q[-1:]
+        mixed = attention(q, k, v, past, causal)
+        x = x + self.out(mixed.reshape(len(x), d))
+        hidden = ACTIVATION[self.activation](self.up(self.norm_2(x)).astype(jnp.promote_types(x.dtype, jnp.float32)))
+        return x + self.down(hidden.astype(x.dtype)), (k, v)
+
+
+def attention(q, k, v, past=None, causal=True):
+    """q [q, h, k] of the LAST q of t tokens, k and v [t, h, k], past (keys, values) [p, h, k] -> [q, h, k].
+
+    The scores against the past are a product of their own: under vmap over images the past is shared, so it is never
+    copied for each image.
+    """
+    scale = q.shape[-1] ** -0.5
+    q = q * jnp.asarray(scale, q.dtype)
+    scores = jnp.einsum("qhk,thk->hqt", q, k)
+    if causal:
+        rows, columns = jnp.arange(len(k) - len(q), len(k)), jnp.arange(len(k))
+        scores = jnp.where(rows[:, None] >= columns[None, :], scores, -jnp.inf)
+    if past is None:
+        return jnp.einsum("hqt,thk->qhk", _softmax(scores), v)
+    keys, values = past
+    scores = jnp.concatenate([jnp.einsum("qhk,phk->hqp", q, keys), scores], axis=-1)
+    weights = _softmax(scores)
+    before, own = weights[..., : len(keys)], weights[..., len(keys) :]
+    return jnp.einsum("hqp,phk->qhk", before, values) + jnp.einsum("hqt,thk->qhk", own, v)
+
+
+def _softmax(scores):
+    return jax.nn.softmax(scores.astype(jnp.promote_types(scores.dtype, jnp.float32)), axis=-1).astype(scores.dtype)
+
+
+def stack_layers(config: TextConfig | ImageConfig, rngs: nnx.Rngs) -> Layer:
+    """`config.layers` layers as one module with a leading axis on every array."""
+    layers = [Layer(config, rngs) for _ in range(config.layers)]
+    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *layers)
+
+
+def unstack_layers(stacked: Layer) -> list[Layer]:
+    """The layers one by one, for an unrolled walk in which each may differ."""
+    count = len(jax.tree.leaves(stacked)[0])
+    return [jax.tree.map(lambda array, i=i: array[i], stacked) for i in range(count)]
+
+
+def run_layers(layers: Layer, x, causal: bool, unroll: int = 1):
+    """x [t, d] through the stack -> ([t, d], (keys, values) of every layer, each [l, t, h, k])."""
+    return jax.lax.scan(lambda x, layer: layer(x, causal=causal), x, layers, unroll=unroll)
+
+
+class TextTower(nnx.Module):
+    """Token ids [t] -> text embedding [e], not normalised."""
+
+    def __init__(self, config: TextConfig, rngs: nnx.Rngs | None = None):
+        rngs = rngs or nnx.Rngs(0)
+        self.config = config
+        self.tokens = nnx.Param(jax.random.normal(rngs.params(), (config.vocabulary, config.width)) * 0.02)
+        self.positions = nnx.Param(jax.random.normal(rngs.params(), (config.context, config.width)) * 0.01)
+        self.layers = stack_layers(config, rngs)
+        self.final_norm = LayerNorm(config.width, config.epsilon)
+        self.projection = Linear(config.width, config.embed, rngs, bias=False)
+
+    def __call__(self, ids):
+        """ids int [t], t at most the context length, padded after the end token with anything."""
+        hidden, _ = run_layers(self.layers, self.embed_tokens(ids), causal=True)
+        return self.project(hidden[self.end_position(ids)])
+
+    def embed_tokens(self, ids):
+        """ids int [t] -> [t, d], positions added."""
+        return self.tokens[...][ids] + self.positions[...][: len(ids)]
+
+    def end_position(self, ids):
+        """Where the text is read: the first end token, or the largest id in the old convention."""
+        if self.config.end_token is None:
+            return jnp.argmax(ids)
+        return jnp.argmax(ids == self.config.end_token)
+
+    def project(self, hidden, final_norm: bool = True):
+        """Hidden state at the end token [d] -> [e]."""
+        return self.projection(self.final_norm(hidden) if final_norm else hidden)
+
+
+class ImageTower(nnx.Module):
+    """Pixels [size, size, 3], scaled as the checkpoint's preprocessing says -> image embedding [e], not normalised."""
+
+    def __init__(self, config: ImageConfig, rngs: nnx.Rngs | None = None):
+        rngs = rngs or nnx.Rngs(0)
+        tokens = (config.size // config.patch) ** 2 + 1
+        self.config = config
+        self.patches = Linear(3 * config.patch**2, config.width, rngs, bias=False)
+        self.class_token = nnx.Param(jax.random.normal(rngs.params(), (config.width,)) * 0.02)
+        self.positions = nnx.Param(jax.random.normal(rngs.params(), (tokens, config.width)) * 0.02)
+        self.first_norm = LayerNorm(config.width, config.epsilon)
+        self.layers = stack_layers(config, rngs)
+        self.final_norm = LayerNorm(config.width, config.epsilon)
+        self.projection = Linear(config.width, config.embed, rngs, bias=False)
+
+    def __call__(self, pixels):
+        hidden, _ = run_layers(self.layers, self.embed_patches(pixels), causal=False)
+        return self.projection(self.final_norm(hidden[0]))
+
+    def embed_patches(self, pixels):
+        """pixels [size, size, 3] -> [1 + patches, d]; a patch is flattened as (row, column, channel)."""
+        side, patch = self.config.size // self.config.patch, self.config.patch
+        pixels = pixels[: side * patch, : side * patch].astype(self.patches.kernel[...].dtype)
+        cut = pixels.reshape(side, patch, side, patch, 3).swapaxes(1, 2).reshape(side * side, patch * patch * 3)
+        x = jnp.concatenate([self.class_token[...][None], self.patches(cut)]) + self.positions[...]
+        return self.first_norm(x)
+
+
+class Towers(nnx.Module):
+    """Both towers and the temperature (log scale of the similarities) that they were trained with."""
+
+    def __init__(self, config: CLIPConfig, rngs: nnx.Rngs | None = None):
+        rngs = rngs or nnx.Rngs(0)
+        self.text = TextTower(config.text, rngs)
+        self.image = ImageTower(config.image, rngs)
+        self.logit_scale = nnx.Param(jnp.asarray(2.6592))
