@@ -1,0 +1,129 @@
+"""What to group by, said as a prompt: aspects, slots and reference words (paper, section 3.2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import string
+import warnings
+
+import numpy as np
+
+from multimap_jax.clip.model import Clip
+from multimap_jax.clip.tokenizer import Tokenizer
+
+TEMPLATE = "a {subject} with the {name} of {word}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Aspect:
+    """One way to group images: by `name` ("color") of a `subject` ("fruit"), with candidate `words` ("red", …) or none.
+
+    `template` must hold "{word}" once and may hold "{subject}" and "{name}". Raises ValueError for a template without
+    the slot and for empty or repeated words (compared without case).
+    """
+
+    name: str
+    subject: str = "thing"
+    words: tuple[str, ...] = ()
+    template: str = TEMPLATE
+
+    def __post_init__(self):
+        if isinstance(self.words, str):
+            raise TypeError(f"words of {self.name!r}: expected a sequence of words, found the string {self.words!r}")
+        object.__setattr__(self, "words", tuple(self.words))
+        if not self.name.strip():
+            raise ValueError("an aspect needs a name, found an empty one")
+        plain = [" ".join(word.lower().split()) for word in self.words]
+        if "" in plain:
+            raise ValueError(f"word {plain.index('') + 1} of aspect {self.name!r} is empty")
+        repeated = sorted({word for word in plain if plain.count(word) > 1})
+        if repeated:
+            raise ValueError(f"aspect {self.name!r} has repeated words: {', '.join(repeated)}")
+        self.sides()
+
+    def sides(self) -> tuple[str, str]:
+        """The template filled in, left and right of the slot."""
+        values, sides = {"subject": self.subject, "name": self.name}, [""]
+        try:
+            pieces = list(string.Formatter().parse(self.template))
+        except ValueError as error:
+            raise ValueError(f"template {self.template!r} cannot be read: {error}") from None
+        for literal, field, *_ in pieces:
+            sides[-1] += literal
+            if field == "word":
+                sides.append("")
+            elif field in values:
+                sides[-1] += values[field]
+            elif field is not None:
+                raise ValueError(f"template {self.template!r} has {{{field}}}; known: {{subject}}, {{name}}, {{word}}")
+        if len(sides) != 2:
+            raise ValueError(f"template {self.template!r} holds {{word}} {len(sides) - 1} times, expected once")
+        return sides[0], sides[1]
+
+    def fill(self, word: str) -> str:
+        """The prompt with `word` in it."""
+        left, right = self.sides()
+        return left + word + right
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+    """`ids` [tokens] from the start token to the end token; `slot`, where the proxy goes; `end`, where it is read."""
+
+    ids: tuple[int, ...]
+    slot: int
+
+    @property
+    def end(self) -> int:
+        return len(self.ids) - 1
+
+
+def make_prompt(aspect: Aspect, tokenizer: Tokenizer) -> Prompt:
+    """The aspect's prompt with "*" at the slot.
+
+    Left and right of the slot are tokenised apart and spliced: "*." is a single token of CLIP, so that in a template
+    ending in "{word}." the slot would be lost. ValueError for a prompt longer than the context.
+    """
+    left, right = (tokenizer.encode(side) for side in aspect.sides())
+    ids = (tokenizer.start, *left, *tokenizer.encode("*")[-1:], *right, tokenizer.end)
+    if len(ids) > tokenizer.context:
+        raise ValueError(
+            f"the prompt of aspect {aspect.name!r} has {len(ids)} tokens, the context holds {tokenizer.context}: "
+            "shorten its template"
+        )
+    return Prompt(ids, slot=1 + len(left))
+
+
+def check_words(aspect: Aspect, clip: Clip, contrast: tuple[str, ...] = ()) -> None:
+    """ValueError for words that the tokenizer cannot represent; a warning for those the checkpoint has never seen."""
+    for word in (*aspect.words, aspect.name, *contrast):
+        ids = clip.tokenizer.encode(word)
+        if not ids or clip.tokenizer.end in ids or clip.tokenizer.start in ids:
+            raise ValueError(f"the tokenizer of {clip.name} cannot represent the word {word!r}: use another one")
+    if clip.known_words is not None:
+        seen = clip.known_words
+        unseen = [
+            word for word in (aspect.subject, aspect.name, *aspect.words) if not seen.issuperset(word.lower().split())
+        ]
+        if unseen:
+            warnings.warn(
+                f"the checkpoint {clip.name!r} has never seen: {', '.join(unseen)}; "
+                "groups by these words mean little with it",
+                stacklevel=3,
+            )
+
+
+def word_similarities(clip: Clip, embeddings: np.ndarray, aspect: Aspect, bare: bool = False) -> np.ndarray:
+    """Cosines of every image with every filled prompt, [images, words]; `bare`: with the words alone."""
+    texts = list(aspect.words) if bare else [aspect.fill(word) for word in aspect.words]
+    return embeddings @ clip.embed_texts(texts).T
+
+
+def reference_words(clip: Clip, embeddings: np.ndarray, aspect: Aspect, bare: bool = False) -> np.ndarray:
+    """Index of the best word for every image, int [images] (paper, eq. 4); -1 where the aspect has no words.
+
+    `bare` as in the released program, which compares with the words alone.
+    """
+    if not aspect.words:
+        return np.full(len(embeddings), -1)
+    return word_similarities(clip, embeddings, aspect, bare).argmax(1)

@@ -1,0 +1,133 @@
+"""Every choice of the optimisation in one frozen record, and the named sets of choices."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+
+import jax
+
+from multimap_jax.sharding import PRECISIONS
+
+CHOICES = {
+    "recipe": ("default", "paper", "released"),
+    "concept": ("contrastive", "distance", "none"),
+    "optimizer": ("adam", "adagrad"),
+    "init": ("reference", "aspect"),
+    "precision": PRECISIONS,
+}
+NUMBERS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight")
+POSITIVE = ("batch_size", "block_size")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ProxyConfig:
+    """How proxies are optimised; without arguments the default recipe.
+
+    The loss of one image is −cos(image, prompt) + reference_weight · ‖w − z‖² + concept_weight · concept term.
+
+    Attributes:
+      recipe: where proxies live and in which units. "paper": token embeddings, numbers as they are. "default": token
+        embeddings, with `learning_rate` in units of s and both weights in units of 1/s², s being the mean norm of the
+        words' token embeddings, so that the same numbers fit every checkpoint. "released": the projected text space,
+        see `released`.
+      steps: updates (epochs under "released").
+      weight_decay: L2, added to the gradient.
+      concept: "contrastive" (cross-entropy of w·u over own and contrast aspects), "distance" (‖w − u_own‖²) or "none".
+      optimizer: "adam" or "adagrad".
+      init: "reference" (the reference word; the aspect's name where there are no words) or "aspect" (its name).
+      batch_size: the released program's groups; None for all images at once.
+      block_size: images computed at once on one device, for memory and speed; None: chosen by device. Results repeat
+        bit for bit at one block size and differ in rounding between two.
+      precision: "float32" (exact), "tf32", "bf16" (compute only: proxies and moments stay float32) or "float64".
+
+    Numbers are pytree leaves: another learning rate does not compile again.
+    """
+
+    recipe: str = dataclasses.field(default="default", metadata={"static": True})
+    steps: int = 80
+    learning_rate: float = 0.01
+    weight_decay: float = 0.0
+    reference_weight: float = 0.1
+    concept_weight: float = 0.0
+    concept: str = dataclasses.field(default="none", metadata={"static": True})
+    optimizer: str = dataclasses.field(default="adam", metadata={"static": True})
+    init: str = dataclasses.field(default="reference", metadata={"static": True})
+    batch_size: int | None = dataclasses.field(default=None, metadata={"static": True})
+    block_size: int | None = dataclasses.field(default=None, metadata={"static": True})
+    precision: str = dataclasses.field(default="float32", metadata={"static": True})
+
+    def __post_init__(self):
+        for field, known in CHOICES.items():
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field} is {getattr(self, field)!r}, known: {', '.join(known)}")
+        for field in NUMBERS:
+            value = getattr(self, field)
+            # Inside jit and tree operations the leaves are tracers or placeholders, which have no value to look at.
+            if isinstance(value, numbers.Real) and not value >= 0:
+                raise ValueError(f"{field} is {value}, expected 0 or more")
+        for field in POSITIVE:
+            value = getattr(self, field)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{field} is {value!r}, expected a whole number of 1 or more")
+        if isinstance(self.steps, numbers.Real) and self.steps != int(self.steps):
+            raise ValueError(f"steps is {self.steps}, expected a whole number")
+        if (self.batch_size is not None) != (self.recipe == "released"):
+            raise ValueError("batch_size belongs to the released recipe and to no other; block_size is for memory")
+
+    @classmethod
+    def paper(
+        cls,
+        steps: int = 1000,
+        learning_rate: float = 0.005,
+        alpha: float = 0.3,
+        beta: float = 0.3,
+        weight_decay: float = 0.0,
+        **fields,
+    ) -> ProxyConfig:
+        """The paper's method (section 3, eq. 3 to 8): Adam on w_i in the token space.
+
+        `alpha` weighs the reference word, `beta` the contrastive concept. The paper searches learning rate, weight
+        decay, α and β by the lowest total loss; every regulariser is at least 0, so taken literally that search ends
+        at α = β = 0. The values here are our choice.
+        """
+        return cls(
+            recipe="paper",
+            steps=steps,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            reference_weight=alpha,
+            concept_weight=beta,
+            **{"concept": "contrastive"} | fields,
+        )
+
+    @classmethod
+    def released(
+        cls,
+        steps: int = 50,
+        learning_rate: float = 0.005,
+        alpha: float = 0.2,
+        beta: float = 0.2,
+        weight_decay: float = 0.0,
+        batch_size: int = 20,
+        **fields,
+    ) -> ProxyConfig:
+        """What the authors' released main.py does, which is not what the paper says.
+
+        w_i, its reference and its concept are unnormalised text embeddings of bare words; the text tower runs without
+        position embeddings and without the final layer norm; squared distances are means over the width; Adagrad.
+        `alpha` weighs the concept and `beta` the reference, the other way round than in the paper. Text width must
+        equal the embedding dimension. Weight decay acts on all rows at every batch, so that with it an image's result
+        depends on the order of the batches (`fit_proxies(batch_order=…)`).
+        """
+        return cls(
+            recipe="released",
+            steps=steps,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            reference_weight=beta,
+            concept_weight=alpha,
+            batch_size=batch_size,
+            **{"concept": "distance", "optimizer": "adagrad"} | fields,
+        )
