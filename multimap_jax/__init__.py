@@ -1,0 +1,31 @@
+"""Groups images by a word: Multi-MaP (CVPR 2024, arXiv 2404.15655) in JAX."""
+
+import importlib
+
+__version__ = "0.1.0"
+
+# Public name -> module. Loaded when first used: importing the package loads neither JAX nor scikit-learn.
+_PUBLIC = {
+    "Aspect": "prompts",
+    "Clip": "clip.model",
+    "MultiMaP": "estimator",
+    "ProxyConfig": "recipes",
+    "ProxyFit": "proxies",
+    "UnreadableImagesError": "clip.images",
+    "evaluate": "metrics",
+    "fit_proxies": "proxies",
+    "load": "estimator",
+    "load_clip": "clip.model",
+    "render_scene": "scenes",
+}
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+
+
+def __dir__():
+    return __all__

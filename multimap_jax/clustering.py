@@ -1,0 +1,105 @@
+"""From features to named groups, on the host."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+FEATURES = ("proxy", "prompt", "word", "image", "proxy+image")
+
+
+@dataclasses.dataclass(frozen=True)
+class Groups:
+    """labels int [images], 0…k-1, the largest group first; centres float64 [k, features]."""
+
+    labels: np.ndarray
+    centres: np.ndarray
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return np.bincount(self.labels, minlength=len(self.centres))
+
+
+def cluster(features: np.ndarray, k: int, seed: int = 0) -> Groups:
+    """k-means (k-means++, best of 10 starts) on features [images, d]; ValueError for more groups than images."""
+    from sklearn.cluster import KMeans
+
+    check_clusters(k, len(features))
+    features = np.asarray(features, np.float64)
+    centres = KMeans(k, init="k-means++", n_init=10, random_state=seed).fit(features).cluster_centers_
+    labels, _ = nearest(features, centres)
+    order = np.argsort(-np.bincount(labels, minlength=k), kind="stable")
+    return Groups(np.argsort(order)[labels], centres[order])
+
+
+def check_clusters(k: int, images: int) -> None:
+    if not 1 <= k <= images:
+        raise ValueError(f"{k} groups asked for among {images} images, expected 1 to {images}")
+
+
+def nearest(features: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(index of the nearest centre int [images], Euclidean distance to it [images])."""
+    # Row by row, so that an image's answer cannot depend on which images come with it.
+    distances = np.stack([np.linalg.norm(centres - row, axis=1) for row in np.asarray(features, np.float64)])
+    return distances.argmin(1), distances.min(1)
+
+
+def outliers(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Images far from the centre of their own group, bool [images].
+
+    Far is Tukey's far-out fence: more than three interquartile ranges above the upper quartile of the group.
+    """
+    far = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = labels == label
+        low, high = np.quantile(distances[members], [0.25, 0.75])
+        far[members] = distances[members] > high + 3 * (high - low) + 1e-6 * (1 + high)
+    return far
+
+
+def build_features(kind: str, proxies, prompts, words, images) -> np.ndarray:
+    """The rows that k-means runs on.
+
+    "proxy": w_i. "prompt": unit embedding of the prompt with w_i in it. "word": unnormalised embedding of "*" alone
+    with w_i in it. "image": the unit image embedding. "proxy+image": both as unit rows, side by side.
+    """
+    if kind == "proxy+image":
+        return np.concatenate([proxies / np.linalg.norm(proxies, axis=1, keepdims=True), images], axis=1)
+    return {"proxy": proxies, "prompt": prompts, "word": words, "image": images}[kind]
+
+
+def check_features(kind: str) -> None:
+    if kind not in FEATURES:
+        raise ValueError(f"features is {kind!r}, known: {', '.join(FEATURES)}")
+
+
+def name_groups(
+    labels: np.ndarray, k: int, probabilities: np.ndarray, words: tuple[str, ...], aspect: str
+) -> tuple[list[str], np.ndarray]:
+    """A unique name for every group, and how sure it is, float [k] in 0…1.
+
+    probabilities [images, words]: zero-shot. A group's score for a word is the mean over its images; words go to groups
+    by the best one-to-one matching, and the score is the confidence. Groups that no word is left for take their best
+    word with a number behind it; without words they are called by the aspect, with confidence 0.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if not words:
+        return [f"{aspect} {i + 1}" for i in range(k)], np.zeros(k)
+    members = np.eye(k)[labels]
+    scores = members.T @ probabilities / np.maximum(members.sum(0), 1)[:, None]
+    best = scores.argmax(1)
+    groups, chosen = linear_sum_assignment(scores, maximize=True)
+    best[groups] = chosen
+    names = [words[word] for word in best]
+    for group in sorted(set(range(k)) - set(groups.tolist())):
+        names[group] = _numbered(names[group], names)
+    return names, scores[np.arange(k), best]
+
+
+def _numbered(name: str, taken: list[str]) -> str:
+    number = 2
+    while f"{name} {number}" in taken:
+        number += 1
+    return f"{name} {number}"

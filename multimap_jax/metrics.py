@@ -1,0 +1,47 @@
+"""How well groups agree with true labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def evaluate(true_labels, labels) -> dict[str, float]:
+    """Agreement of two groupings of the same images, each value at most 1 (equal groupings).
+
+    Args:
+      true_labels, labels: [images] each, any values; only which images share one matters.
+
+    Returns:
+      nmi: normalised mutual information, arithmetic mean (paper, section 4). ri: the plain Rand index (same place).
+      ari, ami: both corrected for chance. accuracy: under the best one-to-one matching of groups and labels.
+
+    Raises:
+      ValueError: two lengths, or none at all.
+    """
+    from sklearn import metrics
+
+    true_labels, labels = _numbers(true_labels), _numbers(labels)
+    if true_labels.shape != labels.shape or not true_labels.size:
+        raise ValueError(
+            f"expected as many labels as true labels and at least 1, found {labels.size} and {true_labels.size}"
+        )
+    return {
+        "nmi": float(metrics.normalized_mutual_info_score(true_labels, labels)),
+        "ri": float(metrics.rand_score(true_labels, labels)),
+        "ari": float(metrics.adjusted_rand_score(true_labels, labels)),
+        "ami": float(metrics.adjusted_mutual_info_score(true_labels, labels)),
+        "accuracy": matched_accuracy(true_labels, labels),
+    }
+
+
+def matched_accuracy(true_labels: np.ndarray, labels: np.ndarray) -> float:
+    """Share of images whose group is matched to their true label, under the best one-to-one matching."""
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.metrics.cluster import contingency_matrix
+
+    counts = contingency_matrix(true_labels, labels)
+    return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(labels))
+
+
+def _numbers(labels) -> np.ndarray:
+    return np.unique(np.asarray(labels), return_inverse=True)[1].ravel()
