@@ -1,0 +1,179 @@
+"""The command `multimap`: flags, help and exit status. Heavy modules are imported once the flags are in order."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+import warnings
+from pathlib import Path
+
+from absl import flags
+
+CONTRAST = ("color", "shape", "species", "texture", "background")
+USAGE = """Groups the images of a folder by what a word says, and another way for another word.
+
+  multimap --images=photos/ --subject=fruit --aspect=color --aspect=species \\
+           --words=color=red,green,yellow --clusters=species=3 --clip=openai/clip-vit-base-patch32 --out=out/
+
+Writes labels.csv, run.json, report.html and, given --labels, metrics.json into --out.
+Exit status: 0, or 2 with one sentence where something given is wrong.
+"""
+NUMBER_FLAGS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight")
+CHOICE_FLAGS = ("concept", "precision", "block_size")
+
+
+def define_flags() -> flags.FlagValues:
+    """The flags of this command, in a set of their own: importing this module defines no global flag."""
+    values = flags.FlagValues()
+    define = {"flag_values": values}
+    flags.DEFINE_string("images", None, "folder of images, looked through recursively", **define)
+    flags.DEFINE_string("subject", "object", "what is in the images", **define)
+    flags.DEFINE_multi_string("aspect", [], "what to group by; give it once for each grouping", **define)
+    flags.DEFINE_list("contrast", list(CONTRAST), "aspects pushed away from, where the recipe has that", **define)
+    flags.DEFINE_multi_string("words", [], "candidate words of an aspect: color=red,green,yellow", **define)
+    flags.DEFINE_multi_string("clusters", [], "number of groups of an aspect: color=3 (else one a word)", **define)
+    flags.DEFINE_string("template", None, "prompt; default 'a {subject} with the {name} of {word}'", **define)
+    flags.DEFINE_string("clip", "embedded", "'embedded', a directory in the Hugging Face layout, or a hub id", **define)
+    flags.DEFINE_string("labels", None, "csv of true labels: column image, then one column an aspect", **define)
+    flags.DEFINE_string("out", "out", "folder for the results", **define)
+    recipes, concepts = ["default", "paper", "released"], ["contrastive", "distance", "none"]
+    flags.DEFINE_enum("recipe", "default", recipes, "named set of choices for the optimisation", **define)
+    flags.DEFINE_string(
+        "features", "proxy", "proxy, prompt, word, image or proxy+image: what k-means runs on", **define
+    )
+    flags.DEFINE_integer("steps", None, "instead of the recipe's: optimisation steps", **define)
+    flags.DEFINE_float("learning_rate", None, "instead of the recipe's", **define)
+    flags.DEFINE_float("weight_decay", None, "instead of the recipe's", **define)
+    flags.DEFINE_float("reference_weight", None, "instead of the recipe's: weight of the reference word", **define)
+    flags.DEFINE_float("concept_weight", None, "instead of the recipe's: weight of the concept term", **define)
+    flags.DEFINE_enum("concept", None, concepts, "instead of the recipe's: the concept term", **define)
+    flags.DEFINE_enum("precision", None, ["float32", "tf32", "bf16"], "of the text tower while optimising", **define)
+    flags.DEFINE_integer("block_size", None, "images computed at once on one device", **define)
+    flags.DEFINE_integer("seed", 0, "of k-means and of the released recipe's batch order", **define)
+    flags.DEFINE_bool("progress", True, "show progress bars", **define)
+    flags.DEFINE_bool("help", False, "show this help", short_name="h", **define)
+    return values
+
+
+def help_text(values: flags.FlagValues) -> str:
+    lines = [USAGE]
+    for name in values:
+        if name == "h":
+            continue
+        default = values[name].default
+        shown = (
+            ""
+            if default in (None, [], False)
+            else f" (default: {','.join(map(str, default)) if isinstance(default, list) else default})"
+        )
+        lines += textwrap.wrap(
+            f"--{name}: {values[name].help}{shown}", 100, initial_indent="  ", subsequent_indent=" " * 6
+        )
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    argv = list(sys.argv if argv is None else argv)
+    values = define_flags()
+    try:
+        rest = values(argv)[1:]
+    except flags.Error as error:
+        return _fail(f"{error} (see multimap --help)")
+    if values.help:
+        print(help_text(values))
+        return 0
+    if rest:
+        return _fail(f"unexpected argument {rest[0]!r}: everything is a flag, such as --images=FOLDER (see --help)")
+    try:
+        return _run(values)
+    except KeyboardInterrupt:
+        return _fail(f"stopped; labels.csv in {values.out} holds the aspects that were finished, if any", 130)
+    except (ValueError, TypeError, OSError) as error:
+        return _fail(str(error))
+
+
+def _run(values: flags.FlagValues) -> int:
+    if not values.images:
+        raise ValueError("--images is missing: give the folder of images")
+    if not values.aspect:
+        raise ValueError("--aspect is missing: say what to group by, such as --aspect=color")
+    words = _by_aspect("words", values.words, values.aspect)
+    clusters = _by_aspect("clusters", values.clusters, values.aspect)
+    counts = {name: _count(name, words, clusters) for name in values.aspect}
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.showwarning = lambda message, *_, **__: print(f"multimap: note: {message}", file=sys.stderr)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+    from multimap_jax.job import Job, run_job
+    from multimap_jax.prompts import TEMPLATE, Aspect
+
+    template = TEMPLATE if values.template is None else values.template
+    aspects = tuple(Aspect(name, values.subject, _split(words.get(name)), template) for name in values.aspect)
+    job = Job(
+        images=Path(values.images),
+        aspects=aspects,
+        clusters=counts,
+        contrast={name: tuple(other for other in values.contrast if other != name) for name in values.aspect},
+        config=_config(values),
+        features=values.features,
+        clip=values.clip,
+        labels=Path(values.labels) if values.labels else None,
+        out=Path(values.out),
+        seed=values.seed,
+    )
+    run_job(job, progress=values.progress and sys.stderr.isatty())
+    return 0
+
+
+def _by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str]:
+    """["color=3"] -> {"color": "3"}."""
+    if len(set(aspects)) < len(aspects):
+        raise ValueError("--aspect names the same aspect twice")
+    found = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not equals or not value:
+            raise ValueError(f"--{flag}={item} cannot be read: expected --{flag}=ASPECT=VALUE")
+        if name not in aspects:
+            raise ValueError(f"--{flag} names the aspect {name!r}, which no --aspect asks for ({', '.join(aspects)})")
+        if name in found:
+            raise ValueError(f"--{flag} is given twice for the aspect {name!r}")
+        found[name] = value
+    return found
+
+
+def _split(words: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in words.split(",")) if words else ()
+
+
+def _count(name: str, words: dict[str, str], clusters: dict[str, str]) -> int:
+    if name in clusters:
+        if not clusters[name].isdecimal() or int(clusters[name]) < 1:
+            raise ValueError(f"--clusters={name}={clusters[name]}: expected a whole number of 1 or more")
+        return int(clusters[name])
+    if name not in words:
+        raise ValueError(
+            f"how many groups for {name!r}? Give --clusters={name}=NUMBER, or candidate words with --words={name}=A,B,…"
+        )
+    return len(_split(words[name]))
+
+
+def _config(values: flags.FlagValues):
+    import dataclasses
+
+    from multimap_jax.recipes import ProxyConfig
+
+    recipe = {"default": ProxyConfig, "paper": ProxyConfig.paper, "released": ProxyConfig.released}[values.recipe]()
+    given = {name: values[name].value for name in NUMBER_FLAGS + CHOICE_FLAGS if values[name].value is not None}
+    return dataclasses.replace(recipe, **given)
+
+
+def _fail(sentence: str, status: int = 2) -> int:
+    print(f"multimap: {sentence}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
