@@ -1,0 +1,40 @@
+"""Packaging of multimap_jax."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "multimap_jax" / "__init__.py").read_text()).group(1)
+
+setup(
+    name="multimap_jax",
+    version=VERSION,
+    description="Groups images by a word: Multi-MaP in JAX",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=find_packages(include=["multimap_jax", "multimap_jax.*"]),
+    package_data={"multimap_jax.clip": ["embedded/*"]},
+    install_requires=[
+        "absl-py>=2.1",
+        "flax>=0.12",
+        "huggingface_hub>=0.34",
+        "jax>=0.8",
+        "numpy>=2.0",
+        "optax>=0.2.5",
+        "pillow>=10.3",
+        "safetensors>=0.5",
+        "scikit-learn>=1.6",
+        "scipy>=1.13",
+        "tqdm>=4.66",
+        "transformers>=5.0",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.12", "torch==2.13.0"],
+        "cuda13": ["jax[cuda13]>=0.8"],
+        "tpu": ["jax[tpu]>=0.8"],
+    },
+    entry_points={"console_scripts": ["multimap = multimap_jax.cli:main"]},
+)
