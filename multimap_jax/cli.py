@@ -20,7 +20,7 @@ Writes labels.csv, run.json, report.html and, given --labels, metrics.json into 
 Exit status: 0, or 2 with one sentence where something given is wrong.
 """
 NUMBER_FLAGS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight")
-CHOICE_FLAGS = ("concept", "precision", "block_size")
+CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
 
 
 def define_flags() -> flags.FlagValues:
@@ -29,7 +29,7 @@ def define_flags() -> flags.FlagValues:
     define = {"flag_values": values}
     flags.DEFINE_string("images", None, "folder of images, looked through recursively", **define)
     flags.DEFINE_string("subject", "object", "what is in the images", **define)
-    flags.DEFINE_multi_string("aspect", [], "what to group by; give it once for each grouping", **define)
+    flags.DEFINE_multi_string("aspect", [], "what to group by, once for each grouping", **define)
     flags.DEFINE_list("contrast", list(CONTRAST), "aspects pushed away from, where the recipe has that", **define)
     flags.DEFINE_multi_string("words", [], "candidate words of an aspect: color=red,green,yellow", **define)
     flags.DEFINE_multi_string("clusters", [], "number of groups of an aspect: color=3 (else one a word)", **define)
@@ -48,6 +48,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_float("reference_weight", None, "instead of the recipe's: weight of the reference word", **define)
     flags.DEFINE_float("concept_weight", None, "instead of the recipe's: weight of the concept term", **define)
     flags.DEFINE_enum("concept", None, concepts, "instead of the recipe's: the concept term", **define)
+    flags.DEFINE_enum("schedule", None, ["constant", "linear"], "instead of the recipe's: learning rate", **define)
     flags.DEFINE_enum("precision", None, ["float32", "tf32", "bf16"], "of the text tower while optimising", **define)
     flags.DEFINE_integer("block_size", None, "images computed at once on one device", **define)
     flags.DEFINE_integer("seed", 0, "of k-means and of the released recipe's batch order", **define)
@@ -58,18 +59,13 @@ def define_flags() -> flags.FlagValues:
 
 def help_text(values: flags.FlagValues) -> str:
     lines = [USAGE]
-    for name in values:
-        if name == "h":
-            continue
-        default = values[name].default
-        shown = (
-            ""
-            if default in (None, [], False)
-            else f" (default: {','.join(map(str, default)) if isinstance(default, list) else default})"
-        )
-        lines += textwrap.wrap(
-            f"--{name}: {values[name].help}{shown}", 100, initial_indent="  ", subsequent_indent=" " * 6
-        )
+    for name in (name for name in values if name != "h"):
+        flag = values[name]
+        default = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
+        # absl adds a sentence of its own, set off by spaces, to flags that may be repeated.
+        meaning = flag.help.split(";\n")[0] + (" (repeatable)" if flag.allow_overwrite is False else "")
+        text = f"--{name}: {meaning}" + ("" if default in (None, "", False) else f" (default: {default})")
+        lines += textwrap.wrap(text, 100, initial_indent="  ", subsequent_indent=" " * 6)
     return "\n".join(lines)
 
 
@@ -87,11 +83,27 @@ def main(argv: list[str] | None = None) -> int:
     if rest:
         return _fail(f"unexpected argument {rest[0]!r}: everything is a flag, such as --images=FOLDER (see --help)")
     try:
-        return _run(values)
+        with warnings.catch_warnings():
+            _show_warnings_as_notes()
+            return _run(values)
     except KeyboardInterrupt:
         return _fail(f"stopped; labels.csv in {values.out} holds the aspects that were finished, if any", 130)
     except (ValueError, TypeError, OSError) as error:
         return _fail(str(error))
+
+
+def _show_warnings_as_notes() -> None:
+    """Each warning once, as a sentence; those meant for programmers not at all."""
+    said = set()
+
+    def show(message, *_, **__):
+        if str(message) not in said:
+            said.add(str(message))
+            print(f"multimap: note: {message}", file=sys.stderr)
+
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("always", UserWarning)
+    warnings.showwarning = show
 
 
 def _run(values: flags.FlagValues) -> int:
@@ -103,8 +115,6 @@ def _run(values: flags.FlagValues) -> int:
     clusters = _by_aspect("clusters", values.clusters, values.aspect)
     counts = {name: _count(name, words, clusters) for name in values.aspect}
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    warnings.showwarning = lambda message, *_, **__: print(f"multimap: note: {message}", file=sys.stderr)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
 
     from multimap_jax.job import Job, run_job
     from multimap_jax.prompts import TEMPLATE, Aspect

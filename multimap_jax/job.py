@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from multimap_jax.clip.images import UnreadableImagesError, list_images
+from multimap_jax.clip.images import list_images
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import build_features, check_clusters, check_features, cluster
 from multimap_jax.cost import estimate_seconds, image_operations, operations_per_second
@@ -71,7 +71,8 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
     _say_estimate(job, clip, prompts, len(paths), say)
     embedded = clip.embed_readable(paths, progress=progress)
     if not len(embedded.kept):
-        raise UnreadableImagesError(embedded.failures, len(paths))
+        first = embedded.failures[0]
+        raise ValueError(f"none of the {len(paths)} images in {job.images} can be read; the first one is {first}")
     paths, names = [paths[i] for i in embedded.kept], [names[i] for i in embedded.kept]
     timings = {"load_and_embed_seconds": time.perf_counter() - begin}
     skipped = [dataclasses.replace(failure, name=_relative(failure.name, job.images)) for failure in embedded.failures]

@@ -106,27 +106,30 @@ def make_optimizer(name: str) -> optax.GradientTransformation:
     return optax.scale_by_adam() if name == "adam" else optax.scale_by_rss(0.0, eps=1e-20)
 
 
-def descend(proxy, state, gradient, shared: Shared):
+def descend(proxy, state, gradient, step, shared: Shared):
     """One optimiser update of one proxy, with weight decay as L2 in the gradient."""
     config = shared.config
+    rate = config.learning_rate * shared.scale
+    if config.schedule == "linear":
+        rate = rate * (1 - step / config.steps)
     direction, state = make_optimizer(config.optimizer).update(gradient + config.weight_decay * proxy, state)
-    return proxy - config.learning_rate * shared.scale * direction, state
+    return proxy - rate * direction, state
 
 
 def update(proxy, state, step, target: Target, shared: Shared):
     """Step (or epoch) `step` of one image -> (proxy, state, loss before the update)."""
     if shared.order is None:
         loss, gradient = jax.value_and_grad(proxy_loss)(proxy, target, shared)
-        return *descend(proxy, state, gradient / target.batch_images, shared), loss
+        return *descend(proxy, state, gradient / target.batch_images, step, shared), loss
 
     def decay(count, carry):
-        return jax.lax.fori_loop(0, count, lambda _, c: descend(*c, jnp.zeros_like(proxy), shared), carry)
+        return jax.lax.fori_loop(0, count, lambda _, c: descend(*c, jnp.zeros_like(proxy), step, shared), carry)
 
     batches = shared.order.shape[1]
     place = jnp.argmax(shared.order[step] == target.batch)
     proxy, state = decay(place, (proxy, state))
     loss, gradient = jax.value_and_grad(proxy_loss)(proxy, target, shared)
-    carry = descend(proxy, state, gradient / target.batch_images, shared)
+    carry = descend(proxy, state, gradient / target.batch_images, step, shared)
     return *decay(batches - 1 - place, carry), loss
 
 

@@ -13,6 +13,7 @@ CHOICES = {
     "recipe": ("default", "paper", "released"),
     "concept": ("contrastive", "distance", "none"),
     "optimizer": ("adam", "adagrad"),
+    "schedule": ("constant", "linear"),
     "init": ("reference", "aspect"),
     "precision": PRECISIONS,
 }
@@ -36,6 +37,8 @@ class ProxyConfig:
       weight_decay: L2, added to the gradient.
       concept: "contrastive" (cross-entropy of w·u over own and contrast aspects), "distance" (‖w − u_own‖²) or "none".
       optimizer: "adam" or "adagrad".
+      schedule: of the learning rate: "constant", or "linear" down to 0 at the last step. Adam's last steps at a
+        constant rate amplify rounding; falling, they settle.
       init: "reference" (the reference word; the aspect's name where there are no words) or "aspect" (its name).
       batch_size: the released program's groups; None for all images at once.
       block_size: images computed at once on one device, for memory and speed; None: chosen by device. Results repeat
@@ -53,6 +56,7 @@ class ProxyConfig:
     concept_weight: float = 0.0
     concept: str = dataclasses.field(default="none", metadata={"static": True})
     optimizer: str = dataclasses.field(default="adam", metadata={"static": True})
+    schedule: str = dataclasses.field(default="linear", metadata={"static": True})
     init: str = dataclasses.field(default="reference", metadata={"static": True})
     batch_size: int | None = dataclasses.field(default=None, metadata={"static": True})
     block_size: int | None = dataclasses.field(default=None, metadata={"static": True})
@@ -99,7 +103,7 @@ class ProxyConfig:
             weight_decay=weight_decay,
             reference_weight=alpha,
             concept_weight=beta,
-            **{"concept": "contrastive"} | fields,
+            **{"concept": "contrastive", "schedule": "constant"} | fields,
         )
 
     @classmethod
@@ -129,5 +133,5 @@ class ProxyConfig:
             reference_weight=beta,
             concept_weight=alpha,
             batch_size=batch_size,
-            **{"concept": "distance", "optimizer": "adagrad"} | fields,
+            **{"concept": "distance", "optimizer": "adagrad", "schedule": "constant"} | fields,
         )

@@ -15,6 +15,7 @@ import numpy as np
 from multimap_jax.clip.images import open_image
 
 SHOWN, THUMBNAIL = 60, 112
+RIVALS = {"image_kmeans": "k-means on image embeddings", "zero_shot": "zero-shot words"}
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --accent: #3b6fd4; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
@@ -49,7 +50,8 @@ for (const button of buttons) button.onclick = () => {
 class Page:
     """One aspect's result: labels int [images], a name, confidence and size for each group, and how it went.
 
-    order int [images]: images by closeness to the centre of their group. metrics: from `evaluate`, or None.
+    order int [images]: images by closeness to the centre of their group. metrics: from `evaluate`, with the
+    rivals' under "beside", or None.
     """
 
     aspect: str
@@ -118,10 +120,14 @@ def _group(page: Page, group: int, names: Sequence[str]) -> str:
 def _metrics(metrics: dict | None) -> str:
     if not metrics:
         return ""
-    values = {name: value for name, value in metrics.items() if isinstance(value, float)}
-    head = "".join(f"<th>{html.escape(name.upper() if len(name) < 4 else name)}</th>" for name in values)
-    row = "".join(f"<td>{value:.3f}</td>" for value in values.values())
-    return f"<p>Agreement with the labels given:</p><table><tr>{head}</tr><tr>{row}</tr></table>"
+    columns = [name for name, value in metrics.items() if isinstance(value, float)]
+    rows = {"these groups": metrics} | {RIVALS[name]: values for name, values in metrics["beside"].items()}
+    head = "".join(f"<th>{name.upper() if len(name) < 4 else name}</th>" for name in columns)
+    body = "".join(
+        f"<tr><td>{name}</td>{''.join(f'<td>{values[column]:.3f}</td>' for column in columns)}</tr>"
+        for name, values in rows.items()
+    )
+    return f"<p>Agreement with the labels given:</p><table><tr><th></th>{head}</tr>{body}</table>"
 
 
 def _thumbnail(image) -> str:
