@@ -1,0 +1,251 @@
+"""Train the checkpoint that the package carries: a small CLIP, on drawings, on a CPU.
+
+    python -m experiments.train_embedded_clip --minutes=48 --out=multimap_jax/clip/embedded
+
+Draws scenes in processes of their own while it trains. At every evaluation it writes the checkpoint and prints a line;
+at the end it prints one line of JSON: the zero-shot accuracy on pictures of another seed, for each scene and aspect,
+asked with "a {subject} with the {aspect} of {word}".
+
+Loss: contrastive with several positives. Every caption that is true of a picture is a positive; each of them is set
+against the captions that are false of it, never against the other true ones, and the same from captions to pictures.
+"""
+
+import functools
+import json
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import app, flags
+from flax import nnx
+
+from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
+from multimap_jax.clip.towers import Towers, run_layers
+from multimap_jax.scenes import SCENES, embedded_files, render_scene
+from multimap_jax.scenes.captions import all_words, draw_caption, template_captions
+from multimap_jax.scenes.stream import Pool, encode_labels, label_width, shrink
+
+MINUTES = flags.DEFINE_float("minutes", 48, "Time to train for; the learning rate falls to 0 over it.", lower_bound=0.1)
+STEPS = flags.DEFINE_integer("steps", 1_000_000, "Stop after so many steps even if there is time left.", lower_bound=1)
+BATCH = flags.DEFINE_integer("batch", 128, "Pictures in a step.", lower_bound=2)
+CAPTIONS = flags.DEFINE_integer("captions", 40, "Random captions in a step, besides the package's own prompts.")
+RATE = flags.DEFINE_float("learning_rate", 1e-3, "Highest learning rate.")
+CARDS = flags.DEFINE_float("cards", 0.65, "Share of cards among the pictures.", lower_bound=0, upper_bound=1)
+POOL = flags.DEFINE_integer("pool", 80_000, "Pictures kept; older ones are replaced.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the weights, the pictures and the captions.", lower_bound=0)
+EVERY = flags.DEFINE_integer("evaluate_every", 500, "Steps between evaluations.", lower_bound=1)
+OUT = flags.DEFINE_string("out", "multimap_jax/clip/embedded", "Where the checkpoint is written.")
+
+SIZE, CONTEXT, WIDTH = 64, 77, 128
+TOKENS = 24  # longest caption; the text tower is causal, so that padding need not be computed
+WARM_UP = 200
+TEST_SEED = 1_000_003  # pictures that no training process draws: those use other generators altogether
+WORD_NOISE = 0.03
+
+
+def clip_config(vocabulary):
+    """The sizes of the checkpoint. Text width = embedding dimension, so that every recipe of the package can use it."""
+    text = TextConfig(vocabulary, CONTEXT, WIDTH, 3, 4, 4 * WIDTH, WIDTH, end_token=vocabulary - 1)
+    return CLIPConfig(text, ImageConfig(SIZE, 8, WIDTH, 4, 4, 4 * WIDTH, WIDTH))
+
+
+def grid_positions(side, width):
+    """Sines and cosines of rows and columns, [1 + side * side, width]: the tower starts out knowing its neighbours."""
+    frequency = 10.0 ** -np.linspace(0, 1.5, width // 4)
+    angles = np.arange(side)[:, None] * frequency
+    line = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    rows, columns = np.repeat(line, side, axis=0), np.tile(line, (side, 1))
+    return np.concatenate([np.zeros((1, width)), np.concatenate([rows, columns], axis=1)]).astype(np.float32)
+
+
+def initial_towers(config, seed):
+    """Random towers. Words start far from each other (norm about 1), so that an optimised proxy stays near its word."""
+    towers = Towers(config, nnx.Rngs(seed))
+    towers.text.tokens[...] = 5.0 * towers.text.tokens[...]
+    towers.image.positions[...] = 0.2 * grid_positions(config.image.size // config.image.patch, config.image.width)
+    return towers
+
+
+def unit(rows):
+    return rows / jnp.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def embed_pictures(towers, pictures):
+    """uint8 [pictures, size, size, 3] -> unit rows [pictures, embed]."""
+    mean, deviation = jnp.array(embedded_files.MEAN), jnp.array(embedded_files.DEVIATION)
+
+    def embed(pixels):
+        tower = towers.image
+        x = tower.embed_patches((pixels / 255.0 - mean) / deviation)
+        hidden, _ = run_layers(tower.layers, x, causal=False, unroll=tower.config.layers)
+        return tower.projection(tower.final_norm(hidden[0]))
+
+    return unit(jax.vmap(embed)(pictures.astype(jnp.float32)))
+
+
+def embed_captions(towers, ids, noise):
+    """Token ids [captions, tokens] -> unit rows [captions, embed]; noise [captions, tokens, width] moves the words."""
+
+    def embed(ids, noise):
+        tower = towers.text
+        x = tower.embed_tokens(ids) + noise
+        hidden, _ = run_layers(tower.layers, x, causal=True, unroll=tower.config.layers)
+        return tower.project(hidden[tower.end_position(ids)])
+
+    return unit(jax.vmap(embed)(ids, noise))
+
+
+def several_positives(logits, true):
+    """Mean over true pairs of −log( e^s / (e^s + Σ e^s of the row's false pairs) ); logits, true [rows, columns]."""
+    false = jax.nn.logsumexp(jnp.where(true, -1e9, logits), axis=1, keepdims=True)
+    rows = jnp.sum(jnp.where(true, jax.nn.softplus(false - logits), 0), axis=1) / jnp.maximum(true.sum(1), 1)
+    return jnp.sum(rows) / jnp.maximum(jnp.any(true, axis=1).sum(), 1)
+
+
+def loss_function(towers, pictures, ids, true, key):
+    """Pictures [p, size, size, 3], ids [c, tokens], true bool [p, c] -> the loss."""
+    noise = WORD_NOISE * jax.random.normal(key, (*ids.shape, WIDTH))
+    scale = jnp.exp(jnp.minimum(towers.logit_scale[...], jnp.log(100.0)))
+    logits = scale * embed_pictures(towers, pictures) @ embed_captions(towers, ids, noise).T
+    return several_positives(logits, true) + several_positives(logits.T, true.T)
+
+
+def shift_and_light(pictures, key, reach=3):
+    """Move each picture by up to `reach` pixels and make it brighter or darker: a picture is used several times."""
+
+    def change(picture, key):
+        where, light = jax.random.split(key)
+        top, left = jax.random.randint(where, (2,), 0, 2 * reach + 1)
+        wide = jnp.pad(picture, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+        picture = jax.lax.dynamic_slice(wide, (top, left, 0), picture.shape)
+        return jnp.clip(picture * jax.random.uniform(light, minval=0.85, maxval=1.1), 0, 255)
+
+    return jax.vmap(change)(pictures.astype(jnp.float32), jax.random.split(key, len(pictures)))
+
+
+OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.98), optax.add_decayed_weights(0.01))
+
+
+@functools.partial(jax.jit, donate_argnums=(0, 1))
+def update(towers, state, batch, key, learning_rate):
+    """One step of AdamW on (pictures, ids, true). Returns towers, optimiser state, loss."""
+    pictures, ids, true = batch
+    light, noise = jax.random.split(key)
+    loss, gradient = jax.value_and_grad(loss_function)(towers, shift_and_light(pictures, light), ids, true, noise)
+    step, state = OPTIMIZER.update(gradient, state, towers)
+    return jax.tree.map(lambda value, change: value - learning_rate * change, towers, step), state, loss
+
+
+class Captions:
+    """Captions as arrays: ids int [captions, TOKENS]; rows int [captions, labels], -1 for "any", -2 for "none fits"."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+        self.templates = template_captions()
+
+    def rows(self, captions):
+        rows = np.full((len(captions), label_width()), -1)
+        for row, caption in zip(rows, captions, strict=True):
+            if caption.scene is None:
+                row[0] = -2
+                continue
+            scene = SCENES[caption.scene]
+            row[0] = list(SCENES).index(scene.name)
+            for column, aspect in enumerate(scene.aspects, 1):
+                if aspect in caption.labels:
+                    row[column] = all_words(scene)[aspect].index(caption.labels[aspect])
+        return rows
+
+    def ids(self, captions):
+        texts = [caption.text for caption in captions]
+        length = {"padding": "max_length", "max_length": TOKENS, "truncation": True}
+        return self.tokenizer(texts, return_tensors="np", **length).input_ids
+
+    def draw(self, generator, count):
+        """The package's own prompts and `count` random captions: (ids, rows)."""
+        scenes = generator.choice(list(SCENES), size=count, p=[1 - CARDS.value, CARDS.value])
+        captions = self.templates + [draw_caption(generator, SCENES[name]) for name in scenes]
+        return self.ids(captions), self.rows(captions)
+
+
+def which_are_true(labels, rows):
+    """Label rows of pictures [p, labels] and of captions [c, labels] -> bool [p, c]."""
+    return np.all((labels[:, None] == rows) | (rows == -1), axis=-1)
+
+
+def test_pictures(count):
+    """{scene: (pictures uint8 [count, size, size, 3], label rows [count, labels])} that training never sees."""
+    sets = {}
+    for name, scene in SCENES.items():
+        drawn = [render_scene(name, seed=TEST_SEED, index=index) for index in range(count)]
+        pictures = np.stack([shrink(picture, SIZE) for picture, _ in drawn])
+        sets[name] = pictures, np.array([encode_labels(scene, labels) for _, labels in drawn])
+    return sets
+
+
+def zero_shot(towers, captions, tests):
+    """{"fruit color": accuracy, …}: the best of the aspect's own words, asked with the package's own prompt."""
+    embed = jax.jit(embed_pictures)
+    ids = captions.ids(captions.templates)
+    texts = np.asarray(embed_captions(towers, ids, 0.0 * ids[..., None]))
+    figures = {}
+    for name, (pictures, labels) in tests.items():
+        rows = np.concatenate([np.asarray(embed(towers, part)) for part in np.split(pictures, len(pictures) // 100)])
+        for column, (aspect, words) in enumerate(SCENES[name].aspects.items(), 1):
+            own = [captions.templates.index(c) for c in captions.templates if c.scene == name and aspect in c.labels]
+            guess = np.argmax(rows @ texts[own[: len(words)]].T, axis=1)
+            figures[f"{name} {aspect}"] = float(np.mean(guess == labels[:, column]))
+    return figures
+
+
+def learning_rate_at(step, part):
+    """Warm-up over steps, then a cosine over the part of the time that has gone."""
+    return RATE.value * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + np.cos(np.pi * min(part, 1.0)))
+
+
+def train(towers, captions, pool, tests, report):
+    """Train until the time or the steps are used up; calls report(step, seconds, towers, loss) at every evaluation."""
+    state, generator, key = OPTIMIZER.init(towers), np.random.default_rng(SEED.value), jax.random.key(SEED.value)
+    start, step, part, losses = time.monotonic(), 0, 0.0, []
+    while step < STEPS.value and part < 1:
+        pictures, labels = pool.take(generator, BATCH.value)
+        ids, rows = captions.draw(generator, CAPTIONS.value)
+        batch = pictures, ids, which_are_true(labels, rows)
+        rate = learning_rate_at(step, part)
+        towers, state, loss = update(towers, state, batch, jax.random.fold_in(key, step), rate)
+        losses.append(float(loss))
+        step += 1
+        seconds = time.monotonic() - start
+        part = max(seconds / (60 * MINUTES.value), step / STEPS.value)
+        if step % EVERY.value == 0 or part >= 1:
+            report(step, seconds, towers, np.mean(losses[-100:]))
+    return towers
+
+
+def main(arguments):
+    if len(arguments) > 1:
+        raise app.UsageError(f"expected flags only, found {' '.join(arguments[1:])}")
+    shares = {"fruit": 1 - CARDS.value, "card": CARDS.value}
+    pool = Pool.start(POOL.value, SIZE, shares, SEED.value)
+    tokenizer = embedded_files.write_tokenizer_files(OUT.value, CONTEXT)
+    captions, tests = Captions(tokenizer), test_pictures(1000)
+    towers = initial_towers(clip_config(len(tokenizer)), SEED.value)
+    figures = {}
+
+    def report(step, seconds, towers, loss):
+        figures.update(zero_shot(towers, captions, tests), steps=step, minutes=round(seconds / 60, 1))
+        accuracies = "  ".join(f"{name} {figures[name]:.3f}" for name in figures if " " in name)
+        progress = f"step {step}  {seconds / 60:.1f} min  loss {loss:.3f}  drawn {pool.drawn.sum()}"
+        print(f"{progress}  {accuracies}", flush=True)
+        embedded_files.write_weights(OUT.value, towers, figures)
+
+    pool.wait_for(4000)
+    train(towers, captions, pool, tests, report)
+    pool.close()
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,169 @@
+"""True sentences about scenes, in many phrasings: what the embedded checkpoint's text tower learns from.
+
+A caption says some of a picture's labels, or none ("a fruit"), or nothing true at all (invented words, which the text
+tower has to learn to keep away from every picture).
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+from multimap_jax.scenes.registry import SCENES
+
+# The prompt that the package asks with.
+TEMPLATE = "a {subject} with the {aspect} of {word}"
+
+_ASPECT_NAMES = {
+    "color": ("color", "colour"),
+    "species": ("species", "kind", "type"),
+    "order": ("order", "number", "rank", "value"),
+    "suits": ("suits", "suit"),
+}
+_SUBJECTS = {"fruit": ("fruit", "fruits"), "card": ("card", "cards", "playing card")}
+_NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_SYNONYMS = {
+    **{word: (word.removesuffix("s"),) for word in ("clubs", "diamonds", "hearts", "spades")},
+    **{word: (word + "s",) for word in ("apple", "banana", "grape", "pear")},
+    "cherry": ("cherries",),
+    "strawberry": ("strawberries",),
+    "ace": ("1", "one"),
+    "jack": ("j",),
+    "queen": ("q",),
+    "king": ("k",),
+    **{word: (str(number),) for number, word in enumerate(_NUMBERS, 2)},
+}
+# {word} is the word or one of its synonyms, {aspect} one of the aspect's names, {subject} the subject.
+_ANY_ASPECT = (
+    TEMPLATE,
+    TEMPLATE,
+    TEMPLATE,
+    "{subject} with the {aspect} of {word}",
+    "{subject} with a {aspect} of {word}",
+    "{subject} with {aspect} of {word}",
+    "a {subject} with {aspect} {word}",
+    "a photo of a {subject} with the {aspect} of {word}",
+    "the {aspect} of the {subject} is {word}",
+    "{word}",
+    "{word}",
+    "{word} {subject}",
+)
+_OWN_ASPECT = {
+    "color": ("a {word} {subject}", "a photo of a {word} {subject}", "the {subject} is {word}", "something {word}"),
+    "species": ("a {word}", "a photo of a {word}", "this is a {word}", "the {subject} is a {word}"),
+    "order": ("a {word}", "the {word}", "a card that shows a {word}", "a photo of a {word}"),
+    "suits": ("a card of {word}", "a {subject} that shows {word}", "a photo of {word}", "some {word}"),
+}
+_SEVERAL = {
+    ("color", "species"): (
+        "a {color} {species}",
+        "{color} {species}",
+        "a photo of a {color} {species}",
+        "the {species} is {color}",
+    ),
+    ("order", "suits"): ("the {order} of {suits}", "{order} of {suits}", "a photo of the {order} of {suits}"),
+}
+_ABOUT_INVENTED = (TEMPLATE, "{word}", "a {word}", "{word} {subject}", "{subject} with a {aspect} of {word}")
+_NO_ASPECT = ("a {subject}", "{subject}", "a photo of a {subject}", "a picture of a {subject}")
+_NAME_ALONE = ("{aspect}", "the {aspect} of a {subject}", "a {subject} with the {aspect}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Caption:
+    """A text and what it says: the scene it is about and the labels it names ({} for "a fruit").
+
+    scene: None where nothing drawn fits the text.
+    """
+
+    text: str
+    scene: str | None
+    labels: Mapping[str, str]
+
+    def fits(self, scene, labels):
+        """Whether the text is true of a picture of `scene` with these labels."""
+        return self.scene == scene and all(labels[aspect] == word for aspect, word in self.labels.items())
+
+
+def all_words(scene):
+    """{aspect: every word that the scene can draw}, the ones for training included."""
+    return {aspect: (*words, *scene.more.get(aspect, ())) for aspect, words in scene.aspects.items()}
+
+
+def template_captions():
+    """The package's own prompt for every aspect and every word that can be drawn."""
+    return [
+        Caption(TEMPLATE.format(subject=scene.subject, aspect=aspect, word=word), scene.name, {aspect: word})
+        for scene in SCENES.values()
+        for aspect, words in all_words(scene).items()
+        for word in words
+    ]
+
+
+def _choose(generator, options):
+    return options[generator.integers(len(options))]
+
+
+def _say(generator, word, share_of_synonyms=0.25):
+    """The word itself, mostly; at times a plural, a singular or a number in digits."""
+    return _choose(generator, _SYNONYMS.get(word, (word,))) if generator.random() < share_of_synonyms else word
+
+
+def _name(generator, scene, share_of_synonyms=0.2):
+    """What the scene's subject is called: its own word, mostly."""
+    options = _SUBJECTS.get(scene.subject, (scene.subject,))
+    return _choose(generator, options) if generator.random() < share_of_synonyms else scene.subject
+
+
+def _describe_one(generator, scene):
+    aspect = _choose(generator, tuple(scene.aspects))
+    word = _choose(generator, all_words(scene)[aspect])
+    template = _choose(generator, _ANY_ASPECT + _OWN_ASPECT.get(aspect, ()))
+    name = _choose(generator, (aspect,) + _ASPECT_NAMES.get(aspect, (aspect,)))
+    said = _say(generator, word)
+    text = template.format(subject=_name(generator, scene), aspect=name, word=said)
+    return Caption(text, scene.name, {aspect: word})
+
+
+def _describe_several(generator, scene):
+    labels = {aspect: _choose(generator, words) for aspect, words in all_words(scene).items()}
+    template = _choose(generator, _SEVERAL[tuple(scene.aspects)])
+    said = {aspect: _say(generator, word, 0.1) for aspect, word in labels.items()}
+    return Caption(template.format(subject=scene.subject, **said), scene.name, labels)
+
+
+def _describe_none(generator, scene):
+    aspect = _choose(generator, tuple(scene.aspects))
+    template = _choose(generator, _NO_ASPECT + _NAME_ALONE)
+    return Caption(template.format(subject=_name(generator, scene), aspect=aspect), scene.name, {})
+
+
+def _invent(generator, scene):
+    """A caption about an invented word: letters, at times starting as a known word does."""
+    aspect = _choose(generator, tuple(scene.aspects))
+    start = _choose(generator, all_words(scene)[aspect])
+    start = start[: generator.integers(2, len(start) + 1)] if generator.random() < 0.3 else ""
+    letters = "".join(_choose(generator, "aabcdeefghiijklmnoopqrstuvwxyz") for _ in range(generator.integers(3, 8)))
+    template = _choose(generator, _ABOUT_INVENTED)
+    return Caption(template.format(subject=scene.subject, aspect=aspect, word=start + letters), None, {})
+
+
+def draw_caption(generator, scene):
+    """One caption about some picture of a scene, in a random phrasing."""
+    kind = generator.random()
+    if kind < 0.66:
+        return _describe_one(generator, scene)
+    if kind < 0.82 and tuple(scene.aspects) in _SEVERAL:
+        return _describe_several(generator, scene)
+    return _describe_none(generator, scene) if kind < 0.88 else _invent(generator, scene)
+
+
+def known_words():
+    """Every word that captions can contain, invented ones aside, sorted."""
+    texts = []
+    for templates in (_ANY_ASPECT, _NO_ASPECT, _NAME_ALONE, *_OWN_ASPECT.values(), *_SEVERAL.values()):
+        texts += [re.sub(r"\{\w+\}", " ", template) for template in templates]
+    for scene in SCENES.values():
+        texts += [scene.subject, *_SUBJECTS.get(scene.subject, ())]
+        for aspect, words in all_words(scene).items():
+            texts += [aspect, *_ASPECT_NAMES.get(aspect, ()), *words]
+            texts += [synonym for word in words for synonym in _SYNONYMS.get(word, ())]
+    return sorted(set(" ".join(texts).split()))

@@ -1,0 +1,75 @@
+"""The files of the embedded checkpoint: weights, tokenizer, preprocessing, the words it knows, and what it can do."""
+
+import datetime
+import json
+import pathlib
+
+import numpy as np
+
+from multimap_jax.clip.checkpoint import save_checkpoint
+from multimap_jax.scenes.byte_tokenizer import write_tokenizer
+from multimap_jax.scenes.captions import known_words
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+
+CARD = """# The embedded checkpoint
+
+A small CLIP, trained by `python -m experiments.train_embedded_clip` on pictures that `multimap_jax.scenes` draws and on
+captions that `multimap_jax.scenes.captions` makes up. No photograph and no other model took part in it.
+
+It knows the families of scenes below and the words in `words.json`, and nothing else: it is there so that the package
+can be tried and tested at once and without a network. For photographs, load another checkpoint.
+
+Trained on {date} for {minutes} minutes ({steps} steps). Zero-shot accuracy on 1,000 pictures of each family that
+training never saw, asked with "a {{subject}} with the {{aspect}} of {{word}}":
+
+| scene | aspect | accuracy |
+|---|---|---|
+{rows}
+"""
+
+
+def write_tokenizer_files(directory, context):
+    """Write the tokenizer, words.json and preprocessing; returns the tokenizer, read back from those files."""
+    from transformers import CLIPTokenizer
+
+    directory = pathlib.Path(directory)
+    size = write_tokenizer(directory, known_words(), context)
+    (directory / "words.json").write_text(json.dumps(known_words(), indent=0) + "\n", encoding="utf-8")
+    tokenizer = CLIPTokenizer.from_pretrained(directory)
+    if len(tokenizer) != size:
+        raise RuntimeError(f"the tokenizer read back from {directory} has {len(tokenizer)} tokens, expected {size}")
+    return tokenizer
+
+
+def write_weights(directory, towers, figures):
+    """Write config.json, model.safetensors in float16, preprocessing, and README.md with the figures reached."""
+    directory = pathlib.Path(directory)
+    save_checkpoint(directory, towers, dtype=np.float16)
+    # safetensors makes files that only their owner may read.
+    (directory / "model.safetensors").chmod(0o644)
+    size = towers.image.config.size
+    (directory / "preprocessor_config.json").write_text(json.dumps(preprocessing(size), indent=1) + "\n")
+    rows = "\n".join(f"| {name.replace(' ', ' | ')} | {figures[name]:.3f} |" for name in figures if " " in name)
+    today = datetime.date.today().isoformat()
+    card = CARD.format(date=today, minutes=figures["minutes"], steps=f"{figures['steps']:,}", rows=rows)
+    (directory / "README.md").write_text(card, encoding="utf-8")
+
+
+def preprocessing(size):
+    """CLIP's own: the shortest edge to `size` (bicubic), the middle cut out, mean and deviation of each channel."""
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"shortest_edge": size},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": size, "width": size},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(MEAN),
+        "image_std": list(DEVIATION),
+    }

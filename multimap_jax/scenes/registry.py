@@ -1,0 +1,89 @@
+"""The families of scenes, and the rule that gives picture `index` of a family its labels and its pixels."""
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from multimap_jax.scenes import card, fruit
+
+# Streams of random numbers that must not meet: numpy pads short seeds with zeros, so a tag stands at the end.
+_LABELS, _PIXELS = 1, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """One family of scenes.
+
+    name: what `render_scene` calls it. subject: what is in the pictures, for prompts.
+    aspects: aspect -> the words that are drawn, all combinations equally often.
+    draw: (numpy Generator, labels) -> uint8 [h, w, 3].
+    more: aspect -> further words that `draw` knows; only the training of the embedded checkpoint uses them.
+    """
+
+    name: str
+    subject: str
+    aspects: Mapping[str, tuple[str, ...]]
+    draw: Callable[[np.random.Generator, Mapping[str, str]], np.ndarray]
+    more: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+
+SCENES: dict[str, Scene] = {
+    scene.name: scene
+    for scene in (
+        Scene(
+            name="fruit",
+            subject="fruit",
+            aspects={"color": ("red", "green", "yellow"), "species": ("apple", "banana", "grape")},
+            draw=fruit.draw,
+            more={"color": ("orange", "purple", "blue"), "species": ("pear", "cherry", "strawberry")},
+        ),
+        Scene(
+            name="card",
+            subject="card",
+            aspects={"order": tuple(card.RANKS), "suits": tuple(card.SUITS)},
+            draw=card.draw,
+        ),
+    )
+}
+
+
+def find_scene(name):
+    """The Scene of this name; ValueError with the known names otherwise."""
+    if name not in SCENES:
+        raise ValueError(f"unknown scene {name!r}; the scenes that can be drawn are {', '.join(sorted(SCENES))}")
+    return SCENES[name]
+
+
+def _generator(name, seed, number, stream):
+    return np.random.default_rng([zlib.crc32(name.encode()), seed, number, stream])
+
+
+def scene_labels(name, *, seed, index):
+    """The labels of one picture: {aspect: word}.
+
+    Indices run through cycles in which every combination occurs once. Inside a cycle each aspect runs through its own
+    words again and again (the digits of the position, summed up, as in a Latin square), so that any stretch of indices
+    has nearly equally many of each word, and the aspects stay independent.
+    """
+    aspects = find_scene(name).aspects
+    cycle, position = divmod(index, int(np.prod([len(words) for words in aspects.values()])))
+    generator = _generator(name, seed, cycle, _LABELS)
+    labels, total = {}, 0
+    for aspect, words in aspects.items():
+        position, digit = divmod(position, len(words))
+        total += digit
+        labels[aspect] = words[generator.permutation(len(words))[total % len(words)]]
+    return labels
+
+
+def render_scene(name, *, seed=0, index=0):
+    """Draw one picture of a family; the same for the same (name, seed, index), in whatever order they are drawn.
+
+    Returns: the picture, uint8 [128, 128, 3], and its labels, {"color": "red", "species": "apple"}.
+    """
+    if seed < 0 or index < 0:
+        raise ValueError(f"seed and index must be 0 or more, found seed={seed}, index={index}")
+    labels = scene_labels(name, seed=seed, index=index)
+    return find_scene(name).draw(_generator(name, seed, index, _PIXELS), labels), labels

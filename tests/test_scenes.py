@@ -1,0 +1,155 @@
+"""Scenes: drawn as the labels say, always the same, balanced. Captions: true. Tokenizer: no word is lost."""
+
+import collections
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from multimap_jax.scenes import SCENES, render_scene, scene_labels, write_scenes
+from multimap_jax.scenes.byte_tokenizer import learn_merges, write_tokenizer
+from multimap_jax.scenes.captions import draw_caption, known_words, template_captions
+from multimap_jax.scenes.stream import draw_random, encode_labels, label_width
+
+NAMES = sorted(SCENES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scene_is_a_picture_and_its_labels(name):
+    picture, labels = render_scene(name, seed=0, index=7)
+    assert picture.shape == (128, 128, 3) and picture.dtype == np.uint8
+    assert list(labels) == list(SCENES[name].aspects)
+    assert all(labels[aspect] in words for aspect, words in SCENES[name].aspects.items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_of_drawing_changes_nothing(name):
+    forwards = [render_scene(name, seed=3, index=index) for index in range(6)]
+    backwards = [render_scene(name, seed=3, index=index) for index in reversed(range(6))][::-1]
+    for (first, first_labels), (second, second_labels) in zip(forwards, backwards, strict=True):
+        np.testing.assert_array_equal(first, second)
+        assert first_labels == second_labels
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_index_or_seed_is_another_picture(name):
+    pictures = [render_scene(name, seed=seed, index=index)[0] for seed, index in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    for one in range(4):
+        for other in range(one):
+            assert np.mean(pictures[one] != pictures[other]) > 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_are_neither_black_nor_white(name):
+    # Robust to the version of Pillow, whose rounding of edges may change: means only.
+    pictures = np.stack([render_scene(name, seed=0, index=index)[0] for index in range(20)]).astype(float)
+    assert 70 < pictures.mean() < 200
+    assert np.all(pictures.std(axis=(1, 2, 3)) > 15)
+
+
+def test_drawn_colors_are_the_ones_named():
+    strongest = {"red": 0, "green": 1}
+    for index in range(36):
+        picture, labels = render_scene("fruit", seed=5, index=index)
+        pixels = picture.reshape(-1, 3).astype(float)
+        spread = np.ptp(pixels, axis=1)
+        vivid = pixels[spread >= np.quantile(spread, 0.97)].mean(axis=0)
+        if labels["color"] in strongest:
+            assert np.argmax(vivid) == strongest[labels["color"]]
+        else:
+            assert vivid[2] < 0.6 * min(vivid[:2])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("start", [0, 17])
+def test_any_stretch_is_nearly_balanced(name, start):
+    labels = [scene_labels(name, seed=2, index=index) for index in range(start, start + 240)]
+    for aspect, words in SCENES[name].aspects.items():
+        counts = collections.Counter(label[aspect] for label in labels)
+        assert set(counts) == set(words)
+        # A stretch cuts at most two cycles.
+        assert max(counts.values()) - min(counts.values()) <= 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_aspects_are_independent(name):
+    combinations = np.prod([len(words) for words in SCENES[name].aspects.values()])
+    for cycle in range(3):
+        rows = [scene_labels(name, seed=1, index=cycle * combinations + index) for index in range(combinations)]
+        assert len({tuple(row.values()) for row in rows}) == combinations
+
+
+def test_the_order_of_labels_depends_on_the_seed():
+    orders = {tuple(scene_labels("card", seed=seed, index=index)["order"] for index in range(13)) for seed in range(5)}
+    assert len(orders) == 5
+
+
+def test_unknown_names_and_negative_numbers_are_refused():
+    with pytest.raises(ValueError, match=r"unknown scene 'dog'.*card.*fruit"):
+        render_scene("dog", seed=0, index=0)
+    with pytest.raises(ValueError, match="0 or more"):
+        render_scene("fruit", seed=-1, index=0)
+    with pytest.raises(ValueError, match="0 or more"):
+        render_scene("fruit", seed=0, index=-1)
+
+
+def test_written_scenes_have_their_truth_beside_them(tmp_path):
+    path = write_scenes(tmp_path / "made" / "fruit", "fruit", seed=4, count=5)
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert path.name == "labels.csv" and list(rows[0]) == ["image", "color", "species"]
+    assert [row["image"] for row in rows] == [f"fruit_{index:04d}.png" for index in range(5)]
+    for index, row in enumerate(rows):
+        picture, labels = render_scene("fruit", seed=4, index=index)
+        assert {"image": row["image"], **labels} == row
+        np.testing.assert_array_equal(np.asarray(Image.open(path.parent / row["image"])), picture)
+
+
+def test_training_draws_its_further_words_too():
+    generator = np.random.default_rng(0)
+    rows = np.array([draw_random(generator, {"fruit": 0.5, "card": 0.5}, 0.5)[1] for _ in range(80)])
+    assert rows.shape == (80, label_width())
+    assert set(rows[:, 0]) == {list(SCENES).index("fruit"), list(SCENES).index("card")}
+    assert rows[rows[:, 0] == list(SCENES).index("fruit"), 1].max() > 2
+    assert encode_labels(SCENES["fruit"], {"color": "red", "species": "grape"})[1:3] == [0, 2]
+
+
+def test_captions_are_true_of_what_they_describe():
+    generator, kinds = np.random.default_rng(0), collections.Counter()
+    for _ in range(300):
+        caption = draw_caption(generator, SCENES["fruit"])
+        kinds[None if caption.scene is None else len(caption.labels)] += 1
+        labels = {"color": "red", "species": "apple"} | dict(caption.labels)
+        assert caption.fits("fruit", labels) == (caption.scene == "fruit")
+        assert not caption.fits("card", {"order": "ace", "suits": "clubs"})
+    assert min(kinds[kind] for kind in (None, 0, 1, 2)) > 5
+
+
+def test_the_prompt_of_every_drawn_word_is_a_caption():
+    texts = {caption.text for caption in template_captions()}
+    for scene in SCENES.values():
+        for aspect, words in scene.aspects.items():
+            assert {f"a {scene.subject} with the {aspect} of {word}" for word in words} <= texts
+
+
+def test_merges_worked_out_by_hand():
+    # "a b</w>" and "a c</w>" occur once each; the first of the alphabet goes first.
+    assert learn_merges(["ab", "ac"]) == [("a", "b</w>"), ("a", "c</w>")]
+    # "a b" occurs twice, so it goes first.
+    assert learn_merges(["abc", "abd"]) == [("a", "b"), ("ab", "c</w>"), ("ab", "d</w>")]
+
+
+def test_known_words_are_one_token_and_no_word_is_unknown(tmp_path):
+    from transformers import CLIPTokenizer
+
+    size = write_tokenizer(tmp_path, known_words(), context=77)
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
+    assert len(tokenizer) == size
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (size - 2, size - 1)
+    for word in set(known_words()) - {"10"}:  # CLIP cuts numbers into digits
+        assert len(tokenizer.tokenize(word.upper())) == 1
+    for text in ("naïve 東京", "kiwi", "\N{RED APPLE}"):
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+        assert tokenizer.unk_token_id not in ids
+        assert tokenizer.decode(ids).strip() == text
