@@ -133,8 +133,16 @@ def _run(values: flags.FlagValues) -> int:
         out=Path(values.out),
         seed=values.seed,
     )
-    run_job(job, progress=values.progress and sys.stderr.isatty())
+    run_job(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
+
+
+def _say(text: str) -> None:
+    """Prints; a reader that went away (`multimap … | head`) does not end the run."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")
 
 
 def _by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str]:

@@ -249,18 +249,18 @@ def prepare(
             f"({clip.config.text.width} wide) go, so it needs a checkpoint where the two are equal"
         )
     vectors = _text_vectors if released else Clip.token_embeddings
-    words = vectors(clip, list(aspect.words))
-    concepts = vectors(clip, [aspect.name, *contrast])
+    real = np.float64 if config.precision == "float64" else np.float32
+    words = vectors(clip, list(aspect.words)).astype(real)
+    concepts = vectors(clip, [aspect.name, *contrast]).astype(real)
     if not aspect.words:
         config, words = dataclasses.replace(config, reference_weight=0.0), concepts[:1]
     scale = float(np.linalg.norm(words, axis=1).mean()) if config.recipe == "default" else 1.0
-    real = np.float64 if config.precision == "float64" else np.float32
     dtype = compute_dtype(config.precision)
     tower = jax.tree.map(lambda array: jnp.asarray(array, dtype), clip.towers.text)
     encoder = _encoder(tower, prompt.ids, prompt.slot, not released, not released)
-    shared = Shared(encoder, jnp.asarray(concepts, real), real(scale), order, jax.tree.map(real, config))
-    z = words[reference].astype(real)
-    first = z if config.init == "reference" else np.broadcast_to(concepts[0], z.shape).astype(real)
+    shared = Shared(encoder, jnp.asarray(concepts), real(scale), order, jax.tree.map(real, config))
+    z = words[reference]
+    first = z if config.init == "reference" else np.broadcast_to(concepts[0], z.shape)
     batch = np.arange(len(z)) // (config.batch_size or len(z))
     sizes = np.bincount(batch)[batch] if released else np.ones(len(z))
     targets = Target(embeddings.astype(real), z, first, batch.astype(np.int32), sizes.astype(real))

@@ -23,7 +23,15 @@ from multimap_jax.clip.towers import Towers
 from multimap_jax.sharding import image_mesh, matmul_precision, pad_rows, split_images
 
 EMBEDDED = Path(__file__).parent / "embedded"
-_SMALL_FILES = ["*.json", "merges.txt"]
+_SMALL_FILES = [
+    "config.json",
+    "preprocessor_config.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+]
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 

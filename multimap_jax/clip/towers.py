@@ -171,8 +171,12 @@ class ImageTower(nnx.Module):
         self.projection = Linear(config.width, config.embed, rngs, bias=False)
 
     def __call__(self, pixels):
+        return self.projection(self.pool(pixels))
+
+    def pool(self, pixels):
+        """pixels -> what is projected, [d]."""
         hidden, _ = run_layers(self.layers, self.embed_patches(pixels), causal=False)
-        return self.projection(self.final_norm(hidden[0]))
+        return self.final_norm(hidden[0])
 
     def embed_patches(self, pixels):
         """pixels [size, size, 3] -> [1 + patches, d]; a patch is flattened as (row, column, channel)."""
