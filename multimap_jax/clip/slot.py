@@ -42,7 +42,7 @@ class SlotEncoder:
 
 def unit(x):
     """x [..., e] scaled to norm 1."""
-    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True))
 
 
 def slot_encoder(tower: TextTower, ids, slot: int, positions: bool = True, final_norm: bool = True) -> SlotEncoder:

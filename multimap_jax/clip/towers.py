@@ -103,7 +103,11 @@ def attention(q, k, v, past=None, causal=True):
 
 
 def _softmax(scores):
-    return jax.nn.softmax(scores.astype(jnp.promote_types(scores.dtype, jnp.float32)), axis=-1).astype(scores.dtype)
+    """Over the last axis. The reciprocal is written out: a quotient is compiled one way for one device and another way
+    for several, which would cost the equality of their bits."""
+    wide = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    exponentials = jnp.exp(wide - jax.lax.stop_gradient(wide.max(-1, keepdims=True)))
+    return (exponentials * (1 / exponentials.sum(-1, keepdims=True))).astype(scores.dtype)
 
 
 def stack_layers(config: TextConfig | ImageConfig, rngs: nnx.Rngs) -> Layer:

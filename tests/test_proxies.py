@@ -1,0 +1,200 @@
+"""The optimisation: one shape, so that results repeat bit for bit; chunks; what is refused."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import warnings
+
+import jax
+import numpy as np
+import pytest
+
+import multimap_jax as mm
+from multimap_jax import proxies
+from multimap_jax.prompts import make_prompt, reference_words
+from multimap_jax.sharding import matmul_precision
+from tests.tiny import unit_rows
+
+COLOR = mm.Aspect("color", subject="fruit", words=("red", "green", "yellow"))
+CONFIG = mm.ProxyConfig(steps=60, block_size=8)
+
+
+@pytest.fixture(scope="module")
+def embeddings():
+    return unit_rows(19, seed=7)
+
+
+@pytest.fixture(scope="module")
+def fit(clip, embeddings):
+    return mm.fit_proxies(clip, embeddings, COLOR, config=CONFIG)
+
+
+def test_shapes_and_types(fit):
+    assert fit.proxies.shape == (19, 32) and fit.prompt_embeddings.shape == (19, 32)
+    assert fit.reference.shape == (19,) and fit.losses.shape == (60,) and fit.loss.shape == (19,)
+    assert fit.proxies.dtype == fit.losses.dtype == fit.loss.dtype == np.float32 and fit.block_size == 8
+    assert np.abs(np.linalg.norm(fit.prompt_embeddings, axis=1) - 1).max() < 1e-5
+
+
+def test_the_loss_falls_and_ends_at_loss(fit):
+    assert fit.losses[-1] < fit.losses[0] - 0.05
+    assert fit.loss.mean() == pytest.approx(fit.losses[-1], abs=1e-2)
+
+
+def test_permuted_images_have_the_same_bits(clip, embeddings, fit):
+    order = np.random.default_rng(0).permutation(19)
+    permuted = mm.fit_proxies(clip, embeddings[order], COLOR, config=CONFIG)
+    assert (permuted.proxies == fit.proxies[order]).all() and (permuted.loss == fit.loss[order]).all()
+
+
+@pytest.mark.parametrize("count", [1, 5, 8, 9])
+def test_half_filled_blocks_have_the_same_bits(clip, embeddings, fit, count):
+    part = mm.fit_proxies(clip, embeddings[:count], COLOR, config=CONFIG)
+    assert (part.proxies == fit.proxies[:count]).all()
+    assert (part.prompt_embeddings == fit.prompt_embeddings[:count]).all()
+
+
+SCRIPT = """
+import sys, numpy as np, jax, multimap_jax as mm
+clip, color = mm.load_clip(sys.argv[1]), mm.Aspect("color", subject="fruit", words=("red", "green", "yellow"))
+rows = np.load(sys.argv[2])
+assert jax.device_count() == int(sys.argv[4]), jax.devices()
+recipes = (
+    mm.ProxyConfig(steps=60, block_size=8),
+    mm.ProxyConfig.paper(steps=60, block_size=8),
+    mm.ProxyConfig.released(10, weight_decay=1e-4, batch_size=3, block_size=8),
+)
+found = [mm.fit_proxies(clip, rows, color, ("species",), config).proxies for config in recipes]
+np.save(sys.argv[3], np.stack(found))
+"""
+
+
+def proxies_on(devices, clip, embeddings, directory):
+    """Proxies of three recipes, [recipes, images, width], in a process with so many simulated devices."""
+    np.save(directory / "rows.npy", embeddings)
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    arguments = [str(clip.directory), str(directory / "rows.npy"), str(directory / "found.npy"), str(devices)]
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=True, env=environment)
+    return np.load(directory / "found.npy")
+
+
+def test_any_number_of_devices_gives_the_same_bits(clip, embeddings, fit, tmp_path):
+    one, three, eight = (proxies_on(devices, clip, embeddings, tmp_path) for devices in (1, 3, 8))
+    assert (one == three).all() and (one == eight).all()
+    assert (one[0] == fit.proxies).all()
+
+
+def test_steps_are_the_same_steps_however_many_there_are(clip, embeddings):
+    constant = dataclasses.replace(CONFIG, schedule="constant")
+    few, many = (
+        mm.fit_proxies(clip, embeddings, COLOR, config=dataclasses.replace(constant, steps=steps))
+        for steps in (70, 101)
+    )
+    assert (many.losses[:70] == few.losses).all() and len(many.losses) == 101
+    none = mm.fit_proxies(clip, embeddings, COLOR, config=dataclasses.replace(constant, steps=0))
+    assert (none.proxies == clip.token_embeddings(COLOR.words)[none.reference]).all() and len(none.losses) == 0
+
+
+def test_one_gradient_is_equal_across_block_shapes(clip, embeddings):
+    prompt, reference = make_prompt(COLOR, clip.tokenizer), reference_words(clip, embeddings, COLOR)
+    with matmul_precision("float32"):
+        shared, targets = proxies.prepare(clip, embeddings, COLOR, (), CONFIG, prompt, reference)
+        gradient = jax.jit(jax.vmap(jax.grad(proxies.proxy_loss), in_axes=(0, 0, None)))
+        whole = np.asarray(gradient(targets.start, targets, shared))
+        for size in (1, 4, 7):
+            rows = jax.tree.map(lambda array, size=size: array[:size], targets)
+            part = np.asarray(gradient(rows.start, rows, shared))
+            assert np.abs(part - whole[:size]).max() <= 1e-6 * np.abs(whole).max()
+
+
+def test_default_labels_agree_between_two_block_shapes():
+    """On drawn pictures with the embedded encoder: the adjusted Rand index is at least 0.99."""
+    from multimap_jax.clustering import cluster
+    from multimap_jax.scenes import render_scene
+
+    clip, words = mm.load_clip("embedded"), ("clubs", "diamonds", "hearts", "spades")
+    rows = clip.embed_images([render_scene("card", seed=3, index=i)[0] for i in range(104)])
+    suits = mm.Aspect("suits", "card", words)
+    fits = [mm.fit_proxies(clip, rows, suits, config=mm.ProxyConfig(block_size=size)) for size in (16, 52)]
+    first, second = (cluster(fit.proxies, 4).labels for fit in fits)
+    assert mm.evaluate(first, second)["ari"] >= 0.99
+
+
+def test_another_learning_rate_does_not_compile_again(clip, embeddings):
+    mm.fit_proxies(clip, embeddings, COLOR, config=CONFIG)
+    before = proxies._run_chunk._cache_size()
+    slower = dataclasses.replace(CONFIG, learning_rate=0.003, reference_weight=0.7, steps=55)
+    assert (mm.fit_proxies(clip, embeddings, COLOR, config=slower).losses[5] > -2).all()
+    assert proxies._run_chunk._cache_size() == before
+
+
+@pytest.mark.parametrize("precision, tolerance", [("tf32", 1e-3), ("bf16", 5e-2)])
+def test_lower_precisions_stay_close(clip, embeddings, fit, precision, tolerance):
+    config = dataclasses.replace(CONFIG, precision=precision)
+    lower = mm.fit_proxies(clip, embeddings, COLOR, config=config)
+    assert lower.proxies.dtype == np.float32
+    assert np.abs(lower.losses[0] - fit.losses[0]) <= tolerance and np.abs(lower.loss - fit.loss).mean() <= tolerance
+
+
+def test_the_concept_of_an_aspect_without_contrast_warns(clip, embeddings):
+    with pytest.warns(UserWarning, match="always 0"):
+        mm.fit_proxies(clip, embeddings[:2], COLOR, config=mm.ProxyConfig.paper(steps=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mm.fit_proxies(clip, embeddings[:2], COLOR, ("species",), mm.ProxyConfig.paper(steps=1))
+
+
+BAD = {
+    "one row": (lambda rows: rows[0], {}, "expected \\[images, 32\\]"),
+    "no rows": (lambda rows: rows[:0], {}, "1 image or more"),
+    "another width": (lambda rows: rows[:, :5], {}, "expected \\[images, 32\\]"),
+    "not unit": (lambda rows: 2 * rows, {}, "row 0 has norm 2"),
+    "not a number": (lambda rows: np.where(np.arange(19)[:, None] == 4, np.nan, rows), {}, "row 4 has norm nan"),
+    "own aspect": (lambda rows: rows, {"contrast": ("color",)}, "the aspect itself"),
+    "order": (lambda rows: rows, {"batch_order": np.zeros((1, 1))}, "released recipe with weight decay only"),
+    "order's shape": (
+        lambda rows: rows,
+        {"batch_order": np.zeros((2, 5)), "config": mm.ProxyConfig.released(2, weight_decay=1e-3)},
+        "expected \\[2, 1\\]",
+    ),
+    "order's content": (
+        lambda rows: rows,
+        {"batch_order": np.ones((2, 2)), "config": mm.ProxyConfig.released(2, weight_decay=1e-3, batch_size=10)},
+        "each row an order",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_arguments(clip, embeddings, name):
+    change, arguments, message = BAD[name]
+    with pytest.raises(ValueError, match=message):
+        mm.fit_proxies(clip, change(embeddings), COLOR, **arguments)
+
+
+def test_contrast_as_a_string_is_refused(clip, embeddings):
+    with pytest.raises(TypeError, match="expected a sequence"):
+        mm.fit_proxies(clip, embeddings, COLOR, contrast="species")
+
+
+def test_the_released_recipe_needs_equal_widths(tmp_path):
+    from tests.tiny import write_tiny
+
+    write_tiny(tmp_path, embed=24)
+    other = mm.load_clip(tmp_path)
+    assert mm.fit_proxies(other, unit_rows(3, 24), COLOR, config=CONFIG).proxies.shape == (3, 32)
+    with pytest.raises(ValueError, match="where the two are equal"):
+        mm.fit_proxies(other, unit_rows(3, 24), COLOR, config=mm.ProxyConfig.released(2))
+
+
+def test_word_features_are_the_star_alone(clip, fit):
+    from multimap_jax.clip.slot import slot_encoder
+
+    tokens = clip.tokenizer
+    words = proxies.embed_words(clip, fit.proxies, CONFIG)
+    with matmul_precision("float32"):
+        encoder = slot_encoder(clip.towers.text, (tokens.start, *tokens.encode("*"), tokens.end), 1)
+        expected = encoder.embed(fit.proxies[3])
+    assert words.shape == (19, 32) and np.abs(words[3] - expected).max() <= 1e-5

@@ -1,0 +1,120 @@
+"""The table programs: methods, grid, finished cells, intervals and what they write."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from absl import flags
+
+import multimap_jax as mm
+from experiments import datasets, grid, methods, tables
+
+
+@pytest.fixture(scope="module")
+def case():
+    labelled, clip = datasets.twin("fruit", 36, seed=4), mm.load_clip("embedded")
+    item, embeddings = datasets.find("fruit"), clip.embed_images(labelled.images)
+    return tables.make_case(item, labelled, "color", clip, embeddings, mm.ProxyConfig.paper(steps=20))
+
+
+@pytest.fixture
+def table_flags(tmp_path):
+    """The table programs' flags, quick and small, taken away again afterwards."""
+    before = set(flags.FLAGS)
+    tables.define_flags(str(tmp_path / "out"))
+    flags.FLAGS(["test", "--quick", "--datasets=fruit", "--methods=image k-means,CLIP_GPT"])
+    yield tmp_path / "out"
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_every_method_gives_features_or_labels_of_all_images(name, case):
+    outcome = methods.find(name)(case)
+    assert len(outcome) == 36 and np.isfinite(outcome).all()
+    scores = methods.score(outcome, case, seeds=2)
+    assert len(scores) == (1 if outcome.ndim == 1 else 2) and 0 <= scores[0]["nmi"] <= 1
+
+
+def test_the_ablations_differ_by_their_terms(case):
+    found = {name: methods.find(name)(case) for name in methods.METHODS if name.startswith("Multi-MaP_")}
+    names = list(found)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            assert np.abs(found[first] - found[second]).max() > 1e-4, (first, second)
+
+
+def test_unknown_methods_list_the_known_ones():
+    with pytest.raises(ValueError, match="known: Multi-MaP, "):
+        methods.find("magic")
+
+
+def test_the_grid_gives_each_setting_its_own_fit(case):
+    settings = [(0.01, 0.0), (0.001, 5e-4)]
+    losses = grid.grid_losses(case, settings, steps=20)
+    for (rate, decay), loss in zip(settings, losses):
+        config = dataclasses.replace(case.config, learning_rate=rate, weight_decay=decay)
+        fit = mm.fit_proxies(case.clip, case.embeddings, case.asked(), case.contrast, config)
+        assert loss == pytest.approx(fit.loss.mean(), rel=1e-4)
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+
+
+def test_a_table_is_written_and_a_second_run_computes_nothing(table_flags, monkeypatch, capsys):
+    tables.run_table("table2", ["Multi-MaP"], "table2_methods.csv")
+    with (table_flags / "table2.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == tables.COLUMNS and len(rows) == 4
+    assert {row["method"] for row in rows} == {"image k-means", "CLIP_GPT"}
+    assert all(float(row["nmi_low"]) <= float(row["nmi"]) <= float(row["nmi_high"]) for row in rows)
+    monkeypatch.setattr(tables, "compute", lambda *_: pytest.fail("a finished cell was computed again"))
+    tables.run_table("table2", ["Multi-MaP"], "table2_methods.csv")
+    assert "drawn twins" in (table_flags / "table2.md").read_text()
+
+
+def test_a_missing_set_leaves_its_rows_empty(table_flags, tmp_path, capsys):
+    flags.FLAGS.data = str(tmp_path)
+    tables.run_table("table2", ["Multi-MaP"], "table2_methods.csv")
+    with (table_flags / "table2.csv").open() as file:
+        assert {row["nmi"] for row in csv.DictReader(file)} == {""}
+    assert "left empty: Fruit is not below" in capsys.readouterr().out
+
+
+def test_a_torn_last_line_is_passed_over(tmp_path):
+    runs = tables.Runs(tmp_path / "runs.jsonl")
+    runs.add(("a", 1), [{"nmi": 0.5}])
+    with runs.path.open("a") as file:
+        file.write('[["b", 2], [{"nm')
+    assert tables.Runs(runs.path).scores == {("a", 1): [{"nmi": 0.5}]}
+
+
+def test_the_papers_figures_stand_beside_ours():
+    paper = tables.read_paper(tables.PAPER / "table3_clip_variants.csv")
+    assert paper["Card", "order", "CLIP_GPT"] == (0.3518, 0.8458) and len(paper) == 48
+
+
+def cell(method, nmi):
+    return tables.Cell("fruit", "color", method, np.array(nmi), np.array(nmi))
+
+
+def test_bold_needs_a_paired_difference_beyond_chance():
+    base = np.linspace(0.2, 0.8, 10)
+    noise = np.tile([0.01, -0.01], 5)
+    assert tables.significantly_best([cell("a", base + 0.05 + noise), cell("b", base)]) == "a"
+    assert tables.significantly_best([cell("a", base + 0.001 + noise), cell("b", base)]) is None
+    assert tables.significantly_best([cell("a", base), cell("b", base)]) is None
+    assert tables.significantly_best([cell("a", base + 0.1), cell("b", base)]) == "a"
+
+
+def test_interval_of_a_case_worked_out_by_hand():
+    # Mean 2, standard error 1 / sqrt(3), t(0.975, 2) = 4.3027.
+    low, high = tables.interval(np.array([1.0, 2.0, 3.0]))
+    assert low == pytest.approx(2 - 4.3027 / 3**0.5, abs=1e-3) and high == pytest.approx(2 + 4.3027 / 3**0.5, abs=1e-3)
+    assert tables.interval(np.array([0.5, 0.5])) == (0.5, 0.5)
+
+
+def test_runs_are_json_lines(tmp_path):
+    runs = tables.Runs(tmp_path / "deep" / "runs.jsonl")
+    runs.add(("a",), 1)
+    assert json.loads(runs.path.read_text()) == [["a"], 1]
