@@ -11,14 +11,15 @@ test extra (PyTorch).
 
 import json
 import os
-import platform
 import sys
 import time
+from datetime import date
 
 import numpy as np
 from absl import app, flags
 
 from multimap_jax.clip.config import TextConfig
+from multimap_jax.cost import machine
 
 TOWERS = {
     "ViT-B/32": TextConfig(49408, 77, 512, 12, 8, 2048, 512, end_token=49407),
@@ -107,13 +108,6 @@ def our_seconds(config: TextConfig, images: int, steps: int, precision: str = "f
         return (time.perf_counter() - begin) / (images * steps)
 
 
-def machine() -> str:
-    import jax
-
-    kind = jax.local_devices()[0].device_kind
-    return f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, JAX on {jax.local_device_count()} × {kind}"
-
-
 def main(_):
     config = TOWERS[FLAGS.tower]
     released = torch_seconds(config, FLAGS.batches)
@@ -122,8 +116,9 @@ def main(_):
         {"what": what, "precision": "float32", "tower": FLAGS.tower, "ms_per_image_step": round(1e3 * seconds, 4)}
         for what, seconds in (("released_loop", released), ("ours", ours))
     ]
+    command = " ".join(["python -m experiments.benchmark_proxies", *sys.argv[1:]])
     result = {"machine": machine(), "rows": rows, "times_faster": round(released / ours, 1)}
-    print(json.dumps(result | {"command": " ".join(["python -m experiments.benchmark_proxies", *sys.argv[1:]])}))
+    print(json.dumps(result | {"command": command, "date": date.today().isoformat()}, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import time
+from pathlib import Path
 
 from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
 from multimap_jax.prompts import Prompt
+
+
+def machine() -> str:
+    """This machine in words: processor, cores that may be used, devices that JAX sees."""
+    import jax
+
+    model, information = platform.machine(), Path("/proc/cpuinfo")
+    if information.exists():
+        lines = information.read_text().splitlines()
+        model = next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), model)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores, JAX on {jax.local_device_count()} × {jax.local_devices()[0].device_kind}"
 
 
 def layer_operations(config: TextConfig | ImageConfig) -> int:

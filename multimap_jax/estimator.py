@@ -86,7 +86,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         check_features(self.features)
         if self.n_clusters is None and not self.aspect.words:
             raise ValueError(f"aspect {self.aspect.name!r} has no words, so say how many groups: n_clusters=…")
-        clusters = self.n_clusters or len(self.aspect.words)
+        clusters = len(self.aspect.words) if self.n_clusters is None else self.n_clusters
         embeddings = self._embeddings(X)
         check_clusters(clusters, len(embeddings))
         config = self._config()

@@ -18,7 +18,7 @@ import numpy as np
 from multimap_jax.clip.images import list_images
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import build_features, check_clusters, check_features, cluster
-from multimap_jax.cost import estimate_seconds, image_operations, operations_per_second
+from multimap_jax.cost import estimate_seconds, image_operations, machine, operations_per_second
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import Aspect, check_words, make_prompt, reference_words
@@ -187,18 +187,13 @@ def _say_estimate(job: Job, clip: Clip, prompts, images: int, say) -> None:
     proxies = estimate_seconds(clip.config, prompts, images, int(job.config.steps), block, rate)
     aspects = ", ".join(aspect.name for aspect in job.aspects)
     say(f"{images} images by {aspects} with {clip.name}: about {_duration(embedding)} to embed the images,")
-    say(f"then {_duration(proxies)} for {int(job.config.steps)} steps of each aspect ({_machine()})")
+    say(f"then {_duration(proxies)} for {int(job.config.steps)} steps of each aspect on {machine()}")
 
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _machine() -> str:
-    device = jax.local_devices()[0]
-    return f"{jax.local_device_count()} × {device.device_kind}"
 
 
 def _relative(path: str | Path, folder: Path) -> str:
@@ -246,7 +241,7 @@ def _write_labels(path: Path, names: Sequence[str], results: Sequence[Result]) -
 def _write_run(job: Job, clip: Clip, names, results: Sequence[Result], skipped, timings: dict) -> None:
     content = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {_machine()}",
+        "machine": machine(),
         "versions": {"multimap_jax": _own_version(), "python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
         "clip": {"name": clip.name, "hash": clip.hash},

@@ -1,0 +1,216 @@
+"""Checkpoints: every format gives the same towers, and what cannot be read says why."""
+
+import copy
+import json
+import pickle
+import shutil
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+from flax.serialization import msgpack_serialize
+from flax.traverse_util import unflatten_dict
+from safetensors.numpy import load_file, save_file
+
+import multimap_jax as mm
+from multimap_jax.clip.checkpoint import arrays_from_towers, save_checkpoint
+
+TEXTS = ["a red fruit", "a fruit with the color of dark green"]
+
+
+@pytest.fixture
+def directory(clip, tmp_path):
+    """A copy of the tiny checkpoint, to be changed."""
+    shutil.copytree(clip.directory, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def arrays_of(directory):
+    return load_file(directory / "model.safetensors")
+
+
+def flax_names(arrays):
+    """The same arrays as FlaxCLIPModel stored them: kernels [in, out] and [row, column, in, out]."""
+    tree = {}
+    for name, value in arrays.items():
+        *module, leaf = name.split(".")
+        if leaf == "weight" and "embedding" in module[-1] and value.ndim == 2:
+            leaf = "embedding"
+        elif leaf == "weight" and value.ndim == 1:
+            leaf = "scale"
+        elif leaf == "weight":
+            leaf, value = "kernel", value.T if value.ndim == 2 else value.transpose(2, 3, 1, 0)
+        tree[*module, leaf] = value
+    return unflatten_dict(tree)
+
+
+def write_shards(directory, arrays):
+    names = sorted(arrays)
+    parts = {"model-1-of-2.safetensors": names[::2], "model-2-of-2.safetensors": names[1::2]}
+    for file, part in parts.items():
+        save_file({name: arrays[name] for name in part}, directory / file)
+    index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def write_flax(directory, arrays):
+    (directory / "flax_model.msgpack").write_bytes(msgpack_serialize(flax_names(arrays)))
+
+
+@pytest.mark.parametrize("write", [write_shards, write_flax])
+def test_every_format_gives_the_same_towers(clip, directory, write):
+    arrays = arrays_of(directory)
+    (directory / "model.safetensors").unlink()
+    write(directory, arrays)
+    other = mm.load_clip(directory)
+    for ours, theirs in zip(jax.tree.leaves(clip.towers), jax.tree.leaves(other.towers)):
+        assert (ours == theirs).all()
+    assert (other.embed_texts(TEXTS) == clip.embed_texts(TEXTS)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_becomes_float32(directory, dtype):
+    arrays = {name: value.astype(dtype) for name, value in arrays_of(directory).items()}
+    save_file(arrays, directory / "model.safetensors")
+    towers = mm.load_clip(directory).towers
+    assert {leaf.dtype for leaf in jax.tree.leaves(towers)} == {np.dtype(np.float32)}
+    table = arrays["text_model.embeddings.token_embedding.weight"].astype(np.float32)
+    assert (np.asarray(towers.text.tokens[...]) == table).all()
+
+
+def test_all_that_does_not_fit_is_listed_at_once(directory):
+    arrays = arrays_of(directory)
+    del arrays["text_projection.weight"]
+    arrays["something.else"] = np.zeros(3, np.float32)
+    arrays["vision_model.post_layernorm.bias"] = np.zeros(7, np.float32)
+    arrays["text_model.embeddings.position_ids"] = np.arange(77)[None]
+    save_file(arrays, directory / "model.safetensors")
+    with pytest.raises(ValueError, match="3 arrays") as raised:
+        mm.load_clip(directory)
+    lines = str(raised.value).splitlines()
+    assert "missing: text_projection.weight" in lines[1]
+    assert "unknown: something.else (3,)" in lines[2]
+    assert "post_layernorm.bias has shape (7,), expected (40,)" in lines[3]
+
+
+def change_config(directory, **changes):
+    config = json.loads((directory / "config.json").read_text())
+    for key, value in changes.items():
+        part, _, name = key.rpartition("__")
+        (config[part] if part else config)[name] = value
+    (directory / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"model_type": "siglip"}, "'siglip', expected 'clip'"),
+        ({"text_config__hidden_act": "relu", "vision_config__hidden_act": "tanh"}, "text_config .*; vision_config"),
+        ({"vision_config__num_channels": 1}, "num_channels 1"),
+        ({"text_config__vocab_size": 500}, "has shape|tokens, config.json says 500"),
+    ],
+)
+def test_other_architectures(directory, changes, message):
+    change_config(directory, **changes)
+    with pytest.raises(ValueError, match=message):
+        mm.load_clip(directory)
+
+
+def test_pickled_weights_are_refused(directory):
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="unpickling runs code.*save_pretrained"):
+        mm.load_clip(directory)
+
+
+@pytest.mark.parametrize(
+    "name, error, message",
+    [
+        ("model.safetensors", FileNotFoundError, "has no weights"),
+        ("config.json", FileNotFoundError, "has no config.json"),
+        ("preprocessor_config.json", FileNotFoundError, "has no preprocessor_config.json"),
+        ("merges.txt", FileNotFoundError, "merges.txt missing"),
+    ],
+)
+def test_missing_files(directory, name, error, message):
+    (directory / name).unlink()
+    (directory / "tokenizer.json").unlink(missing_ok=True)
+    with pytest.raises(error, match=message):
+        mm.load_clip(directory)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "flax_model.msgpack"])
+def test_torn_files(directory, name):
+    content = (directory / "model.safetensors").read_bytes()
+    (directory / "model.safetensors").unlink()
+    (directory / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="is not a whole"):
+        mm.load_clip(directory)
+
+
+def test_a_shard_that_is_not_there(directory):
+    write_shards(directory, arrays_of(directory))
+    (directory / "model.safetensors").unlink()
+    (directory / "model-2-of-2.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="names shards that are not there: model-2-of-2.safetensors"):
+        mm.load_clip(directory)
+
+
+def test_what_is_saved_is_read_back_and_by_transformers_too(tiny, clip, directory):
+    from transformers import CLIPModel
+
+    torch = pytest.importorskip("torch")
+    save_checkpoint(directory, clip.towers)
+    assert all((arrays_from_towers(clip.towers)[k] == v).all() for k, v in arrays_of(directory).items())
+    assert (mm.load_clip(directory).embed_texts(TEXTS) == clip.embed_texts(TEXTS)).all()
+    ids = torch.tensor(clip.tokenizer.pad(TEXTS))
+    ours = CLIPModel.from_pretrained(directory).get_text_features(input_ids=ids).pooler_output
+    assert torch.equal(ours, tiny[1].float().get_text_features(input_ids=ids).pooler_output)
+
+
+def test_the_hub_is_asked_for_what_is_needed(clip, monkeypatch):
+    asked = []
+
+    def fetch(name, allow_patterns):
+        asked.append((name, allow_patterns))
+        return str(clip.directory)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    loaded = mm.load_clip("someone/some-clip")
+    assert loaded.name == "someone/some-clip" and loaded.hash == clip.hash
+    assert [name for name, _ in asked] == ["someone/some-clip"]
+    assert "model.safetensors" in asked[0][1] and not any("bin" in pattern or pattern == "*" for pattern in asked[0][1])
+
+
+def test_no_network_is_one_sentence(monkeypatch):
+    def fail(*_, **__):
+        raise OSError("a very long story\nof many lines")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(ConnectionError, match="check the id and the network") as raised:
+        mm.load_clip("someone/some-clip")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_path_that_is_not_there():
+    with pytest.raises(FileNotFoundError, match="there is no directory ./no/such/place"):
+        mm.load_clip("./no/such/place")
+
+
+def test_copies_share_the_weights(clip):
+    assert copy.deepcopy(clip) is clip and mm.load_clip(clip) is clip
+    assert pickle.loads(pickle.dumps(clip)).hash == clip.hash
+
+
+def test_the_hash_follows_the_weights(clip, directory):
+    assert mm.load_clip(directory).hash == clip.hash
+    arrays = arrays_of(directory)
+    arrays["logit_scale"] = np.array(arrays["logit_scale"] + 1)
+    save_file(arrays, directory / "model.safetensors")
+    assert mm.load_clip(directory).hash != clip.hash
+
+
+def test_the_embedded_checkpoint_fits_every_recipe_and_is_small():
+    embedded = mm.load_clip("embedded")
+    assert embedded.embedded and embedded.config.text.width == embedded.config.text.embed
+    assert sum(path.stat().st_size for path in embedded.directory.iterdir()) <= 12e6

@@ -1,0 +1,173 @@
+"""Images in: every mode, every damage, one embedding whatever comes with it."""
+
+import io
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import multimap_jax as mm
+from multimap_jax.clip.images import as_list, list_images, open_image, stream_pixels
+
+
+def corner(image):
+    return open_image(image).getpixel((0, 0))
+
+
+def test_exif_orientation_is_honoured(tmp_path):
+    picture = Image.new("RGB", (4, 2), "white")
+    picture.putpixel((0, 0), (255, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    picture.save(tmp_path / "turned.png", exif=exif)
+    upright = open_image(tmp_path / "turned.png")
+    assert upright.size == (2, 4) and upright.getpixel((1, 0)) == (255, 0, 0)
+
+
+MODES = {
+    "grey": (Image.new("L", (3, 3), 100), (100, 100, 100)),
+    "black and white": (Image.new("1", (3, 3), 1), (255, 255, 255)),
+    "palette": (Image.new("RGB", (3, 3), (200, 10, 10)).quantize(4), (200, 10, 10)),
+    "half transparent on white": (Image.new("RGBA", (3, 3), (0, 0, 0, 128)), (127, 127, 127)),
+    "transparent": (Image.new("RGBA", (3, 3), (9, 9, 9, 0)), (255, 255, 255)),
+    "grey with alpha": (Image.new("LA", (3, 3), (50, 255)), (50, 50, 50)),
+    "CMYK": (Image.new("CMYK", (3, 3), (0, 255, 255, 0)), (255, 0, 0)),
+    "16 bits": (Image.fromarray(np.full((3, 3), 32896, np.uint16)), (128, 128, 128)),
+    "dark 16 bits": (Image.fromarray(np.full((3, 3), 200, np.uint16)), (1, 1, 1)),
+    "32 bits": (Image.fromarray(np.full((3, 3), 65535, np.int32)), (255, 255, 255)),
+    "floats": (Image.fromarray(np.full((3, 3), 0.5, np.float32)), (128, 128, 128)),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes(mode):
+    image, expected = MODES[mode]
+    assert max(abs(a - b) for a, b in zip(corner(image), expected)) <= 1
+    assert open_image(image).mode == "RGB"
+
+
+def test_transparent_palette_files_lie_on_white(tmp_path):
+    Image.new("P", (3, 3), 0).save(tmp_path / "p.png", transparency=0)
+    assert corner(tmp_path / "p.png") == (255, 255, 255)
+
+
+def test_arrays():
+    assert corner(np.full((2, 2, 3), 7, np.uint8)) == (7, 7, 7) == corner(np.full((2, 2), 7, np.uint8))
+    for wrong in (
+        np.zeros((2, 2, 3)),
+        np.zeros((2, 2, 4), np.uint8),
+        np.zeros((0, 2, 3), np.uint8),
+        np.zeros(3, np.uint8),
+    ):
+        with pytest.raises(TypeError, match="expected a uint8 array"):
+            open_image(wrong)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Good images, three of them in folders below, four damaged ones, and files of other kinds."""
+    random = np.random.default_rng(0)
+    for name in ("b.png", "a/z.jpg", "a/deep/y.webp", "c.JPEG"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (40, 30, 3), np.uint8)).save(path)
+    whole = io.BytesIO()
+    Image.fromarray(random.integers(0, 255, (60, 60, 3), np.uint8)).save(whole, "JPEG")
+    (tmp_path / "torn.jpg").write_bytes(whole.getvalue()[:700])
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "noise.jpg").write_bytes(bytes(range(256)))
+    (tmp_path / "notes.txt").write_text("not looked at")
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    return tmp_path
+
+
+def test_folders_are_searched_in_a_fixed_order(folder):
+    names = [path.relative_to(folder).as_posix() for path in list_images(folder)]
+    assert names == ["a/deep/y.webp", "a/z.jpg", "b.png", "c.JPEG", "empty.png", "noise.jpg", "text.png", "torn.jpg"]
+
+
+def test_bad_images_are_listed_all_at_once(clip, folder):
+    with pytest.raises(mm.UnreadableImagesError, match="4 of 8 images") as raised:
+        clip.embed_images(folder)
+    assert [failure.index for failure in raised.value.failures] == [4, 5, 6, 7]
+    text = str(raised.value)
+    assert "empty.png: the file is empty" in text and "text.png: not an image" in text and "truncated" in text
+
+
+def test_skipping_says_what_was_kept(clip, folder):
+    rows, kept = clip.embed_images(folder, on_error="skip")
+    assert kept.tolist() == [0, 1, 2, 3] and rows.shape == (4, 32) and rows.dtype == np.float32
+    assert (rows == clip.embed_images(list_images(folder)[:4])).all()
+    with pytest.raises(mm.UnreadableImagesError, match="2 of 2"):
+        clip.embed_images([folder / "torn.jpg", folder / "nothing.png"], on_error="skip")
+
+
+def test_an_embedding_does_not_depend_on_its_neighbours(clip):
+    images = list(np.random.default_rng(1).integers(0, 255, (70, 32, 32, 3), np.uint8))
+    rows = clip.embed_images(images)
+    assert (clip.embed_images(images[33:35]) == rows[33:35]).all()
+    assert (clip.embed_images(images[::-1]) == rows[::-1]).all()
+    assert np.abs(np.linalg.norm(rows, axis=1) - 1).max() < 1e-6
+    raw = clip.embed_images(images[:3], normalize=False)
+    assert np.allclose(raw / np.linalg.norm(raw, axis=1, keepdims=True), rows[:3])
+
+
+def test_paths_images_and_arrays_are_the_same(clip, folder):
+    picture = Image.open(folder / "b.png")
+    rows = clip.embed_images([folder / "b.png", str(folder / "b.png"), picture, np.asarray(picture)])
+    assert (rows == rows[0]).all()
+
+
+def test_pixels_are_what_transformers_makes_of_them(clip, folder):
+    from transformers import CLIPImageProcessorPil
+
+    picture = Image.open(folder / "a" / "z.jpg")
+    processor = CLIPImageProcessorPil.from_pretrained(clip.directory)
+    theirs = processor(picture, return_tensors="np")["pixel_values"][0].transpose(1, 2, 0)
+    assert (clip.preprocess(open_image(picture)) == theirs).all()
+
+
+def test_decoding_never_runs_far_ahead():
+    started, lock = [0], threading.Lock()
+
+    def count(image):
+        with lock:
+            started[0] += 1
+        return np.zeros(1)
+
+    for number, batch in enumerate(stream_pixels([np.zeros((2, 2, 3), np.uint8)] * 100, count, batch=8), 1):
+        assert len(batch) == (8 if number < 13 else 4) and started[0] <= 8 * (number + 2)
+    assert started[0] == 100
+
+
+@pytest.mark.parametrize(
+    "images, error, message",
+    [
+        ("no/such/folder", FileNotFoundError, "there is no folder"),
+        (Image.new("RGB", (2, 2)), TypeError, "put it in a list"),
+        (np.zeros((2, 2, 3), np.uint8), TypeError, "put it in a list"),
+    ],
+)
+def test_bad_collections(images, error, message):
+    with pytest.raises(error, match=message):
+        as_list(images)
+
+
+def test_folders_without_images(tmp_path):
+    with pytest.raises(ValueError, match="files of other kinds there: 0"):
+        list_images(tmp_path)
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(ValueError, match="files of other kinds there: 1"):
+        list_images(tmp_path)
+    with pytest.raises(NotADirectoryError, match="is a file"):
+        list_images(tmp_path / "a.txt")
+
+
+def test_wrong_arguments(clip):
+    with pytest.raises(ValueError, match='expected "raise" or "skip"'):
+        clip.embed_images([], on_error="ignore")
+    with pytest.raises(TypeError, match="put it in a list"):
+        clip.embed_texts("one text")
+    assert clip.embed_images([]).shape == (0, 32)
