@@ -1,0 +1,116 @@
+"""The paper's method in its recipes and ablations, and the cheap rivals, each as a function of one Case.
+
+A method gives features [images, d], on which k-means runs with ten seeds, or labels [images].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+import multimap_jax as mm
+from multimap_jax.clustering import cluster
+from multimap_jax.prompts import TEMPLATE, reference_words, word_similarities
+
+RELEASED_TEMPLATE = "{subject} with a {name} of {word}"
+SEEDS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One aspect of one labelled set, embedded by one checkpoint.
+
+    embeddings [images, embed]: unit rows. words: candidates. names: the true names, () where there are none.
+    config: the paper's recipe with the learning rate and weight decay to be used.
+    """
+
+    clip: mm.Clip
+    subject: str
+    aspect: str
+    embeddings: np.ndarray
+    truth: np.ndarray
+    words: tuple[str, ...]
+    names: tuple[str, ...]
+    contrast: tuple[str, ...]
+    config: mm.ProxyConfig
+
+    @property
+    def clusters(self) -> int:
+        return len(set(self.truth.tolist()))
+
+    def asked(self, template: str = TEMPLATE) -> mm.Aspect:
+        return mm.Aspect(self.aspect, self.subject, self.words, template)
+
+
+def paper(case: Case, **changes) -> np.ndarray:
+    """The paper's recipe; `changes` make its ablations."""
+    config = dataclasses.replace(case.config, **changes)
+    contrast = case.contrast if config.concept == "contrastive" else ()
+    if config.concept == "contrastive" and not contrast:
+        # Without another aspect the contrastive term is constantly 0.
+        config = dataclasses.replace(config, concept="none")
+    return mm.fit_proxies(case.clip, case.embeddings, case.asked(), contrast, config).proxies
+
+
+def released(case: Case) -> np.ndarray:
+    config = mm.ProxyConfig.released()
+    return mm.fit_proxies(case.clip, case.embeddings, case.asked(RELEASED_TEMPLATE), config=config).proxies
+
+
+def default(case: Case) -> np.ndarray:
+    return mm.fit_proxies(case.clip, case.embeddings, case.asked()).proxies
+
+
+def zero_shot(case: Case, names: bool = False) -> np.ndarray:
+    """Labels: argmax over the candidate words (CLIP_GPT), or over the true names (CLIP_label)."""
+    aspect = case.asked()
+    return reference_words(
+        case.clip, case.embeddings, dataclasses.replace(aspect, words=case.names) if names else aspect
+    )
+
+
+def image_kmeans(case: Case) -> np.ndarray:
+    return case.embeddings
+
+
+def crl(case: Case) -> np.ndarray:
+    """Every image as its similarities to the words, rows normalised (arXiv 2510.04564)."""
+    rows = word_similarities(case.clip, case.embeddings, case.asked())
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+METHODS: dict[str, Callable[[Case], np.ndarray]] = {
+    "Multi-MaP": paper,
+    "Multi-MaP released": released,
+    "Multi-MaP default": default,
+    "Multi-MaP_p": functools.partial(paper, reference_weight=0.0, concept_weight=0.0, concept="none"),
+    "Multi-MaP_c": functools.partial(paper, reference_weight=0.0, concept="distance"),
+    "Multi-MaP_r": functools.partial(paper, concept_weight=0.0, concept="none"),
+    "Multi-MaP_cr": functools.partial(paper, concept="distance"),
+    "CLIP_GPT": zero_shot,
+    "CLIP_label": functools.partial(zero_shot, names=True),
+    "image k-means": image_kmeans,
+    "CRL": crl,
+}
+
+
+def find(name: str) -> Callable[[Case], np.ndarray]:
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def applies(name: str, case: Case) -> bool:
+    """CLIP_label needs true names; the released recipe a text width equal to the embedding dimension."""
+    text = case.clip.config.text
+    return (name != "CLIP_label" or bool(case.names)) and (name != "Multi-MaP released" or text.width == text.embed)
+
+
+def score(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[dict[str, float]]:
+    """`mm.evaluate` for every k-means seed; once for labels, which no seed changes."""
+    if outcome.ndim == 1:
+        return [mm.evaluate(case.truth, outcome)]
+    return [mm.evaluate(case.truth, cluster(outcome, case.clusters, seed).labels) for seed in range(seeds)]

@@ -1,0 +1,222 @@
+"""What table2.py, table3.py and table4.py share: cells that are computed once and kept, intervals, csv and markdown."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+import multimap_jax as mm
+from experiments import datasets, grid, methods
+from multimap_jax.clip.model import load_clip
+
+FLAGS = flags.FLAGS
+PAPER = Path(__file__).parent / "paper"
+COLUMNS = "dataset aspect method nmi ri nmi_low nmi_high ri_low ri_high paper_nmi paper_ri".split()
+
+
+def define_flags(out: str) -> None:
+    flags.DEFINE_string("out", out, "folder for runs.jsonl, the csv and the markdown; a second run there goes on")
+    flags.DEFINE_bool("quick", False, "60 images a set, one scene seed, 100 steps: to see that it works")
+    flags.DEFINE_string("data", None, "where the real sets lie; without it their drawn twins")
+    flags.DEFINE_string("clip", "embedded", "checkpoint")
+    flags.DEFINE_integer("images_per_set", 300, "drawn pictures of each set")
+    flags.DEFINE_integer("scene_seeds", 3, "sets drawn of each kind")
+    flags.DEFINE_integer("steps", 1000, "Adam steps of the paper's recipe")
+    flags.DEFINE_list("datasets", "aloi fruit fruit360 card cmuface cars flowers".split(), "which sets")
+    flags.DEFINE_list("methods", None, "instead of the table's own")
+
+
+@dataclasses.dataclass
+class Runs:
+    """Scores of finished cells by (clip, dataset, aspect, method, images, steps, seed), kept in a file as they come."""
+
+    path: Path
+
+    def __post_init__(self):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.scores, lines = {}, self.path.read_text().splitlines() if self.path.exists() else []
+        for line in lines:
+            try:
+                key, value = json.loads(line)
+            except ValueError:  # the last line of a run that was killed while writing
+                continue
+            self.scores[tuple(key)] = value
+
+    def add(self, key: tuple, value) -> None:
+        self.scores[key] = value
+        with self.path.open("a") as file:
+            file.write(json.dumps([key, value]) + "\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """nmi and ri of every run [runs], over k-means seeds and scene seeds; both empty where nothing could be run."""
+
+    dataset: str
+    aspect: str
+    method: str
+    nmi: np.ndarray
+    ri: np.ndarray
+
+
+def run_table(name: str, default_methods: Sequence[str], paper_csv: str) -> None:
+    """Computes what is missing of the cells, then writes NAME.csv and NAME.md into --out."""
+    names = FLAGS.methods or list(default_methods)
+    for method in names:
+        methods.find(method)
+    out, clip, cells = Path(FLAGS.out), load_clip(FLAGS.clip), []
+    runs = Runs(out / "runs.jsonl")
+    for item in map(datasets.find, FLAGS.datasets):
+        cells += run_set(item, names, clip, runs)
+    paper = read_paper(PAPER / paper_csv)
+    write_csv(out / f"{name}.csv", cells, paper)
+    source = f"the files in {FLAGS.data}" if FLAGS.data else "drawn twins of the data sets, not the paper's pictures"
+    (out / f"{name}.md").write_text(markdown(name, cells, paper, source, clip.name))
+    print(f"written: {out / f'{name}.csv'}, {out / f'{name}.md'}")
+
+
+def run_set(item: datasets.DataSet, names: Sequence[str], clip: mm.Clip, runs: Runs) -> list[Cell]:
+    """All cells of one data set; empty ones, and a sentence, where its files are missing."""
+    images, seeds = (60, 1) if FLAGS.quick else (FLAGS.images_per_set, FLAGS.scene_seeds)
+    steps, found = 100 if FLAGS.quick else FLAGS.steps, {}
+    for seed in range(1 if FLAGS.data else seeds):
+
+        def key(aspect, method, seed=seed):
+            return (clip.hash[:12], FLAGS.data or "twin", item.name, aspect, method, images, steps, seed)
+
+        wanted = [(aspect, method) for aspect in item.aspects for method in names]
+        if not all(key(*cell) in runs.scores for cell in wanted):
+            try:
+                labelled = (
+                    datasets.load(item.name, Path(FLAGS.data)) if FLAGS.data else datasets.twin(item.name, images, seed)
+                )
+            except (FileNotFoundError, ValueError) as error:
+                print(f"left empty: {error}")
+                break
+            if labelled.note:
+                print(labelled.note)
+            compute(item, labelled, wanted, key, clip, steps, runs)
+        for cell in wanted:
+            found.setdefault(cell, []).extend(padded(runs.scores.get(key(*cell), [])))
+    return [
+        Cell(
+            item.name,
+            aspect,
+            method,
+            *(np.array([s[m] for s in found.get((aspect, method), [])]) for m in ("nmi", "ri")),
+        )
+        for aspect in item.aspects
+        for method in names
+    ]
+
+
+def compute(item, labelled, wanted, key, clip: mm.Clip, steps: int, runs: Runs) -> None:
+    """Runs the cells that are not there yet; every one is kept as soon as it is done."""
+    embeddings = clip.embed_images(labelled.images)
+    for aspect, method in wanted:
+        if key(aspect, method) in runs.scores or aspect not in labelled.labels:
+            continue
+        case = make_case(item, labelled, aspect, clip, embeddings, mm.ProxyConfig.paper(steps=steps))
+        if method.startswith("Multi-MaP") and method not in ("Multi-MaP released", "Multi-MaP default"):
+            case = dataclasses.replace(case, config=chosen_config(case, key(aspect, "grid", 0), runs))
+        if methods.applies(method, case):
+            scores = methods.score(methods.find(method)(case), case)
+            runs.add(key(aspect, method), scores)
+            print(f"{item.title} {aspect}, {method}: NMI {np.mean([score['nmi'] for score in scores]):.3f}", flush=True)
+
+
+def make_case(item, labelled, aspect: str, clip: mm.Clip, embeddings, config: mm.ProxyConfig) -> methods.Case:
+    facts, truth = item.aspects[aspect], labelled.labels[aspect]
+    names = facts.labels or tuple(sorted(set(truth.tolist())))
+    contrast = tuple(other for other in item.aspects if other != aspect)
+    return methods.Case(clip, item.subject, aspect, embeddings, truth, facts.words, names, contrast, config)
+
+
+def chosen_config(case: methods.Case, key: tuple, runs: Runs) -> mm.ProxyConfig:
+    """Learning rate and weight decay with the lowest total loss at the recipe's fixed loss weights."""
+    if key not in runs.scores:
+        losses = grid.grid_losses(case, grid.RATES_AND_DECAYS, min(200, int(case.config.steps)))
+        rate, decay = grid.RATES_AND_DECAYS[int(np.nanargmin(losses))]
+        runs.add(key, {"learning_rate": rate, "weight_decay": decay, "losses": losses.tolist()})
+    best = runs.scores[key]
+    return dataclasses.replace(case.config, learning_rate=best["learning_rate"], weight_decay=best["weight_decay"])
+
+
+def padded(scores: list[dict]) -> list[dict]:
+    """Labels are scored once, features for ten seeds: the one stands for all ten, so that runs can be paired."""
+    return scores * methods.SEEDS if len(scores) == 1 else scores
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """95% interval of the mean over runs, by Student's t."""
+    from scipy.stats import sem, t
+
+    if len(values) < 2 or np.ptp(values) < 1e-12:
+        return float(values.mean()), float(values.mean())
+    low, high = t.interval(0.95, len(values) - 1, loc=values.mean(), scale=sem(values))
+    return float(low), float(high)
+
+
+def significantly_best(row: Sequence[Cell]) -> str | None:
+    """The method with the highest mean NMI, if its paired difference to every other one is significant at 95%."""
+    from scipy.stats import ttest_rel
+
+    row = sorted((cell for cell in row if len(cell.nmi)), key=lambda cell: -cell.nmi.mean())
+    for other in row[1:]:
+        difference = row[0].nmi - other.nmi if len(row[0].nmi) == len(other.nmi) else np.zeros(1)
+        constant = np.ptp(difference) < 1e-12
+        if (constant and not difference[0] > 0) or (not constant and ttest_rel(row[0].nmi, other.nmi).pvalue > 0.05):
+            return None
+    return row[0].method if row else None
+
+
+def read_paper(path: Path) -> dict[tuple[str, str, str], tuple[float, float]]:
+    """{(title, aspect, method): (nmi, ri)}."""
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file)
+        return {(r["dataset"], r["aspect"], r["method"]): (float(r["nmi"]), float(r["ri"])) for r in rows}
+
+
+def write_csv(path: Path, cells: Sequence[Cell], paper: dict) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for cell in cells:
+            theirs = paper.get((datasets.find(cell.dataset).title, cell.aspect, cell.method), ("", ""))
+            ours = [""] * 6
+            if len(cell.nmi):
+                means = [cell.nmi.mean(), cell.ri.mean(), *interval(cell.nmi), *interval(cell.ri)]
+                ours = [f"{value:.4f}" for value in means]
+            writer.writerow([cell.dataset, cell.aspect, cell.method, *ours, *theirs])
+
+
+def markdown(name: str, cells: Sequence[Cell], paper: dict, source: str, clip: str) -> str:
+    """One row an aspect, one column a method: NMI / RI, the paper's in brackets."""
+    columns = list(dict.fromkeys(cell.method for cell in cells))
+    lines = [
+        f"NMI / RI on {source}; encoder {clip}. Means over {methods.SEEDS} k-means seeds"
+        + ("" if FLAGS.data else " and the scene seeds")
+        + "; 95% intervals in the csv are of that mean over the same runs. Bold: highest NMI, significantly so "
+        "(paired t-test over runs, 95%). In brackets: the paper's figures, on the real pictures with ViT-B/32.",
+        "",
+        "| data set | aspect | " + " | ".join(columns) + " |",
+        "|" + "---|" * (len(columns) + 2),
+    ]
+    for dataset, aspect in dict.fromkeys((cell.dataset, cell.aspect) for cell in cells):
+        row = [cell for cell in cells if (cell.dataset, cell.aspect) == (dataset, aspect)]
+        best, title = significantly_best(row), datasets.find(dataset).title
+        texts = [cell_text(cell, paper.get((title, aspect, cell.method)), cell.method == best) for cell in row]
+        lines.append(f"| {title} | {aspect} | " + " | ".join(texts) + " |")
+    return f"### {name}\n\n" + "\n".join(lines) + "\n"
+
+
+def cell_text(cell: Cell, theirs: tuple[float, float] | None, bold: bool) -> str:
+    ours = f"{cell.nmi.mean():.3f} / {cell.ri.mean():.3f}" if len(cell.nmi) else "–"
+    ours = f"**{ours}**" if bold else ours
+    return ours if theirs is None else f"{ours} ({theirs[0]:.3f} / {theirs[1]:.3f})"
