@@ -130,15 +130,16 @@ def released_eval(
         raise ValueError(f"text width {width} and embedding dimension {embed} must be equal: give another checkpoint")
     prompt, tokenizer = make_prompt(aspect, clip.tokenizer), clip.tokenizer
     star = (tokenizer.start, *tokenizer.encode("*")[-1:], tokenizer.end)
-    start, words = clip.embed_texts(["*"], normalize=False), clip.token_embeddings(aspect.words)
     dtype, wide = compute_dtype(precision), precision == "float64"
     with jax.enable_x64(True) if wide else contextlib.nullcontext(), matmul_precision(precision):
         tower = jax.tree.map(lambda array: jnp.asarray(array, dtype), clip.towers.text)
         encoder = slot_encoder(tower, prompt.ids, prompt.slot, positions=False, final_norm=False)
         alone = slot_encoder(tower, star, 1, positions=False, final_norm=False)
-        words, pooled = jnp.asarray(words, dtype), jnp.asarray(pooled, dtype)
+        table, pooled = tower.tokens[...], jnp.asarray(pooled, dtype)
+        words = jnp.stack([table[jnp.asarray(tokenizer.encode(word))].mean(0) for word in aspect.words])
+        start = jnp.tile(tower(jnp.asarray(star)), (len(pooled), 1))
         projection = jnp.asarray(clip.towers.image.projection.kernel[...], dtype)
-        trained = {"v": jnp.repeat(jnp.asarray(start, dtype), len(pooled), 0), "projection": projection}
+        trained = {"v": start, "projection": projection}
         trained, losses = run_epochs(
             trained, pooled, jnp.asarray(order), encoder, words, learning_rate, weight_decay, batch_size, len(pooled)
         )
