@@ -35,17 +35,6 @@ from multimap_jax.prompts import make_prompt
 from multimap_jax.sharding import compute_dtype, matmul_precision, pad_rows
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("images", None, "folder of images", required=True)
-flags.DEFINE_string("labels", None, "csv with a column image and one for the aspect", required=True)
-flags.DEFINE_string("subject", "Fruit", "what is in the images")
-flags.DEFINE_string("aspect", "color", "what to group by")
-flags.DEFINE_list("words", None, "candidate words", required=True)
-flags.DEFINE_string("clip", "embedded", "checkpoint")
-flags.DEFINE_integer("epochs", 100, "epochs (the released program evaluates every 100)")
-flags.DEFINE_float("learning_rate", 0.005, "of the proxies")
-flags.DEFINE_float("weight_decay", 0.0, "L2, on everything that is trained, at every batch")
-flags.DEFINE_integer("batch_size", 20, "images in a batch")
-flags.DEFINE_integer("seed", 0, "of the order of the batches")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,4 +167,15 @@ def main(_):
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("images", None, "folder of images", required=True)
+    flags.DEFINE_string("labels", None, "csv with a column image and one for the aspect", required=True)
+    flags.DEFINE_string("subject", "Fruit", "what is in the images")
+    flags.DEFINE_string("aspect", "color", "what to group by")
+    flags.DEFINE_list("words", None, "candidate words", required=True)
+    flags.DEFINE_string("clip", "embedded", "checkpoint")
+    flags.DEFINE_integer("epochs", 100, "epochs (the released program evaluates every 100)")
+    flags.DEFINE_float("learning_rate", 0.005, "of the proxies")
+    flags.DEFINE_float("weight_decay", 0.0, "L2, on everything that is trained, at every batch")
+    flags.DEFINE_integer("batch_size", 20, "images in a batch")
+    flags.DEFINE_integer("seed", 0, "of the order of the batches")
     app.run(main)
