@@ -33,6 +33,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.12", "torch==2.13.0"],
+        "experiments": ["matplotlib>=3.9"],
         "cuda13": ["jax[cuda13]>=0.8"],
         "tpu": ["jax[tpu]>=0.8"],
     },
