@@ -1,6 +1,6 @@
 """The paper's data sets: aspects and words, where the files must lie, and the drawn twins that stand in for them.
 
-`load(name, data, …)` gives images and labels of the real set where `data` holds it, else `twin(name, …)` draws one.
+`load` reads a real set, `twin` draws one, `load_or_draw` does the one or the other.
 Sizes, labels and word lists: the paper and its released program; where the latter has no usable list ("card") or none
 was published ("aloi", "cars", "flowers"), the candidate words are ours.
 """
@@ -258,6 +258,11 @@ def load(name: str, data: Path) -> Labelled:
     note = f"{item.title} in {folder} has {len(images)} images, the paper's {item.size}"
     labels = {aspect: np.array([row[aspect] for row in rows]) for aspect in known}
     return Labelled(images, labels, "" if len(images) == item.size else note)
+
+
+def load_or_draw(name: str, data: str | None, images: int, seed: int) -> Labelled:
+    """The real set below `data` where that is given, else its drawn twin."""
+    return load(name, Path(data)) if data else twin(name, images, seed)
 
 
 def twin(name: str, images: int, seed: int) -> Labelled:

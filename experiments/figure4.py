@@ -62,10 +62,7 @@ def main(_):
     import matplotlib.pyplot as plt
 
     item, clip = datasets.find(FLAGS.dataset), mm.load_clip(FLAGS.clip)
-    if FLAGS.data:
-        labelled = datasets.load(FLAGS.dataset, Path(FLAGS.data))
-    else:
-        labelled = datasets.twin(FLAGS.dataset, FLAGS.images, FLAGS.seed)
+    labelled = datasets.load_or_draw(FLAGS.dataset, FLAGS.data, FLAGS.images, FLAGS.seed)
     embeddings, aspects = clip.embed_images(labelled.images), [a for a in FLAGS.aspects if a in labelled.labels]
     figure, grid = plt.subplots(len(aspects), 3, figsize=(12, 4 * len(aspects)), squeeze=False)
     for row, aspect in zip(grid, aspects):

@@ -40,10 +40,7 @@ def aspect_of(dataset: str, case: methods.Case) -> mm.Aspect:
 def main(_):
     item, clip, out = datasets.find(FLAGS.dataset), mm.load_clip(FLAGS.clip), Path(FLAGS.out)
     out.mkdir(parents=True, exist_ok=True)
-    if FLAGS.data:
-        labelled = datasets.load(FLAGS.dataset, Path(FLAGS.data))
-    else:
-        labelled = datasets.twin(FLAGS.dataset, FLAGS.images, FLAGS.seed)
+    labelled = datasets.load_or_draw(FLAGS.dataset, FLAGS.data, FLAGS.images, FLAGS.seed)
     if labelled.note:
         print(labelled.note)
     embeddings = clip.embed_images(labelled.images)

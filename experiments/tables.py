@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from absl import flags
 import multimap_jax as mm
 from experiments import datasets, grid, methods
 from multimap_jax.clip.model import load_clip
+from multimap_jax.cost import machine
 
 FLAGS = flags.FLAGS
 PAPER = Path(__file__).parent / "paper"
@@ -93,9 +96,7 @@ def run_set(item: datasets.DataSet, names: Sequence[str], clip: mm.Clip, runs: R
         wanted = [(aspect, method) for aspect in item.aspects for method in names]
         if not all(key(*cell) in runs.scores for cell in wanted):
             try:
-                labelled = (
-                    datasets.load(item.name, Path(FLAGS.data)) if FLAGS.data else datasets.twin(item.name, images, seed)
-                )
+                labelled = datasets.load_or_draw(item.name, FLAGS.data, images, seed)
             except (FileNotFoundError, ValueError) as error:
                 print(f"left empty: {error}")
                 break
@@ -213,7 +214,13 @@ def markdown(name: str, cells: Sequence[Cell], paper: dict, source: str, clip: s
         best, title = significantly_best(row), datasets.find(dataset).title
         texts = [cell_text(cell, paper.get((title, aspect, cell.method)), cell.method == best) for cell in row]
         lines.append(f"| {title} | {aspect} | " + " | ".join(texts) + " |")
-    return f"### {name}\n\n" + "\n".join(lines) + "\n"
+    lines += ["", f"`{command_line()}`, {date.today().isoformat()}, {machine()}."]
+    return f"## {name}\n\n" + "\n".join(lines) + "\n"
+
+
+def command_line() -> str:
+    """How this program was called, to be repeated."""
+    return " ".join(["python -m", f"experiments.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
 def cell_text(cell: Cell, theirs: tuple[float, float] | None, bold: bool) -> str:

@@ -92,7 +92,7 @@ def embed_captions(towers, ids, noise):
         tower = towers.text
         x = tower.embed_tokens(ids) + noise
         hidden, _ = run_layers(tower.layers, x, causal=True, unroll=tower.config.layers)
-        return tower.project(hidden[tower.end_position(ids)])
+        return tower.projection(tower.final_norm(hidden[tower.end_position(ids)]))
 
     return unit(jax.vmap(embed)(ids, noise))
 

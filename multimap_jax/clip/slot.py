@@ -12,7 +12,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from multimap_jax.clip.towers import Layer, TextTower, run_layers, unstack_layers
+from multimap_jax.clip.towers import Layer, LayerNorm, Linear, TextTower, run_layers, unstack_layers
 
 
 @jax.tree_util.register_dataclass
@@ -20,12 +20,12 @@ from multimap_jax.clip.towers import Layer, TextTower, run_layers, unstack_layer
 class SlotEncoder:
     """Proxy [width] -> unit embedding [embed] of the prompt (`embed`: unnormalised). One proxy; `vmap` outside."""
 
-    tower: TextTower
     layers: list[Layer]  # unstacked: the last one is computed for the end token only
     past: list[tuple]  # (keys, values) of the tokens before the slot, each [p, heads, head size], one pair a layer
     position: jax.Array  # [width], added to the proxy
     after: jax.Array  # [tokens after the slot up to the end, width]
-    final_norm: bool = dataclasses.field(metadata={"static": True})
+    final_norm: LayerNorm | None
+    projection: Linear
 
     def __call__(self, proxy):
         return unit(self.embed(proxy))
@@ -36,7 +36,8 @@ class SlotEncoder:
         for layer, past in zip(self.layers[:-1], self.past[:-1]):
             hidden, _ = layer(hidden, past)
         hidden, _ = self.layers[-1](hidden, self.past[-1], last_only=True)
-        embedding = self.tower.project(hidden[0], self.final_norm)
+        last = hidden[0] if self.final_norm is None else self.final_norm(hidden[0])
+        embedding = self.projection(last)
         return embedding.astype(jnp.promote_types(embedding.dtype, jnp.float32))
 
 
@@ -57,4 +58,5 @@ def slot_encoder(tower: TextTower, ids, slot: int, positions: bool = True, final
     layers = unstack_layers(tower.layers)
     _, (keys, values) = run_layers(tower.layers, embedded[:slot], causal=True)
     past = [(keys[i], values[i]) for i in range(len(layers))]
-    return SlotEncoder(tower, layers, past, places[slot], embedded[slot + 1 :], final_norm)
+    norm = tower.final_norm if final_norm else None
+    return SlotEncoder(layers, past, places[slot], embedded[slot + 1 :], norm, tower.projection)

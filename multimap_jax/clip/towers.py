@@ -142,7 +142,7 @@ class TextTower(nnx.Module):
     def __call__(self, ids):
         """ids int [t], t at most the context length, padded after the end token with anything."""
         hidden, _ = run_layers(self.layers, self.embed_tokens(ids), causal=True)
-        return self.project(hidden[self.end_position(ids)])
+        return self.projection(self.final_norm(hidden[self.end_position(ids)]))
 
     def embed_tokens(self, ids):
         """ids int [t] -> [t, d], positions added."""
@@ -153,10 +153,6 @@ class TextTower(nnx.Module):
         if self.config.end_token is None:
             return jnp.argmax(ids)
         return jnp.argmax(ids == self.config.end_token)
-
-    def project(self, hidden, final_norm: bool = True):
-        """Hidden state at the end token [d] -> [e]."""
-        return self.projection(self.final_norm(hidden) if final_norm else hidden)
 
 
 class ImageTower(nnx.Module):

@@ -1,0 +1,30 @@
+"""Writes RESULTS.md from the tables under experiments/results/, as the table programs left them.
+
+python -m experiments.results
+"""
+
+from pathlib import Path
+
+from absl import app
+
+FOLDER = Path(__file__).parent
+INTRODUCTION = """# Results
+
+Made by `python -m experiments.results` from what the table programs wrote. Nothing here is claimed for a data set that it
+was not run on: twins are drawings of this package, the paper's figures stand in brackets.
+"""
+
+
+def results(folder: Path) -> str:
+    """RESULTS.md from every table below `folder`, sorted by path."""
+    tables = [path.read_text().rstrip() + "\n" for path in sorted(folder.glob("*/table*.md"))]
+    return "\n".join([INTRODUCTION, *tables])
+
+
+def main(_):
+    (FOLDER / "RESULTS.md").write_text(results(FOLDER / "results"))
+    print(f"written: {FOLDER / 'RESULTS.md'}")
+
+
+if __name__ == "__main__":
+    app.run(main)
