@@ -10,8 +10,8 @@ from absl import app
 FOLDER = Path(__file__).parent
 INTRODUCTION = """# Results
 
-Made by `python -m experiments.results` from what the table programs wrote. Nothing here is claimed for a data set that it
-was not run on: twins are drawings of this package, the paper's figures stand in brackets.
+Made by `python -m experiments.results` from what the table programs wrote. Nothing here is claimed for a data set that
+it was not run on: twins are drawings of this package, the paper's figures stand in brackets.
 """
 
 

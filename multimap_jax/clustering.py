@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 
@@ -29,7 +30,12 @@ def cluster(features: np.ndarray, k: int, seed: int = 0) -> Groups:
     features = np.asarray(features, np.float64)
     centres = KMeans(k, init="k-means++", n_init=10, random_state=seed).fit(features).cluster_centers_
     labels, _ = nearest(features, centres)
-    order = np.argsort(-np.bincount(labels, minlength=k), kind="stable")
+    sizes = np.bincount(labels, minlength=k)
+    if not sizes.all():
+        warnings.warn(
+            f"only {np.count_nonzero(sizes)} of {k} groups hold images: the images are too alike", stacklevel=2
+        )
+    order = np.argsort(-sizes, kind="stable")
     return Groups(np.argsort(order)[labels], centres[order])
 
 

@@ -40,6 +40,13 @@ def test_impossible_numbers_of_groups(k):
         cluster(np.eye(3), k)
 
 
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_images_that_are_too_alike_leave_groups_empty():
+    with pytest.warns(UserWarning, match="only 2 of 3 groups hold images"):
+        groups = cluster(np.repeat(np.eye(2), 4, axis=0), 3)
+    assert groups.sizes.tolist() == [4, 4, 0]
+
+
 def test_a_planted_outlier_is_found_and_equal_points_are_none():
     distances = np.array([1.0, 1.1, 0.9, 1.2, 9.0, 5.0, 5.1, 5.2])
     labels = np.array([0, 0, 0, 0, 0, 1, 1, 1])
