@@ -18,13 +18,34 @@ _ASPECT_NAMES = {
     "species": ("species", "kind", "type"),
     "order": ("order", "number", "rank", "value"),
     "suits": ("suits", "suit"),
+    "shape": ("shape", "form"),
+    "type": ("type", "kind"),
+    "emotion": ("emotion", "expression"),
+    "glass": ("glass", "glasses"),
+    "identity": ("identity", "name"),
+    "pose": ("pose", "direction"),
 }
-_SUBJECTS = {"fruit": ("fruit", "fruits"), "card": ("card", "cards", "playing card")}
+_SUBJECTS = {
+    "fruit": ("fruit", "fruits"),
+    "card": ("card", "cards", "playing card"),
+    "object": ("object", "thing"),
+    "face": ("face", "person"),
+    "car": ("car", "cars", "vehicle"),
+    "flower": ("flower", "flowers", "blossom"),
+}
 _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _SYNONYMS = {
     **{word: (word.removesuffix("s"),) for word in ("clubs", "diamonds", "hearts", "spades")},
     **{word: (word + "s",) for word in ("apple", "banana", "grape", "pear")},
+    **{word: (word + "s",) for word in ("rose", "tulip", "sunflower", "sedan", "truck", "van", "ball", "cylinder")},
     "cherry": ("cherries",),
+    "daisy": ("daisies",),
+    "lily": ("lilies",),
+    "happy": ("smiling", "happiness"),
+    "angry": ("anger",),
+    "sad": ("sadness", "unhappy"),
+    "sunglasses": ("shades",),
+    "burgundy": ("maroon",),
     "strawberry": ("strawberries",),
     "ace": ("1", "one"),
     "jack": ("j",),
@@ -50,8 +71,14 @@ _ANY_ASPECT = (
 _OWN_ASPECT = {
     "color": ("a {word} {subject}", "a photo of a {word} {subject}", "the {subject} is {word}", "something {word}"),
     "species": ("a {word}", "a photo of a {word}", "this is a {word}", "the {subject} is a {word}"),
-    "order": ("a {word}", "the {word}", "a card that shows a {word}", "a photo of a {word}"),
-    "suits": ("a card of {word}", "a {subject} that shows {word}", "a photo of {word}", "some {word}"),
+    "order": ("a {word}", "the {word}", "a {subject} that shows a {word}", "a photo of a {word}"),
+    "shape": ("a {word}", "a photo of a {word}"),
+    "type": ("a {word}", "a photo of a {word}", "this is a {word}"),
+    "emotion": ("a {word} {subject}", "somebody {word}", "a photo of a {word} {subject}"),
+    "glass": ("a {subject} with {word}", "somebody with {word}"),
+    "identity": ("a photo of {word}", "this is {word}"),
+    "pose": ("a {subject} that looks {word}", "looking {word}"),
+    "suits": ("a {subject} of {word}", "a {subject} that shows {word}", "a photo of {word}", "some {word}"),
 }
 _SEVERAL = {
     ("color", "species"): (
@@ -60,27 +87,38 @@ _SEVERAL = {
         "a photo of a {color} {species}",
         "the {species} is {color}",
     ),
+    ("color", "shape"): ("a {color} {shape}", "{color} {shape}", "a photo of a {color} {shape}"),
+    ("color", "type"): ("a {color} {type}", "{color} {type}", "a photo of a {color} {type}"),
+    ("emotion", "glass", "identity", "pose"): (
+        "{identity} is {emotion} and looks {pose}",
+        "a {emotion} face with {glass} that looks {pose}",
+        "{identity} with {glass}",
+    ),
     ("order", "suits"): ("the {order} of {suits}", "{order} of {suits}", "a photo of the {order} of {suits}"),
 }
 _ABOUT_INVENTED = (TEMPLATE, "{word}", "a {word}", "{word} {subject}", "{subject} with a {aspect} of {word}")
 _NO_ASPECT = ("a {subject}", "{subject}", "a photo of a {subject}", "a picture of a {subject}")
-_NAME_ALONE = ("{aspect}", "the {aspect} of a {subject}", "a {subject} with the {aspect}")
+_NAME_ALONE = ("the {aspect} of a {subject}", "a {subject} with the {aspect}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Caption:
-    """A text and what it says: the scene it is about and the labels it names ({} for "a fruit").
+    """A text and what it says: the subject that it names (None: any) and the labels that it names ({} for "a fruit").
 
-    scene: None where nothing drawn fits the text.
+    labels: None where nothing drawn fits the text.
     """
 
     text: str
-    scene: str | None
-    labels: Mapping[str, str]
+    subject: str | None
+    labels: Mapping[str, str] | None
 
-    def fits(self, scene, labels):
-        """Whether the text is true of a picture of `scene` with these labels."""
-        return self.scene == scene and all(labels[aspect] == word for aspect, word in self.labels.items())
+    def fits(self, subject, labels):
+        """Whether the text is true of a picture of `subject` with these labels, of whatever family it is."""
+        return (
+            self.labels is not None
+            and self.subject in (None, subject)
+            and all(labels.get(aspect) == word for aspect, word in self.labels.items())
+        )
 
 
 def all_words(scene):
@@ -89,13 +127,20 @@ def all_words(scene):
 
 
 def template_captions():
-    """The package's own prompt for every aspect and every word that can be drawn."""
-    return [
-        Caption(TEMPLATE.format(subject=scene.subject, aspect=aspect, word=word), scene.name, {aspect: word})
+    """The package's own prompt for every subject, aspect and word that can be drawn, each once."""
+    captions = [
+        Caption(TEMPLATE.format(subject=scene.subject, aspect=aspect, word=word), scene.subject, {aspect: word})
         for scene in SCENES.values()
         for aspect, words in all_words(scene).items()
         for word in words
     ]
+    return list({caption.text: caption for caption in captions}.values())
+
+
+def _caption(template, scene, labels, **said):
+    """A filled template, which names the subject only where it has a place for it."""
+    named = scene.subject if "{subject}" in template else None
+    return Caption(template.format(**said), named, labels)
 
 
 def _choose(generator, options):
@@ -119,21 +164,21 @@ def _describe_one(generator, scene):
     template = _choose(generator, _ANY_ASPECT + _OWN_ASPECT.get(aspect, ()))
     name = _choose(generator, (aspect,) + _ASPECT_NAMES.get(aspect, (aspect,)))
     said = _say(generator, word)
-    text = template.format(subject=_name(generator, scene), aspect=name, word=said)
-    return Caption(text, scene.name, {aspect: word})
+    return _caption(template, scene, {aspect: word}, subject=_name(generator, scene), aspect=name, word=said)
 
 
 def _describe_several(generator, scene):
     labels = {aspect: _choose(generator, words) for aspect, words in all_words(scene).items()}
     template = _choose(generator, _SEVERAL[tuple(scene.aspects)])
     said = {aspect: _say(generator, word, 0.1) for aspect, word in labels.items()}
-    return Caption(template.format(subject=scene.subject, **said), scene.name, labels)
+    named = {aspect: word for aspect, word in labels.items() if f"{{{aspect}}}" in template}
+    return _caption(template, scene, named, **said)
 
 
 def _describe_none(generator, scene):
     aspect = _choose(generator, tuple(scene.aspects))
     template = _choose(generator, _NO_ASPECT + _NAME_ALONE)
-    return Caption(template.format(subject=_name(generator, scene), aspect=aspect), scene.name, {})
+    return _caption(template, scene, {}, subject=_name(generator, scene), aspect=aspect)
 
 
 def _invent(generator, scene):
@@ -143,7 +188,7 @@ def _invent(generator, scene):
     start = start[: generator.integers(2, len(start) + 1)] if generator.random() < 0.3 else ""
     letters = "".join(_choose(generator, "aabcdeefghiijklmnoopqrstuvwxyz") for _ in range(generator.integers(3, 8)))
     template = _choose(generator, _ABOUT_INVENTED)
-    return Caption(template.format(subject=scene.subject, aspect=aspect, word=start + letters), None, {})
+    return Caption(template.format(subject=scene.subject, aspect=aspect, word=start + letters), None, None)
 
 
 def draw_caption(generator, scene):

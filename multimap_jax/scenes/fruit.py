@@ -15,12 +15,14 @@ COLORS = {
     "orange": (0.075, 0.012, 0.85, 1.0, 0.85, 1.0),
     "purple": (0.78, 0.025, 0.55, 0.9, 0.35, 0.7),
     "blue": (0.62, 0.03, 0.65, 1.0, 0.45, 0.85),
+    "burgundy": (0.955, 0.012, 0.75, 0.95, 0.26, 0.42),
 }
 BROWN = (0.35, 0.22, 0.1)
 LEAF = (0.22, 0.42, 0.14)
 
 
-def _fruit_color(generator, name):
+def fruit_color(generator, name):
+    """A shade of the named colour, [3]."""
     hue, spread, *ranges = COLORS[name]
     saturation = generator.uniform(*ranges[:2])
     value = generator.uniform(*ranges[2:])
@@ -167,6 +169,6 @@ def draw(generator, labels):
     x, y = generator.uniform(1.15 * size, 1 - 1.15 * size, size=2)
     place = canvas.Placement(x, y, size, generator.uniform(-0.7, 0.7))
     light = generator.uniform(-2.6, -0.5)
-    color = _fruit_color(generator, labels["color"])
+    color = fruit_color(generator, labels["color"])
     picture = SPECIES[labels["species"]](picture, place, color, light, generator)
     return canvas.develop(picture, generator)

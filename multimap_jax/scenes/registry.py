@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from multimap_jax.scenes import card, fruit
+from multimap_jax.scenes import aloi, card, cars, cmuface, flowers, fruit, fruit360
 
 # Streams of random numbers that must not meet: numpy pads short seeds with zeros, so a tag stands at the end.
 _LABELS, _PIXELS = 1, 2
@@ -33,6 +33,13 @@ SCENES: dict[str, Scene] = {
     scene.name: scene
     for scene in (
         Scene(
+            name="aloi",
+            subject="object",
+            aspects={"color": aloi.COLORS, "shape": ("ball", "cylinder")},
+            draw=aloi.draw,
+            more={"color": aloi.MORE_COLORS, "shape": aloi.MORE_SHAPES},
+        ),
+        Scene(
             name="fruit",
             subject="fruit",
             aspects={"color": ("red", "green", "yellow"), "species": ("apple", "banana", "grape")},
@@ -40,10 +47,44 @@ SCENES: dict[str, Scene] = {
             more={"color": ("orange", "purple", "blue"), "species": ("pear", "cherry", "strawberry")},
         ),
         Scene(
+            name="fruit360",
+            subject="fruit",
+            aspects={"color": fruit360.COLORS, "species": fruit360.SPECIES},
+            draw=fruit360.draw,
+        ),
+        Scene(
             name="card",
             subject="card",
             aspects={"order": tuple(card.RANKS), "suits": tuple(card.SUITS)},
             draw=card.draw,
+        ),
+        Scene(
+            name="cmuface",
+            subject="face",
+            aspects={
+                "emotion": cmuface.EMOTIONS,
+                "glass": cmuface.GLASSES,
+                "identity": cmuface.IDENTITIES,
+                "pose": cmuface.POSES,
+            },
+            draw=cmuface.draw,
+        ),
+        Scene(
+            name="cars",
+            subject="car",
+            aspects={"color": ("red", "blue", "white", "black"), "type": ("sedan", "suv", "truck")},
+            draw=cars.draw,
+            more={"color": ("yellow", "green", "silver"), "type": ("van",)},
+        ),
+        Scene(
+            name="flowers",
+            subject="flower",
+            aspects={
+                "color": ("red", "yellow", "white", "purple"),
+                "species": ("rose", "tulip", "daisy", "lily"),
+            },
+            draw=flowers.draw,
+            more={"color": ("pink", "orange", "blue"), "species": ("sunflower",)},
         ),
     )
 }

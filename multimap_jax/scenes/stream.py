@@ -18,16 +18,29 @@ def shrink(picture, size):
     return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC))
 
 
-def encode_labels(scene, labels):
-    """Labels as a row of numbers: the scene's number, then that of each aspect's word, -1 where there is none."""
-    words = all_words(scene)
-    numbers = [words[aspect].index(labels[aspect]) for aspect in scene.aspects]
-    return [list(SCENES).index(scene.name), *numbers, *[-1] * (label_width() - 1 - len(numbers))]
+def label_columns():
+    """What a row of labels holds: the subjects, then for each aspect of any family all of its words."""
+    subjects = list(dict.fromkeys(scene.subject for scene in SCENES.values()))
+    aspects = {}
+    for scene in SCENES.values():
+        for aspect, words in all_words(scene).items():
+            aspects.setdefault(aspect, {}).update(dict.fromkeys(words))
+    return subjects, {aspect: list(words) for aspect, words in aspects.items()}
+
+
+COLUMNS = label_columns()
+
+
+def encode_labels(subject, labels):
+    """A subject (None: any) and labels as a row of numbers: the subject's, then each aspect's word's; -1: not said."""
+    subjects, aspects = COLUMNS
+    words = [words.index(labels[aspect]) if aspect in labels else -1 for aspect, words in aspects.items()]
+    return [-1 if subject is None else subjects.index(subject), *words]
 
 
 def label_width():
     """The length of a row of `encode_labels`."""
-    return 1 + max(len(scene.aspects) for scene in SCENES.values())
+    return 1 + len(COLUMNS[1])
 
 
 def draw_random(generator, shares, share_of_more):
@@ -38,7 +51,7 @@ def draw_random(generator, shares, share_of_more):
     scene = SCENES[generator.choice(list(shares), p=list(shares.values()))]
     words = all_words(scene) if generator.random() < share_of_more else scene.aspects
     labels = {aspect: words[aspect][generator.integers(len(words[aspect]))] for aspect in scene.aspects}
-    return scene.draw(generator, labels), encode_labels(scene, labels)
+    return scene.draw(generator, labels), encode_labels(scene.subject, labels)
 
 
 @dataclasses.dataclass
