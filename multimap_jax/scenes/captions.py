@@ -126,11 +126,11 @@ def all_words(scene):
     return {aspect: (*words, *scene.more.get(aspect, ())) for aspect, words in scene.aspects.items()}
 
 
-def template_captions():
-    """The package's own prompt for every subject, aspect and word that can be drawn, each once."""
+def template_captions(names=tuple(SCENES)):
+    """The package's own prompt for every subject, aspect and word of these families, each once."""
     captions = [
         Caption(TEMPLATE.format(subject=scene.subject, aspect=aspect, word=word), scene.subject, {aspect: word})
-        for scene in SCENES.values()
+        for scene in map(SCENES.get, names)
         for aspect, words in all_words(scene).items()
         for word in words
     ]
@@ -201,12 +201,15 @@ def draw_caption(generator, scene):
     return _describe_none(generator, scene) if kind < 0.88 else _invent(generator, scene)
 
 
-def known_words():
-    """Every word that captions can contain, invented ones aside, sorted."""
-    texts = []
-    for templates in (_ANY_ASPECT, _NO_ASPECT, _NAME_ALONE, *_OWN_ASPECT.values(), *_SEVERAL.values()):
-        texts += [re.sub(r"\{\w+\}", " ", template) for template in templates]
-    for scene in SCENES.values():
+def known_words(names=tuple(SCENES)):
+    """Every word that captions about these families can contain, invented ones aside, sorted."""
+    scenes = [SCENES[name] for name in names]
+    aspects = {aspect for scene in scenes for aspect in scene.aspects}
+    templates = [*_ANY_ASPECT, *_NO_ASPECT, *_NAME_ALONE]
+    templates += [template for aspect in aspects for template in _OWN_ASPECT.get(aspect, ())]
+    templates += [template for scene in scenes for template in _SEVERAL.get(tuple(scene.aspects), ())]
+    texts = [re.sub(r"\{\w+\}", " ", template) for template in templates]
+    for scene in scenes:
         texts += [scene.subject, *_SUBJECTS.get(scene.subject, ())]
         for aspect, words in all_words(scene).items():
             texts += [aspect, *_ASPECT_NAMES.get(aspect, ()), *words]

@@ -30,13 +30,14 @@ training never saw, asked with "a {{subject}} with the {{aspect}} of {{word}}":
 """
 
 
-def write_tokenizer_files(directory, context):
-    """Write the tokenizer, words.json and preprocessing; returns the tokenizer, read back from those files."""
+def write_tokenizer_files(directory, context, names):
+    """Write the tokenizer and words.json for these families; returns the tokenizer, read back from its files."""
     from transformers import CLIPTokenizer
 
     directory = pathlib.Path(directory)
-    size = write_tokenizer(directory, known_words(), context)
-    (directory / "words.json").write_text(json.dumps(known_words(), indent=0) + "\n", encoding="utf-8")
+    words = known_words(names)
+    size = write_tokenizer(directory, words, context)
+    (directory / "words.json").write_text(json.dumps(words, indent=0) + "\n", encoding="utf-8")
     tokenizer = CLIPTokenizer.from_pretrained(directory)
     if len(tokenizer) != size:
         raise RuntimeError(f"the tokenizer read back from {directory} has {len(tokenizer)} tokens, expected {size}")
