@@ -39,13 +39,24 @@ _SYNONYMS = {
     **{word: (word + "s",) for word in ("apple", "banana", "grape", "pear")},
     **{word: (word + "s",) for word in ("rose", "tulip", "sunflower", "sedan", "truck", "van", "ball", "cylinder")},
     "cherry": ("cherries",),
+    **{word: (word + "s",) for word in ("cube", "cone")},
+    "red": ("crimson", "scarlet"),
+    "green": ("emerald",),
+    "yellow": ("golden",),
+    "blue": ("azure",),
+    "purple": ("violet",),
+    "burgundy": ("maroon",),
+    "white": ("ivory",),
+    "black": ("ebony",),
     "daisy": ("daisies",),
     "lily": ("lilies",),
-    "happy": ("smiling", "happiness"),
-    "angry": ("anger",),
+    "happy": ("smiling", "happiness", "laughing"),
+    "angry": ("anger", "furious"),
     "sad": ("sadness", "unhappy"),
+    "neutral": ("calm",),
     "sunglasses": ("shades",),
-    "burgundy": ("maroon",),
+    "straight": ("forward",),
+    "suv": ("suvs",),
     "strawberry": ("strawberries",),
     "ace": ("1", "one"),
     "jack": ("j",),
@@ -53,6 +64,26 @@ _SYNONYMS = {
     "king": ("k",),
     **{word: (str(number),) for number, word in enumerate(_NUMBERS, 2)},
 }
+# Words that a list of candidates may well hold, though nothing that is drawn fits them.
+DISTRACTORS = {
+    ("fruit", "species"): tuple(
+        "oranges raspberries blueberries plums peaches nectarines pineapple kiwi watermelon cantaloupe apricots mango "
+        "lemon".split()
+    ),
+    ("card", "order"): ("joker", "eleven", "zero"),
+    ("card", "suits"): ("stars", "crowns", "swords", "cups"),
+    ("object", "shape"): ("ring", "pyramid", "bottle"),
+    ("face", "emotion"): ("surprise", "fear", "disgust", "contempt"),
+    ("face", "glass"): ("positive", "fashionable", "goggles"),
+    ("face", "identity"): tuple(map(str, range(1, 11))),
+    ("face", "pose"): (
+        "frowning", "neutral expression", "raised eyebrows", "squinting", "pouting", "wide-eyed", "nodding",
+        "tilting head", "down",
+    ),
+    ("car", "type"): ("convertible", "coupe", "bus"),
+    ("flower", "species"): ("iris", "orchid", "peony"),
+    **{(subject, "color"): ("brown", "turquoise", "beige") for subject in ("object", "fruit", "car", "flower")},
+}  # fmt: skip
 # {word} is the word or one of its synonyms, {aspect} one of the aspect's names, {subject} the subject.
 _ANY_ASPECT = (
     TEMPLATE,
@@ -96,6 +127,7 @@ _SEVERAL = {
     ),
     ("order", "suits"): ("the {order} of {suits}", "{order} of {suits}", "a photo of the {order} of {suits}"),
 }
+_ABOUT_DISTRACTORS = (TEMPLATE, "{subject} with a {aspect} of {word}")
 _ABOUT_INVENTED = (TEMPLATE, "{word}", "a {word}", "{word} {subject}", "{subject} with a {aspect} of {word}")
 _NO_ASPECT = ("a {subject}", "{subject}", "a photo of a {subject}", "a picture of a {subject}")
 _NAME_ALONE = ("the {aspect} of a {subject}", "a {subject} with the {aspect}")
@@ -191,6 +223,15 @@ def _invent(generator, scene):
     return Caption(template.format(subject=scene.subject, aspect=aspect, word=start + letters), None, None)
 
 
+def _distract(generator, scene):
+    """A caption about a word of the scene's kind that is never drawn."""
+    aspect = _choose(generator, [aspect for aspect in scene.aspects if (scene.subject, aspect) in DISTRACTORS])
+    word = _choose(generator, DISTRACTORS[scene.subject, aspect])
+    return Caption(
+        _choose(generator, _ABOUT_DISTRACTORS).format(subject=scene.subject, aspect=aspect, word=word), None, None
+    )
+
+
 def draw_caption(generator, scene):
     """One caption about some picture of a scene, in a random phrasing."""
     kind = generator.random()
@@ -198,7 +239,9 @@ def draw_caption(generator, scene):
         return _describe_one(generator, scene)
     if kind < 0.82 and tuple(scene.aspects) in _SEVERAL:
         return _describe_several(generator, scene)
-    return _describe_none(generator, scene) if kind < 0.88 else _invent(generator, scene)
+    if kind < 0.88:
+        return _describe_none(generator, scene)
+    return _distract(generator, scene) if kind < 0.95 else _invent(generator, scene)
 
 
 def known_words(names=tuple(SCENES)):
@@ -214,4 +257,5 @@ def known_words(names=tuple(SCENES)):
         for aspect, words in all_words(scene).items():
             texts += [aspect, *_ASPECT_NAMES.get(aspect, ()), *words]
             texts += [synonym for word in words for synonym in _SYNONYMS.get(word, ())]
-    return sorted(set(" ".join(texts).split()))
+            texts += DISTRACTORS.get((scene.subject, aspect), ())
+    return sorted(set(re.findall(r"\w+", " ".join(texts))))

@@ -21,8 +21,10 @@ captions that `multimap_jax.scenes.captions` makes up. No photograph and no othe
 It knows the families of scenes below and the words in `words.json`, and nothing else: it is there so that the package
 can be tried and tested at once and without a network. For photographs, load another checkpoint.
 
-Trained on {date} for {minutes} minutes ({steps} steps). Zero-shot accuracy on 1,000 pictures of each family that
-training never saw, asked with "a {{subject}} with the {{aspect}} of {{word}}":
+{trainings}
+
+Zero-shot accuracy on 1,000 pictures of each family that training never saw, asked with "a {{subject}} with the
+{{aspect}} of {{word}}" (a face's identity has no words but arbitrary names):
 
 | scene | aspect | accuracy |
 |---|---|---|
@@ -44,8 +46,18 @@ def write_tokenizer_files(directory, context, names):
     return tokenizer
 
 
-def write_weights(directory, towers, figures):
-    """Write config.json, model.safetensors in float16, preprocessing, and README.md with the figures reached."""
+def trainings(directory):
+    """The lines about trainings in the README.md of a checkpoint, [] without one."""
+    card = pathlib.Path(directory) / "README.md"
+    lines = card.read_text(encoding="utf-8").splitlines() if card.exists() else []
+    return [line for line in lines if line.startswith("- Trained on ")]
+
+
+def write_weights(directory, towers, figures, families, before=()):
+    """Write config.json, model.safetensors in float16, preprocessing, and README.md with the figures reached.
+
+    before: lines about the trainings that this one went on from.
+    """
     directory = pathlib.Path(directory)
     save_checkpoint(directory, towers, dtype=np.float16)
     # safetensors makes files that only their owner may read.
@@ -53,8 +65,9 @@ def write_weights(directory, towers, figures):
     size = towers.image.config.size
     (directory / "preprocessor_config.json").write_text(json.dumps(preprocessing(size), indent=1) + "\n")
     rows = "\n".join(f"| {name.replace(' ', ' | ')} | {figures[name]:.3f} |" for name in figures if " " in name)
-    today = datetime.date.today().isoformat()
-    card = CARD.format(date=today, minutes=figures["minutes"], steps=f"{figures['steps']:,}", rows=rows)
+    today, length = datetime.date.today().isoformat(), f"{figures['minutes']} minutes ({figures['steps']:,} steps)"
+    lines = [*before, f"- Trained on {today} for {length} on {', '.join(families)}."]
+    card = CARD.format(trainings="\n".join(lines), rows=rows)
     (directory / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -65,7 +65,7 @@ class Pool:
     _workers: list
 
     @classmethod
-    def start(cls, capacity, size, shares, seed, share_of_more=0.35, workers=2, full_speed=6000, idle=4.0):
+    def start(cls, capacity, size, shares, seed, share_of_more=0.35, workers=2, full_speed=20_000, idle=10.0):
         """Start drawing. Up to `full_speed` pictures at full speed, then resting `idle` times as long as it draws."""
         shapes = (
             ((capacity, size, size, 3), np.uint8),
