@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 import multimap_jax as mm
+from experiments.released_eval import batch_order, released_eval
 from multimap_jax.clustering import cluster
 from multimap_jax.prompts import TEMPLATE, reference_words, word_similarities
 
@@ -24,7 +25,8 @@ class Case:
     """One aspect of one labelled set, embedded by one checkpoint.
 
     embeddings [images, embed]: unit rows. words: candidates. names: the true names, () where there are none.
-    config: the paper's recipe with the learning rate and weight decay to be used.
+    config: the paper's recipe with the learning rate and weight decay to be used. pooled [images, image width]: what
+    the image tower projects, for Multi-Sub only.
     """
 
     clip: mm.Clip
@@ -36,6 +38,7 @@ class Case:
     names: tuple[str, ...]
     contrast: tuple[str, ...]
     config: mm.ProxyConfig
+    pooled: np.ndarray | None = None
 
     @property
     def clusters(self) -> int:
@@ -82,6 +85,19 @@ def crl(case: Case) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def in_span(case: Case) -> np.ndarray:
+    """Image embeddings projected on the span of the words' centred prompt embeddings."""
+    texts = case.clip.embed_texts([case.asked().fill(word) for word in case.words])
+    _, lengths, basis = np.linalg.svd(texts - texts.mean(0), full_matrices=False)
+    return case.embeddings @ basis[lengths > 1e-5 * lengths[0]].T
+
+
+def multi_sub(case: Case, epochs: int = 100) -> np.ndarray:
+    """Multi-Sub's representation: proxies mixed from the words beside images whose projection learns with them."""
+    order = batch_order(len(case.pooled), 20, epochs, seed=0)
+    return released_eval(case.clip, case.pooled, case.asked(RELEASED_TEMPLATE), order).combined
+
+
 METHODS: dict[str, Callable[[Case], np.ndarray]] = {
     "Multi-MaP": paper,
     "Multi-MaP released": released,
@@ -94,6 +110,8 @@ METHODS: dict[str, Callable[[Case], np.ndarray]] = {
     "CLIP_label": functools.partial(zero_shot, names=True),
     "image k-means": image_kmeans,
     "CRL": crl,
+    "image in span": in_span,
+    "Multi-Sub": multi_sub,
 }
 
 
@@ -104,9 +122,16 @@ def find(name: str) -> Callable[[Case], np.ndarray]:
 
 
 def applies(name: str, case: Case) -> bool:
-    """CLIP_label needs true names; the released recipe a text width equal to the embedding dimension."""
+    """CLIP_label needs true names, Multi-Sub what the image tower pools; it and the released recipe a text width equal
+    to the embedding dimension."""
     text = case.clip.config.text
-    return (name != "CLIP_label" or bool(case.names)) and (name != "Multi-MaP released" or text.width == text.embed)
+    square = text.width == text.embed
+    needs = {
+        "CLIP_label": bool(case.names),
+        "Multi-MaP released": square,
+        "Multi-Sub": square and case.pooled is not None,
+    }
+    return needs.get(name, True)
 
 
 def score(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[dict[str, float]]:

@@ -10,13 +10,15 @@ from absl import flags
 
 import multimap_jax as mm
 from experiments import datasets, grid, methods, tables
+from experiments.released_eval import pool_images
 
 
 @pytest.fixture(scope="module")
 def case():
     labelled, clip = datasets.twin("fruit", 36, seed=4), mm.load_clip("embedded")
     item, embeddings = datasets.find("fruit"), clip.embed_images(labelled.images)
-    return tables.make_case(item, labelled, "color", clip, embeddings, mm.ProxyConfig.paper(steps=20))
+    case = tables.make_case(item, labelled, "color", clip, embeddings, mm.ProxyConfig.paper(steps=20))
+    return dataclasses.replace(case, pooled=pool_images(clip, labelled.images))
 
 
 @pytest.fixture
