@@ -16,9 +16,9 @@ it was not run on: twins are drawings of this package, the paper's figures stand
 
 
 def results(folder: Path) -> str:
-    """RESULTS.md from every table below `folder`, sorted by path."""
-    tables = [path.read_text().rstrip() + "\n" for path in sorted(folder.glob("*/table*.md"))]
-    return "\n".join([INTRODUCTION, *tables])
+    """RESULTS.md from every table of `quality` and the table programs below `folder`, sorted by path."""
+    paths = sorted([*folder.glob("*/table*.md"), *folder.glob("*/quality.md")])
+    return "\n".join([INTRODUCTION, *(path.read_text().rstrip() + "\n" for path in paths)])
 
 
 def main(_):

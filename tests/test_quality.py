@@ -1,0 +1,107 @@
+"""The comparison with every rival: word lists, weighted NMI, verdicts."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from absl import flags
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import normalized_mutual_info_score
+
+from experiments import protocols, quality
+from multimap_jax.scenes import SCENES
+from multimap_jax.scenes.captions import known_words
+
+
+def test_word_lists_of_one_aspect():
+    names = ["red", "green", "yellow"]
+    assert protocols.word_list("exact", "fruit", "color", names) == ("green", "red", "yellow")
+    longer = protocols.word_list("superset", "fruit", "color", names)
+    assert set(names) < set(longer) and {"crimson", "blue"} < set(longer) and 6 <= len(longer) <= 12
+    assert protocols.word_list("subset", "fruit", "color", names, 0) == ("red", "yellow")
+    assert protocols.word_list("subset", "fruit", "color", names, 1) == ("green", "yellow")
+    assert protocols.word_list("subset", "object", "shape", ["ball", "cylinder"]) is None
+    with pytest.raises(ValueError, match="known: exact, superset, subset"):
+        protocols.word_list("some", "fruit", "color", names)
+
+
+DRAWN = [
+    pytest.param(scene.subject, aspect, names, id=f"{scene.name} {aspect}")
+    for scene in SCENES.values()
+    for aspect, names in scene.aspects.items()
+    if aspect != "identity"
+]
+
+
+@pytest.mark.parametrize("subject, aspect, names", DRAWN)
+def test_long_lists_are_two_to_four_times_as_long_and_short_ones_miss_a_third(subject, aspect, names):
+    longer = protocols.word_list("superset", subject, aspect, names)
+    assert 2 * len(names) <= len(longer) <= 4 * len(names)
+    assert set(" ".join(longer).split()) <= set(known_words())
+    if len(names) > 2:
+        for turn in range(5):
+            shorter = protocols.word_list("subset", subject, aspect, names, turn)
+            assert len(names) - len(shorter) == max(1, round(len(names) / 3))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=12))
+def test_weighted_nmi_is_that_of_images_repeated_as_often(rows):
+    truth, labels, weights = map(np.array, zip(*rows))
+    if not weights.sum():
+        return
+    found = quality.resampled_nmi(truth, labels, weights[None])
+    repeated = normalized_mutual_info_score(np.repeat(truth, weights), np.repeat(labels, weights))
+    assert found == pytest.approx([repeated], abs=1e-9)
+
+
+def cell(method, values, aspect="color", protocol="exact"):
+    values = np.asarray(values, float)
+    return quality.Cell("fruit", aspect, protocol, method, values.mean(), 0.5, 0.5, values)
+
+
+def test_a_verdict_compares_means_and_paired_resamples():
+    base = np.linspace(0.4, 0.6, 50)
+    first = [cell("CRL", base), cell("CLIP_GPT", base - 0.2), cell("image in span", base + 0.01)]
+    second = [cell("CRL", base, "species"), cell("CLIP_GPT", base, "species"), cell("image in span", base, "species")]
+    found = quality.verdict(
+        [*first, cell("default", base + 0.05), *second, cell("default", base - 0.03, "species")], "exact"
+    )
+    assert found.cells == 2 and found.best_published == "CRL"
+    assert (found.over_published, found.over_span, found.over_zero_shot) == pytest.approx((0.01, 0.005, 0.11))
+    assert len(found.better) == 1 and found.better[0].startswith("fruit color (image in span, ")
+    assert len(found.worse) == 1 and found.worse[0].startswith("fruit species (")
+
+
+def test_aspects_that_no_method_finds_stand_apart():
+    cells = [cell("CRL", [0.1, 0.12]), cell("default", [0.14, 0.14]), cell("default", [0.9, 0.9], "species")]
+    assert quality.unseen(cells) == {("fruit", "color")}
+    assert quality.unseen([*cells, cell("CRL", [0.2, 0.2], protocol="subset")]) == set()
+
+
+@pytest.fixture
+def quality_flags(tmp_path):
+    before = set(flags.FLAGS)
+    quality.define_flags()
+    flags.FLAGS(["quality", "--quick", "--datasets=fruit", f"--out={tmp_path / 'out'}"])
+    yield tmp_path / "out"
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
+
+
+def test_the_program_writes_its_three_files_and_computes_nothing_twice(quality_flags, monkeypatch):
+    few = {"CLIP_GPT": "CLIP_GPT", "image in span": "image in span", "Multi-MaP default": "default"}
+    monkeypatch.setattr(quality, "METHODS", few)
+    quality.main(None)
+    with (quality_flags / "quality.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == quality.COLUMNS and len(rows) == 2 * 3 * 3
+    assert {row["method"] for row in rows} == set(few.values())
+    assert all(float(row["nmi_low"]) <= float(row["nmi_high"]) for row in rows)
+    content = json.loads((quality_flags / "quality.json").read_text())
+    assert [each["protocol"] for each in content["verdicts"]] == list(protocols.PROTOCOLS)
+    monkeypatch.setattr(quality, "score", lambda *_: pytest.fail("a finished cell was computed again"))
+    quality.main(None)
+    assert "| Fruit color, subset |" in (quality_flags / "quality.md").read_text()
