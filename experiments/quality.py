@@ -85,7 +85,7 @@ def resampled_nmi(truth: np.ndarray, labels: np.ndarray, weights: np.ndarray) ->
     first, second = entropy(joint.sum(2)), entropy(joint.sum(1))
     shared = first + second - entropy(joint.reshape(len(joint), -1))
     mean = (first + second) / 2
-    return np.where(mean > 1e-12, np.clip(shared, 0, 1) / np.where(mean > 1e-12, mean, 1), 1.0)
+    return np.where(mean > 1e-12, np.clip(shared / np.where(mean > 1e-12, mean, 1), 0, 1), 1.0)
 
 
 def score(outcome: np.ndarray, case: methods.Case, seed: int) -> dict:
