@@ -40,7 +40,11 @@ def define_flags() -> flags.FlagValues:
     recipes, concepts = ["default", "paper", "released"], ["contrastive", "distance", "none"]
     flags.DEFINE_enum("recipe", "default", recipes, "named set of choices for the optimisation", **define)
     flags.DEFINE_string(
-        "features", "proxy", "proxy, prompt, word, image or proxy+image: what k-means runs on", **define
+        "features",
+        None,
+        "span, proxy, prompt, word, image or proxy+image: what k-means runs on; without it span under the default "
+        "recipe for aspects with two words or more, else proxy",
+        **define,
     )
     flags.DEFINE_integer("steps", None, "instead of the recipe's: optimisation steps", **define)
     flags.DEFINE_float("learning_rate", None, "instead of the recipe's", **define)

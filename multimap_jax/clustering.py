@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-FEATURES = ("proxy", "prompt", "word", "image", "proxy+image")
+FEATURES = ("span", "proxy", "prompt", "word", "image", "proxy+image")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,19 +64,22 @@ def outliers(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return far
 
 
-def build_features(kind: str, proxies, prompts, words, images) -> np.ndarray:
+def build_features(kind: str, proxies, prompts, words, images, projection=None) -> np.ndarray:
     """The rows that k-means runs on.
 
-    "proxy": w_i. "prompt": unit embedding of the prompt with w_i in it. "word": unnormalised embedding of "*" alone
-    with w_i in it. "image": the unit image embedding. "proxy+image": both as unit rows, side by side.
+    "span": the unit image embedding times `projection` (see `span.fit_projection`). "proxy": w_i. "prompt": unit
+    embedding of the prompt with w_i in it. "word": unnormalised embedding of "*" alone with w_i in it. "image": the
+    unit image embedding. "proxy+image": both as unit rows, side by side.
     """
+    if kind == "span":
+        return images @ projection
     if kind == "proxy+image":
         return np.concatenate([proxies / np.linalg.norm(proxies, axis=1, keepdims=True), images], axis=1)
     return {"proxy": proxies, "prompt": prompts, "word": words, "image": images}[kind]
 
 
-def check_features(kind: str) -> None:
-    if kind not in FEATURES:
+def check_features(kind: str | None) -> None:
+    if kind is not None and kind not in FEATURES:
         raise ValueError(f"features is {kind!r}, known: {', '.join(FEATURES)}")
 
 

@@ -24,8 +24,9 @@ from multimap_jax.clustering import (
 from multimap_jax.prompts import Aspect, word_similarities
 from multimap_jax.proxies import ProxyFit, embed_words, fit_proxies
 from multimap_jax.recipes import ProxyConfig
+from multimap_jax.span import check_span, fit_projection
 
-FORMAT = 1
+FORMAT = 2
 ARRAYS = (
     "labels_",
     "distances_",
@@ -36,6 +37,7 @@ ARRAYS = (
     "losses_",
     "loss_",
     "cluster_centers_",
+    "projection_",
 )
 
 
@@ -48,7 +50,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       n_clusters: number of groups; None: as many as the aspect has words.
       contrast: names of other aspects (see `fit_proxies`).
       config: the recipe; None: the default one.
-      features: what k-means runs on: "proxy", "prompt", "word", "image" or "proxy+image".
+      features: what k-means runs on: "span" (see `span.fit_projection`), "proxy", "prompt", "word", "image" or
+        "proxy+image" (see `clustering.build_features`). None: `features_for`.
       random_state: seed of k-means (and of the released recipe's batch order).
       progress: whether bars are shown on stderr.
 
@@ -58,6 +61,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       proxies_: float32 [images, width]. prompt_embeddings_: float32 [images, embed]. reference_: int [images].
       losses_: float32 [steps]. loss_: float32 [images]. cluster_centers_: float64 [n_clusters_, features].
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1.
+      projection_: float64 [embed, axes], of features "span" (axes is 0 with others).
       n_features_in_: embedding dimension. block_size_: see `ProxyFit`.
     """
 
@@ -68,7 +72,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         n_clusters: int | None = None,
         contrast: tuple[str, ...] = (),
         config: ProxyConfig | None = None,
-        features: str = "proxy",
+        features: str | None = None,
         random_state: int = 0,
         progress: bool = False,
     ):
@@ -89,8 +93,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         clusters = len(self.aspect.words) if self.n_clusters is None else self.n_clusters
         embeddings = self._embeddings(X)
         check_clusters(clusters, len(embeddings))
-        config = self._config()
+        config, kind = self._config(), self._kind()
+        if kind == "span":
+            check_span(self.aspect, config)
         fit = self._fit_proxies(embeddings, config)
+        self.projection_ = self._projection(kind, embeddings, clusters, config)
         groups, distances = self._cluster(self._features(embeddings, fit, config), clusters)
         self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centres, distances
         self.outliers_ = outliers(distances, groups.labels)
@@ -104,7 +111,9 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return self
 
     def predict(self, X) -> np.ndarray:
-        """Labels of other images, int [images]: their own proxies, then the nearest centre.
+        """Labels of other images, int [images]: the nearest centre to their features.
+
+        Features that hold proxies take proxies learnt for these images; "span" and "image" need none.
 
         On the images of `fit` it gives `labels_`. ValueError under the released recipe with weight decay, where a
         proxy depends on the images that come with it.
@@ -119,7 +128,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         embeddings = self._embeddings(X)
         if embeddings.ndim == 2 and embeddings.shape[1] != self.n_features_in_:
             raise ValueError(f"X has {embeddings.shape[1]} features, fitted with {self.n_features_in_}")
-        fit = None if self.features == "image" else self._fit_proxies(embeddings, config)
+        fit = None if self._kind() in ("image", "span") else self._fit_proxies(embeddings, config)
         return nearest(self._features(embeddings, fit, config), self.cluster_centers_)[0]
 
     def save(self, directory: str | Path) -> None:
@@ -153,6 +162,14 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             self._loaded = (self.clip, loaded)
         return loaded
 
+    def _kind(self) -> str:
+        return self.features or features_for(self.aspect, self._config())
+
+    def _projection(self, kind: str, embeddings: np.ndarray, clusters: int, config: ProxyConfig) -> np.ndarray:
+        if kind != "span":
+            return np.zeros((embeddings.shape[1], 0))
+        return fit_projection(self._clip(), embeddings, self.aspect, clusters, self.contrast, config, self.random_state)
+
     def _config(self) -> ProxyConfig:
         return self.config or ProxyConfig()
 
@@ -174,14 +191,20 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         )
 
     def _features(self, embeddings: np.ndarray, fit: ProxyFit | None, config: ProxyConfig) -> np.ndarray:
-        if fit is None:
-            return build_features("image", None, None, None, embeddings)
-        words = embed_words(self._clip(), fit.proxies, config) if self.features == "word" else None
-        return build_features(self.features, fit.proxies, fit.prompt_embeddings, words, embeddings)
+        kind = self._kind()
+        words = embed_words(self._clip(), fit.proxies, config) if kind == "word" else None
+        proxies, prompts = (None, None) if fit is None else (fit.proxies, fit.prompt_embeddings)
+        return build_features(kind, proxies, prompts, words, embeddings, self.projection_)
 
     def _cluster(self, features: np.ndarray, clusters: int) -> tuple[Groups, np.ndarray]:
         groups = cluster(features, clusters, self.random_state)
         return groups, nearest(features, groups.centres)[1]
+
+
+def features_for(aspect: Aspect, config: ProxyConfig) -> str:
+    """What k-means runs on where nothing is said: "span" under the default recipe for two words or more, else "proxy"
+    (the paper's and the released program's choice)."""
+    return "span" if config.recipe == "default" and len(aspect.words) > 1 else "proxy"
 
 
 def word_probabilities(clip: Clip, embeddings: np.ndarray, aspect: Aspect) -> np.ndarray:

@@ -19,12 +19,13 @@ from multimap_jax.clip.images import list_images
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import build_features, check_clusters, check_features, cluster
 from multimap_jax.cost import estimate_seconds, image_operations, machine, operations_per_second
-from multimap_jax.estimator import MultiMaP
+from multimap_jax.estimator import MultiMaP, features_for
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import Aspect, check_words, make_prompt, reference_words
 from multimap_jax.proxies import default_block_size
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.report import Page, write_report
+from multimap_jax.span import check_span
 
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
 DRAWINGS = (
@@ -42,7 +43,7 @@ class Job:
     clusters: dict[str, int]
     contrast: dict[str, tuple[str, ...]]
     config: ProxyConfig
-    features: str
+    features: str | None
     clip: str
     labels: Path | None
     out: Path
@@ -62,6 +63,8 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
     check_features(job.features)
     for aspect in job.aspects:
         check_clusters(job.clusters[aspect.name], len(paths))
+        if job.features == "span":
+            check_span(aspect, job.config)
     make_writable(job.out)
     clip = load_clip(job.clip)
     prompts = _check_prompts(job, clip)
@@ -248,7 +251,6 @@ def _write_run(job: Job, clip: Clip, names, results: Sequence[Result], skipped, 
         "images": {"folder": str(job.images), "read": len(names)},
         "skipped": [{"image": failure.name, "reason": failure.reason} for failure in skipped],
         "seed": job.seed,
-        "features": job.features,
         "config": dataclasses.asdict(job.config),
         "block_size": results[0].model.block_size_,
         "image_block_size": clip.image_block,
@@ -265,6 +267,7 @@ def _result_content(job: Job, result: Result) -> dict:
     groups = zip(model.cluster_names_, sizes, model.cluster_confidences_.tolist())
     return dataclasses.asdict(result.aspect) | {
         "contrast": list(job.contrast[result.aspect.name]),
+        "features": job.features or features_for(result.aspect, job.config),
         "groups": [{"id": i, "name": n, "images": s, "confidence": c} for i, (n, s, c) in enumerate(groups)],
         "outliers": int(model.outliers_.sum()),
         "final_loss": float(model.loss_.mean()),

@@ -60,8 +60,9 @@ def test_features():
     build = lambda kind: build_features(kind, proxies, prompts, words, images)  # noqa: E731
     assert build("proxy") is proxies and build("prompt") is prompts and build("word") is words
     assert build("image") is images
+    assert np.allclose(build_features("span", None, None, None, images, 3 * np.eye(2)), [[0.0, 3.0]])
     assert np.allclose(build("proxy+image"), [[0.6, 0.8, 0.0, 1.0]])
-    with pytest.raises(ValueError, match="known: proxy, prompt, word, image, proxy\\+image"):
+    with pytest.raises(ValueError, match="known: span, proxy, prompt, word, image, proxy\\+image"):
         check_features("magic")
 
 

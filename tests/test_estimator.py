@@ -37,7 +37,7 @@ def test_attributes(fitted):
 
 def test_parameters_and_clones(clip, fitted):
     parameters = fitted.get_params()
-    assert parameters["clip"] is clip and parameters["n_clusters"] is None and parameters["features"] == "proxy"
+    assert parameters["clip"] is clip and parameters["n_clusters"] is None and parameters["features"] is None
     copy = clone(fitted)
     assert copy.clip is clip and copy.aspect == COLOR and not hasattr(copy, "labels_")
     assert copy.set_params(n_clusters=2).n_clusters == 2
@@ -83,7 +83,7 @@ def test_no_model_and_other_formats(fitted, tmp_path):
         mm.load(tmp_path)
     fitted.save(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ValueError, match="format 99, this version reads 1"):
+    with pytest.raises(ValueError, match="format 99, this version reads 2"):
         mm.load(tmp_path)
 
 
@@ -94,6 +94,14 @@ def test_embeddings_lists_and_images(clip, rows, fitted):
     assert (model.labels_ == clone(model).fit(clip.embed_images(images)).labels_).all()
 
 
+def test_features_where_nothing_is_said(clip, rows, fitted):
+    assert fitted.projection_.shape == (32, 2)  # three words span two directions
+    assert (fitted.labels_ == clone(fitted).set_params(features="span").fit(rows).labels_).all()
+    for aspect, config in ((COLOR, mm.ProxyConfig.paper(3)), (mm.Aspect("color", words=("red",)), CONFIG)):
+        model = mm.MultiMaP(aspect, clip, n_clusters=3, config=config).fit(rows)
+        assert model.projection_.shape == (32, 0) and model.cluster_centers_.shape == model.proxies_[:3].shape
+
+
 def test_the_seed_repeats(clip, rows, fitted):
     again = clone(fitted).fit(rows)
     assert (again.labels_ == fitted.labels_).all() and (again.proxies_ == fitted.proxies_).all()
@@ -102,7 +110,9 @@ def test_the_seed_repeats(clip, rows, fitted):
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"features": "magic"}, "known: proxy"),
+        ({"features": "magic"}, "known: span, proxy"),
+        ({"features": "span", "aspect": mm.Aspect("color", words=("red",)), "n_clusters": 2}, "two words or more"),
+        ({"features": "span", "config": mm.ProxyConfig.released()}, "do not go with the released recipe"),
         ({"n_clusters": 22}, "22 groups asked for among 21 images"),
         ({"n_clusters": -1}, "-1 groups asked for"),
         ({"n_clusters": 0}, "0 groups asked for"),

@@ -1,0 +1,89 @@
+"""Features of the default recipe: words' axes, round groups, words learnt for groups that have none."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+import multimap_jax as mm
+from experiments import datasets
+from multimap_jax.clustering import cluster
+from multimap_jax.span import fit_projection, group_targets, shares, whitening, word_axes
+from tests.tiny import unit_rows
+
+
+def test_axes_leave_out_what_words_share_and_fade_words_that_nothing_shows():
+    texts = np.array([[1.0, 1, 0, 0], [1, -1, 0, 0], [1, 0, 1, 0]]) / np.sqrt(2)
+    images = np.array([[1.0, 1, 0, 0], [1, -1, 0, 0]] * 5) / np.sqrt(2)
+    assert shares(texts, images, 50).round(3).tolist() == [0.5, 0.5, 0.0]
+    axes = word_axes(texts, images, 50)
+    spread = np.linalg.norm(axes, axis=1)
+    # The difference of the two words that are seen, hardly the third, and nothing of what no word has.
+    assert spread[1] > 30 * spread[2] and spread[1] > 30 * spread[0] and spread[3] < 1e-12
+    assert np.linalg.norm(word_axes(texts, images, 50, power=0.0), axis=1)[2] > 0.5
+
+
+def test_words_that_are_one_to_the_encoder_are_refused():
+    with pytest.raises(ValueError, match="all the same to this encoder"):
+        word_axes(np.ones((2, 4)) / 2, unit_rows(5, seed=0)[:, :4], 50)
+
+
+def test_whitening_finds_long_groups_that_plain_k_means_cuts():
+    random = np.random.default_rng(0)
+    truth = np.repeat([0, 1], 100)
+    features = np.stack([random.normal(size=200) * 4, 8.0 * truth + random.normal(size=200)], axis=1)
+    features[:, 0] += truth * 2
+    plain, found = (cluster(features @ matrix, 2).labels for matrix in (np.eye(2), whitening(features, 2, 0)))
+    assert adjusted_rand_score(truth, found) == 1 > adjusted_rand_score(truth, plain)
+
+
+def test_whitening_stands_groups_without_scatter():
+    features = np.repeat(np.eye(3), 4, axis=0)
+    assert np.isfinite(whitening(features, 3, 0)).all()
+    assert np.isfinite(whitening(np.eye(3), 3, 0)).all()
+
+
+def test_targets_of_groups_lie_where_the_words_are():
+    texts, images = unit_rows(4, seed=0).astype(float), unit_rows(30, seed=1).astype(float)
+    targets = group_targets(texts, images, np.arange(30) % 3, 50)
+    assert targets.shape == (3, 32) and np.allclose(np.linalg.norm(targets, axis=1), 1, atol=1e-6)
+    # An image far along what two groups differ in is nearer to its own group's target.
+    labels = (images[:, 0] > 0).astype(int)
+    targets = group_targets(texts, images, labels, 50)
+    assert ((images @ targets.T)[:, 1] - (images @ targets.T)[:, 0])[labels == 1].mean() > 0
+    assert group_targets(texts, np.repeat(images[:1], 4, axis=0), np.zeros(4, int), 50).shape == (1, 32)
+
+
+def test_projection_of_few_words_and_many(clip):
+    rows = unit_rows(40, seed=2)
+    aspect = mm.Aspect("color", words=("red", "green", "yellow"))
+    assert fit_projection(clip, rows, aspect, 3).shape == (32, 2)
+    assert fit_projection(clip, rows, aspect, 5).shape == (32, 3 + 5 - 1)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    clip, twin = mm.load_clip("embedded"), datasets.twin("flowers", 120, 950)
+    return clip, clip.embed_images(twin.images), twin.labels
+
+
+def test_missing_words_are_made_up_for(drawn):
+    clip, embeddings, labels = drawn
+    aspect = mm.Aspect("species", "flower", ("daisy", "lily", "rose"))
+    model = mm.MultiMaP(aspect, clip, n_clusters=4).fit(embeddings)
+    zero_shot = (embeddings @ clip.embed_texts([aspect.fill(word) for word in aspect.words]).T).argmax(1)
+    ours, rival = (normalized_mutual_info_score(labels["species"], found) for found in (model.labels_, zero_shot))
+    assert ours > 0.95 and ours > rival + 0.05
+
+
+def test_labels_hold_for_block_shapes_and_seeds(drawn):
+    clip, embeddings, labels = drawn
+    for words in (("red", "white", "yellow"), ("crimson", "pink", "purple", "red", "white", "yellow", "golden")):
+        aspect = mm.Aspect("color", "flower", words)
+        first, block, seed = (
+            mm.MultiMaP(aspect, clip, 4, config=mm.ProxyConfig(block_size=size), random_state=number)
+            .fit(embeddings[:60])
+            .labels_
+            for size, number in ((16, 0), (7, 0), (16, 1))
+        )
+        assert adjusted_rand_score(first, block) >= 0.99
+        assert adjusted_rand_score(first, seed) >= 0.95
