@@ -1,6 +1,7 @@
 """The paper's method in its recipes and ablations, and the cheap rivals, each as a function of one Case.
 
-A method gives features [images, d], on which k-means runs with ten seeds, or labels [images].
+A method gives features [images, d], on which k-means runs with ten seeds, or labels: int [images], or int
+[seeds, images] where the seed takes part in the features.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import multimap_jax as mm
 from experiments.released_eval import batch_order, released_eval
 from multimap_jax.clustering import cluster
 from multimap_jax.prompts import TEMPLATE, reference_words, word_similarities
+from multimap_jax.span import fit_projection, whitening, word_axes
 
 RELEASED_TEMPLATE = "{subject} with a {name} of {word}"
 SEEDS = 10
@@ -64,6 +66,33 @@ def released(case: Case) -> np.ndarray:
 
 
 def default(case: Case) -> np.ndarray:
+    """What `mm.MultiMaP` gives without further arguments, once for each seed."""
+
+    def labels(seed):
+        projection = fit_projection(case.clip, case.embeddings, case.asked(), case.clusters, seed=seed)
+        return cluster(case.embeddings @ projection, case.clusters, seed).labels
+
+    return np.stack([labels(seed) for seed in range(SEEDS)])
+
+
+def default_axes(case: Case) -> np.ndarray:
+    """The first step of `fit_projection` alone."""
+    texts = case.clip.embed_texts([case.asked().fill(word) for word in case.words])
+    return case.embeddings @ word_axes(texts, case.embeddings, case.clip.temperature_scale)
+
+
+def default_round(case: Case) -> np.ndarray:
+    """The first two steps of `fit_projection`: without words learnt for groups."""
+    features = default_axes(case)
+
+    def labels(seed):
+        return cluster(features @ whitening(features, case.clusters, seed), case.clusters, seed).labels
+
+    return np.stack([labels(seed) for seed in range(SEEDS)])
+
+
+def default_proxies(case: Case) -> np.ndarray:
+    """The default recipe's proxies, one for every image."""
     return mm.fit_proxies(case.clip, case.embeddings, case.asked()).proxies
 
 
@@ -102,6 +131,9 @@ METHODS: dict[str, Callable[[Case], np.ndarray]] = {
     "Multi-MaP": paper,
     "Multi-MaP released": released,
     "Multi-MaP default": default,
+    "default: axes": default_axes,
+    "default: axes, round groups": default_round,
+    "default: proxies": default_proxies,
     "Multi-MaP_p": functools.partial(paper, reference_weight=0.0, concept_weight=0.0, concept="none"),
     "Multi-MaP_c": functools.partial(paper, reference_weight=0.0, concept="distance"),
     "Multi-MaP_r": functools.partial(paper, concept_weight=0.0, concept="none"),
@@ -135,7 +167,12 @@ def applies(name: str, case: Case) -> bool:
 
 
 def score(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[dict[str, float]]:
-    """`mm.evaluate` for every k-means seed; once for labels, which no seed changes."""
-    if outcome.ndim == 1:
-        return [mm.evaluate(case.truth, outcome)]
-    return [mm.evaluate(case.truth, cluster(outcome, case.clusters, seed).labels) for seed in range(seeds)]
+    """`mm.evaluate` for every k-means seed; once for labels that no seed changes."""
+    return [mm.evaluate(case.truth, labels) for labels in labellings(outcome, case, seeds)]
+
+
+def labellings(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[np.ndarray]:
+    """Labels [images] of every seed; one where no seed changes them."""
+    if np.issubdtype(outcome.dtype, np.integer):
+        return list(np.atleast_2d(outcome))
+    return [cluster(outcome, case.clusters, seed).labels for seed in range(seeds)]

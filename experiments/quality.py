@@ -28,12 +28,13 @@ from absl import app, flags
 import multimap_jax as mm
 from experiments import datasets, methods, protocols, tables
 from experiments.released_eval import pool_images
-from multimap_jax.clustering import cluster
 from multimap_jax.cost import machine
 
 FLAGS = flags.FLAGS
 PUBLISHED = ("image k-means", "CLIP_GPT", "CRL", "Multi-MaP", "Multi-MaP released", "Multi-Sub")
-METHODS = {name: name for name in (*PUBLISHED, "image in span")} | {"Multi-MaP default": "default"}
+RIVALS = (*PUBLISHED, "image in span")
+ABLATION = ("default: axes", "default: axes, round groups", "default: proxies")
+METHODS = {name: name for name in (*RIVALS, *ABLATION)} | {"Multi-MaP default": "default"}
 COLUMNS = "encoder dataset aspect protocol method nmi nmi_low nmi_high ri accuracy".split()
 SEEN = 0.15
 RESAMPLES = 400
@@ -90,9 +91,7 @@ def resampled_nmi(truth: np.ndarray, labels: np.ndarray, weights: np.ndarray) ->
 
 def score(outcome: np.ndarray, case: methods.Case, seed: int) -> dict:
     """Mean NMI, RI and accuracy over k-means seeds, and the NMI of every resample of the images."""
-    labels = [outcome]
-    if outcome.ndim > 1:
-        labels = [cluster(outcome, case.clusters, number).labels for number in range(methods.SEEDS)]
+    labels = methods.labellings(outcome, case)
     scores = [mm.evaluate(case.truth, each) for each in labels]
     images = len(case.truth)
     weights = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=RESAMPLES)
@@ -197,7 +196,7 @@ def verdict(cells: Sequence[Cell], protocol: str) -> Verdict:
     }
     worse, better = [], []
     for place, row in rows.items():
-        rival = max((cell for name, cell in row.items() if name != "default"), key=lambda cell: cell.nmi)
+        rival = max((cell for name, cell in row.items() if name in RIVALS), key=lambda cell: cell.nmi)
         low, high = np.quantile(row["default"].resampled - rival.resampled, (0.025, 0.975))
         text = f"{place[0]} {place[1]} ({rival.method}, {row['default'].nmi:.3f} : {rival.nmi:.3f})"
         if high < 0:
@@ -236,7 +235,7 @@ def write(out: Path, encoder: str, source: str, cells: Sequence[Cell]) -> None:
 
 
 def markdown(content: dict, verdicts: Sequence[Verdict], seen, cells, hidden) -> str:
-    names = [name for name in METHODS.values() if any(cell.method == name for cell in cells)]
+    names = [name for name in (*RIVALS, "default") if any(cell.method == name for cell in cells)]
     head = ["| | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
     lines = [
         f"## quality: {content['source']}, encoder {content['encoder']}",
@@ -252,11 +251,21 @@ def markdown(content: dict, verdicts: Sequence[Verdict], seen, cells, hidden) ->
     lines += table_rows(seen, names)
     for each in verdicts:
         lines += ["", sentence(each)]
+    lines += ["", "What each part of the default recipe adds (mean NMI):", "", *ablation_rows(verdicts)]
     if hidden:
         lines += ["", f"Not seen by this encoder (every method below {SEEN}):", "", *head]
         lines += table_rows([cell for cell in cells if (cell.dataset, cell.aspect) in hidden], names)
     lines += ["", f"`{content['command']}`, {content['date']}, {content['machine']}."]
     return "\n".join(lines) + "\n"
+
+
+def ablation_rows(verdicts: Sequence[Verdict]) -> list[str]:
+    """One row a step of `fit_projection`, after the image in span and besides the proxies themselves."""
+    lines = ["| | " + " | ".join(each.protocol for each in verdicts) + " |", "|" + "---|" * (len(verdicts) + 1)]
+    for name in ("image in span", *ABLATION[:2], "default", ABLATION[2]):
+        figures = (f"{each.means[name]:.3f}" if name in each.means else "–" for each in verdicts)
+        lines.append(f"| {name} | " + " | ".join(figures) + " |")
+    return lines
 
 
 def table_rows(cells: Sequence[Cell], names: Sequence[str]) -> list[str]:

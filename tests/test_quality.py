@@ -104,4 +104,5 @@ def test_the_program_writes_its_three_files_and_computes_nothing_twice(quality_f
     assert [each["protocol"] for each in content["verdicts"]] == list(protocols.PROTOCOLS)
     monkeypatch.setattr(quality, "score", lambda *_: pytest.fail("a finished cell was computed again"))
     quality.main(None)
-    assert "| Fruit color, subset |" in (quality_flags / "quality.md").read_text()
+    text = (quality_flags / "quality.md").read_text()
+    assert "| Fruit color, subset |" in text and "\n| default: axes | – |" in text
