@@ -3,9 +3,9 @@
     python -m experiments.figure4 --out=experiments/results/figure4
 
 Rows: the aspects. Columns: image embeddings coloured by the true labels, image embeddings coloured by the zero-shot
-word (CLIP_GPT), proxies coloured by the groups of Multi-MaP. Two dimensions by t-SNE, words and images laid out
-together. Writes figure4.svg and figure4.png; needs the extra `experiments` (matplotlib). About 1 minute on two CPU
-cores, on drawn fruit with the embedded encoder.
+word (CLIP_GPT), the default recipe's proxies coloured by the groups that k-means makes of them. Two dimensions by
+t-SNE, words and images laid out together. Writes figure4.svg and figure4.png; needs the extra `experiments`
+(matplotlib). About 1 minute on two CPU cores, on drawn fruit with the embedded encoder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def panels(case: methods.Case, seed: int):
     """(points, words, label of every point) for each column."""
     texts = case.clip.embed_texts([case.asked().fill(word) for word in case.words])
     images = flat(case.embeddings, texts, seed)
-    proxies = methods.default(case)
+    proxies = methods.default_proxies(case)
     learnt = flat(proxies, case.clip.token_embeddings(case.words), seed)
     guessed = np.array(case.words)[methods.zero_shot(case)]
     groups = np.array([f"group {label + 1}" for label in cluster(proxies, case.clusters, seed).labels])

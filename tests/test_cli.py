@@ -124,6 +124,7 @@ BAD = {
     "argument": (["photos"], "unexpected argument 'photos'"),
     "recipe": (["--images={fruit}", *ASPECTS, *WORDS, "--recipe=fast"], "--recipe=fast"),
     "features": (["--images={fruit}", *ASPECTS, *WORDS, "--features=magic"], "known: span, proxy"),
+    "span": (["--images={fruit}", "--aspect=color", "--clusters=color=3", "--features=span"], "two words or more"),
     "template": (["--images={fruit}", *ASPECTS, *WORDS, "--template=a thing"], "holds {word} 0 times"),
     "steps": (["--images={fruit}", *ASPECTS, *WORDS, "--steps=-1"], "steps is -1"),
     "no checkpoint": (["--images={fruit}", *ASPECTS, *WORDS, "--clip=./no/such/clip"], "there is no directory"),
