@@ -1,25 +1,46 @@
-"""Time of one optimisation step of one image: ours beside the loop of the released program, in one run.
+"""Time of one optimisation step of one image: ours beside three PyTorch loops, in one run.
 
     python -m experiments.benchmark_proxies
+    python -m experiments.benchmark_proxies --tower=ViT-L/14 --out=experiments/results/benchmark_vit_l14.json
 
-Prints one JSON line: {"machine": …, "rows": [{"what": …, "precision": …, "tower": …, "ms_per_image_step": …}], …}.
-"released_loop" is a PyTorch loop that does what the released program does at every step: all 77 tokens, the gradients
-of the weights too, Adagrad over a dense table of proxies, batches of 20. "ours" is the compiled chunk of
-`multimap_jax.fit_proxies`. Both on random weights of the tower's size. About 2 minutes on two CPU cores; needs the
-test extra (PyTorch).
+Prints one JSON line: {"machine": …, "rows": [{"what": …, "precision": …, "tower": …, "ms_per_image_step": …, …}], …}.
+
+  released_loop  what the released program does at every step: all 77 tokens, the gradients of the weights too, Adagrad,
+                 batches of 20
+  frozen_loop    all 77 tokens, gradients of the proxies alone, Adam, one batch of 64
+  suffix_torch   a good PyTorch rival: only the tokens from the slot on, keys and values of the others cached, in the
+                 last layer the end token alone, all images at once, Adam; eager, and "_compiled" with torch.compile
+  ours           the compiled chunk of `multimap_jax.fit_proxies`, in each precision
+
+All on random weights of the tower's size, each row in a process of its own, one after the other. Fields of a row:
+`images` in one step; `ms_per_image_step`, the median of --repeats measurements, and `spread`, the lowest and highest;
+`flops`, operations of one image and step counted on paper (a multiply and an add are two; layer norms, softmax and
+activations are left out), and `flops_xla` as XLA counts its own program; `fraction_of_peak`, of the fastest plain
+matrix product of that precision measured in the same run by either library (`peak_gflops`); `peak_memory`, bytes: of
+the accelerator, or of the whole process on a CPU; `compile_s`. Needs the test extra (PyTorch). About 8 minutes on two
+CPU cores.
 """
 
+from __future__ import annotations
+
 import json
+import multiprocessing
 import os
+import resource
+import statistics
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 from absl import app, flags
 
 from multimap_jax.clip.config import TextConfig
-from multimap_jax.cost import machine
+from multimap_jax.cost import full_operations, machine, step_operations
+from multimap_jax.prompts import Prompt
 
 TOWERS = {
     "ViT-B/32": TextConfig(49408, 77, 512, 12, 8, 2048, 512, end_token=49407),
@@ -28,58 +49,58 @@ TOWERS = {
 }
 # "a fruit with the color of *": eight tokens before the slot, one after it.
 IDS, SLOT = (49406, *range(1000, 1007), 265, 49407), 8
+ROWS = [
+    ("released_loop", "float32"),
+    ("frozen_loop", "float32"),
+    ("suffix_torch", "float32"),
+    ("suffix_torch", "bf16"),
+    ("suffix_torch_compiled", "float32"),
+    ("suffix_torch_compiled", "bf16"),
+    ("ours", "float32"),
+    ("ours", "bf16"),
+]
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("tower", "ViT-B/32", list(TOWERS), "size of the text tower")
-flags.DEFINE_integer("images", 256, "images; ours runs them in one block")
-flags.DEFINE_integer("steps", 10, "timed steps of ours")
-flags.DEFINE_integer("batches", 3, "timed batches of 20 of the released loop")
+flags.DEFINE_integer("images", 256, "images at once, of suffix_torch and ours", lower_bound=1)
+flags.DEFINE_integer("steps", 10, "timed steps of suffix_torch and ours in one measurement", lower_bound=1)
+flags.DEFINE_integer("batches", 3, "timed steps of the loops over all 77 tokens in one measurement", lower_bound=1)
+flags.DEFINE_integer("repeats", 3, "measurements of every row", lower_bound=1)
+flags.DEFINE_list("only", None, "rows to measure, such as ours,suffix_torch; all if not given")
+flags.DEFINE_string("out", None, "file for the JSON line, besides printing it")
 
 
-def torch_seconds(config: TextConfig, batches: int, batch: int = 20) -> float:
-    """Seconds an image and step of the released program's loop."""
-    import torch
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
-
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    settings = CLIPTextConfig(
-        vocab_size=config.vocabulary,
-        hidden_size=config.width,
-        intermediate_size=config.mlp_width,
-        projection_dim=config.embed,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        eos_token_id=config.end_token,
-    )
-    model = CLIPTextModelWithProjection(settings)
-    ids = torch.tensor([list(IDS) + [49407] * (config.context - len(IDS))] * batch)
-    proxies = torch.nn.Embedding(batch * (batches + 1), config.width)
-    image = torch.nn.functional.normalize(torch.randn(batch, config.embed))
-    optimizer = torch.optim.Adagrad(proxies.parameters(), lr=0.005)
-
-    def step(start):
-        rows = torch.arange(start, start + batch)
-        inserted = proxies(rows)
-        hook = model.text_model.embeddings.token_embedding.register_forward_hook(
-            lambda module, inputs, output: torch.cat([output[:, :SLOT], inserted[:, None], output[:, SLOT + 1 :]], 1)
-        )
-        embedding = torch.nn.functional.normalize(model(input_ids=ids).text_embeds)
-        hook.remove()
-        loss = (1 - (embedding * image).sum(1)).mean() + 0.2 * inserted.square().mean()
-        optimizer.zero_grad()
-        model.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    step(0)
-    begin = time.perf_counter()
-    for k in range(batches):
-        step((k + 1) * batch)
-    return (time.perf_counter() - begin) / (batches * batch)
+def measure(run: Callable[[], None], repeats: int) -> list[float]:
+    """Seconds of `run`, `repeats` times."""
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - begin)
+    return seconds
 
 
-def our_seconds(config: TextConfig, images: int, steps: int, precision: str = "float32") -> float:
-    """Seconds an image and step of the compiled chunk, without compilation."""
+def torch_row(what: str, precision: str, config: TextConfig, images: int, steps: int, repeats: int) -> dict:
+    from experiments import torch_loops
+
+    torch_loops.use_all_cores()
+    if what.startswith("suffix"):
+        step = torch_loops.suffix(config, IDS, SLOT, images, precision, what.endswith("compiled"))
+    else:
+        step = torch_loops.full_prompt(config, IDS, SLOT, images, what == "frozen_loop")
+
+    def run(count=steps):
+        for _ in range(count):
+            step()
+        torch_loops.synchronize()
+
+    first = measure(lambda: run(1), 1)[0]
+    seconds = measure(run, repeats)
+    compile_s = max(0.0, first - statistics.median(seconds) / steps)
+    return {"seconds": seconds, "compile_s": compile_s, "peak_memory": torch_loops.peak_memory()}
+
+
+def our_row(precision: str, config: TextConfig, images: int, steps: int, repeats: int) -> dict:
     import jax
 
     from multimap_jax import proxies
@@ -101,25 +122,132 @@ def our_seconds(config: TextConfig, images: int, steps: int, precision: str = "f
         start = rows(images, config.width)
         image = np.asarray(unit(rows(images, config.embed)))
         targets = proxies.Target(image, start, start, np.zeros(images, np.int32), np.ones(images, np.float32))
-        carry = proxies._start(mesh, shared, targets)
-        carry, losses = jax.block_until_ready(proxies._run_chunk(mesh, shared, 0, 1, carry, targets))
+        shared, targets = jax.device_put((shared, targets))
+        carry = jax.block_until_ready(proxies._start(mesh, shared, targets))
         begin = time.perf_counter()
-        jax.block_until_ready(proxies._run_chunk(mesh, shared, 1, steps, carry, targets))
-        return (time.perf_counter() - begin) / (images * steps)
+        chunk = proxies._run_chunk.lower(mesh, shared, 0, 1, carry, targets).compile()
+        compile_s = time.perf_counter() - begin
+        carry, _ = jax.block_until_ready(chunk(shared, 0, 1, carry, targets))
+
+        def run():
+            nonlocal carry
+            carry, _ = jax.block_until_ready(chunk(shared, 0, steps, carry, targets))
+
+        seconds = measure(run, repeats)
+    device = jax.local_devices()[0]
+    memory = (device.memory_stats() or {}).get("peak_bytes_in_use") if device.platform != "cpu" else None
+    # The loop's number of steps is only known when it runs: XLA counts its body once.
+    return {
+        "seconds": seconds,
+        "compile_s": compile_s,
+        "peak_memory": memory,
+        "flops_xla": chunk.cost_analysis().get("flops", 0) / images,
+    }
+
+
+def peak_gflops(library: str, precision: str, size: int = 2048, seconds: float = 2.0) -> float:
+    """Best rate of a plain matrix product of size³, in 10⁹ operations per second."""
+    if library == "torch":
+        from experiments import torch_loops
+
+        torch_loops.use_all_cores()
+        multiply, wait = torch_loops.product(size, precision), torch_loops.synchronize
+    else:
+        import jax
+        import jax.numpy as jnp
+
+        dtype = jnp.bfloat16 if precision == "bf16" else jnp.float32
+        a = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
+        product = jax.jit(lambda a, b: a @ b)
+        multiply, wait = (lambda: product(a, a).block_until_ready()), (lambda: None)
+    multiply()
+    wait()
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+
+        def run():
+            multiply()
+            wait()
+
+        best = min(best, *measure(run, 3))
+    return 2e-9 * size**3 / best
+
+
+def in_process(function: Callable, *arguments):
+    """The result of `function` in a fresh process, with the highest memory of that process [bytes]."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_with_memory, function, arguments).result()
+
+
+def _with_memory(function: Callable, arguments: tuple):
+    result = function(*arguments)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def row(what: str, precision: str, tower: str) -> dict:
+    """One row; with an "error" in it where the machine or the library cannot do it."""
+    config, prompt = TOWERS[tower], Prompt(IDS, SLOT)
+    images = {"released_loop": 20, "frozen_loop": 64}.get(what, FLAGS.images)
+    steps = FLAGS.batches if what in ("released_loop", "frozen_loop") else FLAGS.steps
+    head = {"what": what, "precision": precision, "tower": tower, "images": images}
+    work = (our_row, precision) if what == "ours" else (torch_row, what, precision)
+    try:
+        found, memory = in_process(*work, config, images, steps, FLAGS.repeats)
+    except Exception as error:  # torch.compile fails in a dozen ways, for want of a compiler among them
+        return head | {"error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]}
+    each = [second / (images * steps) for second in found["seconds"]]
+    if what in ("released_loop", "frozen_loop"):
+        flops = full_operations(config) * (3 if what == "released_loop" else 2)
+    else:
+        flops = step_operations(config, prompt)
+    return head | {
+        "ms_per_image_step": round(1e3 * statistics.median(each), 4),
+        "spread": [round(1e3 * min(each), 4), round(1e3 * max(each), 4)],
+        "flops": flops,
+        **({"flops_xla": round(found["flops_xla"])} if "flops_xla" in found else {}),
+        "gflops": round(1e-9 * flops / statistics.median(each), 1),
+        "peak_memory": found["peak_memory"] or memory,
+        "compile_s": round(found["compile_s"], 2),
+    }
 
 
 def main(_):
-    config = TOWERS[FLAGS.tower]
-    released = torch_seconds(config, FLAGS.batches)
-    ours = our_seconds(config, FLAGS.images, FLAGS.steps)
-    rows = [
-        {"what": what, "precision": "float32", "tower": FLAGS.tower, "ms_per_image_step": round(1e3 * seconds, 4)}
-        for what, seconds in (("released_loop", released), ("ours", ours))
-    ]
+    names = {what for what, _ in ROWS}
+    unknown = sorted(set(FLAGS.only or ()) - names)
+    if unknown:
+        raise app.UsageError(f"unknown rows {', '.join(unknown)}; known: {', '.join(sorted(names))}")
+    wanted = [(what, precision) for what, precision in ROWS if not FLAGS.only or what in FLAGS.only]
+    rows = [row(what, precision, FLAGS.tower) for what, precision in wanted]
+    peaks = {
+        precision: {name: round(in_process(peak_gflops, name, precision)[0], 1) for name in ("jax", "torch")}
+        for precision in ("float32", "bf16")
+    }
+    for each in rows:
+        if "gflops" in each:
+            each["fraction_of_peak"] = round(each["gflops"] / max(peaks[each["precision"]].values()), 3)
+    result = {"machine": machine(), "rows": rows, "peak_gflops": peaks} | comparisons(rows)
     command = " ".join(["python -m experiments.benchmark_proxies", *sys.argv[1:]])
-    result = {"machine": machine(), "rows": rows, "times_faster": round(released / ours, 1)}
-    print(json.dumps(result | {"command": command, "date": date.today().isoformat()}, ensure_ascii=False))
+    line = json.dumps(result | {"command": command, "date": date.today().isoformat()}, ensure_ascii=False)
+    print(line)
+    if FLAGS.out:
+        Path(FLAGS.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(FLAGS.out).write_text(line + "\n")
+
+
+def comparisons(rows: list[dict]) -> dict[str, float]:
+    """How many times faster ours is: than the released loop, and than the best suffix_torch of the same precision."""
+    times = {(each["what"], each["precision"]): each.get("ms_per_image_step") for each in rows}
+    result, ours = {}, times.get(("ours", "float32"))
+    if ours and times.get(("released_loop", "float32")):
+        result["times_faster"] = round(times["released_loop", "float32"] / ours, 1)
+    for precision in ("float32", "bf16"):
+        rivals = [ms for (what, kind), ms in times.items() if what.startswith("suffix") and kind == precision and ms]
+        if rivals and times.get(("ours", precision)):
+            result[f"times_faster_than_suffix_{precision}"] = round(min(rivals) / times["ours", precision], 2)
+    return result
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     app.run(main)

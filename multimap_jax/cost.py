@@ -42,6 +42,12 @@ def step_operations(config: TextConfig, prompt: Prompt) -> int:
     return 2 * (forward + attention + 2 * config.width * config.embed)
 
 
+def full_operations(config: TextConfig) -> int:
+    """Operations of all tokens of the context through the text tower, forward only."""
+    per_token = layer_operations(config) + 4 * config.context * config.width
+    return config.context * config.layers * per_token + 2 * config.width * config.embed
+
+
 def image_operations(config: ImageConfig) -> int:
     """Operations of embedding one image."""
     tokens = (config.size // config.patch) ** 2 + 1
