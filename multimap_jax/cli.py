@@ -19,7 +19,7 @@ USAGE = """Groups the images of a folder by what a word says, and another way fo
 Writes labels.csv, run.json, report.html and, given --labels, metrics.json into --out.
 Exit status: 0, or 2 with one sentence where something given is wrong.
 """
-NUMBER_FLAGS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight")
+NUMBER_FLAGS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight", "tolerance")
 CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
 
 
@@ -51,6 +51,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_float("weight_decay", None, "instead of the recipe's", **define)
     flags.DEFINE_float("reference_weight", None, "instead of the recipe's: weight of the reference word", **define)
     flags.DEFINE_float("concept_weight", None, "instead of the recipe's: weight of the concept term", **define)
+    flags.DEFINE_float("tolerance", None, "images are done whose loss falls by less in 10 steps; 0: off", **define)
     flags.DEFINE_enum("concept", None, concepts, "instead of the recipe's: the concept term", **define)
     flags.DEFINE_enum("schedule", None, ["constant", "linear"], "instead of the recipe's: learning rate", **define)
     flags.DEFINE_enum("precision", None, ["float32", "tf32", "bf16"], "of the text tower while optimising", **define)

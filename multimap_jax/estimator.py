@@ -62,7 +62,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       losses_: float32 [steps]. loss_: float32 [images]. cluster_centers_: float64 [n_clusters_, features].
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1.
       projection_: float64 [embed, axes], of features "span" (axes is 0 with others).
-      n_features_in_: embedding dimension. block_size_: see `ProxyFit`.
+      n_features_in_: embedding dimension. block_size_, image_steps_: see `ProxyFit`.
     """
 
     def __init__(
@@ -103,7 +103,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self.outliers_ = outliers(distances, groups.labels)
         self.proxies_, self.prompt_embeddings_ = fit.proxies, fit.prompt_embeddings
         self.reference_, self.losses_, self.loss_ = fit.reference, fit.losses, fit.loss
-        self.block_size_, self.n_clusters_, self.n_features_in_ = fit.block_size, clusters, embeddings.shape[1]
+        self.block_size_, self.image_steps_ = fit.block_size, fit.image_steps
+        self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
         probabilities = word_probabilities(self._clip(), embeddings, self.aspect)
         self.cluster_names_, self.cluster_confidences_ = name_groups(
             self.labels_, clusters, probabilities, self.aspect.words, self.aspect.name

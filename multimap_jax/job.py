@@ -270,6 +270,7 @@ def _result_content(job: Job, result: Result) -> dict:
         "features": job.features or features_for(result.aspect, job.config),
         "groups": [{"id": i, "name": n, "images": s, "confidence": c} for i, (n, s, c) in enumerate(groups)],
         "outliers": int(model.outliers_.sum()),
+        "image_steps": model.image_steps_,
         "final_loss": float(model.loss_.mean()),
     }
 

@@ -27,6 +27,7 @@ from multimap_jax.recipes import ProxyConfig
 from multimap_jax.sharding import compute_dtype, image_mesh, matmul_precision, pad_rows, split_images
 
 CHUNK = 50
+LOOK_BACK = 10
 
 
 @jax.tree_util.register_dataclass
@@ -70,6 +71,7 @@ class ProxyFit:
     the proxies in them. reference int [images]: the reference word's index, -1 where there are no words.
     losses float32 [steps]: before update k, mean total over images. loss float32 [images]: total after the last update.
     block_size: images in one compiled call on one device; results repeat bit for bit at the same value.
+    image_steps: steps of all images taken together; fewer than images × steps where images were done early.
     """
 
     proxies: np.ndarray
@@ -78,6 +80,7 @@ class ProxyFit:
     losses: np.ndarray
     loss: np.ndarray
     block_size: int
+    image_steps: int
 
 
 def proxy_loss(proxy, target: Target, shared: Shared):
@@ -285,30 +288,87 @@ def default_block_size() -> int:
 def _run_blocks(
     shared: Shared, targets: Target, reference: np.ndarray, steps: int, block: int, progress: bool
 ) -> ProxyFit:
-    images, size, parts = len(targets.image), block * image_mesh().size, []
+    images, size = len(targets.image), block * image_mesh().size
     with tqdm(
         total=images * steps, desc="optimising proxies", unit="step", unit_scale=True, disable=not progress
     ) as bar:
-        for begin in range(0, images, size):
-            rows = jax.tree.map(operator.itemgetter(slice(begin, begin + size)), targets)
-            parts.append(_run_block(shared, rows, size, steps, bar))
+        if shared.config.tolerance > 0:
+            parts, image_steps = _run_to_rest(shared, targets, size, steps, bar)
+        else:
+            parts = [
+                _run_block(shared, rows, size, steps, bar) for _, rows in _blocks(targets, np.arange(images), size)
+            ]
+            image_steps = images * steps
     proxies, prompts, loss, losses = (list(column) for column in zip(*parts))
     proxies, prompts, loss = map(np.concatenate, (proxies, prompts, loss))
-    return ProxyFit(proxies, prompts, reference, (sum(losses) / images).astype(loss.dtype), loss, block)
+    losses = (sum(losses) / images).astype(loss.dtype)
+    return ProxyFit(proxies, prompts, reference, losses, loss, block, image_steps)
+
+
+def _blocks(targets, indices: np.ndarray, size: int):
+    """(indices of up to `size` images, their rows) until all `indices` had their turn."""
+    for begin in range(0, len(indices), size):
+        picked = indices[begin : begin + size]
+        yield picked, jax.tree.map(operator.itemgetter(picked), targets)
+
+
+def _padded(rows, size: int):
+    return jax.tree.map(lambda array: pad_rows(array, size), rows)
 
 
 def _run_block(shared: Shared, rows: Target, size: int, steps: int, bar: tqdm) -> tuple[np.ndarray, ...]:
     """All steps of up to `size` images -> proxies, prompt embeddings, loss, and losses [steps] summed over images."""
     mesh, valid = image_mesh(), len(rows.image)
-    rows = jax.tree.map(lambda array: pad_rows(array, size), rows)
+    rows = _padded(rows, size)
     carry, losses = _start(mesh, shared, rows), np.zeros(steps)
     for first in range(0, steps, CHUNK):
         count = min(CHUNK, steps - first)
         carry, chunk = _run_chunk(mesh, shared, first, count, carry, rows)
         losses[first : first + count] = np.asarray(chunk, np.float64)[:valid, :count].sum(0)
         bar.update(valid * count)
-    prompts, loss = _finish(mesh, shared, carry[0], rows)
-    return *(np.asarray(array)[:valid] for array in (carry[0], prompts, loss)), losses
+    return *_finish_block(mesh, shared, carry[0], rows, valid), losses
+
+
+def _finish_block(mesh, shared, proxies, rows, valid: int) -> tuple[np.ndarray, ...]:
+    prompts, loss = _finish(mesh, shared, proxies, rows)
+    return tuple(np.asarray(array)[:valid] for array in (proxies, prompts, loss))
+
+
+def _run_to_rest(shared: Shared, targets: Target, size: int, steps: int, bar: tqdm):
+    """`_run_block` for all images, a chunk of steps at a time: images whose loss has come to rest leave and the others
+    close ranks -> (one tuple a block, steps of all images taken together). A step's loss of those that have left is
+    their last one."""
+    mesh, images = image_mesh(), len(targets.image)
+    everyone, losses, image_steps = np.arange(images), np.zeros(steps), 0
+    starts = [
+        (_start(mesh, shared, _padded(rows, size)), len(picked)) for picked, rows in _blocks(targets, everyone, size)
+    ]
+    carry = jax.tree.map(
+        lambda *parts: np.concatenate(parts), *(jax.tree.map(lambda a, n=n: np.asarray(a)[:n], s) for s, n in starts)
+    )
+    active, last = everyone, np.zeros(images)
+    for first in range(0, steps, CHUNK):
+        count, fell = min(CHUNK, steps - first), []
+        losses[first : first + count] = last.sum() - last[active].sum()
+        for picked, rows in _blocks((carry, targets), active, size):
+            moved, chunk = _run_chunk(mesh, shared, first, count, *_padded(rows, size))
+            for whole, part in zip(jax.tree.leaves(carry), jax.tree.leaves(moved)):
+                whole[picked] = np.asarray(part)[: len(picked)]
+            chunk = np.asarray(chunk, np.float64)[: len(picked), :count]
+            losses[first : first + count] += chunk.sum(0)
+            last[picked] = chunk[:, -1]
+            fell.append(chunk[:, max(0, count - 1 - LOOK_BACK)] - chunk[:, -1])
+            bar.update(len(picked) * count)
+        image_steps += len(active) * count
+        active = active[np.concatenate(fell) >= shared.config.tolerance]
+        if not len(active):
+            losses[first + count :] = last.sum()
+            break
+    finished = [
+        _finish_block(mesh, shared, *_padded(rows, size), len(picked))
+        for picked, rows in _blocks((carry[0], targets), everyone, size)
+    ]
+    return [(*part, losses if i == 0 else 0) for i, part in enumerate(finished)], image_steps
 
 
 def _check_embeddings(embeddings, clip: Clip) -> np.ndarray:

@@ -17,7 +17,7 @@ CHOICES = {
     "init": ("reference", "aspect"),
     "precision": PRECISIONS,
 }
-NUMBERS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight")
+NUMBERS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight", "tolerance")
 POSITIVE = ("batch_size", "block_size")
 
 
@@ -39,6 +39,7 @@ class ProxyConfig:
       optimizer: "adam" or "adagrad".
       schedule: of the learning rate: "constant", or "linear" down to 0 at the last step. Adam's last steps at a
         constant rate amplify rounding; falling, they settle.
+      tolerance: every 50 steps, images whose loss fell by less than this in the last 10 are done; 0: none is.
       init: "reference" (the reference word; the aspect's name where there are no words) or "aspect" (its name).
       batch_size: the released program's groups; None for all images at once.
       block_size: images computed at once on one device, for memory and speed; None: chosen by device. Results repeat
@@ -54,6 +55,7 @@ class ProxyConfig:
     weight_decay: float = 0.0
     reference_weight: float = 0.1
     concept_weight: float = 0.0
+    tolerance: float = 0.0
     concept: str = dataclasses.field(default="none", metadata={"static": True})
     optimizer: str = dataclasses.field(default="adam", metadata={"static": True})
     schedule: str = dataclasses.field(default="linear", metadata={"static": True})

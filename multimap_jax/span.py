@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Sequence
 
@@ -52,6 +53,8 @@ def fit_projection(
     if len(texts) < k:
         labels = cluster(images @ projection, k, seed).labels
         targets = group_targets(texts, images, labels, clip.temperature_scale)
+        # A block of its own: the groups are few, and do not depend on the shape that images are computed in.
+        config = dataclasses.replace(config or ProxyConfig(), block_size=-(-k // 8) * 8)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said when the words were first checked
             learnt = fit_proxies(clip, targets, aspect, contrast, config).prompt_embeddings

@@ -12,7 +12,9 @@ import pytest
 
 import multimap_jax as mm
 from multimap_jax import proxies
+from multimap_jax.clustering import cluster
 from multimap_jax.prompts import make_prompt, reference_words
+from multimap_jax.scenes import render_scene
 from multimap_jax.sharding import matmul_precision
 from tests.tiny import unit_rows
 
@@ -97,6 +99,40 @@ def test_steps_are_the_same_steps_however_many_there_are(clip, embeddings):
     assert (none.proxies == clip.token_embeddings(COLOR.words)[none.reference]).all() and len(none.losses) == 0
 
 
+def test_images_at_rest_leave_and_the_others_end_as_without(clip, embeddings):
+    config = dataclasses.replace(CONFIG, steps=130, schedule="constant")
+    whole = mm.fit_proxies(clip, embeddings, COLOR, config=config)
+    assert whole.image_steps == 130 * len(embeddings)
+    # Nobody's loss falls by 10: all leave after the first 50 steps.
+    first = mm.fit_proxies(clip, embeddings, COLOR, config=dataclasses.replace(config, tolerance=10.0))
+    assert first.image_steps == 50 * len(embeddings) and (first.losses[:50] == whole.losses[:50]).all()
+    assert (first.losses[50:] == first.losses[50]).all() and first.losses[50] == pytest.approx(first.losses[49])
+    # About half of their losses fall by less than this between steps 90 and 100.
+    halves = [
+        mm.fit_proxies(clip, embeddings, COLOR, config=dataclasses.replace(config, steps=steps)) for steps in (90, 100)
+    ]
+    tolerance = float(np.median(halves[0].loss - halves[1].loss))
+    some = mm.fit_proxies(clip, embeddings, COLOR, config=dataclasses.replace(config, tolerance=tolerance))
+    same = (some.proxies == whole.proxies).all(1)
+    assert 0 < same.sum() < len(embeddings)
+    assert some.image_steps <= 130 * len(embeddings) - 30 * (~same).sum()
+    assert np.abs(some.loss - whole.loss).max() < 0.1
+
+
+def test_default_labels_hold_in_bf16_and_with_early_leaving():
+    """Drawn pictures and the embedded encoder: adjusted Rand index at least 0.99, mean losses within 1e-2."""
+    clip, aspect = mm.load_clip("embedded"), mm.Aspect("species", "flower", ("daisy", "lily", "rose"))
+    rows = clip.embed_images([render_scene("flowers", seed=4, index=i)[0] for i in range(80)])
+    fit = lambda **fields: mm.MultiMaP(aspect, clip, 4, config=mm.ProxyConfig(**fields)).fit(rows)  # noqa: E731
+    exact, coarse, early = fit(), fit(precision="bf16"), fit(tolerance=0.015)
+    for other in (coarse, early):
+        assert mm.evaluate(exact.labels_, other.labels_)["ari"] >= 0.99
+        assert np.abs(other.losses_ / exact.losses_ - 1).max() <= 1e-2
+        first, second = (cluster(model.proxies_, 4).labels for model in (exact, other))
+        assert mm.evaluate(first, second)["ari"] >= 0.9
+    assert early.image_steps_ < exact.image_steps_
+
+
 def test_one_gradient_is_equal_across_block_shapes(clip, embeddings):
     prompt, reference = make_prompt(COLOR, clip.tokenizer), reference_words(clip, embeddings, COLOR)
     with matmul_precision("float32"):
@@ -111,9 +147,6 @@ def test_one_gradient_is_equal_across_block_shapes(clip, embeddings):
 
 def test_default_labels_agree_between_two_block_shapes():
     """On drawn pictures with the embedded encoder: the adjusted Rand index is at least 0.99."""
-    from multimap_jax.clustering import cluster
-    from multimap_jax.scenes import render_scene
-
     clip, words = mm.load_clip("embedded"), ("clubs", "diamonds", "hearts", "spades")
     rows = clip.embed_images([render_scene("card", seed=3, index=i)[0] for i in range(104)])
     suits = mm.Aspect("suits", "card", words)
