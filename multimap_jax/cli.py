@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import textwrap
 import warnings
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
+CHILD = "MULTIMAP_PROCESS_OF_MANY"
 CONTRAST = ("color", "shape", "species", "texture", "background")
 USAGE = """Groups the images of a folder by what a word says, and another way for another word.
 
@@ -57,6 +60,9 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_enum("precision", None, ["float32", "tf32", "bf16"], "of the text tower while optimising", **define)
     flags.DEFINE_integer("block_size", None, "images computed at once on one device", **define)
     flags.DEFINE_integer("seed", 0, "of k-means and of the released recipe's batch order", **define)
+    flags.DEFINE_string("coordinator", None, "several processes: HOST:PORT of process 0", **define)
+    flags.DEFINE_integer("processes", None, "several processes: how many", **define)
+    flags.DEFINE_integer("process", None, "several processes: which one this is, 0 to processes - 1", **define)
     flags.DEFINE_bool("progress", True, "show progress bars", **define)
     flags.DEFINE_bool("help", False, "show this help", short_name="h", **define)
     return values
@@ -88,9 +94,12 @@ def main(argv: list[str] | None = None) -> int:
     if rest:
         return _fail(f"unexpected argument {rest[0]!r}: everything is a flag, such as --images=FOLDER (see --help)")
     try:
+        processes = _processes(values)
+        if processes is not None and CHILD not in os.environ:
+            return _run_child(argv, values.out)
         with warnings.catch_warnings():
             _show_warnings_as_notes()
-            return _run(values)
+            return _run(values, processes)
     except KeyboardInterrupt:
         return _fail(f"stopped; labels.csv in {values.out} holds the aspects that were finished, if any", 130)
     except (ValueError, TypeError, OSError) as error:
@@ -111,7 +120,39 @@ def _show_warnings_as_notes() -> None:
     warnings.showwarning = show
 
 
-def _run(values: flags.FlagValues) -> int:
+def _processes(values: flags.FlagValues):
+    """Who takes part, None for this process alone."""
+    given = [values.coordinator, values.processes, values.process]
+    if given == [None, None, None]:
+        return None
+    if None in given:
+        raise ValueError("--coordinator, --processes and --process belong together: give all three or none")
+    if values.recipe == "released":
+        raise ValueError("the released recipe computes in batches of all images: run it in one process")
+
+    from multimap_jax.shares import Processes
+
+    return Processes(values.coordinator, values.processes, values.process)
+
+
+def _run_child(argv: list[str], out: str) -> int:
+    """Runs the command in a process of its own: JAX's runtime ends it without a word of ours where another is gone."""
+    from multimap_jax.shares import HEARTBEAT_SECONDS
+
+    command = [sys.executable, "-m", "multimap_jax.cli", *argv[1:]]
+    child = subprocess.Popen(command, env=os.environ | {CHILD: "1"})
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    status = child.wait()
+    if status >= 0:
+        return status
+    return _fail(
+        f"another process of this run ended or was silent for {HEARTBEAT_SECONDS} s; what was finished is kept in "
+        f"{Path(out) / 'shares'}: start all processes again to go on from there",
+        1,
+    )
+
+
+def _run(values: flags.FlagValues, processes) -> int:
     if not values.images:
         raise ValueError("--images is missing: give the folder of images")
     if not values.aspect:
@@ -123,6 +164,7 @@ def _run(values: flags.FlagValues) -> int:
 
     from multimap_jax.job import Job, run_job
     from multimap_jax.prompts import TEMPLATE, Aspect
+    from multimap_jax.shares import join, leave
 
     template = TEMPLATE if values.template is None else values.template
     aspects = tuple(Aspect(name, values.subject, _split(words.get(name)), template) for name in values.aspect)
@@ -137,8 +179,13 @@ def _run(values: flags.FlagValues) -> int:
         labels=Path(values.labels) if values.labels else None,
         out=Path(values.out),
         seed=values.seed,
+        processes=processes,
     )
+    if processes is not None:
+        join(processes)
     run_job(job, _say, progress=values.progress and sys.stderr.isatty())
+    if processes is not None:
+        leave()
     return 0
 
 

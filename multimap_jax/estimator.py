@@ -85,8 +85,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self.random_state = random_state
         self.progress = progress
 
-    def fit(self, X, y=None) -> MultiMaP:
-        """X: unit image embeddings [images, embed], or whatever `Clip.embed_images` takes; `y` is not looked at."""
+    def fit(self, X, y=None, proxies: ProxyFit | None = None) -> MultiMaP:
+        """X: unit image embeddings [images, embed], or whatever `Clip.embed_images` takes; `y` is not looked at.
+
+        proxies: what `fit_proxies` found for X with the same settings, where that was done before.
+        """
         check_features(self.features)
         if self.n_clusters is None and not self.aspect.words:
             raise ValueError(f"aspect {self.aspect.name!r} has no words, so say how many groups: n_clusters=…")
@@ -96,7 +99,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         config, kind = self._config(), self._kind()
         if kind == "span":
             check_span(self.aspect, config)
-        fit = self._fit_proxies(embeddings, config)
+        fit = proxies or self._fit_proxies(embeddings, config)
         self.projection_ = self._projection(kind, embeddings, clusters, config)
         groups, distances = self._cluster(self._features(embeddings, fit, config), clusters)
         self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centres, distances

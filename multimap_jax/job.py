@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -15,16 +16,17 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from multimap_jax.clip.images import list_images
-from multimap_jax.clip.model import Clip, load_clip
+from multimap_jax.clip.images import Unreadable, list_images
+from multimap_jax.clip.model import Clip, EmbeddedImages, load_clip
 from multimap_jax.clustering import build_features, check_clusters, check_features, cluster
 from multimap_jax.cost import estimate_seconds, image_operations, machine, operations_per_second
 from multimap_jax.estimator import MultiMaP, features_for
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import Aspect, check_words, make_prompt, reference_words
-from multimap_jax.proxies import default_block_size
+from multimap_jax.proxies import ProxyFit, default_block_size, fit_proxies
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.report import Page, write_report
+from multimap_jax.shares import Processes, Shares
 from multimap_jax.span import check_span
 
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
@@ -48,6 +50,7 @@ class Job:
     labels: Path | None
     out: Path
     seed: int
+    processes: Processes | None = None
 
 
 def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True) -> None:
@@ -72,7 +75,13 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
     for note in notes:
         say(note)
     _say_estimate(job, clip, prompts, len(paths), say)
-    embedded = clip.embed_readable(paths, progress=progress)
+    shares = None if job.processes is None else Shares.of(job.out, job.processes, _settings(job, clip, paths))
+    if shares is not None:
+        fit_share(job, clip, shares, paths, progress)
+        if job.processes.index:
+            say(f"process {job.processes.index} of {job.processes.count} is done; process 0 writes the results")
+            return
+    embedded = gather_embeddings(shares) if shares else clip.embed_readable(paths, progress=progress)
     if not len(embedded.kept):
         first = embedded.failures[0]
         raise ValueError(f"none of the {len(paths)} images in {job.images} can be read; the first one is {first}")
@@ -83,7 +92,8 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         notes.append(f"{len(skipped)} of {len(paths) + len(skipped)} images could not be read and were left out.")
     results: list[Result] = []
     for aspect in job.aspects:
-        results.append(group_by(job, clip, aspect, embedded.embeddings, names, truth, progress))
+        fit = gather_proxies(shares, aspect) if shares else None
+        results.append(group_by(job, clip, aspect, embedded.embeddings, names, truth, progress, fit))
         _write_labels(job.out / "labels.csv", names, results)
         _say_result(results[-1], say)
     timings |= {f"{result.aspect.name}_seconds": result.seconds for result in results}
@@ -93,7 +103,76 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
     write_report(job.out / "report.html", _title(job), paths, names, [result.page() for result in results], notes)
     timings["total_seconds"] = time.perf_counter() - begin
     _write_run(job, clip, names, results, skipped, timings)
+    if shares is not None:
+        shares.remove()
     _say_end(job, skipped, truth is not None, say)
+
+
+def fit_share(job: Job, clip: Clip, shares: Shares, paths: Sequence[Path], progress: bool) -> None:
+    """Embeds this process's images and learns their proxies for every aspect, into its files."""
+    own = job.processes.own(len(paths))
+
+    def embed():
+        embedded = clip.embed_readable([paths[i] for i in own], progress=progress)
+        return {
+            "embeddings": embedded.embeddings,
+            "kept": embedded.kept + own.start,
+            "failed": np.array([failure.index + own.start for failure in embedded.failures], int),
+            "names": np.array([failure.name for failure in embedded.failures], str),
+            "reasons": np.array([failure.reason for failure in embedded.failures], str),
+        }
+
+    embeddings = shares.compute("images", embed)["embeddings"]
+    for aspect in job.aspects:
+
+        def fit(aspect=aspect):
+            if not len(embeddings):
+                return {}
+            found = fit_proxies(
+                clip, embeddings, aspect, job.contrast[aspect.name], job.config, None, job.seed, progress
+            )
+            return dataclasses.asdict(found)
+
+        shares.compute(_step(aspect), fit)
+
+
+def gather_embeddings(shares: Shares) -> EmbeddedImages:
+    parts = shares.gather("images")
+    failures = [
+        Unreadable(int(index), str(name), str(reason))
+        for part in parts
+        for index, name, reason in zip(part["failed"], part["names"], part["reasons"])
+    ]
+    embeddings, kept = (np.concatenate([part[name] for part in parts]) for name in ("embeddings", "kept"))
+    return EmbeddedImages(embeddings, kept, tuple(failures))
+
+
+def gather_proxies(shares: Shares, aspect: Aspect) -> ProxyFit:
+    """The fits of all processes as one; losses are means over all images."""
+    parts = [part for part in shares.gather(_step(aspect)) if part]
+    rows = ("proxies", "prompt_embeddings", "reference", "loss")
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in rows}
+    weights = [len(part["loss"]) for part in parts]
+    losses = np.average([part["losses"] for part in parts], axis=0, weights=weights).astype(np.float32)
+    image_steps = sum(int(part["image_steps"]) for part in parts)
+    return ProxyFit(**whole, losses=losses, block_size=int(parts[0]["block_size"]), image_steps=image_steps)
+
+
+def _step(aspect: Aspect) -> str:
+    """A file name for an aspect, whatever its name is."""
+    return "proxies-" + aspect.name.encode().hex()
+
+
+def _settings(job: Job, clip: Clip, paths: Sequence[Path]) -> dict:
+    """All that embeddings and proxies depend on."""
+    return {
+        "clip": clip.hash,
+        "images": [[_relative(p, job.images), os.stat(p).st_size, os.stat(p).st_mtime_ns] for p in paths],
+        "aspects": [dataclasses.asdict(aspect) for aspect in job.aspects],
+        "contrast": job.contrast,
+        "config": dataclasses.asdict(job.config),
+        "version": _own_version(),
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +191,9 @@ class Result:
         return Page(self.aspect.name, model.labels_, names, sure, model.outliers_, self.order, self.metrics)
 
 
-def group_by(job: Job, clip: Clip, aspect: Aspect, embeddings, names, truth, progress: bool) -> Result:
+def group_by(
+    job: Job, clip: Clip, aspect: Aspect, embeddings, names, truth, progress: bool, fit: ProxyFit | None = None
+) -> Result:
     """Groups by one aspect and, where labels are given, measures it beside the two cheap rivals."""
     begin, k = time.perf_counter(), job.clusters[aspect.name]
     model = MultiMaP(
@@ -124,7 +205,7 @@ def group_by(job: Job, clip: Clip, aspect: Aspect, embeddings, names, truth, pro
         features=job.features,
         random_state=job.seed,
         progress=progress,
-    ).fit(embeddings)
+    ).fit(embeddings, proxies=fit)
     metrics = None
     if truth is not None and aspect.name in truth:
         metrics = _measure(truth[aspect.name], names, model, job, clip, embeddings)

@@ -1,0 +1,114 @@
+"""Several real processes on the loopback address: the same labels, and what happens when one of them dies."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from multimap_jax import cli
+from multimap_jax.scenes import write_scenes
+from multimap_jax.shares import HEARTBEAT_SECONDS, Processes, Shares
+
+FLAGS = ["--subject=fruit", "--aspect=color", "--aspect=species", "--words=color=red,green,yellow", "--block_size=4"]
+FLAGS += ["--words=species=apple,banana", "--clusters=species=3", "--steps=30"]
+
+
+@pytest.fixture(scope="module")
+def fruit(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos") / "fruit"
+    write_scenes(folder, "fruit", seed=9, count=13)
+    (folder / "a_broken.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(fruit, tmp_path_factory):
+    """The folder that one process has written."""
+    out = tmp_path_factory.mktemp("alone")
+    assert cli.main(["multimap", f"--images={fruit}", *FLAGS, f"--out={out}"]) == 0
+    return out
+
+
+def start(fruit, out, count, *more):
+    """The processes of one run, each in a session of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = [f"--coordinator=127.0.0.1:{port}", f"--processes={count}"]
+    command = [sys.executable, "-m", "multimap_jax.cli", f"--images={fruit}", *FLAGS, f"--out={out}", *where, *more]
+    return [
+        subprocess.Popen(
+            [*command, f"--process={index}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True, env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        )
+        for index in range(count)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_labels_are_those_of_one_process(fruit, alone, tmp_path, count):
+    processes = start(fruit, tmp_path, count)
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, said
+    assert (tmp_path / "labels.csv").read_bytes() == (alone / "labels.csv").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"labels.csv", "run.json", "report.html"}
+    assert "a_broken.png: not an image" in said[0] and f"process 1 of {count} is done" in said[1]
+
+
+def test_a_dead_process_ends_the_others_and_nothing_finished_is_lost(fruit, alone, tmp_path):
+    processes = start(fruit, tmp_path, 2)
+    end = time.monotonic() + 240
+    while not list(tmp_path.glob("shares/*/images-0-of-2.npz")) or not list(tmp_path.glob("shares/*/images-1*.npz")):
+        assert time.monotonic() < end and processes[1].poll() is None
+        time.sleep(0.02)
+    os.killpg(processes[1].pid, signal.SIGKILL)
+    said = processes[0].communicate(timeout=6 * HEARTBEAT_SECONDS)[0]
+    assert processes[0].returncode == 1, said
+    assert f"was silent for {HEARTBEAT_SECONDS} s; what was finished is kept in" in said
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("shares/*/*.npz")}
+    assert kept
+    processes = start(fruit, tmp_path, 2)
+    while all(process.poll() is None for process in processes):
+        assert all(path.stat().st_mtime_ns == written for path, written in kept.items() if path.exists())
+        time.sleep(0.05)
+    said = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert (tmp_path / "labels.csv").read_bytes() == (alone / "labels.csv").read_bytes()
+
+
+def test_every_image_is_in_one_share():
+    for images in (0, 1, 7, 100):
+        for count in (1, 3, 8):
+            shares = [Processes("host:1", count, index).own(images) for index in range(count)]
+            assert [i for share in shares for i in share] == list(range(images))
+
+
+def test_a_share_is_computed_once_and_other_settings_are_other_shares(tmp_path):
+    processes = Processes("host:1", 1, 0)
+    shares = Shares.of(tmp_path, processes, {"steps": 1})
+    assert shares.compute("a", lambda: {"x": np.arange(3)})["x"].tolist() == [0, 1, 2]
+    assert shares.compute("a", pytest.fail)["x"].tolist() == [0, 1, 2]
+    other = Shares.of(tmp_path, processes, {"steps": 2})
+    assert other.folder != shares.folder
+    shares.remove()
+    other.remove()
+    assert not (tmp_path / "shares").exists()
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--coordinator=host:1"], "belong together"),
+        (["--coordinator=host", "--processes=2", "--process=0"], "expected HOST:PORT"),
+        (["--coordinator=host:1", "--processes=2", "--process=2"], "process 2 of 2: expected 0 to 1"),
+        (["--coordinator=host:1", "--processes=2", "--process=0", "--recipe=released"], "in one process"),
+    ],
+)
+def test_bad_flags(fruit, tmp_path, capsys, flags, message):
+    assert cli.main(["multimap", f"--images={fruit}", *FLAGS, f"--out={tmp_path}", *flags]) == 2
+    assert message in capsys.readouterr().err
