@@ -28,6 +28,7 @@ from absl import app, flags
 import multimap_jax as mm
 from experiments import datasets, methods, protocols, tables
 from experiments.released_eval import pool_images
+from multimap_jax.cache import use_compilation_cache
 from multimap_jax.cost import machine
 
 FLAGS = flags.FLAGS
@@ -46,7 +47,7 @@ def define_flags() -> None:
     flags.DEFINE_string("data", None, "where real sets lie; without it their drawn twins")
     flags.DEFINE_string("clip", "embedded", "checkpoint")
     flags.DEFINE_integer("images_per_set", 300, "drawn pictures of each set", lower_bound=20)
-    flags.DEFINE_integer("scene_seeds", 2, "sets drawn of each kind", lower_bound=1)
+    flags.DEFINE_integer("scene_seeds", 1, "sets drawn of each kind", lower_bound=1)
     flags.DEFINE_integer("first_seed", 1000, "of the drawn sets", lower_bound=0)
     flags.DEFINE_list("datasets", "aloi fruit fruit360 card cmuface cars flowers".split(), "which sets")
 
@@ -298,6 +299,7 @@ def sentence(each: Verdict) -> str:
 
 
 def main(_):
+    use_compilation_cache()
     clip, cells = mm.load_clip(FLAGS.clip), []
     out = Path(FLAGS.out)
     runs = tables.Runs(out / "runs.jsonl")

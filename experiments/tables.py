@@ -15,6 +15,7 @@ from absl import flags
 
 import multimap_jax as mm
 from experiments import datasets, grid, methods
+from multimap_jax.cache import use_compilation_cache
 from multimap_jax.clip.model import load_clip
 from multimap_jax.cost import machine
 
@@ -73,6 +74,7 @@ def run_table(name: str, default_methods: Sequence[str], paper_csv: str) -> None
     names = FLAGS.methods or list(default_methods)
     for method in names:
         methods.find(method)
+    use_compilation_cache()
     out, clip, cells = Path(FLAGS.out), load_clip(FLAGS.clip), []
     runs = Runs(out / "runs.jsonl")
     for item in map(datasets.find, FLAGS.datasets):

@@ -162,6 +162,7 @@ def _run(values: flags.FlagValues, processes) -> int:
     counts = {name: _count(name, words, clusters) for name in values.aspect}
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+    from multimap_jax.cache import use_compilation_cache
     from multimap_jax.job import Job, run_job
     from multimap_jax.prompts import TEMPLATE, Aspect
     from multimap_jax.shares import join, leave
@@ -181,6 +182,7 @@ def _run(values: flags.FlagValues, processes) -> int:
         seed=values.seed,
         processes=processes,
     )
+    use_compilation_cache()
     if processes is not None:
         join(processes)
     run_job(job, _say, progress=values.progress and sys.stderr.isatty())

@@ -1,8 +1,13 @@
 """Shared fixtures."""
 
+import os
+
 import pytest
 
-import multimap_jax as mm
+# The command's compilation cache lies in the user's folder, where tests leave nothing.
+os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "0")
+
+import multimap_jax as mm  # noqa: E402
 
 
 @pytest.fixture(scope="session")

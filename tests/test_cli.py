@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -183,3 +184,15 @@ def test_help_loads_no_heavy_module():
 
 def test_scenes_are_images_that_the_command_reads(fruit):
     assert np.asarray(open_image(Image.open(fruit / "fruit_0000.png"))).shape[2] == 3
+
+
+def test_compiled_programs_are_kept_by_the_command_alone(fruit, tmp_path):
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "JAX_ENABLE_COMPILATION_CACHE": "1"}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    use = "import multimap_jax as mm; mm.load_clip('embedded').embed_texts(['a red fruit'])"
+    subprocess.run([sys.executable, "-c", use], check=True, env=environment)
+    assert not (tmp_path / "cache").exists()
+    flags = [f"--images={fruit}", *ASPECTS, *WORDS, f"--out={tmp_path / 'out'}", "--steps=1"]
+    subprocess.run([sys.executable, "-m", "multimap_jax.cli", *flags], check=True, env=environment)
+    kept = list((tmp_path / "cache" / "multimap_jax").glob("*/*"))
+    assert len(kept) > 3
