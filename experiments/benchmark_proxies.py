@@ -24,20 +24,18 @@ CPU cores.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
 
+from experiments.processes import in_process
 from multimap_jax.clip.config import TextConfig
 from multimap_jax.cost import full_operations, machine, step_operations
 from multimap_jax.prompts import Prompt
@@ -171,18 +169,6 @@ def peak_gflops(library: str, precision: str, size: int = 2048, seconds: float =
 
         best = min(best, *measure(run, 3))
     return 2e-9 * size**3 / best
-
-
-def in_process(function: Callable, *arguments):
-    """The result of `function` in a fresh process, with the highest memory of that process [bytes]."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_with_memory, function, arguments).result()
-
-
-def _with_memory(function: Callable, arguments: tuple):
-    result = function(*arguments)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def row(what: str, precision: str, tower: str) -> dict:

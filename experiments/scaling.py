@@ -1,0 +1,99 @@
+"""How time and memory grow with the number of images: the whole job without its files, at several sizes.
+
+    python -m experiments.scaling --out=experiments/results/scaling_cpu
+    python -m experiments.scaling --sizes=1000,10000,100000,1000000 --clip=DIRECTORY --out=scaling_gpu
+
+At every size, in a process of its own: images are decoded and embedded, a proxy is learnt for each, and the default
+features are clustered, for one aspect of drawn flowers. --drawn pictures are drawn and saved beforehand and read over
+and over (decoding is part of the job, drawing is not). Writes scaling.json and scaling.svg: seconds of each part, and
+the highest memory of the process less what grows by intent (embeddings, proxies and prompt embeddings). Straight lines,
+and a flat one for the rest of the memory, are what should come out. Needs the extra `experiments` (matplotlib).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+
+from experiments.processes import in_process
+from multimap_jax.cost import machine
+
+FLAGS = flags.FLAGS
+PARTS = ("embed", "proxies", "cluster")
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("out", "experiments/results/scaling", "folder for scaling.json and scaling.svg")
+    flags.DEFINE_list("sizes", ["1000", "4000", "16000"], "numbers of images")
+    flags.DEFINE_integer("drawn", 400, "different pictures", lower_bound=1)
+    flags.DEFINE_string("clip", "embedded", "checkpoint")
+
+
+def job(folder: str, name: str, images: int) -> dict[str, float]:
+    """Seconds of each part at `images` images, and bytes of the arrays that grow with them."""
+    import multimap_jax as mm
+    from multimap_jax.clustering import cluster
+    from multimap_jax.span import fit_projection
+
+    clip, times = mm.load_clip(name), [time.perf_counter()]
+    aspect = mm.Aspect("species", "flower", ("daisy", "lily", "rose", "tulip"))
+    paths = sorted(Path(folder).glob("*.png"))
+    # Compilation is not what this is about.
+    mm.fit_proxies(clip, clip.embed_images(paths[:2]), aspect)
+    times = [time.perf_counter()]
+    embeddings = clip.embed_images([paths[i % len(paths)] for i in range(images)])
+    times.append(time.perf_counter())
+    fit = mm.fit_proxies(clip, embeddings, aspect)
+    times.append(time.perf_counter())
+    cluster(embeddings @ fit_projection(clip, embeddings, aspect, 4), 4)
+    times.append(time.perf_counter())
+    grows = embeddings.nbytes + fit.proxies.nbytes + fit.prompt_embeddings.nbytes
+    return dict(zip(PARTS, np.diff(times).round(3).tolist())) | {"array_bytes": grows}
+
+
+def plot(rows: list[dict], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    images = [row["images"] for row in rows]
+    for part in PARTS:
+        left.plot(images, [row[part] for row in rows], "o-", label=part)
+    right.plot(images, [row["other_bytes"] / 2**20 for row in rows], "o-", label="beyond the arrays")
+    right.plot(images, [row["array_bytes"] / 2**20 for row in rows], "o-", label="embeddings, proxies, prompts")
+    for axes, label in ((left, "seconds"), (right, "MiB at the highest")):
+        axes.set(xlabel="images", ylabel=label, ylim=(0, None))
+        axes.legend()
+    figure.savefig(path)
+
+
+def main(_):
+    from multimap_jax.scenes import write_scenes
+
+    out, rows = Path(FLAGS.out), []
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        write_scenes(Path(folder), "flowers", seed=1, count=FLAGS.drawn)
+        for images in map(int, FLAGS.sizes):
+            found, memory = in_process(job, folder, FLAGS.clip, images)
+            rows.append({"images": images} | found | {"other_bytes": memory - found["array_bytes"]})
+            print(json.dumps(rows[-1]), flush=True)
+    command = " ".join(["python -m experiments.scaling", *sys.argv[1:]])
+    content = {"machine": machine(), "clip": FLAGS.clip, "rows": rows, "command": command}
+    (out / "scaling.json").write_text(json.dumps(content | {"date": date.today().isoformat()}, indent=1) + "\n")
+    plot(rows, out / "scaling.svg")
+    print(f"written: {out / 'scaling.json'}, {out / 'scaling.svg'}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
