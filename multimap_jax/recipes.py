@@ -44,7 +44,9 @@ class ProxyConfig:
       batch_size: the released program's groups; None for all images at once.
       block_size: images computed at once on one device, for memory and speed; None: chosen by device. Results repeat
         bit for bit at one block size and differ in rounding between two.
-      precision: "float32" (exact), "tf32", "bf16" (compute only: proxies and moments stay float32) or "float64".
+      precision: "float32" (exact), "tf32", "bf16" (compute only: proxies and moments stay float32) or "float64". On
+        drawn pictures the default's labels in bf16 agree with float32's at an adjusted Rand index of 0.99 or more, and
+        its mean losses within 1e-2 (tests/test_proxies.py). bf16 is for accelerators: CPUs are slower with it.
 
     Numbers are pytree leaves: another learning rate does not compile again.
     """
