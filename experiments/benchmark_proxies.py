@@ -101,9 +101,11 @@ def torch_row(what: str, precision: str, config: TextConfig, images: int, steps:
 def our_row(precision: str, config: TextConfig, images: int, steps: int, repeats: int) -> dict:
     import jax
 
-    from multimap_jax import proxies
+    from multimap_jax.blocks import compiled_chunk, compiled_start
     from multimap_jax.clip.slot import unit
     from multimap_jax.clip.towers import TextTower
+    from multimap_jax.descent import Shared, Target
+    from multimap_jax.proxies import compiled_encoder
     from multimap_jax.recipes import ProxyConfig
     from multimap_jax.sharding import compute_dtype, image_mesh, matmul_precision
 
@@ -114,16 +116,16 @@ def our_row(precision: str, config: TextConfig, images: int, steps: int, repeats
 
     with matmul_precision(precision):
         tower = jax.tree.map(lambda array: array.astype(compute_dtype(precision)), TextTower(config))
-        encoder = proxies._encoder(tower, IDS, SLOT, True, True)
+        encoder = compiled_encoder(tower, IDS, SLOT, True, True)
         numbers = jax.tree.map(np.float32, ProxyConfig.paper())
-        shared = proxies.Shared(encoder, rows(2, config.width), np.float32(1), None, numbers)
+        shared = Shared(encoder, rows(2, config.width), np.float32(1), None, numbers)
         start = rows(images, config.width)
         image = np.asarray(unit(rows(images, config.embed)))
-        targets = proxies.Target(image, start, start, np.zeros(images, np.int32), np.ones(images, np.float32))
+        targets = Target(image, start, start, np.zeros(images, np.int32), np.ones(images, np.float32))
         shared, targets = jax.device_put((shared, targets))
-        carry = jax.block_until_ready(proxies._start(mesh, shared, targets))
+        carry = jax.block_until_ready(compiled_start(mesh, shared, targets))
         begin = time.perf_counter()
-        chunk = proxies._run_chunk.lower(mesh, shared, 0, 1, carry, targets).compile()
+        chunk = compiled_chunk.lower(mesh, shared, 0, 1, carry, targets).compile()
         compile_s = time.perf_counter() - begin
         carry, _ = jax.block_until_ready(chunk(shared, 0, 1, carry, targets))
 

@@ -25,6 +25,8 @@ from absl import app, flags
 import multimap_jax as mm
 from experiments import datasets, methods
 from multimap_jax import proxies
+from multimap_jax.blocks import CHUNK, run_chunk
+from multimap_jax.descent import Shared, Target, start
 from multimap_jax.prompts import make_prompt, reference_words
 from multimap_jax.sharding import matmul_precision, pad_rows
 
@@ -37,16 +39,16 @@ BLOCK = 32
 
 
 @functools.partial(jax.jit, static_argnums=4)
-def _losses(shared: proxies.Shared, settings, targets: proxies.Target, steps, chunks: int):
+def _losses(shared: Shared, settings, targets: Target, steps, chunks: int):
     """(total loss, loss at equal weights), each [settings, images], after `steps` steps."""
 
     def one(numbers):
         own = dataclasses.replace(shared, config=dataclasses.replace(shared.config, **numbers))
-        carry = jax.vmap(proxies.start, in_axes=(None, 0))(own, targets)
+        carry = jax.vmap(start, in_axes=(None, 0))(own, targets)
         for chunk in range(chunks):
-            first = chunk * proxies.CHUNK
-            count = jnp.minimum(proxies.CHUNK, steps - first)
-            carry, _ = proxies.run_chunk(own, first, count, carry, targets)
+            first = chunk * CHUNK
+            count = jnp.minimum(CHUNK, steps - first)
+            carry, _ = run_chunk(own, first, count, carry, targets)
         equal = dataclasses.replace(
             own, config=dataclasses.replace(own.config, reference_weight=1.0, concept_weight=1.0)
         )
@@ -66,7 +68,7 @@ def grid_losses_by_criterion(case: methods.Case, settings: dict[str, np.ndarray]
             rows = jax.tree.map(lambda array, begin=begin: array[begin : begin + BLOCK], targets)
             valid = len(rows.image)
             rows = jax.tree.map(lambda array: pad_rows(array, BLOCK), rows)
-            losses = _losses(shared, settings, rows, steps, -(-steps // proxies.CHUNK))
+            losses = _losses(shared, settings, rows, steps, -(-steps // CHUNK))
             totals = totals + np.stack([np.asarray(loss)[:, :valid].sum(1) for loss in losses])
     return totals / len(reference)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from multimap_jax.blocks import default_block_size
 from multimap_jax.clip.images import Unreadable, list_images
 from multimap_jax.clip.model import Clip, EmbeddedImages, load_clip
 from multimap_jax.clustering import build_features, check_clusters, check_features, cluster
@@ -23,7 +24,7 @@ from multimap_jax.cost import estimate_seconds, image_operations, machine, opera
 from multimap_jax.estimator import MultiMaP, features_for
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import Aspect, check_words, make_prompt, reference_words
-from multimap_jax.proxies import ProxyFit, default_block_size, fit_proxies
+from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.report import Page, write_report
 from multimap_jax.shares import Processes, Shares

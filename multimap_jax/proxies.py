@@ -1,66 +1,24 @@
-"""Proxy words: the loss of one image and its optimisation for all images at once (paper, section 3).
-
-Everything is written for ONE image and vmapped: loss, gradient, optimiser state, update. A block of images runs in
-compiled chunks of 50 steps, always of the same shape, so that a result does not depend on the order of the images, on
-how full a block is or on the number of devices.
-"""
+"""Proxy words of images: from embeddings and an aspect to what `descent` and `blocks` compute (paper, section 3)."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import functools
-import operator
 import warnings
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from tqdm import tqdm
 
+from multimap_jax.blocks import default_block_size, run_blocks
 from multimap_jax.clip.model import Clip
-from multimap_jax.clip.slot import SlotEncoder, slot_encoder
+from multimap_jax.clip.slot import slot_encoder
+from multimap_jax.descent import Shared, Target
 from multimap_jax.prompts import Aspect, Prompt, check_words, make_prompt, reference_words
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.sharding import compute_dtype, image_mesh, matmul_precision, pad_rows, split_images
-
-CHUNK = 50
-LOOK_BACK = 10
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """What the proxy of one image is fitted to.
-
-    image [embed]: unit image embedding. reference [width]: z_i. start [width]: where w_i starts. batch: index of the
-    image's batch; batch_images: how many images are in it (1 where there are no batches).
-    """
-
-    image: jax.Array
-    reference: jax.Array
-    start: jax.Array
-    batch: jax.Array
-    batch_images: jax.Array
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Shared:
-    """What is the same for all images.
-
-    encoder: proxy -> unit prompt embedding. concepts [1 + contrast, width]: u_j, the own aspect first. scale: the unit
-    of length (1 but in the default recipe). order int [epochs, batches]: the batches' order, for weight decay under
-    the released recipe only (else None).
-    """
-
-    encoder: SlotEncoder
-    concepts: jax.Array
-    scale: jax.Array
-    order: jax.Array | None
-    config: ProxyConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,98 +39,6 @@ class ProxyFit:
     loss: np.ndarray
     block_size: int
     image_steps: int
-
-
-def proxy_loss(proxy, target: Target, shared: Shared):
-    """Total loss of one image: proxy [width] -> scalar."""
-    config, total = shared.config, jnp.sum if shared.config.recipe != "released" else jnp.mean
-    align = -jnp.dot(shared.encoder(proxy), target.image)
-    if config.recipe == "released":
-        align = 1 + align
-    unit_area = shared.scale**2
-    reference = total(jnp.square(proxy - target.reference)) / unit_area
-    concept = concept_term(proxy, shared.concepts, config.concept, total) / unit_area
-    return align + config.reference_weight * reference + config.concept_weight * concept
-
-
-def concept_term(proxy, concepts, kind: str, total=jnp.sum):
-    """L_concept: proxy [width], concepts [1 + contrast, width], the own one first -> scalar (paper, eq. 6 and 7)."""
-    if kind == "contrastive":
-        return -jax.nn.log_softmax(concepts @ proxy)[0]
-    if kind == "distance":
-        return total(jnp.square(proxy - concepts[0]))
-    return jnp.zeros(())
-
-
-def make_optimizer(name: str) -> optax.GradientTransformation:
-    """Directions without the learning rate. eps 1e-20 inside the root is torch's 1e-10 outside it (Adagrad)."""
-    return optax.scale_by_adam() if name == "adam" else optax.scale_by_rss(0.0, eps=1e-20)
-
-
-def descend(proxy, state, gradient, step, shared: Shared):
-    """One optimiser update of one proxy, with weight decay as L2 in the gradient."""
-    config = shared.config
-    rate = config.learning_rate * shared.scale
-    if config.schedule == "linear":
-        rate = rate * (1 - step / config.steps)
-    direction, state = make_optimizer(config.optimizer).update(gradient + config.weight_decay * proxy, state)
-    return proxy - rate * direction, state
-
-
-def update(proxy, state, step, target: Target, shared: Shared):
-    """Step (or epoch) `step` of one image -> (proxy, state, loss before the update)."""
-    if shared.order is None:
-        loss, gradient = jax.value_and_grad(proxy_loss)(proxy, target, shared)
-        return *descend(proxy, state, gradient / target.batch_images, step, shared), loss
-
-    def decay(count, carry):
-        return jax.lax.fori_loop(0, count, lambda _, c: descend(*c, jnp.zeros_like(proxy), step, shared), carry)
-
-    batches = shared.order.shape[1]
-    place = jnp.argmax(shared.order[step] == target.batch)
-    proxy, state = decay(place, (proxy, state))
-    loss, gradient = jax.value_and_grad(proxy_loss)(proxy, target, shared)
-    carry = descend(proxy, state, gradient / target.batch_images, step, shared)
-    return *decay(batches - 1 - place, carry), loss
-
-
-def start(shared: Shared, target: Target):
-    """(proxy, optimiser state) of one image before the first step."""
-    return target.start, make_optimizer(shared.config.optimizer).init(target.start)
-
-
-def run_chunk(shared: Shared, first, count, carry, targets: Target):
-    """Steps first … first + count of a block, count at most CHUNK -> (carry, losses [images, CHUNK])."""
-
-    def body(k, everything):
-        (proxies, states), losses = everything
-        step = jax.vmap(update, in_axes=(0, 0, None, 0, None))
-        proxies, states, loss = step(proxies, states, first + k, targets, shared)
-        return (proxies, states), losses.at[:, k].set(loss)
-
-    losses = jnp.zeros((len(targets.image), CHUNK), carry[0].dtype)
-    return jax.lax.fori_loop(0, count, body, (carry, losses))
-
-
-def finish(shared: Shared, proxies, targets: Target):
-    """(prompt embeddings [images, embed], loss [images]) at the end."""
-    loss = jax.vmap(proxy_loss, in_axes=(0, 0, None))(proxies, targets, shared)
-    return jax.vmap(shared.encoder)(proxies), loss
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _start(mesh, shared, targets):
-    return split_images(lambda shared, targets: jax.vmap(start, (None, 0))(shared, targets), mesh, 1)(shared, targets)
-
-
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=4)
-def _run_chunk(mesh, shared, first, count, carry, targets):
-    return split_images(run_chunk, mesh, 3)(shared, first, count, carry, targets)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _finish(mesh, shared, proxies, targets):
-    return split_images(finish, mesh, 1)(shared, proxies, targets)
 
 
 def fit_proxies(
@@ -210,7 +76,8 @@ def fit_proxies(
     with wide, matmul_precision(config.precision):
         shared, targets = prepare(clip, embeddings, aspect, contrast, config, prompt, reference, order)
         block = config.block_size or default_block_size()
-        return _run_blocks(shared, targets, reference, int(config.steps), block, progress)
+        found = run_blocks(shared, targets, int(config.steps), block, progress)
+    return ProxyFit(reference=reference, block_size=block, **found)
 
 
 def embed_words(clip: Clip, proxies: np.ndarray, config: ProxyConfig) -> np.ndarray:
@@ -223,7 +90,7 @@ def embed_words(clip: Clip, proxies: np.ndarray, config: ProxyConfig) -> np.ndar
     mesh, block = image_mesh(), (config.block_size or default_block_size())
     size = block * mesh.size
     with matmul_precision("float32"):
-        encoder = _encoder(clip.towers.text, ids, 1, plain, plain)
+        encoder = compiled_encoder(clip.towers.text, ids, 1, plain, plain)
         blocks = [proxies[i : i + size] for i in range(0, len(proxies), size)]
         embedded = [np.asarray(_embed_words(mesh, encoder, pad_rows(rows, size)))[: len(rows)] for rows in blocks]
     return np.concatenate(embedded)
@@ -260,7 +127,7 @@ def prepare(
     scale = float(np.linalg.norm(words, axis=1).mean()) if config.recipe == "default" else 1.0
     dtype = compute_dtype(config.precision)
     tower = jax.tree.map(lambda array: jnp.asarray(array, dtype), clip.towers.text)
-    encoder = _encoder(tower, prompt.ids, prompt.slot, not released, not released)
+    encoder = compiled_encoder(tower, prompt.ids, prompt.slot, not released, not released)
     shared = Shared(encoder, jnp.asarray(concepts), real(scale), order, jax.tree.map(real, config))
     z = words[reference]
     first = z if config.init == "reference" else np.broadcast_to(concepts[0], z.shape)
@@ -271,104 +138,13 @@ def prepare(
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
-def _encoder(tower, ids, slot, positions, final_norm):
+def compiled_encoder(tower, ids, slot, positions, final_norm):
     return slot_encoder(tower, ids, slot, positions, final_norm)
 
 
 def _text_vectors(clip: Clip, words: Sequence[str]) -> np.ndarray:
     """The released program's word vectors: unnormalised text embeddings of bare words, [words, embed]."""
     return clip.embed_texts(words, normalize=False)
-
-
-def default_block_size() -> int:
-    """Images in one call of a device: small enough that few images waste little, large enough to fill it."""
-    return 64 if jax.default_backend() == "cpu" else 4096
-
-
-def _run_blocks(
-    shared: Shared, targets: Target, reference: np.ndarray, steps: int, block: int, progress: bool
-) -> ProxyFit:
-    images, size = len(targets.image), block * image_mesh().size
-    with tqdm(
-        total=images * steps, desc="optimising proxies", unit="step", unit_scale=True, disable=not progress
-    ) as bar:
-        if shared.config.tolerance > 0:
-            parts, image_steps = _run_to_rest(shared, targets, size, steps, bar)
-        else:
-            parts = [
-                _run_block(shared, rows, size, steps, bar) for _, rows in _blocks(targets, np.arange(images), size)
-            ]
-            image_steps = images * steps
-    proxies, prompts, loss, losses = (list(column) for column in zip(*parts))
-    proxies, prompts, loss = map(np.concatenate, (proxies, prompts, loss))
-    losses = (sum(losses) / images).astype(loss.dtype)
-    return ProxyFit(proxies, prompts, reference, losses, loss, block, image_steps)
-
-
-def _blocks(targets, indices: np.ndarray, size: int):
-    """(indices of up to `size` images, their rows) until all `indices` had their turn."""
-    for begin in range(0, len(indices), size):
-        picked = indices[begin : begin + size]
-        yield picked, jax.tree.map(operator.itemgetter(picked), targets)
-
-
-def _padded(rows, size: int):
-    return jax.tree.map(lambda array: pad_rows(array, size), rows)
-
-
-def _run_block(shared: Shared, rows: Target, size: int, steps: int, bar: tqdm) -> tuple[np.ndarray, ...]:
-    """All steps of up to `size` images -> proxies, prompt embeddings, loss, and losses [steps] summed over images."""
-    mesh, valid = image_mesh(), len(rows.image)
-    rows = _padded(rows, size)
-    carry, losses = _start(mesh, shared, rows), np.zeros(steps)
-    for first in range(0, steps, CHUNK):
-        count = min(CHUNK, steps - first)
-        carry, chunk = _run_chunk(mesh, shared, first, count, carry, rows)
-        losses[first : first + count] = np.asarray(chunk, np.float64)[:valid, :count].sum(0)
-        bar.update(valid * count)
-    return *_finish_block(mesh, shared, carry[0], rows, valid), losses
-
-
-def _finish_block(mesh, shared, proxies, rows, valid: int) -> tuple[np.ndarray, ...]:
-    prompts, loss = _finish(mesh, shared, proxies, rows)
-    return tuple(np.asarray(array)[:valid] for array in (proxies, prompts, loss))
-
-
-def _run_to_rest(shared: Shared, targets: Target, size: int, steps: int, bar: tqdm):
-    """`_run_block` for all images, a chunk of steps at a time: images whose loss has come to rest leave and the others
-    close ranks -> (one tuple a block, steps of all images taken together). A step's loss of those that have left is
-    their last one."""
-    mesh, images = image_mesh(), len(targets.image)
-    everyone, losses, image_steps = np.arange(images), np.zeros(steps), 0
-    starts = [
-        (_start(mesh, shared, _padded(rows, size)), len(picked)) for picked, rows in _blocks(targets, everyone, size)
-    ]
-    carry = jax.tree.map(
-        lambda *parts: np.concatenate(parts), *(jax.tree.map(lambda a, n=n: np.asarray(a)[:n], s) for s, n in starts)
-    )
-    active, last = everyone, np.zeros(images)
-    for first in range(0, steps, CHUNK):
-        count, fell = min(CHUNK, steps - first), []
-        losses[first : first + count] = last.sum() - last[active].sum()
-        for picked, rows in _blocks((carry, targets), active, size):
-            moved, chunk = _run_chunk(mesh, shared, first, count, *_padded(rows, size))
-            for whole, part in zip(jax.tree.leaves(carry), jax.tree.leaves(moved)):
-                whole[picked] = np.asarray(part)[: len(picked)]
-            chunk = np.asarray(chunk, np.float64)[: len(picked), :count]
-            losses[first : first + count] += chunk.sum(0)
-            last[picked] = chunk[:, -1]
-            fell.append(chunk[:, max(0, count - 1 - LOOK_BACK)] - chunk[:, -1])
-            bar.update(len(picked) * count)
-        image_steps += len(active) * count
-        active = active[np.concatenate(fell) >= shared.config.tolerance]
-        if not len(active):
-            losses[first + count :] = last.sum()
-            break
-    finished = [
-        _finish_block(mesh, shared, *_padded(rows, size), len(picked))
-        for picked, rows in _blocks((carry[0], targets), everyone, size)
-    ]
-    return [(*part, losses if i == 0 else 0) for i, part in enumerate(finished)], image_steps
 
 
 def _check_embeddings(embeddings, clip: Clip) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 
 import multimap_jax as mm
 from multimap_jax import proxies
+from multimap_jax.descent import proxy_loss
 from multimap_jax.prompts import make_prompt, reference_words
 from multimap_jax.sharding import matmul_precision
 
@@ -101,7 +102,7 @@ def test_loss_and_gradient(tiny, name, contrast, precision, tolerance):
         shared, targets = proxies.prepare(
             clip, equations.embeddings, COLOR, contrast, config, equations.prompt, equations.reference
         )
-        run = jax.vmap(jax.value_and_grad(proxies.proxy_loss), in_axes=(0, 0, None))
+        run = jax.vmap(jax.value_and_grad(proxy_loss), in_axes=(0, 0, None))
         loss, gradient = run(moved.astype(targets.start.dtype), targets, shared)
     for ours, theirs in ((loss, expected.detach().numpy()), (gradient, w.grad.numpy())):
         assert np.abs(np.asarray(ours) - theirs).max() <= tolerance * np.abs(theirs).max()

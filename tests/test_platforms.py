@@ -6,6 +6,8 @@ import pytest
 
 import multimap_jax as mm
 from multimap_jax import proxies
+from multimap_jax.blocks import run_chunk
+from multimap_jax.descent import start
 from multimap_jax.prompts import make_prompt, reference_words
 from multimap_jax.sharding import matmul_precision
 from tests.tiny import unit_rows
@@ -26,7 +28,7 @@ def test_a_chunk_of_steps_lowers_for_tpu_and_cuda(clip, name):
     order = np.zeros((50, 3), np.int32) + np.arange(3, dtype=np.int32) if name == "released" else None
     with matmul_precision(config.precision):
         shared, targets = proxies.prepare(clip, embeddings, COLOR, ("species",), config, prompt, reference, order)
-        carry = jax.vmap(proxies.start, in_axes=(None, 0))(shared, targets)
+        carry = jax.vmap(start, in_axes=(None, 0))(shared, targets)
         # Weights are arguments: closed over, they would become constants of the program.
         exported = jax.export.export(jax.jit(lambda leaves: flat_chunk(leaves, structure)), platforms=["tpu", "cuda"])
         leaves, structure = jax.tree.flatten((shared, np.int32(0), np.int32(50), carry, targets))
@@ -37,4 +39,4 @@ def test_a_chunk_of_steps_lowers_for_tpu_and_cuda(clip, name):
 
 def flat_chunk(leaves, structure):
     """`run_chunk` on leaves: exported programs take no classes of ours."""
-    return jax.tree.leaves(proxies.run_chunk(*jax.tree.unflatten(structure, leaves)))
+    return jax.tree.leaves(run_chunk(*jax.tree.unflatten(structure, leaves)))

@@ -12,7 +12,9 @@ import pytest
 
 import multimap_jax as mm
 from multimap_jax import proxies
+from multimap_jax.blocks import compiled_chunk
 from multimap_jax.clustering import cluster
+from multimap_jax.descent import proxy_loss
 from multimap_jax.prompts import make_prompt, reference_words
 from multimap_jax.scenes import render_scene
 from multimap_jax.sharding import matmul_precision
@@ -137,7 +139,7 @@ def test_one_gradient_is_equal_across_block_shapes(clip, embeddings):
     prompt, reference = make_prompt(COLOR, clip.tokenizer), reference_words(clip, embeddings, COLOR)
     with matmul_precision("float32"):
         shared, targets = proxies.prepare(clip, embeddings, COLOR, (), CONFIG, prompt, reference)
-        gradient = jax.jit(jax.vmap(jax.grad(proxies.proxy_loss), in_axes=(0, 0, None)))
+        gradient = jax.jit(jax.vmap(jax.grad(proxy_loss), in_axes=(0, 0, None)))
         whole = np.asarray(gradient(targets.start, targets, shared))
         for size in (1, 4, 7):
             rows = jax.tree.map(lambda array, size=size: array[:size], targets)
@@ -157,10 +159,10 @@ def test_default_labels_agree_between_two_block_shapes():
 
 def test_another_learning_rate_does_not_compile_again(clip, embeddings):
     mm.fit_proxies(clip, embeddings, COLOR, config=CONFIG)
-    before = proxies._run_chunk._cache_size()
+    before = compiled_chunk._cache_size()
     slower = dataclasses.replace(CONFIG, learning_rate=0.003, reference_weight=0.7, steps=55)
     assert (mm.fit_proxies(clip, embeddings, COLOR, config=slower).losses[5] > -2).all()
-    assert proxies._run_chunk._cache_size() == before
+    assert compiled_chunk._cache_size() == before
 
 
 @pytest.mark.parametrize("precision, tolerance", [("tf32", 1e-3), ("bf16", 5e-2)])

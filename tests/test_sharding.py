@@ -1,14 +1,13 @@
-"""The compiled optimisation: no communication between devices, and nothing in it that belongs to one platform."""
+"""The compiled optimisation on several devices: no communication between them."""
 
 import os
 import subprocess
 import sys
 
-import jax
 import numpy as np
-import pytest
 
 from multimap_jax import proxies
+from multimap_jax.blocks import compiled_start
 from multimap_jax.prompts import Aspect, make_prompt, reference_words
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.sharding import image_mesh, matmul_precision
@@ -32,27 +31,19 @@ def arguments(clip, config, images):
     order = np.tile(np.arange(-(-images // 3)), (50, 1)) if released else None
     with matmul_precision(config.precision):
         shared, targets = proxies.prepare(clip, rows, COLOR, ("species",), config, prompt, reference, order)
-        return mesh, shared, 0, 50, proxies._start(mesh, shared, targets), targets
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("platform", ["tpu", "cuda"])
-def test_the_step_is_exported_for_other_platforms(clip, name, platform):
-    exported = jax.export.export(proxies._run_chunk, platforms=[platform])(*arguments(clip, CONFIGS[name], 6))
-    assert exported.platforms == (platform,)
-    assert "custom_call" not in exported.mlir_module().replace("stablehlo.custom_call @Sharding", "")
+        return mesh, shared, 0, 50, compiled_start(mesh, shared, targets), targets
 
 
 SCRIPT = """
 import sys
 import jax
 import multimap_jax as mm
-from multimap_jax import proxies
+from multimap_jax.blocks import compiled_chunk
 from tests import test_sharding
 assert jax.device_count() == 8
 clip = mm.load_clip(sys.argv[1])
 for config in test_sharding.CONFIGS.values():
-    print(proxies._run_chunk.lower(*test_sharding.arguments(clip, config, 24)).compile().as_text())
+    print(compiled_chunk.lower(*test_sharding.arguments(clip, config, 24)).compile().as_text())
 """
 
 

@@ -1,0 +1,152 @@
+"""All proxies: blocks of images of one shape, in compiled chunks of steps, split over the devices.
+
+A block runs in chunks of 50 steps, always of the same shape, so that a result does not depend on the order of the
+images, on how full a block is or on the number of devices.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from multimap_jax.descent import Shared, Target, proxy_loss, start, update
+from multimap_jax.sharding import image_mesh, pad_rows, split_images
+
+CHUNK = 50
+LOOK_BACK = 10
+
+
+def run_chunk(shared: Shared, first, count, carry, targets: Target):
+    """Steps first … first + count of a block, count at most CHUNK -> (carry, losses [images, CHUNK])."""
+
+    def body(k, everything):
+        (proxies, states), losses = everything
+        step = jax.vmap(update, in_axes=(0, 0, None, 0, None))
+        proxies, states, loss = step(proxies, states, first + k, targets, shared)
+        return (proxies, states), losses.at[:, k].set(loss)
+
+    losses = jnp.zeros((len(targets.image), CHUNK), carry[0].dtype)
+    return jax.lax.fori_loop(0, count, body, (carry, losses))
+
+
+def finish(shared: Shared, proxies, targets: Target):
+    """(prompt embeddings [images, embed], loss [images]) at the end."""
+    loss = jax.vmap(proxy_loss, in_axes=(0, 0, None))(proxies, targets, shared)
+    return jax.vmap(shared.encoder)(proxies), loss
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def compiled_start(mesh, shared, targets):
+    return split_images(lambda shared, targets: jax.vmap(start, (None, 0))(shared, targets), mesh, 1)(shared, targets)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=4)
+def compiled_chunk(mesh, shared, first, count, carry, targets):
+    return split_images(run_chunk, mesh, 3)(shared, first, count, carry, targets)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def compiled_finish(mesh, shared, proxies, targets):
+    return split_images(finish, mesh, 1)(shared, proxies, targets)
+
+
+def default_block_size() -> int:
+    """Images in one call of a device: small enough that few images waste little, large enough to fill it."""
+    return 64 if jax.default_backend() == "cpu" else 4096
+
+
+def run_blocks(shared: Shared, targets: Target, steps: int, block: int, progress: bool) -> dict:
+    """All steps of all images -> the fields of `ProxyFit` that are computed here."""
+    images, size = len(targets.image), block * image_mesh().size
+    with tqdm(
+        total=images * steps, desc="optimising proxies", unit="step", unit_scale=True, disable=not progress
+    ) as bar:
+        if shared.config.tolerance > 0:
+            parts, image_steps = _run_to_rest(shared, targets, size, steps, bar)
+        else:
+            parts = [
+                _run_block(shared, rows, size, steps, bar) for _, rows in _blocks(targets, np.arange(images), size)
+            ]
+            image_steps = images * steps
+    proxies, prompts, loss, losses = (list(column) for column in zip(*parts))
+    proxies, prompts, loss = map(np.concatenate, (proxies, prompts, loss))
+    losses = (sum(losses) / images).astype(loss.dtype)
+    return {
+        "proxies": proxies,
+        "prompt_embeddings": prompts,
+        "losses": losses,
+        "loss": loss,
+        "image_steps": image_steps,
+    }
+
+
+def _blocks(targets, indices: np.ndarray, size: int):
+    """(indices of up to `size` images, their rows) until all `indices` had their turn."""
+    for begin in range(0, len(indices), size):
+        picked = indices[begin : begin + size]
+        yield picked, jax.tree.map(operator.itemgetter(picked), targets)
+
+
+def _padded(rows, size: int):
+    return jax.tree.map(lambda array: pad_rows(array, size), rows)
+
+
+def _run_block(shared: Shared, rows: Target, size: int, steps: int, bar: tqdm) -> tuple[np.ndarray, ...]:
+    """All steps of up to `size` images -> proxies, prompt embeddings, loss, and losses [steps] summed over images."""
+    mesh, valid = image_mesh(), len(rows.image)
+    rows = _padded(rows, size)
+    carry, losses = compiled_start(mesh, shared, rows), np.zeros(steps)
+    for first in range(0, steps, CHUNK):
+        count = min(CHUNK, steps - first)
+        carry, chunk = compiled_chunk(mesh, shared, first, count, carry, rows)
+        losses[first : first + count] = np.asarray(chunk, np.float64)[:valid, :count].sum(0)
+        bar.update(valid * count)
+    return *_finish_block(mesh, shared, carry[0], rows, valid), losses
+
+
+def _finish_block(mesh, shared, proxies, rows, valid: int) -> tuple[np.ndarray, ...]:
+    prompts, loss = compiled_finish(mesh, shared, proxies, rows)
+    return tuple(np.asarray(array)[:valid] for array in (proxies, prompts, loss))
+
+
+def _run_to_rest(shared: Shared, targets: Target, size: int, steps: int, bar: tqdm):
+    """`_run_block` for all images, a chunk of steps at a time: images whose loss has come to rest leave and the others
+    close ranks -> (one tuple a block, steps of all images taken together). A step's loss of those that have left is
+    their last one."""
+    mesh, images = image_mesh(), len(targets.image)
+    everyone, losses, image_steps = np.arange(images), np.zeros(steps), 0
+    starts = [
+        (compiled_start(mesh, shared, _padded(rows, size)), len(picked))
+        for picked, rows in _blocks(targets, everyone, size)
+    ]
+    carry = jax.tree.map(
+        lambda *parts: np.concatenate(parts), *(jax.tree.map(lambda a, n=n: np.asarray(a)[:n], s) for s, n in starts)
+    )
+    active, last = everyone, np.zeros(images)
+    for first in range(0, steps, CHUNK):
+        count, fell = min(CHUNK, steps - first), []
+        losses[first : first + count] = last.sum() - last[active].sum()
+        for picked, rows in _blocks((carry, targets), active, size):
+            moved, chunk = compiled_chunk(mesh, shared, first, count, *_padded(rows, size))
+            for whole, part in zip(jax.tree.leaves(carry), jax.tree.leaves(moved)):
+                whole[picked] = np.asarray(part)[: len(picked)]
+            chunk = np.asarray(chunk, np.float64)[: len(picked), :count]
+            losses[first : first + count] += chunk.sum(0)
+            last[picked] = chunk[:, -1]
+            fell.append(chunk[:, max(0, count - 1 - LOOK_BACK)] - chunk[:, -1])
+            bar.update(len(picked) * count)
+        image_steps += len(active) * count
+        active = active[np.concatenate(fell) >= shared.config.tolerance]
+        if not len(active):
+            losses[first + count :] = last.sum()
+            break
+    finished = [
+        _finish_block(mesh, shared, *_padded(rows, size), len(picked))
+        for picked, rows in _blocks((carry[0], targets), everyone, size)
+    ]
+    return [(*part, losses if i == 0 else 0) for i, part in enumerate(finished)], image_steps

@@ -1,0 +1,103 @@
+"""One proxy: its loss and one update of it (paper, section 3), for ONE image; vmapped in `blocks`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from multimap_jax.clip.slot import SlotEncoder
+from multimap_jax.recipes import ProxyConfig
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What the proxy of one image is fitted to.
+
+    image [embed]: unit image embedding. reference [width]: z_i. start [width]: where w_i starts. batch: index of the
+    image's batch; batch_images: how many images are in it (1 where there are no batches).
+    """
+
+    image: jax.Array
+    reference: jax.Array
+    start: jax.Array
+    batch: jax.Array
+    batch_images: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """What is the same for all images.
+
+    encoder: proxy -> unit prompt embedding. concepts [1 + contrast, width]: u_j, the own aspect first. scale: the unit
+    of length (1 but in the default recipe). order int [epochs, batches]: the batches' order, for weight decay under
+    the released recipe only (else None).
+    """
+
+    encoder: SlotEncoder
+    concepts: jax.Array
+    scale: jax.Array
+    order: jax.Array | None
+    config: ProxyConfig
+
+
+def proxy_loss(proxy, target: Target, shared: Shared):
+    """Total loss of one image: proxy [width] -> scalar."""
+    config, total = shared.config, jnp.sum if shared.config.recipe != "released" else jnp.mean
+    align = -jnp.dot(shared.encoder(proxy), target.image)
+    if config.recipe == "released":
+        align = 1 + align
+    unit_area = shared.scale**2
+    reference = total(jnp.square(proxy - target.reference)) / unit_area
+    concept = concept_term(proxy, shared.concepts, config.concept, total) / unit_area
+    return align + config.reference_weight * reference + config.concept_weight * concept
+
+
+def concept_term(proxy, concepts, kind: str, total=jnp.sum):
+    """L_concept: proxy [width], concepts [1 + contrast, width], the own one first -> scalar (paper, eq. 6 and 7)."""
+    if kind == "contrastive":
+        return -jax.nn.log_softmax(concepts @ proxy)[0]
+    if kind == "distance":
+        return total(jnp.square(proxy - concepts[0]))
+    return jnp.zeros(())
+
+
+def make_optimizer(name: str) -> optax.GradientTransformation:
+    """Directions without the learning rate. eps 1e-20 inside the root is torch's 1e-10 outside it (Adagrad)."""
+    return optax.scale_by_adam() if name == "adam" else optax.scale_by_rss(0.0, eps=1e-20)
+
+
+def descend(proxy, state, gradient, step, shared: Shared):
+    """One optimiser update of one proxy, with weight decay as L2 in the gradient."""
+    config = shared.config
+    rate = config.learning_rate * shared.scale
+    if config.schedule == "linear":
+        rate = rate * (1 - step / config.steps)
+    direction, state = make_optimizer(config.optimizer).update(gradient + config.weight_decay * proxy, state)
+    return proxy - rate * direction, state
+
+
+def update(proxy, state, step, target: Target, shared: Shared):
+    """Step (or epoch) `step` of one image -> (proxy, state, loss before the update)."""
+    if shared.order is None:
+        loss, gradient = jax.value_and_grad(proxy_loss)(proxy, target, shared)
+        return *descend(proxy, state, gradient / target.batch_images, step, shared), loss
+
+    def decay(count, carry):
+        return jax.lax.fori_loop(0, count, lambda _, c: descend(*c, jnp.zeros_like(proxy), step, shared), carry)
+
+    batches = shared.order.shape[1]
+    place = jnp.argmax(shared.order[step] == target.batch)
+    proxy, state = decay(place, (proxy, state))
+    loss, gradient = jax.value_and_grad(proxy_loss)(proxy, target, shared)
+    carry = descend(proxy, state, gradient / target.batch_images, step, shared)
+    return *decay(batches - 1 - place, carry), loss
+
+
+def start(shared: Shared, target: Target):
+    """(proxy, optimiser state) of one image before the first step."""
+    return target.start, make_optimizer(shared.config.optimizer).init(target.start)
