@@ -25,7 +25,7 @@ from absl import app, flags
 import multimap_jax as mm
 from experiments import datasets, methods
 from multimap_jax import proxies
-from multimap_jax.blocks import CHUNK, run_chunk
+from multimap_jax.blocks import CHUNK, finish, run_chunk
 from multimap_jax.descent import Shared, Target, start
 from multimap_jax.prompts import make_prompt, reference_words
 from multimap_jax.sharding import matmul_precision, pad_rows
@@ -52,7 +52,7 @@ def _losses(shared: Shared, settings, targets: Target, steps, chunks: int):
         equal = dataclasses.replace(
             own, config=dataclasses.replace(own.config, reference_weight=1.0, concept_weight=1.0)
         )
-        return proxies.finish(own, carry[0], targets)[1], proxies.finish(equal, carry[0], targets)[1]
+        return finish(own, carry[0], targets)[1], finish(equal, carry[0], targets)[1]
 
     return jax.vmap(one)(settings)
 
