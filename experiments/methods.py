@@ -132,7 +132,7 @@ METHODS: dict[str, Callable[[Case], np.ndarray]] = {
     "Multi-MaP released": released,
     "Multi-MaP default": default,
     "default: axes": default_axes,
-    "default: axes, round groups": default_round,
+    "default: axes and round groups": default_round,
     "default: proxies": default_proxies,
     "Multi-MaP_p": functools.partial(paper, reference_weight=0.0, concept_weight=0.0, concept="none"),
     "Multi-MaP_c": functools.partial(paper, reference_weight=0.0, concept="distance"),

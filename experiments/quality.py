@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -34,7 +35,7 @@ from multimap_jax.cost import machine
 FLAGS = flags.FLAGS
 PUBLISHED = ("image k-means", "CLIP_GPT", "CRL", "Multi-MaP", "Multi-MaP released", "Multi-Sub")
 RIVALS = (*PUBLISHED, "image in span")
-ABLATION = ("default: axes", "default: axes, round groups", "default: proxies")
+ABLATION = ("default: axes", "default: axes and round groups", "default: proxies")
 METHODS = {name: name for name in (*RIVALS, *ABLATION)} | {"Multi-MaP default": "default"}
 COLUMNS = "encoder dataset aspect protocol method nmi nmi_low nmi_high ri accuracy".split()
 SEEN = 0.15
@@ -300,10 +301,13 @@ def sentence(each: Verdict) -> str:
 
 def main(_):
     use_compilation_cache()
-    clip, cells = mm.load_clip(FLAGS.clip), []
-    out = Path(FLAGS.out)
+    try:
+        items, clip = [datasets.find(each) for each in FLAGS.datasets], mm.load_clip(FLAGS.clip)
+    except (ValueError, OSError) as error:
+        sys.exit(f"quality: {error}")
+    out, cells = Path(FLAGS.out), []
     runs = tables.Runs(out / "runs.jsonl")
-    for item in map(datasets.find, FLAGS.datasets):
+    for item in items:
         cells += run_set(item, clip, runs)
     if not cells:
         raise app.UsageError(f"no data set could be run; looked for {', '.join(FLAGS.datasets)} in {FLAGS.data}")

@@ -72,12 +72,16 @@ class Cell:
 def run_table(name: str, default_methods: Sequence[str], paper_csv: str) -> None:
     """Computes what is missing of the cells, then writes NAME.csv and NAME.md into --out."""
     names = FLAGS.methods or list(default_methods)
-    for method in names:
-        methods.find(method)
     use_compilation_cache()
-    out, clip, cells = Path(FLAGS.out), load_clip(FLAGS.clip), []
+    try:
+        for method in names:
+            methods.find(method)
+        items, clip = [datasets.find(each) for each in FLAGS.datasets], load_clip(FLAGS.clip)
+    except (ValueError, OSError) as error:
+        sys.exit(f"{name}: {error}")
+    out, cells = Path(FLAGS.out), []
     runs = Runs(out / "runs.jsonl")
-    for item in map(datasets.find, FLAGS.datasets):
+    for item in items:
         cells += run_set(item, names, clip, runs)
     paper = read_paper(PAPER / paper_csv)
     write_csv(out / f"{name}.csv", cells, paper)

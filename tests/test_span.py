@@ -1,4 +1,4 @@
-"""Features of the default recipe: words' axes, round groups, words learnt for groups that have none."""
+"""Features of the default recipe: words' axes and round groups, words learnt for groups that have none."""
 
 import numpy as np
 import pytest

@@ -38,7 +38,7 @@ def test_every_method_gives_features_or_labels_of_all_images(name, case):
     assert np.isfinite(outcome).all()
     labels = methods.labellings(outcome, case, seeds=2)
     assert {found.shape for found in labels} == {(36,)}
-    once, seeded = name.startswith("CLIP_"), name in ("Multi-MaP default", "default: axes, round groups")
+    once, seeded = name.startswith("CLIP_"), name in ("Multi-MaP default", "default: axes and round groups")
     assert len(labels) == (1 if once else methods.SEEDS if seeded else 2)
     assert 0 <= methods.score(outcome, case, seeds=2)[0]["nmi"] <= 1
 
