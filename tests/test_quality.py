@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import normalized_mutual_info_score
 
-from experiments import protocols, quality
+from experiments import methods, protocols, quality
 from multimap_jax.scenes import SCENES
 from multimap_jax.scenes.captions import known_words
 
@@ -94,6 +94,7 @@ def quality_flags(tmp_path):
 def test_the_program_writes_its_three_files_and_computes_nothing_twice(quality_flags, monkeypatch):
     few = {"CLIP_GPT": "CLIP_GPT", "image in span": "image in span", "Multi-MaP default": "default"}
     monkeypatch.setattr(quality, "METHODS", few)
+    monkeypatch.setattr(methods, "SEEDS", 2)
     quality.main(None)
     with (quality_flags / "quality.csv").open() as file:
         rows = list(csv.DictReader(file))
