@@ -85,7 +85,7 @@ def run_table(name: str, default_methods: Sequence[str], paper_csv: str) -> None
         cells += run_set(item, names, clip, runs)
     paper = read_paper(PAPER / paper_csv)
     write_csv(out / f"{name}.csv", cells, paper)
-    source = f"the files in {FLAGS.data}" if FLAGS.data else "drawn twins of the data sets, not the paper's pictures"
+    source = f"the pictures in {Path(FLAGS.data).name}" if FLAGS.data else "drawn twins, not the paper's pictures"
     (out / f"{name}.md").write_text(markdown(name, cells, paper, source, clip.name))
     print(f"written: {out / f'{name}.csv'}, {out / f'{name}.md'}")
 
@@ -207,7 +207,7 @@ def markdown(name: str, cells: Sequence[Cell], paper: dict, source: str, clip: s
     """One row an aspect, one column a method: NMI / RI, the paper's in brackets."""
     columns = list(dict.fromkeys(cell.method for cell in cells))
     lines = [
-        f"NMI / RI on {source}; encoder {clip}. Means over {methods.SEEDS} k-means seeds"
+        f"NMI / RI. Means over {methods.SEEDS} k-means seeds"
         + ("" if FLAGS.data else " and the scene seeds")
         + "; 95% intervals in the csv are of that mean over the same runs. Bold: highest NMI, significantly so "
         "(paired t-test over runs, 95%). In brackets: the paper's figures, on the real pictures with ViT-B/32.",
@@ -221,7 +221,7 @@ def markdown(name: str, cells: Sequence[Cell], paper: dict, source: str, clip: s
         texts = [cell_text(cell, paper.get((title, aspect, cell.method)), cell.method == best) for cell in row]
         lines.append(f"| {title} | {aspect} | " + " | ".join(texts) + " |")
     lines += ["", f"`{command_line()}`, {date.today().isoformat()}, {machine()}."]
-    return f"## {name}\n\n" + "\n".join(lines) + "\n"
+    return f"## {name}: {source}, encoder {clip}\n\n" + "\n".join(lines) + "\n"
 
 
 def command_line() -> str:
