@@ -36,10 +36,10 @@ def test_every_ablation_is_a_matter_of_fields():
 
 def test_numbers_are_leaves_and_choices_are_not():
     leaves, structure = jax.tree.flatten(ProxyConfig.paper())
-    assert leaves == [1000, 0.005, 0.0, 0.3, 0.3]
+    assert leaves == [1000, 0.005, 0.0, 0.3, 0.3, 0.0]
     assert jax.tree.structure(ProxyConfig.paper(learning_rate=0.1, steps=3)) == structure
     assert jax.tree.structure(ProxyConfig.paper(concept="none")) != structure
-    assert jax.tree.unflatten(structure, [object()] * 5).concept == "contrastive"
+    assert jax.tree.unflatten(structure, [object()] * 6).concept == "contrastive"
 
 
 @pytest.mark.parametrize(
