@@ -165,7 +165,6 @@ def _run(values: flags.FlagValues, processes) -> int:
     from multimap_jax.cache import use_compilation_cache
     from multimap_jax.job import Job, run_job
     from multimap_jax.prompts import TEMPLATE, Aspect
-    from multimap_jax.shares import join, leave
 
     template = TEMPLATE if values.template is None else values.template
     aspects = tuple(Aspect(name, values.subject, _split(words.get(name)), template) for name in values.aspect)
@@ -183,11 +182,7 @@ def _run(values: flags.FlagValues, processes) -> int:
         processes=processes,
     )
     use_compilation_cache()
-    if processes is not None:
-        join(processes)
     run_job(job, _say, progress=values.progress and sys.stderr.isatty())
-    if processes is not None:
-        leave()
     return 0
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ from multimap_jax.prompts import Aspect, check_words, make_prompt, reference_wor
 from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.report import Page, write_report
-from multimap_jax.shares import Processes, Shares
+from multimap_jax.shares import Processes, Shares, join, leave
 from multimap_jax.span import check_span
 
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
@@ -70,6 +71,8 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         if job.features == "span":
             check_span(aspect, job.config)
     make_writable(job.out)
+    if job.processes is not None:
+        join(job.processes)
     clip = load_clip(job.clip)
     prompts = _check_prompts(job, clip)
     notes = [DRAWINGS] if clip.embedded else []
@@ -81,6 +84,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         fit_share(job, clip, shares, paths, progress)
         if job.processes.index:
             say(f"process {job.processes.index} of {job.processes.count} is done; process 0 writes the results")
+            leave()
             return
     embedded = gather_embeddings(shares) if shares else clip.embed_readable(paths, progress=progress)
     if not len(embedded.kept):
@@ -105,6 +109,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
     timings["total_seconds"] = time.perf_counter() - begin
     _write_run(job, clip, names, results, skipped, timings)
     if shares is not None:
+        leave()
         shares.remove()
     _say_end(job, skipped, truth is not None, say)
 
@@ -253,8 +258,7 @@ def make_writable(out: Path) -> None:
     """Creates the folder `out` and tries it; OSError says that it cannot be written."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / ".multimap").touch()
-        (out / ".multimap").unlink()
+        tempfile.TemporaryFile(dir=out).close()  # a name of its own: several processes may try at once
     except OSError as error:
         raise OSError(f"cannot write into {out} ({error.strerror}): give another folder with --out") from None
 
@@ -349,7 +353,7 @@ def _result_content(job: Job, result: Result) -> dict:
     groups = zip(model.cluster_names_, sizes, model.cluster_confidences_.tolist())
     return dataclasses.asdict(result.aspect) | {
         "contrast": list(job.contrast[result.aspect.name]),
-        "features": job.features or features_for(result.aspect, job.config),
+        "features": features_for(job.features, result.aspect, job.config),
         "groups": [{"id": i, "name": n, "images": s, "confidence": c} for i, (n, s, c) in enumerate(groups)],
         "outliers": int(model.outliers_.sum()),
         "image_steps": model.image_steps_,

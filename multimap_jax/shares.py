@@ -65,7 +65,7 @@ def join(processes: Processes) -> None:
 
 
 def leave() -> None:
-    """Waits for the other processes to be done."""
+    """Waits until every process has come here: the files of all have been read."""
     import jax
 
     jax.distributed.shutdown()
@@ -92,14 +92,15 @@ class Shares:
     def compute(self, step: str, function: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """This process's arrays of a step: from its file, or computed and written."""
         path = self.path(step, self.processes.index)
-        if not path.exists():
-            unfinished = path.with_suffix(".part")
-            with unfinished.open("wb") as file:
-                np.savez(file, **function())
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.rename(path)
-        return read(path)
+        if path.exists():
+            return read(path)
+        arrays, unfinished = function(), path.with_suffix(".part")
+        with unfinished.open("wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(path)
+        return arrays
 
     def gather(self, step: str) -> list[dict[str, np.ndarray]]:
         """The arrays of all processes, as soon as they are there."""

@@ -6,11 +6,13 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from multimap_jax import cli
+from multimap_jax.job import make_writable
 from multimap_jax.scenes import write_scenes
 from multimap_jax.shares import HEARTBEAT_SECONDS, Processes, Shares
 
@@ -79,6 +81,12 @@ def test_a_dead_process_ends_the_others_and_nothing_finished_is_lost(fruit, alon
     said = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert (tmp_path / "labels.csv").read_bytes() == (alone / "labels.csv").read_bytes()
+
+
+def test_processes_try_one_folder_at_once(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make_writable, [tmp_path / "out"] * 400))
+    assert list(tmp_path.glob("out/*")) == []
 
 
 def test_every_image_is_in_one_share():
