@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
-import time
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from experiments.processes import in_process
+from experiments.processes import in_process, measure, print_result
 from multimap_jax.cost import machine
 
 FLAGS = flags.FLAGS
@@ -70,13 +67,9 @@ def write_photos(directory: Path, count: int) -> list[str]:
 def ours(directory: str, paths: list[str], repeats: int) -> list[float]:
     from multimap_jax import load_clip
 
-    clip, seconds = load_clip(directory), []
+    clip = load_clip(directory)
     clip.embed_images(paths[:40])
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        clip.embed_images(paths)
-        seconds.append(time.perf_counter() - begin)
-    return seconds
+    return measure(lambda: clip.embed_images(paths), repeats)
 
 
 def theirs(directory: str, paths: list[str], repeats: int) -> list[float]:
@@ -98,12 +91,7 @@ def theirs(directory: str, paths: list[str], repeats: int) -> list[float]:
         synchronize()
 
     embed(paths[:40])
-    seconds = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        embed(paths)
-        seconds.append(time.perf_counter() - begin)
-    return seconds
+    return measure(lambda: embed(paths), repeats)
 
 
 def main(_):
@@ -121,13 +109,7 @@ def main(_):
             rows.append({"what": what, "images": FLAGS.images} | rates | {"peak_memory": memory})
     times = rows[1]["images_per_second"] / rows[0]["images_per_second"]
     clip = FLAGS.clip or "ViT-B/32, random weights"
-    result = {"machine": machine(), "clip": clip, "rows": rows, "times_faster": round(times, 2)}
-    command = " ".join(["python -m experiments.benchmark_images", *sys.argv[1:]])
-    line = json.dumps(result | {"command": command, "date": date.today().isoformat()}, ensure_ascii=False)
-    print(line)
-    if FLAGS.out:
-        Path(FLAGS.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(FLAGS.out).write_text(line + "\n")
+    print_result({"machine": machine(), "clip": clip, "rows": rows, "times_faster": round(times, 2)}, FLAGS.out)
 
 
 if __name__ == "__main__":

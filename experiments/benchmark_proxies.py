@@ -23,19 +23,14 @@ CPU cores.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
-import sys
 import time
-from collections.abc import Callable
-from datetime import date
-from pathlib import Path
 
 import numpy as np
 from absl import app, flags
 
-from experiments.processes import in_process
+from experiments.processes import in_process, measure, print_result
 from multimap_jax.clip.config import TextConfig
 from multimap_jax.cost import full_operations, machine, step_operations
 from multimap_jax.prompts import Prompt
@@ -66,16 +61,6 @@ flags.DEFINE_integer("batches", 3, "timed steps of the loops over all 77 tokens 
 flags.DEFINE_integer("repeats", 3, "measurements of every row", lower_bound=1)
 flags.DEFINE_list("only", None, "rows to measure, such as ours,suffix_torch; all if not given")
 flags.DEFINE_string("out", None, "file for the JSON line, besides printing it")
-
-
-def measure(run: Callable[[], None], repeats: int) -> list[float]:
-    """Seconds of `run`, `repeats` times."""
-    seconds = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - begin)
-    return seconds
 
 
 def torch_row(what: str, precision: str, config: TextConfig, images: int, steps: int, repeats: int) -> dict:
@@ -214,13 +199,7 @@ def main(_):
     for each in rows:
         if "gflops" in each:
             each["fraction_of_peak"] = round(each["gflops"] / max(peaks[each["precision"]].values()), 3)
-    result = {"machine": machine(), "rows": rows, "peak_gflops": peaks} | comparisons(rows)
-    command = " ".join(["python -m experiments.benchmark_proxies", *sys.argv[1:]])
-    line = json.dumps(result | {"command": command, "date": date.today().isoformat()}, ensure_ascii=False)
-    print(line)
-    if FLAGS.out:
-        Path(FLAGS.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(FLAGS.out).write_text(line + "\n")
+    print_result({"machine": machine(), "rows": rows, "peak_gflops": peaks} | comparisons(rows), FLAGS.out)
 
 
 def comparisons(rows: list[dict]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from absl import app, flags
 import multimap_jax as mm
 from experiments import datasets, methods, tables
 from multimap_jax.clustering import cluster
+from multimap_jax.prompts import word_embeddings
 
 FLAGS = flags.FLAGS
 TITLES = ("true labels", "words (CLIP_GPT)", "Multi-MaP")
@@ -34,7 +35,7 @@ def flat(points: np.ndarray, words: np.ndarray, seed: int) -> tuple[np.ndarray, 
 
 def panels(case: methods.Case, seed: int):
     """(points, words, label of every point) for each column."""
-    texts = case.clip.embed_texts([case.asked().fill(word) for word in case.words])
+    texts = word_embeddings(case.clip, case.asked())
     images = flat(case.embeddings, texts, seed)
     proxies = methods.default_proxies(case)
     learnt = flat(proxies, case.clip.token_embeddings(case.words), seed)

@@ -15,7 +15,7 @@ import numpy as np
 import multimap_jax as mm
 from experiments.released_eval import batch_order, released_eval
 from multimap_jax.clustering import cluster
-from multimap_jax.prompts import TEMPLATE, reference_words, word_similarities
+from multimap_jax.prompts import TEMPLATE, reference_words, word_embeddings, word_similarities
 from multimap_jax.span import fit_projection, whitening, word_axes
 
 RELEASED_TEMPLATE = "{subject} with a {name} of {word}"
@@ -65,30 +65,27 @@ def released(case: Case) -> np.ndarray:
     return mm.fit_proxies(case.clip, case.embeddings, case.asked(RELEASED_TEMPLATE), config=config).proxies
 
 
+def labels_by_seed(features: np.ndarray, matrix: Callable[[int], np.ndarray], case: Case) -> np.ndarray:
+    """k-means on features @ matrix(seed), labels int [seeds, images]."""
+    return np.stack([cluster(features @ matrix(seed), case.clusters, seed).labels for seed in range(SEEDS)])
+
+
 def default(case: Case) -> np.ndarray:
     """What `mm.MultiMaP` gives without further arguments, once for each seed."""
-
-    def labels(seed):
-        projection = fit_projection(case.clip, case.embeddings, case.asked(), case.clusters, seed=seed)
-        return cluster(case.embeddings @ projection, case.clusters, seed).labels
-
-    return np.stack([labels(seed) for seed in range(SEEDS)])
+    project = functools.partial(fit_projection, case.clip, case.embeddings, case.asked(), case.clusters)
+    return labels_by_seed(case.embeddings, lambda seed: project(seed=seed), case)
 
 
 def default_axes(case: Case) -> np.ndarray:
     """The first step of `fit_projection` alone."""
-    texts = case.clip.embed_texts([case.asked().fill(word) for word in case.words])
+    texts = word_embeddings(case.clip, case.asked())
     return case.embeddings @ word_axes(texts, case.embeddings, case.clip.temperature_scale)
 
 
 def default_round(case: Case) -> np.ndarray:
     """The first two steps of `fit_projection`: without words learnt for groups."""
     features = default_axes(case)
-
-    def labels(seed):
-        return cluster(features @ whitening(features, case.clusters, seed), case.clusters, seed).labels
-
-    return np.stack([labels(seed) for seed in range(SEEDS)])
+    return labels_by_seed(features, lambda seed: whitening(features, case.clusters, seed), case)
 
 
 def default_proxies(case: Case) -> np.ndarray:
@@ -116,7 +113,7 @@ def crl(case: Case) -> np.ndarray:
 
 def in_span(case: Case) -> np.ndarray:
     """Image embeddings projected on the span of the words' centred prompt embeddings."""
-    texts = case.clip.embed_texts([case.asked().fill(word) for word in case.words])
+    texts = word_embeddings(case.clip, case.asked())
     _, lengths, basis = np.linalg.svd(texts - texts.mean(0), full_matrices=False)
     return case.embeddings @ basis[lengths > 1e-5 * lengths[0]].T
 

@@ -1,10 +1,46 @@
-"""Measuring in processes of their own, so that one measurement leaves no memory or threads to the next."""
+"""What the benchmarks share: measuring, in processes of their own where memory and threads would be left to the next
+measurement, and the record of what was measured."""
 
+from __future__ import annotations
+
+import json
 import multiprocessing
 import resource
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from datetime import date
+from pathlib import Path
+
+
+def measure(run: Callable[[], None], repeats: int) -> list[float]:
+    """Seconds of `run`, `repeats` times."""
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def command_line() -> str:
+    """How this program was called, to be repeated."""
+    return " ".join(["python -m", f"experiments.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+
+
+def dated(result: dict) -> dict:
+    """`result` with the command and the day."""
+    return result | {"command": command_line(), "date": date.today().isoformat()}
+
+
+def print_result(result: dict, out: str | None) -> None:
+    """Prints `dated(result)` as one JSON line, and writes it to the file `out` if there is one."""
+    line = json.dumps(dated(result), ensure_ascii=False)
+    print(line)
+    if out:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        Path(out).write_text(line + "\n")
 
 
 def in_process(function: Callable, *arguments):

@@ -20,7 +20,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from absl import app, flags
 
 import multimap_jax as mm
 from experiments import datasets, methods, protocols, tables
+from experiments.processes import dated
 from experiments.released_eval import pool_images
 from multimap_jax.cache import use_compilation_cache
 from multimap_jax.cost import machine
@@ -222,15 +222,15 @@ def write(out: Path, encoder: str, source: str, cells: Sequence[Cell]) -> None:
     hidden = unseen(cells)
     seen = [cell for cell in cells if (cell.dataset, cell.aspect) not in hidden]
     verdicts = [verdict(seen, name) for name in protocols.PROTOCOLS if any(c.protocol == name for c in seen)]
-    content = {
-        "encoder": encoder,
-        "source": source,
-        "command": tables.command_line(),
-        "date": date.today().isoformat(),
-        "machine": machine(),
-        "not_seen": sorted(" ".join(place) for place in hidden),
-        "verdicts": [dataclasses.asdict(each) for each in verdicts],
-    }
+    content = dated(
+        {
+            "encoder": encoder,
+            "source": source,
+            "machine": machine(),
+            "not_seen": sorted(" ".join(place) for place in hidden),
+            "verdicts": [dataclasses.asdict(each) for each in verdicts],
+        }
+    )
     (out / "quality.json").write_text(json.dumps(content, indent=1) + "\n")
     (out / "quality.md").write_text(markdown(content, verdicts, seen, cells, hidden))
     print(f"written: {out / 'quality.csv'}, {out / 'quality.json'}, {out / 'quality.md'}")

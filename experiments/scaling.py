@@ -13,16 +13,14 @@ and a flat one for the rest of the memory, are what should come out. Needs the e
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
 
-from experiments.processes import in_process
+from experiments.processes import dated, in_process
 from multimap_jax.cost import machine
 
 FLAGS = flags.FLAGS
@@ -42,7 +40,7 @@ def job(folder: str, name: str, images: int) -> dict[str, float]:
     from multimap_jax.clustering import cluster
     from multimap_jax.span import fit_projection
 
-    clip, times = mm.load_clip(name), [time.perf_counter()]
+    clip = mm.load_clip(name)
     aspect = mm.Aspect("species", "flower", ("daisy", "lily", "rose", "tulip"))
     paths = sorted(Path(folder).glob("*.png"))
     # Compilation is not what this is about.
@@ -87,9 +85,8 @@ def main(_):
             found, memory = in_process(job, folder, FLAGS.clip, images)
             rows.append({"images": images} | found | {"other_bytes": memory - found["array_bytes"]})
             print(json.dumps(rows[-1]), flush=True)
-    command = " ".join(["python -m experiments.scaling", *sys.argv[1:]])
-    content = {"machine": machine(), "clip": FLAGS.clip, "rows": rows, "command": command}
-    (out / "scaling.json").write_text(json.dumps(content | {"date": date.today().isoformat()}, indent=1) + "\n")
+    content = dated({"machine": machine(), "clip": FLAGS.clip, "rows": rows})
+    (out / "scaling.json").write_text(json.dumps(content, indent=1) + "\n")
     plot(rows, out / "scaling.svg")
     print(f"written: {out / 'scaling.json'}, {out / 'scaling.svg'}")
 

@@ -15,6 +15,7 @@ from absl import flags
 
 import multimap_jax as mm
 from experiments import datasets, grid, methods
+from experiments.processes import command_line
 from multimap_jax.cache import use_compilation_cache
 from multimap_jax.clip.model import load_clip
 from multimap_jax.cost import machine
@@ -222,11 +223,6 @@ def markdown(name: str, cells: Sequence[Cell], paper: dict, source: str, clip: s
         lines.append(f"| {title} | {aspect} | " + " | ".join(texts) + " |")
     lines += ["", f"`{command_line()}`, {date.today().isoformat()}, {machine()}."]
     return f"## {name}: {source}, encoder {clip}\n\n" + "\n".join(lines) + "\n"
-
-
-def command_line() -> str:
-    """How this program was called, to be repeated."""
-    return " ".join(["python -m", f"experiments.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
 def cell_text(cell: Cell, theirs: tuple[float, float] | None, bold: bool) -> str:

@@ -67,19 +67,16 @@ def run_blocks(shared: Shared, targets: Target, steps: int, block: int, progress
         total=images * steps, desc="optimising proxies", unit="step", unit_scale=True, disable=not progress
     ) as bar:
         if shared.config.tolerance > 0:
-            parts, image_steps = _run_to_rest(shared, targets, size, steps, bar)
+            finished, losses, image_steps = _run_to_rest(shared, targets, size, steps, bar)
         else:
-            parts = [
-                _run_block(shared, rows, size, steps, bar) for _, rows in _blocks(targets, np.arange(images), size)
-            ]
+            runs = [_run_block(shared, rows, size, steps, bar) for _, rows in _blocks(targets, np.arange(images), size)]
+            finished, losses = [run[0] for run in runs], sum(run[1] for run in runs)
             image_steps = images * steps
-    proxies, prompts, loss, losses = (list(column) for column in zip(*parts))
-    proxies, prompts, loss = map(np.concatenate, (proxies, prompts, loss))
-    losses = (sum(losses) / images).astype(loss.dtype)
+    proxies, prompts, loss = map(np.concatenate, zip(*finished))
     return {
         "proxies": proxies,
         "prompt_embeddings": prompts,
-        "losses": losses,
+        "losses": (losses / images).astype(loss.dtype),
         "loss": loss,
         "image_steps": image_steps,
     }
@@ -96,8 +93,8 @@ def _padded(rows, size: int):
     return jax.tree.map(lambda array: pad_rows(array, size), rows)
 
 
-def _run_block(shared: Shared, rows: Target, size: int, steps: int, bar: tqdm) -> tuple[np.ndarray, ...]:
-    """All steps of up to `size` images -> proxies, prompt embeddings, loss, and losses [steps] summed over images."""
+def _run_block(shared: Shared, rows: Target, size: int, steps: int, bar: tqdm):
+    """All steps of up to `size` images -> (what `_finish_block` gives, losses [steps] summed over images)."""
     mesh, valid = image_mesh(), len(rows.image)
     rows = _padded(rows, size)
     carry, losses = compiled_start(mesh, shared, rows), np.zeros(steps)
@@ -106,18 +103,19 @@ def _run_block(shared: Shared, rows: Target, size: int, steps: int, bar: tqdm) -
         carry, chunk = compiled_chunk(mesh, shared, first, count, carry, rows)
         losses[first : first + count] = np.asarray(chunk, np.float64)[:valid, :count].sum(0)
         bar.update(valid * count)
-    return *_finish_block(mesh, shared, carry[0], rows, valid), losses
+    return _finish_block(mesh, shared, carry[0], rows, valid), losses
 
 
 def _finish_block(mesh, shared, proxies, rows, valid: int) -> tuple[np.ndarray, ...]:
+    """(proxies, prompt embeddings, loss) of the first `valid` images of a block."""
     prompts, loss = compiled_finish(mesh, shared, proxies, rows)
     return tuple(np.asarray(array)[:valid] for array in (proxies, prompts, loss))
 
 
 def _run_to_rest(shared: Shared, targets: Target, size: int, steps: int, bar: tqdm):
     """`_run_block` for all images, a chunk of steps at a time: images whose loss has come to rest leave and the others
-    close ranks -> (one tuple a block, steps of all images taken together). A step's loss of those that have left is
-    their last one."""
+    close ranks -> (what `_finish_block` gives for every block, losses [steps] summed over images, steps of all images
+    taken together). A step's loss of those that have left is their last one."""
     mesh, images = image_mesh(), len(targets.image)
     everyone, losses, image_steps = np.arange(images), np.zeros(steps), 0
     starts = [
@@ -149,4 +147,4 @@ def _run_to_rest(shared: Shared, targets: Target, size: int, steps: int, bar: tq
         _finish_block(mesh, shared, *_padded(rows, size), len(picked))
         for picked, rows in _blocks((carry[0], targets), everyone, size)
     ]
-    return [(*part, losses if i == 0 else 0) for i, part in enumerate(finished)], image_steps
+    return finished, losses, image_steps

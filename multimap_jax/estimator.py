@@ -167,7 +167,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return loaded
 
     def _kind(self) -> str:
-        return self.features or features_for(self.aspect, self._config())
+        return features_for(self.features, self.aspect, self._config())
 
     def _projection(self, kind: str, embeddings: np.ndarray, clusters: int, config: ProxyConfig) -> np.ndarray:
         if kind != "span":
@@ -205,10 +205,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return groups, nearest(features, groups.centres)[1]
 
 
-def features_for(aspect: Aspect, config: ProxyConfig) -> str:
-    """What k-means runs on where nothing is said: "span" under the default recipe for two words or more, else "proxy"
-    (the paper's and the released program's choice)."""
-    return "span" if config.recipe == "default" and len(aspect.words) > 1 else "proxy"
+def features_for(features: str | None, aspect: Aspect, config: ProxyConfig) -> str:
+    """What k-means runs on. Where nothing is said (None): "span" under the default recipe for two words or more, else
+    "proxy" (the paper's and the released program's choice)."""
+    default = "span" if config.recipe == "default" and len(aspect.words) > 1 else "proxy"
+    return features or default
 
 
 def word_probabilities(clip: Clip, embeddings: np.ndarray, aspect: Aspect) -> np.ndarray:

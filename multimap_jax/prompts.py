@@ -113,10 +113,14 @@ def check_words(aspect: Aspect, clip: Clip, contrast: tuple[str, ...] = ()) -> N
             )
 
 
+def word_embeddings(clip: Clip, aspect: Aspect, bare: bool = False) -> np.ndarray:
+    """Unit embeddings of the prompt filled with each word, float32 [words, embed]; `bare`: of the words alone."""
+    return clip.embed_texts(list(aspect.words) if bare else [aspect.fill(word) for word in aspect.words])
+
+
 def word_similarities(clip: Clip, embeddings: np.ndarray, aspect: Aspect, bare: bool = False) -> np.ndarray:
     """Cosines of every image with every filled prompt, [images, words]; `bare`: with the words alone."""
-    texts = list(aspect.words) if bare else [aspect.fill(word) for word in aspect.words]
-    return embeddings @ clip.embed_texts(texts).T
+    return embeddings @ word_embeddings(clip, aspect, bare).T
 
 
 def reference_words(clip: Clip, embeddings: np.ndarray, aspect: Aspect, bare: bool = False) -> np.ndarray:

@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import cluster
-from multimap_jax.prompts import Aspect
+from multimap_jax.prompts import Aspect, word_embeddings
 from multimap_jax.proxies import fit_proxies
 from multimap_jax.recipes import ProxyConfig
 
@@ -48,7 +48,7 @@ def fit_projection(
     """
     check_span(aspect, config)
     images = np.asarray(embeddings, np.float64)
-    texts = clip.embed_texts([aspect.fill(word) for word in aspect.words]).astype(np.float64)
+    texts = word_embeddings(clip, aspect).astype(np.float64)
     projection = _project(texts, images, k, seed, clip.temperature_scale)
     if len(texts) < k:
         labels = cluster(images @ projection, k, seed).labels

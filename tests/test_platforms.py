@@ -1,4 +1,8 @@
-"""Nothing in a chunk of steps is for one kind of device only: it lowers for TPUs and GPUs on a machine with neither."""
+"""What a compiled chunk of steps holds: nothing for one kind of device only, and no talk between devices."""
+
+import os
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -19,19 +23,25 @@ RECIPES = {
     "released": mm.ProxyConfig.released(weight_decay=1e-4, batch_size=3),
     "bf16": mm.ProxyConfig(precision="bf16"),
 }
+COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "reduce-scatter", "collective")
+
+
+def arguments(clip, config, images):
+    """What `run_chunk` takes."""
+    embeddings = unit_rows(images)
+    prompt, reference = make_prompt(COLOR, clip.tokenizer), reference_words(clip, embeddings, COLOR)
+    batches = np.arange(-(-images // 3), dtype=np.int32)
+    order = np.tile(batches, (50, 1)) if config.recipe == "released" else None
+    shared, targets = proxies.prepare(clip, embeddings, COLOR, ("species",), config, prompt, reference, order)
+    return shared, np.int32(0), np.int32(50), jax.vmap(start, in_axes=(None, 0))(shared, targets), targets
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_chunk_of_steps_lowers_for_tpu_and_cuda(clip, name):
-    config, embeddings = RECIPES[name], unit_rows(8)
-    prompt, reference = make_prompt(COLOR, clip.tokenizer), reference_words(clip, embeddings, COLOR)
-    order = np.zeros((50, 3), np.int32) + np.arange(3, dtype=np.int32) if name == "released" else None
-    with matmul_precision(config.precision):
-        shared, targets = proxies.prepare(clip, embeddings, COLOR, ("species",), config, prompt, reference, order)
-        carry = jax.vmap(start, in_axes=(None, 0))(shared, targets)
+    with matmul_precision(RECIPES[name].precision):
+        leaves, structure = jax.tree.flatten(arguments(clip, RECIPES[name], 8))
         # Weights are arguments: closed over, they would become constants of the program.
         exported = jax.export.export(jax.jit(lambda leaves: flat_chunk(leaves, structure)), platforms=["tpu", "cuda"])
-        leaves, structure = jax.tree.flatten((shared, np.int32(0), np.int32(50), carry, targets))
         program = exported([np.asarray(leaf) for leaf in leaves])
     assert set(program.platforms) == {"tpu", "cuda"}
     assert "while" in program.mlir_module() and "custom_call" not in program.mlir_module()
@@ -40,3 +50,27 @@ def test_a_chunk_of_steps_lowers_for_tpu_and_cuda(clip, name):
 def flat_chunk(leaves, structure):
     """`run_chunk` on leaves: exported programs take no classes of ours."""
     return jax.tree.leaves(run_chunk(*jax.tree.unflatten(structure, leaves)))
+
+
+SCRIPT = """
+import sys
+import jax
+import multimap_jax as mm
+from multimap_jax.blocks import compiled_chunk
+from multimap_jax.sharding import image_mesh, matmul_precision
+from tests import test_platforms
+assert jax.device_count() == 8
+clip = mm.load_clip(sys.argv[1])
+for config in test_platforms.RECIPES.values():
+    with matmul_precision(config.precision):
+        arguments = test_platforms.arguments(clip, config, 24)
+    print(compiled_chunk.lower(image_mesh(), *arguments).compile().as_text())
+"""
+
+
+def test_devices_do_not_talk_in_the_loop(clip):
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    run = [sys.executable, "-c", SCRIPT, str(clip.directory)]
+    text = subprocess.run(run, check=True, env=os.environ | flags, capture_output=True, text=True).stdout
+    assert text.count("ENTRY") == len(RECIPES) and "num_partitions=8" in text
+    assert [word for word in COLLECTIVES if word in text] == []
