@@ -1,11 +1,17 @@
 """Shared fixtures."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 
-# The command's compilation cache lies in the user's folder, where tests leave nothing.
-os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "0")
+# The command's compilation cache lies in the user's folder, where tests leave nothing: they have one of their own, which
+# their processes share.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="multimap_jax_compiled_")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import multimap_jax as mm  # noqa: E402
 

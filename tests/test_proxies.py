@@ -74,18 +74,19 @@ np.save(sys.argv[3], np.stack(found))
 """
 
 
-def proxies_on(devices, clip, embeddings, directory):
-    """Proxies of three recipes, [recipes, images, width], in a process with so many simulated devices."""
-    np.save(directory / "rows.npy", embeddings)
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    arguments = [str(clip.directory), str(directory / "rows.npy"), str(directory / "found.npy"), str(devices)]
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=True, env=environment)
-    return np.load(directory / "found.npy")
+def start_on(devices, clip, rows, found):
+    """A process with so many simulated devices that writes the proxies of three recipes, [recipes, images, width]."""
+    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+    arguments = [str(clip.directory), str(rows), str(found), str(devices)]
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], env=os.environ | flags)
 
 
 def test_any_number_of_devices_gives_the_same_bits(clip, embeddings, fit, tmp_path):
-    one, three, eight = (proxies_on(devices, clip, embeddings, tmp_path) for devices in (1, 3, 8))
+    np.save(tmp_path / "rows.npy", embeddings)
+    files = {devices: tmp_path / f"{devices}.npy" for devices in (1, 3, 8)}
+    processes = [start_on(devices, clip, tmp_path / "rows.npy", found) for devices, found in files.items()]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    one, three, eight = map(np.load, files.values())
     assert (one == three).all() and (one == eight).all()
     assert (one[0] == fit.proxies).all()
 
