@@ -103,10 +103,9 @@ def our_row(precision: str, config: TextConfig, images: int, steps: int, repeats
         tower = jax.tree.map(lambda array: array.astype(compute_dtype(precision)), TextTower(config))
         encoder = compiled_encoder(tower, IDS, SLOT, True, True)
         numbers = jax.tree.map(np.float32, ProxyConfig.paper())
-        shared = Shared(encoder, rows(2, config.width), np.float32(1), None, numbers)
-        start = rows(images, config.width)
+        shared = Shared(encoder, rows(4, config.width), rows(2, config.width), np.float32(1), None, numbers)
         image = np.asarray(unit(rows(images, config.embed)))
-        targets = Target(image, start, start, np.zeros(images, np.int32), np.ones(images, np.float32))
+        targets = Target(image, *np.zeros((2, images), np.int32), np.ones(images, np.float32))
         shared, targets = jax.device_put((shared, targets))
         carry = jax.block_until_ready(compiled_start(mesh, shared, targets))
         begin = time.perf_counter()
@@ -143,7 +142,7 @@ def peak_gflops(library: str, precision: str, size: int = 2048, seconds: float =
 
         dtype = jnp.bfloat16 if precision == "bf16" else jnp.float32
         a = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
-        product = jax.jit(lambda a, b: a @ b)
+        product = jax.jit(lambda a, b: jnp.matmul(a, b, preferred_element_type=jnp.float32))
         multiply, wait = (lambda: product(a, a).block_until_ready()), (lambda: None)
     multiply()
     wait()

@@ -67,7 +67,9 @@ def main(_):
     embeddings, aspects = clip.embed_images(labelled.images), [a for a in FLAGS.aspects if a in labelled.labels]
     figure, grid = plt.subplots(len(aspects), 3, figsize=(12, 4 * len(aspects)), squeeze=False)
     for row, aspect in zip(grid, aspects):
-        case = tables.make_case(item, labelled, aspect, clip, embeddings, mm.ProxyConfig.paper())
+        case = tables.make_case(
+            item, labelled, aspect, clip, embeddings, mm.ProxyConfig.paper(block_size=methods.BLOCK)
+        )
         for axes, title, (points, words, labels) in zip(row, TITLES, panels(case, FLAGS.seed)):
             draw(axes, points, words, labels, case.words)
             axes.set_title(f"{aspect}: {title}", fontsize=10)

@@ -50,6 +50,9 @@ def in_process(function: Callable, *arguments):
 
 
 def _with_memory(function: Callable, arguments: tuple):
-    result = function(*arguments)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return function(*arguments), highest_memory()
+
+
+def highest_memory() -> int:
+    """Of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -146,7 +146,7 @@ def asked(item: datasets.DataSet, labelled: datasets.Labelled, seed: int):
 
 def first_case(item, labelled, aspect: str, clip: mm.Clip) -> methods.Case:
     """A case with the embeddings of a set in it; the rest is filled in for each cell."""
-    config = mm.ProxyConfig.paper(steps=100 if FLAGS.quick else 1000)
+    config = mm.ProxyConfig.paper(steps=100 if FLAGS.quick else 1000, block_size=methods.BLOCK)
     case = tables.make_case(item, labelled, aspect, clip, clip.embed_images(labelled.images), config)
     return dataclasses.replace(case, pooled=pool_images(clip, labelled.images))
 

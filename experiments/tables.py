@@ -130,7 +130,9 @@ def compute(item, labelled, wanted, key, clip: mm.Clip, steps: int, runs: Runs) 
     for aspect, method in wanted:
         if key(aspect, method) in runs.scores or aspect not in labelled.labels:
             continue
-        case = make_case(item, labelled, aspect, clip, embeddings, mm.ProxyConfig.paper(steps=steps))
+        case = make_case(
+            item, labelled, aspect, clip, embeddings, mm.ProxyConfig.paper(steps=steps, block_size=methods.BLOCK)
+        )
         if method.startswith("Multi-MaP") and method not in ("Multi-MaP released", "Multi-MaP default"):
             case = dataclasses.replace(case, config=chosen_config(case, key(aspect, "grid", 0), runs))
         if methods.applies(method, case):

@@ -57,27 +57,24 @@ def compiled_finish(mesh, shared, proxies, targets):
 
 def default_block_size() -> int:
     """Images in one call of a device: small enough that few images waste little, large enough to fill it."""
-    return 64 if jax.default_backend() == "cpu" else 4096
+    return 128 if jax.default_backend() == "cpu" else 4096
 
 
 def run_blocks(shared: Shared, targets: Target, steps: int, block: int, progress: bool) -> dict:
     """All steps of all images -> the fields of `ProxyFit` that are computed here."""
     images, size = len(targets.image), block * image_mesh().size
+    tails = shared.words.shape[1:], targets.image.shape[1:], ()
+    found = [np.empty((images, *tail), targets.image.dtype) for tail in tails]
     with tqdm(
         total=images * steps, desc="optimising proxies", unit="step", unit_scale=True, disable=not progress
     ) as bar:
-        if shared.config.tolerance > 0:
-            finished, losses, image_steps = _run_to_rest(shared, targets, size, steps, bar)
-        else:
-            runs = [_run_block(shared, rows, size, steps, bar) for _, rows in _blocks(targets, np.arange(images), size)]
-            finished, losses = [run[0] for run in runs], sum(run[1] for run in runs)
-            image_steps = images * steps
-    proxies, prompts, loss = map(np.concatenate, zip(*finished))
+        run = _run_to_rest if shared.config.tolerance > 0 else _run_in_turn
+        losses, image_steps = run(shared, targets, size, steps, bar, found)
     return {
-        "proxies": proxies,
-        "prompt_embeddings": prompts,
-        "losses": (losses / images).astype(loss.dtype),
-        "loss": loss,
+        "proxies": found[0],
+        "prompt_embeddings": found[1],
+        "losses": (losses / images).astype(found[2].dtype),
+        "loss": found[2],
         "image_steps": image_steps,
     }
 
@@ -93,29 +90,30 @@ def _padded(rows, size: int):
     return jax.tree.map(lambda array: pad_rows(array, size), rows)
 
 
-def _run_block(shared: Shared, rows: Target, size: int, steps: int, bar: tqdm):
-    """All steps of up to `size` images -> (what `_finish_block` gives, losses [steps] summed over images)."""
-    mesh, valid = image_mesh(), len(rows.image)
-    rows = _padded(rows, size)
-    carry, losses = compiled_start(mesh, shared, rows), np.zeros(steps)
-    for first in range(0, steps, CHUNK):
-        count = min(CHUNK, steps - first)
-        carry, chunk = compiled_chunk(mesh, shared, first, count, carry, rows)
-        losses[first : first + count] = np.asarray(chunk, np.float64)[:valid, :count].sum(0)
-        bar.update(valid * count)
-    return _finish_block(mesh, shared, carry[0], rows, valid), losses
+def _run_in_turn(shared: Shared, targets: Target, size: int, steps: int, bar: tqdm, found: list[np.ndarray]):
+    """Block after block, all steps of each -> (losses [steps] summed over images, steps of all images taken together).
+    Proxies, prompt embeddings and loss of every image go into `found`."""
+    mesh, images, losses = image_mesh(), len(targets.image), np.zeros(steps)
+    for picked, rows in _blocks(targets, np.arange(images), size):
+        rows = _padded(rows, size)
+        carry = compiled_start(mesh, shared, rows)
+        for first in range(0, steps, CHUNK):
+            count = min(CHUNK, steps - first)
+            carry, chunk = compiled_chunk(mesh, shared, first, count, carry, rows)
+            losses[first : first + count] += np.asarray(chunk, np.float64)[: len(picked), :count].sum(0)
+            bar.update(len(picked) * count)
+        _finish_block(mesh, shared, carry[0], rows, picked, found)
+    return losses, images * steps
 
 
-def _finish_block(mesh, shared, proxies, rows, valid: int) -> tuple[np.ndarray, ...]:
-    """(proxies, prompt embeddings, loss) of the first `valid` images of a block."""
-    prompts, loss = compiled_finish(mesh, shared, proxies, rows)
-    return tuple(np.asarray(array)[:valid] for array in (proxies, prompts, loss))
+def _finish_block(mesh, shared, proxies, rows, picked, found: list[np.ndarray]) -> None:
+    for whole, part in zip(found, (proxies, *compiled_finish(mesh, shared, proxies, rows))):
+        whole[picked] = np.asarray(part)[: len(picked)]
 
 
-def _run_to_rest(shared: Shared, targets: Target, size: int, steps: int, bar: tqdm):
-    """`_run_block` for all images, a chunk of steps at a time: images whose loss has come to rest leave and the others
-    close ranks -> (what `_finish_block` gives for every block, losses [steps] summed over images, steps of all images
-    taken together). A step's loss of those that have left is their last one."""
+def _run_to_rest(shared: Shared, targets: Target, size: int, steps: int, bar: tqdm, found: list[np.ndarray]):
+    """`_run_in_turn`, but a chunk of steps of all images at a time: those whose loss has come to rest leave and the
+    others close ranks. A step's loss of those that have left is their last one."""
     mesh, images = image_mesh(), len(targets.image)
     everyone, losses, image_steps = np.arange(images), np.zeros(steps), 0
     starts = [
@@ -143,8 +141,6 @@ def _run_to_rest(shared: Shared, targets: Target, size: int, steps: int, bar: tq
         if not len(active):
             losses[first + count :] = last.sum()
             break
-    finished = [
-        _finish_block(mesh, shared, *_padded(rows, size), len(picked))
-        for picked, rows in _blocks((carry[0], targets), everyone, size)
-    ]
-    return finished, losses, image_steps
+    for picked, rows in _blocks((carry[0], targets), everyone, size):
+        _finish_block(mesh, shared, *_padded(rows, size), picked, found)
+    return losses, image_steps

@@ -17,13 +17,12 @@ from multimap_jax.recipes import ProxyConfig
 class Target:
     """What the proxy of one image is fitted to.
 
-    image [embed]: unit image embedding. reference [width]: z_i. start [width]: where w_i starts. batch: index of the
-    image's batch; batch_images: how many images are in it (1 where there are no batches).
+    image [embed]: unit image embedding. word: which of the words is z_i. batch: index of the image's batch;
+    batch_images: how many images are in it (1 where there are no batches).
     """
 
     image: jax.Array
-    reference: jax.Array
-    start: jax.Array
+    word: jax.Array
     batch: jax.Array
     batch_images: jax.Array
 
@@ -33,12 +32,13 @@ class Target:
 class Shared:
     """What is the same for all images.
 
-    encoder: proxy -> unit prompt embedding. concepts [1 + contrast, width]: u_j, the own aspect first. scale: the unit
-    of length (1 but in the default recipe). order int [epochs, batches]: the batches' order, for weight decay under
-    the released recipe only (else None).
+    encoder: proxy -> unit prompt embedding. words [words, width]: what z_i is taken from. concepts [1 + contrast,
+    width]: u_j, the own aspect first. scale: the unit of length (1 but in the default recipe). order int [epochs,
+    batches]: the batches' order, for weight decay under the released recipe only (else None).
     """
 
     encoder: SlotEncoder
+    words: jax.Array
     concepts: jax.Array
     scale: jax.Array
     order: jax.Array | None
@@ -52,7 +52,7 @@ def proxy_loss(proxy, target: Target, shared: Shared):
     if config.recipe == "released":
         align = 1 + align
     unit_area = shared.scale**2
-    reference = total(jnp.square(proxy - target.reference)) / unit_area
+    reference = total(jnp.square(proxy - shared.words[target.word])) / unit_area
     concept = concept_term(proxy, shared.concepts, config.concept, total) / unit_area
     return align + config.reference_weight * reference + config.concept_weight * concept
 
@@ -100,4 +100,5 @@ def update(proxy, state, step, target: Target, shared: Shared):
 
 def start(shared: Shared, target: Target):
     """(proxy, optimiser state) of one image before the first step."""
-    return target.start, make_optimizer(shared.config.optimizer).init(target.start)
+    first = shared.words[target.word] if shared.config.init == "reference" else shared.concepts[0]
+    return first, make_optimizer(shared.config.optimizer).init(first)

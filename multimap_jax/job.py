@@ -20,7 +20,7 @@ import numpy as np
 from multimap_jax.blocks import default_block_size
 from multimap_jax.clip.images import Unreadable, list_images
 from multimap_jax.clip.model import Clip, EmbeddedImages, load_clip
-from multimap_jax.clustering import build_features, check_clusters, check_features, cluster
+from multimap_jax.clustering import SAMPLE, build_features, check_clusters, check_features, cluster
 from multimap_jax.cost import estimate_seconds, image_operations, machine, operations_per_second
 from multimap_jax.estimator import MultiMaP, features_for
 from multimap_jax.metrics import evaluate
@@ -95,6 +95,10 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
     skipped = [dataclasses.replace(failure, name=_relative(failure.name, job.images)) for failure in embedded.failures]
     if skipped:
         notes.append(f"{len(skipped)} of {len(paths) + len(skipped)} images could not be read and were left out.")
+    if len(paths) > SAMPLE:
+        notes.append(
+            f"Groups were found on {SAMPLE:,} images, drawn at random; every image then went to the nearest one."
+        )
     results: list[Result] = []
     for aspect in job.aspects:
         fit = gather_proxies(shares, aspect) if shares else None

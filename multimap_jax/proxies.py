@@ -128,12 +128,11 @@ def prepare(
     dtype = compute_dtype(config.precision)
     tower = jax.tree.map(lambda array: jnp.asarray(array, dtype), clip.towers.text)
     encoder = compiled_encoder(tower, prompt.ids, prompt.slot, not released, not released)
-    shared = Shared(encoder, jnp.asarray(concepts), real(scale), order, jax.tree.map(real, config))
-    z = words[reference]
-    first = z if config.init == "reference" else np.broadcast_to(concepts[0], z.shape)
-    batch = np.arange(len(z)) // (config.batch_size or len(z))
-    sizes = np.bincount(batch)[batch] if released else np.ones(len(z))
-    targets = Target(embeddings.astype(real), z, first, batch.astype(np.int32), sizes.astype(real))
+    shared = Shared(encoder, jnp.asarray(words), jnp.asarray(concepts), real(scale), order, jax.tree.map(real, config))
+    batch = np.arange(len(reference)) // (config.batch_size or len(reference))
+    sizes = np.bincount(batch)[batch] if released else np.ones(len(reference))
+    integers = (array.astype(np.int32) for array in (reference, batch))
+    targets = Target(embeddings.astype(real, copy=False), *integers, sizes.astype(real))
     return shared, targets
 
 
@@ -151,7 +150,7 @@ def _check_embeddings(embeddings, clip: Clip) -> np.ndarray:
     embeddings, width = np.asarray(embeddings), clip.config.image.embed
     if embeddings.ndim != 2 or embeddings.shape[1] != width or not len(embeddings):
         raise ValueError(f"embeddings have shape {list(embeddings.shape)}, expected [images, {width}], 1 image or more")
-    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    norms = np.sqrt(np.einsum("ie,ie->i", embeddings, embeddings, dtype=np.float64))
     wrong = np.flatnonzero(~(np.abs(norms - 1) < 1e-3))
     if len(wrong):
         raise ValueError(

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import softmax
 
 from multimap_jax.clip.model import Clip
-from multimap_jax.clustering import cluster
+from multimap_jax.clustering import SAMPLE, cluster, draw_rows
 from multimap_jax.prompts import Aspect, word_embeddings
 from multimap_jax.proxies import fit_proxies
 from multimap_jax.recipes import ProxyConfig
@@ -41,13 +41,14 @@ def fit_projection(
       3. Where there are fewer words than groups: one proxy word is learnt for every group, from the group's mean image
          moved to where the words are; its prompt joins the words, and 1 and 2 are done again.
 
-    An image not seen before needs nothing but the product with this matrix.
+    An image not seen before needs nothing but the product with this matrix. Of more than 100,000 images it is found on
+    that many, drawn with `seed`.
 
     Raises ValueError for fewer than two words, for words that are all the same to the encoder, and under the released
     recipe, whose prompts are not in the space of the images.
     """
     check_span(aspect, config)
-    images = np.asarray(embeddings, np.float64)
+    images = np.asarray(draw_rows(embeddings, SAMPLE, seed), np.float64)
     texts = word_embeddings(clip, aspect).astype(np.float64)
     projection = _project(texts, images, k, seed, clip.temperature_scale)
     if len(texts) < k:
@@ -84,7 +85,7 @@ def word_axes(texts: np.ndarray, images: np.ndarray, scale: float, power: float 
 
 def shares(texts: np.ndarray, images: np.ndarray, scale: float) -> np.ndarray:
     """Mean zero-shot probability of every word over the images, [words]."""
-    return softmax(scale * images @ texts.T, axis=1).mean(0)
+    return softmax(images @ (scale * texts.T), axis=1).mean(0)
 
 
 def whitening(features: np.ndarray, k: int, seed: int) -> np.ndarray:

@@ -7,8 +7,8 @@ import tempfile
 
 import pytest
 
-# The command's compilation cache lies in the user's folder, where tests leave nothing: they have one of their own, which
-# their processes share.
+# The command's compilation cache lies in the user's folder, where tests leave nothing: they have one of their own,
+# which their processes share.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="multimap_jax_compiled_")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

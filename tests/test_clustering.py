@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from multimap_jax.clustering import build_features, check_features, cluster, name_groups, nearest, outliers
+from multimap_jax.clustering import build_features, check_features, cluster, draw_rows, name_groups, nearest, outliers
 
 
 def blobs(sizes, seed=0):
@@ -25,6 +25,16 @@ def test_the_seed_decides():
     features = np.random.default_rng(0).normal(size=(60, 4))
     assert (cluster(features, 6, 3).labels == cluster(features, 6, 3).labels).all()
     assert (cluster(features, 6, 3).centres != cluster(features, 6, 4).centres).any()
+
+
+def test_of_many_images_a_sample_finds_the_groups_and_all_are_in_one():
+    features, labels = blobs([50, 200, 100])
+    whole, sampled = cluster(features, 3), cluster(features, 3, sample=40)
+    assert (sampled.labels == whole.labels).all() and (sampled.centres != whole.centres).any()
+    drawn = draw_rows(features, 40, 1)
+    assert len({tuple(row) for row in drawn} & {tuple(row) for row in features}) == 40
+    assert (draw_rows(features, 40, 1) == drawn).all() and (draw_rows(features, 40, 2) != drawn).any()
+    assert draw_rows(features, 350, 1) is features
 
 
 def test_labels_are_the_nearest_centres_whatever_comes_with_them():

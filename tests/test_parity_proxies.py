@@ -103,7 +103,7 @@ def test_loss_and_gradient(tiny, name, contrast, precision, tolerance):
             clip, equations.embeddings, COLOR, contrast, config, equations.prompt, equations.reference
         )
         run = jax.vmap(jax.value_and_grad(proxy_loss), in_axes=(0, 0, None))
-        loss, gradient = run(moved.astype(targets.start.dtype), targets, shared)
+        loss, gradient = run(moved.astype(targets.image.dtype), targets, shared)
     for ours, theirs in ((loss, expected.detach().numpy()), (gradient, w.grad.numpy())):
         assert np.abs(np.asarray(ours) - theirs).max() <= tolerance * np.abs(theirs).max()
 

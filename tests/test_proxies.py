@@ -141,10 +141,10 @@ def test_one_gradient_is_equal_across_block_shapes(clip, embeddings):
     with matmul_precision("float32"):
         shared, targets = proxies.prepare(clip, embeddings, COLOR, (), CONFIG, prompt, reference)
         gradient = jax.jit(jax.vmap(jax.grad(proxy_loss), in_axes=(0, 0, None)))
-        whole = np.asarray(gradient(targets.start, targets, shared))
+        whole = np.asarray(gradient(shared.words[targets.word], targets, shared))
         for size in (1, 4, 7):
             rows = jax.tree.map(lambda array, size=size: array[:size], targets)
-            part = np.asarray(gradient(rows.start, rows, shared))
+            part = np.asarray(gradient(shared.words[rows.word], rows, shared))
             assert np.abs(part - whole[:size]).max() <= 1e-6 * np.abs(whole).max()
 
 

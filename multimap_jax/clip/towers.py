@@ -51,8 +51,36 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
 
     def __call__(self, x):
-        y = x @ self.kernel[...]
-        return y if self.bias is None else y + self.bias[...]
+        y = multiply(x, self.kernel[...])
+        return (y if self.bias is None else y + self.bias[...]).astype(x.dtype)
+
+
+def multiply(x, kernel):
+    """x [..., in] @ kernel [in, out], in float32 at least.
+
+    bf16 is written out, its gradient too: XLA has a fast product of bf16 on CPUs only where the result is float32.
+    """
+    return _multiply_bf16(x, kernel) if x.dtype == jnp.bfloat16 else x @ kernel
+
+
+@jax.custom_vjp
+def _multiply_bf16(x, kernel):
+    return _contract(x, -1, kernel, 0)
+
+
+def _contract(x, x_axis: int, y, y_axis: int):
+    axes = (((x_axis % x.ndim,), (y_axis % y.ndim,)), ((), ()))
+    return jax.lax.dot_general(x, y, axes, preferred_element_type=jnp.float32)
+
+
+def _multiply_bf16_gradient(factors, gradient):
+    (x, kernel), gradient = factors, gradient.astype(jnp.bfloat16)
+    inputs, outputs = (array.reshape(-1, array.shape[-1]) for array in (x, gradient))
+    pair = _contract(gradient, -1, kernel, 1), _contract(inputs, 0, outputs, 0)
+    return tuple(array.astype(jnp.bfloat16) for array in pair)
+
+
+_multiply_bf16.defvjp(lambda x, kernel: (_multiply_bf16(x, kernel), (x, kernel)), _multiply_bf16_gradient)
 
 
 class Layer(nnx.Module):
@@ -72,7 +100,7 @@ class Layer(nnx.Module):
         attends to all of them.
         """
         t, d = x.shape
-        q, k, v = jnp.moveaxis(self.qkv(self.norm_1(x)).reshape(t, 3, self.heads, d // self.heads), 1, 0)
+        q, k, v = (part.reshape(t, self.heads, -1) for part in jnp.split(self.qkv(self.norm_1(x)), 3, axis=-1))
         if last_only:
             x, q = x[-1:], q[-1:]
         mixed = attention(q, k, v, past, causal)
