@@ -216,4 +216,5 @@ def comparisons(rows: list[dict]) -> dict[str, float]:
 
 if __name__ == "__main__":
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # compile_s is that of a first run
     app.run(main)

@@ -1,8 +1,12 @@
-"""Writes RESULTS.md from the tables under experiments/results/, as the table programs left them.
+"""Writes RESULTS.md from what lies under experiments/results/, as the programs left it.
 
 python -m experiments.results
 """
 
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from absl import app
@@ -10,8 +14,8 @@ from absl import app
 FOLDER = Path(__file__).parent
 INTRODUCTION = """# Results
 
-Made by `python -m experiments.results` from what the table programs wrote. Nothing here is claimed for a data set that
-it was not run on: twins are drawings of this package, the paper's figures stand in brackets. `photos` are some hundred
+Made by `python -m experiments.results` from what the programs wrote. Nothing here is claimed for a data set that it was
+not run on: twins are drawings of this package, the paper's figures stand in brackets. `photos` are some hundred
 photographs of cards, cars, faces and flowers from public collections, laid out as `datasets.py` says, `photo-mini` is a
 small CLIP that was trained on other such photographs; neither comes with this package. What stands under `quality` was
 run with first seeds that took no part in choosing the default recipe, and nothing was chosen on photographs.
@@ -19,9 +23,73 @@ run with first seeds that took no part in choosing the default recipe, and nothi
 
 
 def results(folder: Path) -> str:
-    """RESULTS.md from every table of `quality` and the table programs below `folder`, sorted by path."""
+    """RESULTS.md from every table of `quality` and the table programs below `folder`, by path, then speed."""
     paths = sorted([*folder.glob("*/table*.md"), *folder.glob("*/quality.md")])
-    return "\n".join([INTRODUCTION, *(path.read_text().rstrip() + "\n" for path in paths)])
+    measured = {"benchmark_proxies*.json": step_table, "benchmark_images*.json": image_table}
+    measured["*/scaling.json"] = scaling_table
+    speed = [
+        write(json.loads(path.read_text())) for name, write in measured.items() for path in sorted(folder.glob(name))
+    ]
+    return "\n".join([INTRODUCTION, *(path.read_text().rstrip() + "\n" for path in paths), *speed])
+
+
+def step_table(found: dict) -> str:
+    """What `benchmark_proxies` measured."""
+    head = ["", "precision", "images", "ms an image-step", "GFLOP/s", "of the peak", "memory, MB", "compilation, s"]
+    rows = []
+    for row in found["rows"]:
+        cells = [row["what"], row["precision"], str(row["images"])]
+        if "error" in row:
+            rows.append([*cells, "not measured", "", "", "", ""])
+            continue
+        low, high = row["spread"]
+        time = f"{row['ms_per_image_step']:.2f} ({low:.2f} to {high:.2f})"
+        memory = f"{row['peak_memory'] / 1e6:.0f}"
+        rows.append(
+            [*cells, time, f"{row['gflops']:.0f}", f"{row['fraction_of_peak']:.2f}", memory, f"{row['compile_s']:.1f}"]
+        )
+    peaks = [
+        f"{precision} {rates['jax']:.0f} (JAX) and {rates['torch']:.0f} (PyTorch)"
+        for precision, rates in found["peak_gflops"].items()
+    ]
+    return (
+        f"## One step of one image: text tower of {found['rows'][0]['tower']}, random weights\n\n"
+        f"{markdown(head, rows)}\nA plain matrix product, GFLOP/s: {', '.join(peaks)}.\n\n{source(found)}"
+    )
+
+
+def image_table(found: dict) -> str:
+    """What `benchmark_images` measured."""
+    rows = [
+        [row["what"], f"{row['images_per_second']:.1f}", f"{row['peak_memory'] / 1e6:.0f}"] for row in found["rows"]
+    ]
+    table = markdown(["", "images a second", "memory, MB"], rows)
+    return f"## Embedding images, decoding included: {found['clip']}\n\n{table}\n{source(found)}"
+
+
+def scaling_table(found: dict) -> str:
+    """What `scaling` measured."""
+    head = ["images", "embedding, s", "proxies, s", "k-means, s", "k-means on proxies, s", "arrays, MB", "rest, MB"]
+    head += ["ARI, span", "ARI, proxies"]
+    rows = [
+        [f"{row['images']:,}"]
+        + [f"{row[part]:.1f}" for part in ("embed", "proxies", "cluster", "cluster_proxies")]
+        + [f"{row[part] / 1e6:.0f}" for part in ("array_bytes", "other_bytes")]
+        + [f"{row['sampled_ari'][kind]:.3f}" for kind in ("span", "proxy")]
+        for row in found["rows"]
+    ]
+    return (
+        f"## The whole job as images grow: drawn flowers, encoder {found['clip']}\n\n"
+        f"ARI: between k-means on all rows and on a tenth of them.\n\n{markdown(head, rows)}\n{source(found)}"
+    )
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, ["---"] * len(head), *rows))
+
+
+def source(found: dict) -> str:
+    return f"`{found['command']}`, {found['date']}, {found['machine']}.\n"
 
 
 def main(_):

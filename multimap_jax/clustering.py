@@ -85,11 +85,15 @@ def build_features(kind: str, proxies, prompts, words, images, projection=None) 
     unit image embedding. "proxy+image": both as unit rows, side by side.
     """
     if kind == "span":
-        # In parts: images in float64 would need twice their memory.
-        return np.concatenate([images[i : i + PART] @ projection for i in range(0, len(images), PART)])
+        return project(images, projection)
     if kind == "proxy+image":
         return np.concatenate([proxies / np.linalg.norm(proxies, axis=1, keepdims=True), images], axis=1)
     return {"proxy": proxies, "prompt": prompts, "word": words, "image": images}[kind]
+
+
+def project(images: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """images [n, embed] @ matrix [embed, d], float64; in parts, so that the images are never held in float64."""
+    return np.concatenate([images[i : i + PART].astype(np.float64) @ matrix for i in range(0, len(images), PART)])
 
 
 def check_features(kind: str | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import softmax
 
 from multimap_jax.clip.model import Clip
-from multimap_jax.clustering import SAMPLE, cluster, draw_rows
+from multimap_jax.clustering import cluster, project
 from multimap_jax.prompts import Aspect, word_embeddings
 from multimap_jax.proxies import fit_proxies
 from multimap_jax.recipes import ProxyConfig
@@ -41,18 +41,17 @@ def fit_projection(
       3. Where there are fewer words than groups: one proxy word is learnt for every group, from the group's mean image
          moved to where the words are; its prompt joins the words, and 1 and 2 are done again.
 
-    An image not seen before needs nothing but the product with this matrix. Of more than 100,000 images it is found on
-    that many, drawn with `seed`.
+    An image not seen before needs nothing but the product with this matrix.
 
     Raises ValueError for fewer than two words, for words that are all the same to the encoder, and under the released
     recipe, whose prompts are not in the space of the images.
     """
     check_span(aspect, config)
-    images = np.asarray(draw_rows(embeddings, SAMPLE, seed), np.float64)
+    images = np.asarray(embeddings)
     texts = word_embeddings(clip, aspect).astype(np.float64)
     projection = _project(texts, images, k, seed, clip.temperature_scale)
     if len(texts) < k:
-        labels = cluster(images @ projection, k, seed).labels
+        labels = cluster(project(images, projection), k, seed).labels
         targets = group_targets(texts, images, labels, clip.temperature_scale)
         # A block of its own: the groups are few, and do not depend on the shape that images are computed in.
         config = dataclasses.replace(config or ProxyConfig(), block_size=-(-k // 8) * 8)
@@ -85,7 +84,7 @@ def word_axes(texts: np.ndarray, images: np.ndarray, scale: float, power: float 
 
 def shares(texts: np.ndarray, images: np.ndarray, scale: float) -> np.ndarray:
     """Mean zero-shot probability of every word over the images, [words]."""
-    return softmax(images @ (scale * texts.T), axis=1).mean(0)
+    return softmax(project(images, scale * texts.T), axis=1).mean(0)
 
 
 def whitening(features: np.ndarray, k: int, seed: int) -> np.ndarray:
@@ -106,7 +105,7 @@ def whitening(features: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 def group_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Means of the rows of each group that has any, [groups, d]."""
-    return np.stack([rows[labels == label].mean(0) for label in np.unique(labels)])
+    return np.stack([rows[labels == label].mean(0, dtype=np.float64) for label in np.unique(labels)])
 
 
 def group_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, scale: float) -> np.ndarray:
@@ -116,7 +115,7 @@ def group_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, sca
     """
     share = shares(texts, images, scale)
     middle = share @ texts
-    means = group_means(images, labels) - images.mean(0)
+    means = group_means(images, labels) - images.mean(0, dtype=np.float64)
     sizes = np.unique(labels, return_counts=True)[1] / len(labels)
     spread, found = share @ np.square(texts - middle).sum(1), sizes @ np.square(means).sum(1)
     targets = middle + np.sqrt(spread / max(found, 1e-12)) * means
@@ -125,4 +124,4 @@ def group_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, sca
 
 def _project(texts: np.ndarray, images: np.ndarray, k: int, seed: int, scale: float) -> np.ndarray:
     axes = word_axes(texts, images, scale)
-    return axes @ whitening(images @ axes, k, seed)
+    return axes @ whitening(project(images, axes), k, seed)

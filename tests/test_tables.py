@@ -9,7 +9,7 @@ import pytest
 from absl import flags
 
 import multimap_jax as mm
-from experiments import datasets, grid, methods, tables
+from experiments import datasets, grid, methods, results, tables
 from experiments.released_eval import pool_images
 
 
@@ -123,3 +123,9 @@ def test_runs_are_json_lines(tmp_path):
     runs = tables.Runs(tmp_path / "deep" / "runs.jsonl")
     runs.add(("a",), 1)
     assert json.loads(runs.path.read_text()) == [["a"], 1]
+
+
+def test_the_results_are_made_from_what_was_measured():
+    written = (results.FOLDER / "RESULTS.md").read_text()
+    assert written == results.results(results.FOLDER / "results")
+    assert written.count("## One step of one image") == 3 and "| 100,000 |" in written

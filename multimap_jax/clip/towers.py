@@ -56,11 +56,13 @@ class Linear(nnx.Module):
 
 
 def multiply(x, kernel):
-    """x [..., in] @ kernel [in, out], in float32 at least.
+    """x [..., in] @ kernel [in, out], of x's dtype; of bf16 on CPUs the result is float32.
 
-    bf16 is written out, its gradient too: XLA has a fast product of bf16 on CPUs only where the result is float32.
+    There bf16 is written out, its gradient too: XLA has no other fast product of bf16 on CPUs. Accelerators have one,
+    and would move twice the bytes.
     """
-    return _multiply_bf16(x, kernel) if x.dtype == jnp.bfloat16 else x @ kernel
+    written_out = x.dtype == jnp.bfloat16 and jax.default_backend() == "cpu"
+    return _multiply_bf16(x, kernel) if written_out else x @ kernel
 
 
 @jax.custom_vjp
