@@ -8,7 +8,7 @@ import pytest
 from multimap_jax.clip.checkpoint import towers_from_arrays
 from multimap_jax.clip.config import CLIPConfig
 from multimap_jax.clip.slot import slot_encoder, unit
-from multimap_jax.clip.towers import unstack_layers
+from multimap_jax.clip.towers import multiply, unstack_layers
 from multimap_jax.sharding import matmul_precision
 
 torch = pytest.importorskip("torch")
@@ -124,3 +124,20 @@ def test_prefix_and_suffix_equal_the_whole_context(slot, plain):
 
 def test_unit_vectors_have_norm_one():
     assert float(jnp.linalg.norm(unit(jnp.array([3.0, 4.0])))) == pytest.approx(1)
+
+
+def test_products_in_bf16_and_their_gradients_are_those_of_float32():
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, kernel, weights = (jax.random.normal(key, shape) for key, shape in zip(keys, [(6, 2, 16), (16, 24), (6, 2, 24)]))
+    half = [array.astype(jnp.bfloat16) for array in (x, kernel)]
+
+    def loss(x, kernel):
+        return (jax.vmap(multiply, (0, None))(x, kernel) * weights.astype(jnp.bfloat16)).sum()
+
+    (value, gradients), (exact, references) = (
+        jax.value_and_grad(loss, argnums=(0, 1))(*pair) for pair in (half, [a.astype(jnp.float32) for a in half])
+    )
+    assert [gradient.dtype for gradient in gradients] == [jnp.bfloat16] * 2
+    assert value == pytest.approx(float(exact), rel=1e-4)
+    for gradient, reference in zip(gradients, references):
+        assert np.abs(gradient.astype(np.float32) - reference).max() <= 2**-7 * np.abs(reference).max()
