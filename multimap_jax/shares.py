@@ -12,6 +12,9 @@ import hashlib
 import json
 import os
 import shutil
+import socket
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +36,7 @@ class Processes:
 
     def __post_init__(self):
         host, _, port = self.coordinator.rpartition(":")
-        if not host or not port.isdecimal():
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise ValueError(f"the coordinator is {self.coordinator!r}, expected HOST:PORT of process 0")
         if not 0 <= self.index < self.count:
             raise ValueError(f"process {self.index} of {self.count}: expected 0 to {self.count - 1}")
@@ -44,24 +47,43 @@ class Processes:
 
 
 def join(processes: Processes) -> None:
-    """Enters JAX's distributed runtime, before anything is computed. TimeoutError where the others do not come."""
+    """Enters JAX's distributed runtime, before anything is computed. Where the others do not come within JOIN_SECONDS,
+    says so and ends this process: left to itself JAX's runtime ends it too, with a trace.
+
+    Raises OSError where process 0 cannot listen at its port.
+    """
     import jax
 
-    try:
-        jax.distributed.initialize(
-            processes.coordinator,
-            processes.count,
-            processes.index,
-            initialization_timeout=JOIN_SECONDS,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            shutdown_timeout_seconds=DAY,  # the others wait while process 0 clusters
-            cluster_detection_method="deactivate",
-        )
-    except RuntimeError as error:
-        raise TimeoutError(
-            f"process {processes.index} of {processes.count} found no company at {processes.coordinator} within "
-            f"{JOIN_SECONDS} s: start all of them with the same --coordinator ({str(error).splitlines()[0]})"
-        ) from None
+    port = processes.coordinator.rpartition(":")[2]
+    if processes.index == 0:
+        try:
+            socket.create_server(("", int(port))).close()
+        except OSError as error:
+            reason = os.strerror(error.errno)
+            raise OSError(f"process 0 cannot listen at port {port} ({reason}): give another one") from None
+    patience = threading.Timer(JOIN_SECONDS, _give_up, [processes])
+    patience.daemon = True
+    patience.start()
+    jax.distributed.initialize(
+        processes.coordinator,
+        processes.count,
+        processes.index,
+        initialization_timeout=DAY,
+        heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        shutdown_timeout_seconds=DAY,  # the others wait while process 0 clusters
+        cluster_detection_method="deactivate",
+    )
+    patience.cancel()
+
+
+def _give_up(processes: Processes) -> None:
+    print(
+        f"multimap: process {processes.index} of {processes.count} found no company at {processes.coordinator} within "
+        f"{JOIN_SECONDS} s: start all of them with the same --coordinator",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)
 
 
 def leave() -> None:

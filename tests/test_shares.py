@@ -89,6 +89,32 @@ def test_processes_try_one_folder_at_once(tmp_path):
     assert list(tmp_path.glob("out/*")) == []
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_process_without_company_says_so(index):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{free.getsockname()[1]}"
+    join = f"from multimap_jax import shares as s; s.JOIN_SECONDS = 1; s.join(s.Processes('{where}', 2, {index}))"
+    run = subprocess.run([sys.executable, "-c", join], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1
+    assert run.stderr.endswith(
+        f"found no company at {where} within 1 s: start all of them with the same --coordinator\n"
+    )
+    assert "stack trace" not in run.stderr
+
+
+def test_a_port_that_is_taken(fruit, tmp_path):
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        flags = [f"--coordinator=127.0.0.1:{port}", "--processes=2", "--process=0", f"--out={tmp_path}"]
+        command = [sys.executable, "-m", "multimap_jax.cli", f"--images={fruit}", *FLAGS, *flags]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2
+    assert (
+        run.stderr == f"multimap: process 0 cannot listen at port {port} (Address already in use): give another one\n"
+    )
+
+
 def test_every_image_is_in_one_share():
     for images in (0, 1, 7, 100):
         for count in (1, 3, 8):
@@ -113,6 +139,7 @@ def test_a_share_is_computed_once_and_other_settings_are_other_shares(tmp_path):
     [
         (["--coordinator=host:1"], "belong together"),
         (["--coordinator=host", "--processes=2", "--process=0"], "expected HOST:PORT"),
+        (["--coordinator=host:65536", "--processes=2", "--process=0"], "expected HOST:PORT"),
         (["--coordinator=host:1", "--processes=2", "--process=2"], "process 2 of 2: expected 0 to 1"),
         (["--coordinator=host:1", "--processes=2", "--process=0", "--recipe=released"], "in one process"),
     ],
