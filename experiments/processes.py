@@ -1,5 +1,5 @@
 """What the benchmarks share: measuring, in processes of their own where memory and threads would be left to the next
-measurement, and the record of what was measured."""
+measurement, and the record and tables of what was measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -41,6 +41,12 @@ def print_result(result: dict, out: str | None) -> None:
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(line + "\n")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a markdown table."""
+    lines = ["|" + "".join(f" {cell} |" if cell else " |" for cell in cells) for cells in (head, *rows)]
+    return [lines[0], "|" + "---|" * len(head), *lines[1:]]
 
 
 def in_process(function: Callable, *arguments):

@@ -27,7 +27,7 @@ from absl import app, flags
 
 import multimap_jax as mm
 from experiments import datasets, methods, protocols, tables
-from experiments.processes import dated
+from experiments.processes import dated, table
 from experiments.released_eval import pool_images
 from multimap_jax.cache import use_compilation_cache
 from multimap_jax.cost import machine
@@ -238,39 +238,42 @@ def write(out: Path, encoder: str, source: str, cells: Sequence[Cell]) -> None:
 
 def markdown(content: dict, verdicts: Sequence[Verdict], seen, cells, hidden) -> str:
     names = [name for name in (*RIVALS, "default") if any(cell.method == name for cell in cells)]
-    head = ["| | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
+    means = [
+        [f"**mean, {each.protocol}** ({each.cells} cells)", *(mean_text(each, name) for name in names)]
+        for each in verdicts
+    ]
     lines = [
         f"## quality: {content['source']}, encoder {content['encoder']}",
         "",
         f"NMI, means over {methods.SEEDS} k-means seeds and the sets drawn; in brackets half the width of the 95% "
         "interval (bootstrap over images). `default` is this package's recipe. Bold: highest of the row.",
         "",
-        *head,
+        *table(["", *names], means + table_rows(seen, names)),
     ]
-    for each in verdicts:
-        row = [f"{each.means[name]:.3f}" if name in each.means else "–" for name in names]
-        lines.append(f"| **mean, {each.protocol}** ({each.cells} cells) | " + " | ".join(row) + " |")
-    lines += table_rows(seen, names)
     for each in verdicts:
         lines += ["", sentence(each)]
     lines += ["", "What each part of the default recipe adds (mean NMI):", "", *ablation_rows(verdicts)]
     if hidden:
-        lines += ["", f"Not seen by this encoder (every method below {SEEN}):", "", *head]
-        lines += table_rows([cell for cell in cells if (cell.dataset, cell.aspect) in hidden], names)
+        lines += ["", f"Not seen by this encoder (every method below {SEEN}):", ""]
+        lines += table(
+            ["", *names], table_rows([cell for cell in cells if (cell.dataset, cell.aspect) in hidden], names)
+        )
     lines += ["", f"`{content['command']}`, {content['date']}, {content['machine']}."]
     return "\n".join(lines) + "\n"
 
 
 def ablation_rows(verdicts: Sequence[Verdict]) -> list[str]:
     """One row a step of `fit_projection`, after the image in span and besides the proxies themselves."""
-    lines = ["| | " + " | ".join(each.protocol for each in verdicts) + " |", "|" + "---|" * (len(verdicts) + 1)]
-    for name in ("image in span", *ABLATION[:2], "default", ABLATION[2]):
-        figures = (f"{each.means[name]:.3f}" if name in each.means else "–" for each in verdicts)
-        lines.append(f"| {name} | " + " | ".join(figures) + " |")
-    return lines
+    steps = ("image in span", *ABLATION[:2], "default", ABLATION[2])
+    rows = [[name, *(mean_text(each, name) for each in verdicts)] for name in steps]
+    return table(["", *(each.protocol for each in verdicts)], rows)
 
 
-def table_rows(cells: Sequence[Cell], names: Sequence[str]) -> list[str]:
+def mean_text(verdict: Verdict, method: str) -> str:
+    return f"{verdict.means[method]:.3f}" if method in verdict.means else "–"
+
+
+def table_rows(cells: Sequence[Cell], names: Sequence[str]) -> list[list[str]]:
     rows: dict[tuple, dict[str, Cell]] = {}
     for cell in sorted(cells, key=lambda cell: protocols.PROTOCOLS.index(cell.protocol)):
         rows.setdefault(cell.place, {})[cell.method] = cell
@@ -285,7 +288,7 @@ def table_rows(cells: Sequence[Cell], names: Sequence[str]) -> list[str]:
                 text = f"{row[name].nmi:.3f} (±{(high - low) / 2:.3f})"
                 text = f"**{text}**" if row[name].nmi > best - 5e-4 else text
             texts.append(text)
-        lines.append(f"| {datasets.find(dataset).title} {aspect}, {protocol} | " + " | ".join(texts) + " |")
+        lines.append([f"{datasets.find(dataset).title} {aspect}, {protocol}", *texts])
     return lines
 
 

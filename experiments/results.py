@@ -6,10 +6,11 @@ python -m experiments.results
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from absl import app
+
+from experiments.processes import table
 
 FOLDER = Path(__file__).parent
 INTRODUCTION = """# Results
@@ -54,7 +55,7 @@ def step_table(found: dict) -> str:
     ]
     return (
         f"## One step of one image: text tower of {found['rows'][0]['tower']}, random weights\n\n"
-        f"{markdown(head, rows)}\nA plain matrix product, GFLOP/s: {', '.join(peaks)}.\n\n{source(found)}"
+        f"{lines(head, rows)}\nA plain matrix product, GFLOP/s: {', '.join(peaks)}.\n\n{source(found)}"
     )
 
 
@@ -63,8 +64,8 @@ def image_table(found: dict) -> str:
     rows = [
         [row["what"], f"{row['images_per_second']:.1f}", f"{row['peak_memory'] / 1e6:.0f}"] for row in found["rows"]
     ]
-    table = markdown(["", "images a second", "memory, MB"], rows)
-    return f"## Embedding images, decoding included: {found['clip']}\n\n{table}\n{source(found)}"
+    head = ["", "images a second", "memory, MB"]
+    return f"## Embedding images, decoding included: {found['clip']}\n\n{lines(head, rows)}\n{source(found)}"
 
 
 def scaling_table(found: dict) -> str:
@@ -80,12 +81,12 @@ def scaling_table(found: dict) -> str:
     ]
     return (
         f"## The whole job as images grow: drawn flowers, encoder {found['clip']}\n\n"
-        f"ARI: between k-means on all rows and on a tenth of them.\n\n{markdown(head, rows)}\n{source(found)}"
+        f"ARI: between k-means on all rows and on a tenth of them.\n\n{lines(head, rows)}\n{source(found)}"
     )
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, ["---"] * len(head), *rows))
+def lines(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(table(head, rows)) + "\n"
 
 
 def source(found: dict) -> str:

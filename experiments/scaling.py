@@ -42,7 +42,7 @@ def job(folder: str, name: str, images: int) -> dict[str, float]:
     from sklearn.metrics import adjusted_rand_score
 
     import multimap_jax as mm
-    from multimap_jax.clustering import build_features, cluster
+    from multimap_jax.clustering import cluster, project
     from multimap_jax.span import fit_projection
 
     clip = mm.load_clip(name)
@@ -55,8 +55,7 @@ def job(folder: str, name: str, images: int) -> dict[str, float]:
     times.append(time.perf_counter())
     fit = mm.fit_proxies(clip, embeddings, aspect)
     times.append(time.perf_counter())
-    projection = fit_projection(clip, embeddings, aspect, 4)
-    features = build_features("span", None, None, None, embeddings, projection)
+    features = project(embeddings, fit_projection(clip, embeddings, aspect, 4))
     spans = cluster(features, 4).labels
     times.append(time.perf_counter())
     highest = highest_memory()

@@ -15,7 +15,7 @@ from absl import flags
 
 import multimap_jax as mm
 from experiments import datasets, grid, methods
-from experiments.processes import command_line
+from experiments.processes import command_line, table
 from multimap_jax.cache import use_compilation_cache
 from multimap_jax.clip.model import load_clip
 from multimap_jax.cost import machine
@@ -209,21 +209,22 @@ def write_csv(path: Path, cells: Sequence[Cell], paper: dict) -> None:
 def markdown(name: str, cells: Sequence[Cell], paper: dict, source: str, clip: str) -> str:
     """One row an aspect, one column a method: NMI / RI, the paper's in brackets."""
     columns = list(dict.fromkeys(cell.method for cell in cells))
+    rows = []
+    for dataset, aspect in dict.fromkeys((cell.dataset, cell.aspect) for cell in cells):
+        row = [cell for cell in cells if (cell.dataset, cell.aspect) == (dataset, aspect)]
+        best, title = significantly_best(row), datasets.find(dataset).title
+        texts = [cell_text(cell, paper.get((title, aspect, cell.method)), cell.method == best) for cell in row]
+        rows.append([title, aspect, *texts])
     lines = [
         f"NMI / RI. Means over {methods.SEEDS} k-means seeds"
         + ("" if FLAGS.data else " and the scene seeds")
         + "; 95% intervals in the csv are of that mean over the same runs. Bold: highest NMI, significantly so "
         "(paired t-test over runs, 95%). In brackets: the paper's figures, on the real pictures with ViT-B/32.",
         "",
-        "| data set | aspect | " + " | ".join(columns) + " |",
-        "|" + "---|" * (len(columns) + 2),
+        *table(["data set", "aspect", *columns], rows),
+        "",
+        f"`{command_line()}`, {date.today().isoformat()}, {machine()}.",
     ]
-    for dataset, aspect in dict.fromkeys((cell.dataset, cell.aspect) for cell in cells):
-        row = [cell for cell in cells if (cell.dataset, cell.aspect) == (dataset, aspect)]
-        best, title = significantly_best(row), datasets.find(dataset).title
-        texts = [cell_text(cell, paper.get((title, aspect, cell.method)), cell.method == best) for cell in row]
-        lines.append(f"| {title} | {aspect} | " + " | ".join(texts) + " |")
-    lines += ["", f"`{command_line()}`, {date.today().isoformat()}, {machine()}."]
     return f"## {name}: {source}, encoder {clip}\n\n" + "\n".join(lines) + "\n"
 
 

@@ -131,8 +131,9 @@ def prepare(
     shared = Shared(encoder, jnp.asarray(words), jnp.asarray(concepts), real(scale), order, jax.tree.map(real, config))
     batch = np.arange(len(reference)) // (config.batch_size or len(reference))
     sizes = np.bincount(batch)[batch] if released else np.ones(len(reference))
-    integers = (array.astype(np.int32) for array in (reference, batch))
-    targets = Target(embeddings.astype(real, copy=False), *integers, sizes.astype(real))
+    targets = Target(
+        embeddings.astype(real, copy=False), reference.astype(np.int32), batch.astype(np.int32), sizes.astype(real)
+    )
     return shared, targets
 
 

@@ -41,6 +41,10 @@ class Processes:
         if not 0 <= self.index < self.count:
             raise ValueError(f"process {self.index} of {self.count}: expected 0 to {self.count - 1}")
 
+    @property
+    def port(self) -> int:
+        return int(self.coordinator.rpartition(":")[2])
+
     def own(self, images: int) -> range:
         """Which of the images are this process's."""
         return range(images * self.index // self.count, images * (self.index + 1) // self.count)
@@ -54,13 +58,12 @@ def join(processes: Processes) -> None:
     """
     import jax
 
-    port = processes.coordinator.rpartition(":")[2]
     if processes.index == 0:
         try:
-            socket.create_server(("", int(port))).close()
+            socket.create_server(("", processes.port)).close()
         except OSError as error:
             reason = os.strerror(error.errno)
-            raise OSError(f"process 0 cannot listen at port {port} ({reason}): give another one") from None
+            raise OSError(f"process 0 cannot listen at port {processes.port} ({reason}): give another one") from None
     patience = threading.Timer(JOIN_SECONDS, _give_up, [processes])
     patience.daemon = True
     patience.start()
