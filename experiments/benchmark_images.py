@@ -19,8 +19,8 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from experiments.processes import in_process, measure, print_result
-from multimap_jax.cost import machine
+from experiments.benchmarking import in_process, measure, print_result
+from multimap_jax.machine import machine
 
 FLAGS = flags.FLAGS
 
@@ -37,8 +37,8 @@ def write_random_checkpoint(directory: Path) -> None:
     import torch
     from transformers import CLIPConfig, CLIPModel
 
+    from experiments.training.embedded_files import preprocessing
     from multimap_jax.clip.model import EMBEDDED
-    from multimap_jax.scenes.embedded_files import preprocessing
 
     torch.manual_seed(0)
     size = json.loads((EMBEDDED / "config.json").read_text())["text_config"]["vocab_size"]

@@ -30,10 +30,11 @@ import time
 import numpy as np
 from absl import app, flags
 
-from experiments.processes import in_process, measure, print_result
+from experiments.benchmarking import in_process, measure, print_result
 from multimap_jax.clip.config import TextConfig
-from multimap_jax.cost import full_operations, machine, step_operations
+from multimap_jax.machine import machine
 from multimap_jax.prompts import Prompt
+from multimap_jax.run.estimate import full_operations, step_operations
 
 TOWERS = {
     "ViT-B/32": TextConfig(49408, 77, 512, 12, 8, 2048, 512, end_token=49407),
@@ -89,10 +90,11 @@ def our_row(precision: str, config: TextConfig, images: int, steps: int, repeats
     from multimap_jax.blocks import compiled_chunk, compiled_start
     from multimap_jax.clip.slot import unit
     from multimap_jax.clip.towers import TextTower
-    from multimap_jax.descent import Shared, Target
+    from multimap_jax.descent import Common, Target
+    from multimap_jax.mesh import image_mesh
+    from multimap_jax.precision import compute_dtype, matmul_precision
     from multimap_jax.proxies import compiled_encoder
     from multimap_jax.recipes import ProxyConfig
-    from multimap_jax.sharding import compute_dtype, image_mesh, matmul_precision
 
     random, mesh = np.random.default_rng(0), image_mesh()
 
@@ -103,19 +105,19 @@ def our_row(precision: str, config: TextConfig, images: int, steps: int, repeats
         tower = jax.tree.map(lambda array: array.astype(compute_dtype(precision)), TextTower(config))
         encoder = compiled_encoder(tower, IDS, SLOT, True, True)
         numbers = jax.tree.map(np.float32, ProxyConfig.paper())
-        shared = Shared(encoder, rows(4, config.width), rows(2, config.width), np.float32(1), None, numbers)
+        common = Common(encoder, rows(4, config.width), rows(2, config.width), np.float32(1), None, numbers)
         image = np.asarray(unit(rows(images, config.embed)))
         targets = Target(image, *np.zeros((2, images), np.int32), np.ones(images, np.float32))
-        shared, targets = jax.device_put((shared, targets))
-        carry = jax.block_until_ready(compiled_start(mesh, shared, targets))
+        common, targets = jax.device_put((common, targets))
+        carry = jax.block_until_ready(compiled_start(mesh, common, targets))
         begin = time.perf_counter()
-        chunk = compiled_chunk.lower(mesh, shared, 0, 1, carry, targets).compile()
+        chunk = compiled_chunk.lower(mesh, common, 0, 1, carry, targets).compile()
         compile_s = time.perf_counter() - begin
-        carry, _ = jax.block_until_ready(chunk(shared, 0, 1, carry, targets))
+        carry, _ = jax.block_until_ready(chunk(common, 0, 1, carry, targets))
 
         def run():
             nonlocal carry
-            carry, _ = jax.block_until_ready(chunk(shared, 0, steps, carry, targets))
+            carry, _ = jax.block_until_ready(chunk(common, 0, steps, carry, targets))
 
         seconds = measure(run, repeats)
     device = jax.local_devices()[0]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.clip.images import image_suffixes
+from multimap_jax.inputs.folder import image_suffixes
 
 RANKS = ("ace", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "jack", "queen", "king")
 SUITS = ("clubs", "diamonds", "hearts", "spades")

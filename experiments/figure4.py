@@ -16,7 +16,8 @@ import numpy as np
 from absl import app, flags
 
 import multimap_jax as mm
-from experiments import datasets, methods, tables
+from experiments import datasets, methods
+from experiments.case import Case, make_case
 from multimap_jax.clustering import cluster
 from multimap_jax.prompts import word_embeddings
 
@@ -33,7 +34,7 @@ def flat(points: np.ndarray, words: np.ndarray, seed: int) -> tuple[np.ndarray, 
     return placed[: len(points)], placed[len(points) :]
 
 
-def panels(case: methods.Case, seed: int):
+def panels(case: Case, seed: int):
     """(points, words, label of every point) for each column."""
     texts = word_embeddings(case.clip, case.asked())
     images = flat(case.embeddings, texts, seed)
@@ -67,9 +68,7 @@ def main(_):
     embeddings, aspects = clip.embed_images(labelled.images), [a for a in FLAGS.aspects if a in labelled.labels]
     figure, grid = plt.subplots(len(aspects), 3, figsize=(12, 4 * len(aspects)), squeeze=False)
     for row, aspect in zip(grid, aspects):
-        case = tables.make_case(
-            item, labelled, aspect, clip, embeddings, mm.ProxyConfig.paper(block_size=methods.BLOCK)
-        )
+        case = make_case(item, labelled, aspect, clip, embeddings, mm.ProxyConfig.paper(block_size=methods.BLOCK))
         for axes, title, (points, words, labels) in zip(row, TITLES, panels(case, FLAGS.seed)):
             draw(axes, points, words, labels, case.words)
             axes.set_title(f"{aspect}: {title}", fontsize=10)

@@ -23,12 +23,14 @@ import numpy as np
 from absl import app, flags
 
 import multimap_jax as mm
-from experiments import datasets, methods
+from experiments import datasets
+from experiments.case import Case
 from multimap_jax import proxies
 from multimap_jax.blocks import CHUNK, finish, run_chunk
-from multimap_jax.descent import Shared, Target, start
+from multimap_jax.descent import Common, Target, start
+from multimap_jax.mesh import pad_rows
+from multimap_jax.precision import matmul_precision
 from multimap_jax.prompts import make_prompt, reference_words
-from multimap_jax.sharding import matmul_precision, pad_rows
 
 NUMBERS = ("learning_rate", "weight_decay", "reference_weight", "concept_weight")
 # What the tables choose among; the loss weights stay as the recipe has them.
@@ -39,11 +41,11 @@ BLOCK = 32
 
 
 @functools.partial(jax.jit, static_argnums=4)
-def _losses(shared: Shared, settings, targets: Target, steps, chunks: int):
+def _losses(common: Common, settings, targets: Target, steps, chunks: int):
     """(total loss, loss at equal weights), each [settings, images], after `steps` steps."""
 
     def one(numbers):
-        own = dataclasses.replace(shared, config=dataclasses.replace(shared.config, **numbers))
+        own = dataclasses.replace(common, config=dataclasses.replace(common.config, **numbers))
         carry = jax.vmap(start, in_axes=(None, 0))(own, targets)
         for chunk in range(chunks):
             first = chunk * CHUNK
@@ -57,23 +59,23 @@ def _losses(shared: Shared, settings, targets: Target, steps, chunks: int):
     return jax.vmap(one)(settings)
 
 
-def grid_losses_by_criterion(case: methods.Case, settings: dict[str, np.ndarray], steps: int) -> np.ndarray:
+def grid_losses_by_criterion(case: Case, settings: dict[str, np.ndarray], steps: int) -> np.ndarray:
     """settings: number -> values [settings]. Mean over images of total and of unweighted loss, [2, settings]."""
     aspect, config, totals = case.asked(), case.config, 0.0
     prompt, reference = make_prompt(aspect, case.clip.tokenizer), reference_words(case.clip, case.embeddings, aspect)
     with matmul_precision(config.precision):
-        shared, targets = proxies.prepare(case.clip, case.embeddings, aspect, case.contrast, config, prompt, reference)
+        common, targets = proxies.prepare(case.clip, case.embeddings, aspect, case.contrast, config, prompt, reference)
         settings = {name: jnp.asarray(values, jnp.float32) for name, values in settings.items()}
         for begin in range(0, len(reference), BLOCK):
             rows = jax.tree.map(lambda array, begin=begin: array[begin : begin + BLOCK], targets)
             valid = len(rows.image)
             rows = jax.tree.map(lambda array: pad_rows(array, BLOCK), rows)
-            losses = _losses(shared, settings, rows, steps, -(-steps // CHUNK))
+            losses = _losses(common, settings, rows, steps, -(-steps // CHUNK))
             totals = totals + np.stack([np.asarray(loss)[:, :valid].sum(1) for loss in losses])
     return totals / len(reference)
 
 
-def grid_losses(case: methods.Case, rates_and_decays: Sequence[tuple[float, float]], steps: int) -> np.ndarray:
+def grid_losses(case: Case, rates_and_decays: Sequence[tuple[float, float]], steps: int) -> np.ndarray:
     """Mean total loss for each pair of learning rate and weight decay, [pairs]; not a number where it diverged."""
     rates, decays = np.array(rates_and_decays).T
     return grid_losses_by_criterion(case, {"learning_rate": rates, "weight_decay": decays}, steps)[0]
@@ -87,9 +89,7 @@ def main(_):
     facts, embeddings = item.aspects[FLAGS.aspect], clip.embed_images(labelled.images)
     contrast = tuple(other for other in item.aspects if other != FLAGS.aspect)
     truth, config = labelled.labels[FLAGS.aspect], mm.ProxyConfig.paper(steps=FLAGS.steps)
-    case = methods.Case(
-        clip, item.subject, FLAGS.aspect, embeddings, truth, facts.words, facts.labels, contrast, config
-    )
+    case = Case(clip, item.subject, FLAGS.aspect, embeddings, truth, facts.words, facts.labels, contrast, config)
     combinations = np.array(list(itertools.product(RATES, DECAYS, WEIGHTS, WEIGHTS)))
     losses = grid_losses_by_criterion(case, dict(zip(NUMBERS, combinations.T)), FLAGS.steps)
     with open(FLAGS.out, "w", newline="") as file:

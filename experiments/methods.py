@@ -1,8 +1,4 @@
-"""The paper's method in its recipes and ablations, and the cheap rivals, each as a function of one Case.
-
-A method gives features [images, d], on which k-means runs with ten seeds, or labels: int [images], or int
-[seeds, images] where the seed takes part in the features.
-"""
+"""The paper's method in its recipes and ablations, and the cheap rivals, each as a function of one Case."""
 
 from __future__ import annotations
 
@@ -13,42 +9,14 @@ from collections.abc import Callable
 import numpy as np
 
 import multimap_jax as mm
+from experiments.case import SEEDS, Case
 from experiments.released_eval import batch_order, released_eval
 from multimap_jax.clustering import cluster
-from multimap_jax.prompts import TEMPLATE, reference_words, word_embeddings, word_similarities
-from multimap_jax.span import fit_projection, whitening, word_axes
+from multimap_jax.prompts import reference_words, word_embeddings, word_similarities
+from multimap_jax.span import whitening, word_axes
 
 RELEASED_TEMPLATE = "{subject} with a {name} of {word}"
-SEEDS = 10
 BLOCK = 64  # images in a compiled call: the tables' 300 pictures waste few rows of it
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """One aspect of one labelled set, embedded by one checkpoint.
-
-    embeddings [images, embed]: unit rows. words: candidates. names: the true names, () where there are none.
-    config: the paper's recipe with the learning rate and weight decay to be used. pooled [images, image width]: what
-    the image tower projects, for Multi-Sub only.
-    """
-
-    clip: mm.Clip
-    subject: str
-    aspect: str
-    embeddings: np.ndarray
-    truth: np.ndarray
-    words: tuple[str, ...]
-    names: tuple[str, ...]
-    contrast: tuple[str, ...]
-    config: mm.ProxyConfig
-    pooled: np.ndarray | None = None
-
-    @property
-    def clusters(self) -> int:
-        return len(set(self.truth.tolist()))
-
-    def asked(self, template: str = TEMPLATE) -> mm.Aspect:
-        return mm.Aspect(self.aspect, self.subject, self.words, template)
 
 
 def paper(case: Case, **changes) -> np.ndarray:
@@ -73,8 +41,12 @@ def labels_by_seed(features: np.ndarray, matrix: Callable[[int], np.ndarray], ca
 
 def default(case: Case) -> np.ndarray:
     """What `mm.MultiMaP` gives without further arguments, once for each seed."""
-    project = functools.partial(fit_projection, case.clip, case.embeddings, case.asked(), case.clusters)
-    return labels_by_seed(case.embeddings, lambda seed: project(seed=seed), case)
+
+    def labels(seed):
+        model = mm.MultiMaP(case.asked(), case.clip, case.clusters, case.contrast, random_state=seed)
+        return model.fit(case.embeddings).labels_
+
+    return np.stack([labels(seed) for seed in range(SEEDS)])
 
 
 def default_axes(case: Case) -> np.ndarray:
@@ -162,15 +134,3 @@ def applies(name: str, case: Case) -> bool:
         "Multi-Sub": square and case.pooled is not None,
     }
     return needs.get(name, True)
-
-
-def score(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[dict[str, float]]:
-    """`mm.evaluate` for every k-means seed; once for labels that no seed changes."""
-    return [mm.evaluate(case.truth, labels) for labels in labellings(outcome, case, seeds)]
-
-
-def labellings(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[np.ndarray]:
-    """Labels [images] of every seed; one where no seed changes them."""
-    if np.issubdtype(outcome.dtype, np.integer):
-        return list(np.atleast_2d(outcome))
-    return [cluster(outcome, case.clusters, seed).labels for seed in range(seeds)]

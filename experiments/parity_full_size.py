@@ -18,7 +18,7 @@ from transformers import CLIPModel
 from multimap_jax.clip.checkpoint import towers_from_arrays
 from multimap_jax.clip.config import CLIPConfig
 from multimap_jax.clip.slot import slot_encoder, unit
-from multimap_jax.sharding import matmul_precision
+from multimap_jax.precision import matmul_precision
 
 IDS, SLOT = (49406, *range(1000, 1007), 265, 49407), 8
 

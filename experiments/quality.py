@@ -26,11 +26,13 @@ import numpy as np
 from absl import app, flags
 
 import multimap_jax as mm
-from experiments import datasets, methods, protocols, tables
-from experiments.processes import dated, table
+from experiments import datasets, methods, protocols
+from experiments.benchmarking import dated, table
+from experiments.case import SEEDS, Case, labellings, make_case
+from experiments.kept import Runs, code_digest
 from experiments.released_eval import pool_images
-from multimap_jax.cache import use_compilation_cache
-from multimap_jax.cost import machine
+from multimap_jax.compilation import use_compilation_cache
+from multimap_jax.machine import machine
 
 FLAGS = flags.FLAGS
 PUBLISHED = ("image k-means", "CLIP_GPT", "CRL", "Multi-MaP", "Multi-MaP released", "Multi-Sub")
@@ -91,9 +93,9 @@ def resampled_nmi(truth: np.ndarray, labels: np.ndarray, weights: np.ndarray) ->
     return np.where(mean > 1e-12, np.clip(shared / np.where(mean > 1e-12, mean, 1), 0, 1), 1.0)
 
 
-def score(outcome: np.ndarray, case: methods.Case, seed: int) -> dict:
+def score(outcome: np.ndarray, case: Case, seed: int) -> dict:
     """Mean NMI, RI and accuracy over k-means seeds, and the NMI of every resample of the images."""
-    labels = methods.labellings(outcome, case)
+    labels = labellings(outcome, case)
     scores = [mm.evaluate(case.truth, each) for each in labels]
     images = len(case.truth)
     weights = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=RESAMPLES)
@@ -102,7 +104,7 @@ def score(outcome: np.ndarray, case: methods.Case, seed: int) -> dict:
     return means | {"resampled": resampled.round(4).tolist()}
 
 
-def run_set(item: datasets.DataSet, clip: mm.Clip, runs: tables.Runs) -> list[Cell]:
+def run_set(item: datasets.DataSet, clip: mm.Clip, runs: Runs) -> list[Cell]:
     """All cells of one data set; none, and a sentence, where its files are missing."""
     found: dict[tuple, list[dict]] = {}
     for seed in range(FLAGS.first_seed, FLAGS.first_seed + (1 if FLAGS.data or FLAGS.quick else FLAGS.scene_seeds)):
@@ -116,7 +118,8 @@ def run_set(item: datasets.DataSet, clip: mm.Clip, runs: tables.Runs) -> list[Ce
         for aspect, protocol, words in asked(item, labelled, seed):
             for method, name in METHODS.items():
                 place = (item.name, aspect, protocol, name)
-                key = (clip.hash[:12], FLAGS.data or "twin", *place, images, seed)
+                code = code_digest(methods.find(method), score, words)
+                key = (clip.hash[:12], FLAGS.data or "twin", *place, images, paper_steps(), seed, code)
                 if key not in runs.scores:
                     case = case or first_case(item, labelled, aspect, clip)
                     truth, names = labelled.labels[aspect], tuple(sorted(set(labelled.labels[aspect].tolist())))
@@ -144,11 +147,16 @@ def asked(item: datasets.DataSet, labelled: datasets.Labelled, seed: int):
                 yield aspect, protocol, words
 
 
-def first_case(item, labelled, aspect: str, clip: mm.Clip) -> methods.Case:
+def first_case(item, labelled, aspect: str, clip: mm.Clip) -> Case:
     """A case with the embeddings of a set in it; the rest is filled in for each cell."""
-    config = mm.ProxyConfig.paper(steps=100 if FLAGS.quick else 1000, block_size=methods.BLOCK)
-    case = tables.make_case(item, labelled, aspect, clip, clip.embed_images(labelled.images), config)
+    config = mm.ProxyConfig.paper(steps=paper_steps(), block_size=methods.BLOCK)
+    case = make_case(item, labelled, aspect, clip, clip.embed_images(labelled.images), config)
     return dataclasses.replace(case, pooled=pool_images(clip, labelled.images))
+
+
+def paper_steps() -> int:
+    """Adam steps of the paper's recipe."""
+    return 100 if FLAGS.quick else 1000
 
 
 def means(scores: Sequence[dict]) -> tuple:
@@ -245,7 +253,7 @@ def markdown(content: dict, verdicts: Sequence[Verdict], seen, cells, hidden) ->
     lines = [
         f"## quality: {content['source']}, encoder {content['encoder']}",
         "",
-        f"NMI, means over {methods.SEEDS} k-means seeds and the sets drawn; in brackets half the width of the 95% "
+        f"NMI, means over {SEEDS} k-means seeds and the sets drawn; in brackets half the width of the 95% "
         "interval (bootstrap over images). `default` is this package's recipe. Bold: highest of the row.",
         "",
         *table(["", *names], means + table_rows(seen, names)),
@@ -309,7 +317,7 @@ def main(_):
     except (ValueError, OSError) as error:
         sys.exit(f"quality: {error}")
     out, cells = Path(FLAGS.out), []
-    runs = tables.Runs(out / "runs.jsonl")
+    runs = Runs(out / "runs.jsonl")
     for item in items:
         cells += run_set(item, clip, runs)
     if not cells:

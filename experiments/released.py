@@ -16,7 +16,8 @@ import numpy as np
 from absl import app, flags
 
 import multimap_jax as mm
-from experiments import datasets, methods, tables
+from experiments import datasets, methods
+from experiments.case import Case, make_case, score
 
 FLAGS = flags.FLAGS
 SETTINGS = {
@@ -29,7 +30,7 @@ CARD_PROMPTS = {"order": ("number", "Card with number of {word}"), "suits": ("su
 CARD_WORDS = {"number": ("Card with number of *",), "suits": ("Card with suits of *",)}
 
 
-def aspect_of(dataset: str, case: methods.Case) -> mm.Aspect:
+def aspect_of(dataset: str, case: Case) -> mm.Aspect:
     """The aspect as the released program words it."""
     if dataset == "card":
         name, template = CARD_PROMPTS[case.aspect]
@@ -45,13 +46,13 @@ def main(_):
         print(labelled.note)
     embeddings = clip.embed_images(labelled.images)
     for name in labelled.labels:
-        case = tables.make_case(item, labelled, name, clip, embeddings, SETTINGS[FLAGS.dataset])
+        case = make_case(item, labelled, name, clip, embeddings, SETTINGS[FLAGS.dataset])
         fit = mm.fit_proxies(
             clip, embeddings, aspect_of(FLAGS.dataset, case), config=case.config, seed=FLAGS.seed, progress=True
         )
         arrays = ("proxies", "prompt_embeddings", "reference", "losses")
         np.savez(out / f"{FLAGS.dataset}_{name}.npz", **{array: getattr(fit, array) for array in arrays})
-        scores = methods.score(fit.proxies, case)
+        scores = score(fit.proxies, case)
         nmi, ri = (np.mean([score[metric] for score in scores]) for metric in ("nmi", "ri"))
         print(f"{name}: loss {fit.losses[-1]:.4f}; k-means on the proxies: NMI {nmi:.4f}, RI {ri:.4f}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import app
 
-from experiments.processes import table
+from experiments.benchmarking import table
 
 FOLDER = Path(__file__).parent
 INTRODUCTION = """# Results

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from experiments.processes import dated, highest_memory, in_process
-from multimap_jax.cost import machine
+from experiments.benchmarking import dated, highest_memory, in_process
+from multimap_jax.machine import machine
 
 FLAGS = flags.FLAGS
 PARTS = ("embed", "proxies", "cluster", "cluster_proxies")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from datetime import date
@@ -15,10 +14,12 @@ from absl import flags
 
 import multimap_jax as mm
 from experiments import datasets, grid, methods
-from experiments.processes import command_line, table
-from multimap_jax.cache import use_compilation_cache
+from experiments.benchmarking import command_line, table
+from experiments.case import SEEDS, Case, make_case, score
+from experiments.kept import Runs, code_digest
 from multimap_jax.clip.model import load_clip
-from multimap_jax.cost import machine
+from multimap_jax.compilation import use_compilation_cache
+from multimap_jax.machine import machine
 
 FLAGS = flags.FLAGS
 PAPER = Path(__file__).parent / "paper"
@@ -35,28 +36,6 @@ def define_flags(out: str) -> None:
     flags.DEFINE_integer("steps", 1000, "Adam steps of the paper's recipe")
     flags.DEFINE_list("datasets", "aloi fruit fruit360 card cmuface cars flowers".split(), "which sets")
     flags.DEFINE_list("methods", None, "instead of the table's own")
-
-
-@dataclasses.dataclass
-class Runs:
-    """Scores of finished cells by (clip, dataset, aspect, method, images, steps, seed), kept in a file as they come."""
-
-    path: Path
-
-    def __post_init__(self):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.scores, lines = {}, self.path.read_text().splitlines() if self.path.exists() else []
-        for line in lines:
-            try:
-                key, value = json.loads(line)
-            except ValueError:  # the last line of a run that was killed while writing
-                continue
-            self.scores[tuple(key)] = value
-
-    def add(self, key: tuple, value) -> None:
-        self.scores[key] = value
-        with self.path.open("a") as file:
-            file.write(json.dumps([key, value]) + "\n")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +77,9 @@ def run_set(item: datasets.DataSet, names: Sequence[str], clip: mm.Clip, runs: R
     for seed in range(1 if FLAGS.data else seeds):
 
         def key(aspect, method, seed=seed):
-            return (clip.hash[:12], FLAGS.data or "twin", item.name, aspect, method, images, steps, seed)
+            made_by = grid.grid_losses if method == "grid" else methods.find(method)
+            code = code_digest(made_by, score, item.aspects[aspect].labels, item.aspects[aspect].words)
+            return (clip.hash[:12], FLAGS.data or "twin", item.name, aspect, method, images, steps, seed, code)
 
         wanted = [(aspect, method) for aspect in item.aspects for method in names]
         if not all(key(*cell) in runs.scores for cell in wanted):
@@ -136,19 +117,12 @@ def compute(item, labelled, wanted, key, clip: mm.Clip, steps: int, runs: Runs) 
         if method.startswith("Multi-MaP") and method not in ("Multi-MaP released", "Multi-MaP default"):
             case = dataclasses.replace(case, config=chosen_config(case, key(aspect, "grid", 0), runs))
         if methods.applies(method, case):
-            scores = methods.score(methods.find(method)(case), case)
+            scores = score(methods.find(method)(case), case)
             runs.add(key(aspect, method), scores)
             print(f"{item.title} {aspect}, {method}: NMI {np.mean([score['nmi'] for score in scores]):.3f}", flush=True)
 
 
-def make_case(item, labelled, aspect: str, clip: mm.Clip, embeddings, config: mm.ProxyConfig) -> methods.Case:
-    facts, truth = item.aspects[aspect], labelled.labels[aspect]
-    names = facts.labels or tuple(sorted(set(truth.tolist())))
-    contrast = tuple(other for other in item.aspects if other != aspect)
-    return methods.Case(clip, item.subject, aspect, embeddings, truth, facts.words, names, contrast, config)
-
-
-def chosen_config(case: methods.Case, key: tuple, runs: Runs) -> mm.ProxyConfig:
+def chosen_config(case: Case, key: tuple, runs: Runs) -> mm.ProxyConfig:
     """Learning rate and weight decay with the lowest total loss at the recipe's fixed loss weights."""
     if key not in runs.scores:
         losses = grid.grid_losses(case, grid.RATES_AND_DECAYS, min(200, int(case.config.steps)))
@@ -160,7 +134,7 @@ def chosen_config(case: methods.Case, key: tuple, runs: Runs) -> mm.ProxyConfig:
 
 def padded(scores: list[dict]) -> list[dict]:
     """Labels are scored once, features for ten seeds: the one stands for all ten, so that runs can be paired."""
-    return scores * methods.SEEDS if len(scores) == 1 else scores
+    return scores * SEEDS if len(scores) == 1 else scores
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -216,7 +190,7 @@ def markdown(name: str, cells: Sequence[Cell], paper: dict, source: str, clip: s
         texts = [cell_text(cell, paper.get((title, aspect, cell.method)), cell.method == best) for cell in row]
         rows.append([title, aspect, *texts])
     lines = [
-        f"NMI / RI. Means over {methods.SEEDS} k-means seeds"
+        f"NMI / RI. Means over {SEEDS} k-means seeds"
         + ("" if FLAGS.data else " and the scene seeds")
         + "; 95% intervals in the csv are of that mean over the same runs. Bold: highest NMI, significantly so "
         "(paired t-test over runs, 95%). In brackets: the paper's figures, on the real pictures with ViT-B/32.",

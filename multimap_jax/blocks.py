@@ -14,62 +14,84 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from multimap_jax.descent import Shared, Target, proxy_loss, start, update
-from multimap_jax.sharding import image_mesh, pad_rows, split_images
+from multimap_jax.descent import Common, Target, proxy_loss, start, update
+from multimap_jax.mesh import image_mesh, pad_rows, split_images
 
+# Steps in one compiled call, and how far back a loss is compared when `tolerance` is set. Both were chosen without a
+# table; tests/test_proxies.py holds what a tolerance may cost.
 CHUNK = 50
 LOOK_BACK = 10
 
 
-def run_chunk(shared: Shared, first, count, carry, targets: Target):
+class DivergedError(ArithmeticError):
+    """The loss of some `images` was no longer finite before update `step`."""
+
+    def __init__(self, step: int, images: int):
+        super().__init__(f"the loss of {images} images is not finite at step {step}")
+        self.step, self.images = step, images
+
+
+def check_finite(losses: np.ndarray, first: int) -> None:
+    """DivergedError where any of `losses` [images, steps], beginning with step `first`, is not a finite number."""
+    bad = ~np.isfinite(losses)
+    if bad.any():
+        step = int(np.flatnonzero(bad.any(0))[0])
+        raise DivergedError(first + step, int(bad[:, step].sum()))
+
+
+def run_chunk(common: Common, first, count, carry, targets: Target):
     """Steps first … first + count of a block, count at most CHUNK -> (carry, losses [images, CHUNK])."""
 
     def body(k, everything):
         (proxies, states), losses = everything
         step = jax.vmap(update, in_axes=(0, 0, None, 0, None))
-        proxies, states, loss = step(proxies, states, first + k, targets, shared)
+        proxies, states, loss = step(proxies, states, first + k, targets, common)
         return (proxies, states), losses.at[:, k].set(loss)
 
     losses = jnp.zeros((len(targets.image), CHUNK), carry[0].dtype)
     return jax.lax.fori_loop(0, count, body, (carry, losses))
 
 
-def finish(shared: Shared, proxies, targets: Target):
+def finish(common: Common, proxies, targets: Target):
     """(prompt embeddings [images, embed], loss [images]) at the end."""
-    loss = jax.vmap(proxy_loss, in_axes=(0, 0, None))(proxies, targets, shared)
-    return jax.vmap(shared.encoder)(proxies), loss
+    loss = jax.vmap(proxy_loss, in_axes=(0, 0, None))(proxies, targets, common)
+    return jax.vmap(common.encoder)(proxies), loss
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def compiled_start(mesh, shared, targets):
-    return split_images(lambda shared, targets: jax.vmap(start, (None, 0))(shared, targets), mesh, 1)(shared, targets)
+def compiled_start(mesh, common, targets):
+    return split_images(lambda common, targets: jax.vmap(start, (None, 0))(common, targets), mesh, 1)(common, targets)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=4)
-def compiled_chunk(mesh, shared, first, count, carry, targets):
-    return split_images(run_chunk, mesh, 3)(shared, first, count, carry, targets)
+def compiled_chunk(mesh, common, first, count, carry, targets):
+    return split_images(run_chunk, mesh, 3)(common, first, count, carry, targets)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def compiled_finish(mesh, shared, proxies, targets):
-    return split_images(finish, mesh, 1)(shared, proxies, targets)
+def compiled_finish(mesh, common, proxies, targets):
+    return split_images(finish, mesh, 1)(common, proxies, targets)
 
 
 def default_block_size() -> int:
-    """Images in one call of a device: small enough that few images waste little, large enough to fill it."""
+    """Images in one call of a device: small enough that few images waste little, large enough to fill it.
+
+    No table shows these numbers: 128 was compared with 64 on two CPU cores, 4096 has been run nowhere.
+    """
     return 128 if jax.default_backend() == "cpu" else 4096
 
 
-def run_blocks(shared: Shared, targets: Target, steps: int, block: int, progress: bool) -> dict:
-    """All steps of all images -> the fields of `ProxyFit` that are computed here."""
+def run_blocks(common: Common, targets: Target, steps: int, block: int, progress: bool) -> dict:
+    """All steps of all images -> the fields of `ProxyFit` that are computed here. DivergedError: see there."""
     images, size = len(targets.image), block * image_mesh().size
-    tails = shared.words.shape[1:], targets.image.shape[1:], ()
+    tails = common.words.shape[1:], targets.image.shape[1:], ()
     found = [np.empty((images, *tail), targets.image.dtype) for tail in tails]
     with tqdm(
         total=images * steps, desc="optimising proxies", unit="step", unit_scale=True, disable=not progress
     ) as bar:
-        run = _run_to_rest if shared.config.tolerance > 0 else _run_in_turn
-        losses, image_steps = run(shared, targets, size, steps, bar, found)
+        run = _run_to_rest if common.config.tolerance > 0 else _run_in_turn
+        losses, image_steps = run(common, targets, size, steps, bar, found)
+    check_finite(found[2][:, None], steps)
     return {
         "proxies": found[0],
         "prompt_embeddings": found[1],
@@ -90,34 +112,36 @@ def _padded(rows, size: int):
     return jax.tree.map(lambda array: pad_rows(array, size), rows)
 
 
-def _run_in_turn(shared: Shared, targets: Target, size: int, steps: int, bar: tqdm, found: list[np.ndarray]):
+def _run_in_turn(common: Common, targets: Target, size: int, steps: int, bar: tqdm, found: list[np.ndarray]):
     """Block after block, all steps of each -> (losses [steps] summed over images, steps of all images taken together).
     Proxies, prompt embeddings and loss of every image go into `found`."""
     mesh, images, losses = image_mesh(), len(targets.image), np.zeros(steps)
     for picked, rows in _blocks(targets, np.arange(images), size):
         rows = _padded(rows, size)
-        carry = compiled_start(mesh, shared, rows)
+        carry = compiled_start(mesh, common, rows)
         for first in range(0, steps, CHUNK):
             count = min(CHUNK, steps - first)
-            carry, chunk = compiled_chunk(mesh, shared, first, count, carry, rows)
-            losses[first : first + count] += np.asarray(chunk, np.float64)[: len(picked), :count].sum(0)
+            carry, chunk = compiled_chunk(mesh, common, first, count, carry, rows)
+            chunk = np.asarray(chunk, np.float64)[: len(picked), :count]
+            check_finite(chunk, first)
+            losses[first : first + count] += chunk.sum(0)
             bar.update(len(picked) * count)
-        _finish_block(mesh, shared, carry[0], rows, picked, found)
+        _finish_block(mesh, common, carry[0], rows, picked, found)
     return losses, images * steps
 
 
-def _finish_block(mesh, shared, proxies, rows, picked, found: list[np.ndarray]) -> None:
-    for whole, part in zip(found, (proxies, *compiled_finish(mesh, shared, proxies, rows))):
+def _finish_block(mesh, common, proxies, rows, picked, found: list[np.ndarray]) -> None:
+    for whole, part in zip(found, (proxies, *compiled_finish(mesh, common, proxies, rows))):
         whole[picked] = np.asarray(part)[: len(picked)]
 
 
-def _run_to_rest(shared: Shared, targets: Target, size: int, steps: int, bar: tqdm, found: list[np.ndarray]):
+def _run_to_rest(common: Common, targets: Target, size: int, steps: int, bar: tqdm, found: list[np.ndarray]):
     """`_run_in_turn`, but a chunk of steps of all images at a time: those whose loss has come to rest leave and the
     others close ranks. A step's loss of those that have left is their last one."""
     mesh, images = image_mesh(), len(targets.image)
     everyone, losses, image_steps = np.arange(images), np.zeros(steps), 0
     starts = [
-        (compiled_start(mesh, shared, _padded(rows, size)), len(picked))
+        (compiled_start(mesh, common, _padded(rows, size)), len(picked))
         for picked, rows in _blocks(targets, everyone, size)
     ]
     carry = jax.tree.map(
@@ -128,19 +152,20 @@ def _run_to_rest(shared: Shared, targets: Target, size: int, steps: int, bar: tq
         count, fell = min(CHUNK, steps - first), []
         losses[first : first + count] = last.sum() - last[active].sum()
         for picked, rows in _blocks((carry, targets), active, size):
-            moved, chunk = compiled_chunk(mesh, shared, first, count, *_padded(rows, size))
+            moved, chunk = compiled_chunk(mesh, common, first, count, *_padded(rows, size))
             for whole, part in zip(jax.tree.leaves(carry), jax.tree.leaves(moved)):
                 whole[picked] = np.asarray(part)[: len(picked)]
             chunk = np.asarray(chunk, np.float64)[: len(picked), :count]
+            check_finite(chunk, first)
             losses[first : first + count] += chunk.sum(0)
             last[picked] = chunk[:, -1]
             fell.append(chunk[:, max(0, count - 1 - LOOK_BACK)] - chunk[:, -1])
             bar.update(len(picked) * count)
         image_steps += len(active) * count
-        active = active[np.concatenate(fell) >= shared.config.tolerance]
+        active = active[np.concatenate(fell) >= common.config.tolerance]
         if not len(active):
             losses[first + count :] = last.sum()
             break
     for picked, rows in _blocks((carry[0], targets), everyone, size):
-        _finish_block(mesh, shared, *_padded(rows, size), picked, found)
+        _finish_block(mesh, common, *_padded(rows, size), picked, found)
     return losses, image_steps

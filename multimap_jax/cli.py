@@ -12,8 +12,9 @@ from pathlib import Path
 
 from absl import flags
 
+from multimap_jax import choices
+
 CHILD = "MULTIMAP_PROCESS_OF_MANY"
-CONTRAST = ("color", "shape", "species", "texture", "background")
 USAGE = """Groups the images of a folder by what a word says, and another way for another word.
 
   multimap --images=photos/ --subject=fruit --aspect=color --aspect=species \\
@@ -24,6 +25,7 @@ Exit status: 0, or 2 with one sentence where something given is wrong.
 """
 NUMBER_FLAGS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight", "tolerance")
 CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
+REPEATABLE = ("aspect", "words", "clusters")
 
 
 def define_flags() -> flags.FlagValues:
@@ -31,39 +33,42 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     define = {"flag_values": values}
     flags.DEFINE_string("images", None, "folder of images, looked through recursively", **define)
-    flags.DEFINE_string("subject", "object", "what is in the images", **define)
+    flags.DEFINE_string("subject", choices.SUBJECT, "what is in the images", **define)
     flags.DEFINE_multi_string("aspect", [], "what to group by, once for each grouping", **define)
-    flags.DEFINE_list("contrast", list(CONTRAST), "aspects pushed away from, where the recipe has that", **define)
+    flags.DEFINE_list("contrast", list(choices.CONTRAST), "aspects pushed away from, if the recipe does", **define)
     flags.DEFINE_multi_string("words", [], "candidate words of an aspect: color=red,green,yellow", **define)
     flags.DEFINE_multi_string("clusters", [], "number of groups of an aspect: color=3 (else one a word)", **define)
-    flags.DEFINE_string("template", None, "prompt; default 'a {subject} with the {name} of {word}'", **define)
+    flags.DEFINE_string("template", choices.TEMPLATE, "prompt", **define)
     flags.DEFINE_string("clip", "embedded", "'embedded', a directory in the Hugging Face layout, or a hub id", **define)
     flags.DEFINE_string("labels", None, "csv of true labels: column image, then one column an aspect", **define)
     flags.DEFINE_string("out", "out", "folder for the results", **define)
-    recipes, concepts = ["default", "paper", "released"], ["contrastive", "distance", "none"]
-    flags.DEFINE_enum("recipe", "default", recipes, "named set of choices for the optimisation", **define)
-    flags.DEFINE_string(
+    flags.DEFINE_enum("recipe", "default", choices.RECIPES, "named set of choices for the optimisation", **define)
+    flags.DEFINE_enum(
         "features",
         None,
-        "span, proxy, prompt, word, image or proxy+image: what k-means runs on; without it span under the default "
-        "recipe for aspects with two words or more, else proxy",
+        choices.FEATURES,
+        "what k-means runs on; without it span under the default recipe for aspects with two words or more, else proxy",
         **define,
     )
+    flags.DEFINE_bool("keep_proxies", False, "learn proxies of the images where the features need none", **define)
     flags.DEFINE_integer("steps", None, "instead of the recipe's: optimisation steps", **define)
     flags.DEFINE_float("learning_rate", None, "instead of the recipe's", **define)
     flags.DEFINE_float("weight_decay", None, "instead of the recipe's", **define)
     flags.DEFINE_float("reference_weight", None, "instead of the recipe's: weight of the reference word", **define)
     flags.DEFINE_float("concept_weight", None, "instead of the recipe's: weight of the concept term", **define)
     flags.DEFINE_float("tolerance", None, "images are done whose loss falls by less in 10 steps; 0: off", **define)
-    flags.DEFINE_enum("concept", None, concepts, "instead of the recipe's: the concept term", **define)
-    flags.DEFINE_enum("schedule", None, ["constant", "linear"], "instead of the recipe's: learning rate", **define)
-    flags.DEFINE_enum("precision", None, ["float32", "tf32", "bf16"], "of the text tower while optimising", **define)
+    flags.DEFINE_enum("concept", None, choices.CONCEPTS, "instead of the recipe's: the concept term", **define)
+    flags.DEFINE_enum("schedule", None, choices.SCHEDULES, "instead of the recipe's: learning rate", **define)
+    # float64 is for parity tests: it changes JAX for the whole process.
+    precisions = [name for name in choices.PRECISIONS if name != "float64"]
+    flags.DEFINE_enum("precision", None, precisions, "of the text tower while optimising", **define)
     flags.DEFINE_integer("block_size", None, "images computed at once on one device", **define)
     flags.DEFINE_integer("seed", 0, "of k-means and of the released recipe's batch order", **define)
     flags.DEFINE_string("coordinator", None, "several processes: HOST:PORT of process 0", **define)
     flags.DEFINE_integer("processes", None, "several processes: how many", **define)
     flags.DEFINE_integer("process", None, "several processes: which one this is, 0 to processes - 1", **define)
     flags.DEFINE_bool("progress", True, "show progress bars", **define)
+    flags.DEFINE_bool("version", False, "show the version", **define)
     flags.DEFINE_bool("help", False, "show this help", short_name="h", **define)
     return values
 
@@ -73,9 +78,12 @@ def help_text(values: flags.FlagValues) -> str:
     for name in (name for name in values if name != "h"):
         flag = values[name]
         default = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
-        # absl adds a sentence of its own, set off by spaces, to flags that may be repeated.
-        meaning = flag.help.split(";\n")[0] + (" (repeatable)" if flag.allow_overwrite is False else "")
-        text = f"--{name}: {meaning}" + ("" if default in (None, "", False) else f" (default: {default})")
+        # absl adds a sentence of its own, set off by a line break, to flags that may be repeated.
+        text = f"--{name}: " + flag.help.split(";\n")[0]
+        if isinstance(flag, flags.EnumFlag):
+            text += f": {', '.join(flag.parser.enum_values)}"
+        text += " (repeatable)" if name in REPEATABLE else ""
+        text += "" if default in (None, "") or default is False else f" (default: {default})"
         lines += textwrap.wrap(text, 100, initial_indent="  ", subsequent_indent=" " * 6)
     return "\n".join(lines)
 
@@ -83,13 +91,18 @@ def help_text(values: flags.FlagValues) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     argv = list(sys.argv if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that cannot write a name is no reason to stop
+            stream.reconfigure(errors="replace")
     values = define_flags()
     try:
         rest = values(argv)[1:]
     except flags.Error as error:
         return _fail(f"{error} (see multimap --help)")
-    if values.help:
-        print(help_text(values))
+    if values.help or values.version:
+        from multimap_jax import __version__
+
+        _say(help_text(values) if values.help else f"multimap {__version__}")
         return 0
     if rest:
         return _fail(f"unexpected argument {rest[0]!r}: everything is a flag, such as --images=FOLDER (see --help)")
@@ -127,29 +140,34 @@ def _processes(values: flags.FlagValues):
         return None
     if None in given:
         raise ValueError("--coordinator, --processes and --process belong together: give all three or none")
-    if values.recipe == "released":
-        raise ValueError("the released recipe computes in batches of all images: run it in one process")
 
-    from multimap_jax.shares import Processes
+    from multimap_jax.run.processes import Processes
 
     return Processes(values.coordinator, values.processes, values.process)
 
 
 def _run_child(argv: list[str], out: str) -> int:
     """Runs the command in a process of its own: JAX's runtime ends it without a word of ours where another is gone."""
-    from multimap_jax.shares import HEARTBEAT_SECONDS
-
-    command = [sys.executable, "-m", "multimap_jax.cli", *argv[1:]]
+    command = [sys.executable, "-m", "multimap_jax", *argv[1:]]
     child = subprocess.Popen(command, env=os.environ | {CHILD: "1"})
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     status = child.wait()
-    if status >= 0:
-        return status
-    return _fail(
-        f"another process of this run ended or was silent for {HEARTBEAT_SECONDS} s; what was finished is kept in "
-        f"{Path(out) / 'shares'}: start all processes again to go on from there",
-        1,
-    )
+    return status if status >= 0 else _fail(ended_by(-status, Path(out)), 1)
+
+
+def ended_by(number: int, out: Path) -> str:
+    """What to say of a process of several that signal `number` ended. JAX's runtime ends its own process by SIGABRT
+    where another one is gone; any other signal came from outside."""
+    from multimap_jax.run.exchange import FOLDER
+    from multimap_jax.run.processes import HEARTBEAT_SECONDS
+
+    kept = f"; what was finished is kept in {out / FOLDER}" if (out / FOLDER).is_dir() else ""
+    again = ": start all processes again" + (" to go on from there" if kept else "")
+    if number == signal.SIGABRT:
+        return f"another process of this run ended or was silent for {HEARTBEAT_SECONDS} s{kept}{again}"
+    name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
+    hint = ", as the system does where memory runs out" if number == signal.SIGKILL else ""
+    return f"this process was ended by {name}{hint}{kept}{again}"
 
 
 def _run(values: flags.FlagValues, processes) -> int:
@@ -157,28 +175,34 @@ def _run(values: flags.FlagValues, processes) -> int:
         raise ValueError("--images is missing: give the folder of images")
     if not values.aspect:
         raise ValueError("--aspect is missing: say what to group by, such as --aspect=color")
+    for name in values.aspect:
+        if "," in name:
+            each = " ".join(f"--aspect={part.strip()}" for part in name.split(","))
+            raise ValueError(f"--aspect={name} is read as one name: give the flag once for each, {each}")
     words = _by_aspect("words", values.words, values.aspect)
     clusters = _by_aspect("clusters", values.clusters, values.aspect)
     counts = {name: _count(name, words, clusters) for name in values.aspect}
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-    from multimap_jax.cache import use_compilation_cache
-    from multimap_jax.job import Job, run_job
-    from multimap_jax.prompts import TEMPLATE, Aspect
+    from multimap_jax.compilation import use_compilation_cache
+    from multimap_jax.prompts import Aspect
+    from multimap_jax.run.job import Job, run_job
 
-    template = TEMPLATE if values.template is None else values.template
-    aspects = tuple(Aspect(name, values.subject, _split(words.get(name)), template) for name in values.aspect)
+    aspects = tuple(Aspect(name, values.subject, _split(words.get(name)), values.template) for name in values.aspect)
+    config = _config(values)
+    if processes is not None and config.traits.batches:
+        raise ValueError(f"the {config.recipe} recipe computes in batches of all images: run it in one process")
     job = Job(
         images=Path(values.images),
         aspects=aspects,
         clusters=counts,
         contrast={name: tuple(other for other in values.contrast if other != name) for name in values.aspect},
-        config=_config(values),
+        config=config,
         features=values.features,
         clip=values.clip,
         labels=Path(values.labels) if values.labels else None,
         out=Path(values.out),
         seed=values.seed,
+        keep_proxies=values.keep_proxies,
         processes=processes,
     )
     use_compilation_cache()

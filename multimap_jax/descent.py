@@ -29,7 +29,7 @@ class Target:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Shared:
+class Common:
     """What is the same for all images.
 
     encoder: proxy -> unit prompt embedding. words [words, width]: what z_i is taken from. concepts [1 + contrast,
@@ -45,15 +45,16 @@ class Shared:
     config: ProxyConfig
 
 
-def proxy_loss(proxy, target: Target, shared: Shared):
+def proxy_loss(proxy, target: Target, common: Common):
     """Total loss of one image: proxy [width] -> scalar."""
-    config, total = shared.config, jnp.sum if shared.config.recipe != "released" else jnp.mean
-    align = -jnp.dot(shared.encoder(proxy), target.image)
-    if config.recipe == "released":
-        align = 1 + align
-    unit_area = shared.scale**2
-    reference = total(jnp.square(proxy - shared.words[target.word])) / unit_area
-    concept = concept_term(proxy, shared.concepts, config.concept, total) / unit_area
+    config, traits = common.config, common.config.traits
+    total = jnp.mean if traits.mean_distance else jnp.sum
+    align = -jnp.dot(common.encoder(proxy), target.image)
+    if traits.offset:
+        align = traits.offset + align
+    unit_area = common.scale**2
+    reference = total(jnp.square(proxy - common.words[target.word])) / unit_area
+    concept = concept_term(proxy, common.concepts, config.concept, total) / unit_area
     return align + config.reference_weight * reference + config.concept_weight * concept
 
 
@@ -71,34 +72,34 @@ def make_optimizer(name: str) -> optax.GradientTransformation:
     return optax.scale_by_adam() if name == "adam" else optax.scale_by_rss(0.0, eps=1e-20)
 
 
-def descend(proxy, state, gradient, step, shared: Shared):
+def descend(proxy, state, gradient, step, common: Common):
     """One optimiser update of one proxy, with weight decay as L2 in the gradient."""
-    config = shared.config
-    rate = config.learning_rate * shared.scale
+    config = common.config
+    rate = config.learning_rate * common.scale
     if config.schedule == "linear":
         rate = rate * (1 - step / config.steps)
     direction, state = make_optimizer(config.optimizer).update(gradient + config.weight_decay * proxy, state)
     return proxy - rate * direction, state
 
 
-def update(proxy, state, step, target: Target, shared: Shared):
+def update(proxy, state, step, target: Target, common: Common):
     """Step (or epoch) `step` of one image -> (proxy, state, loss before the update)."""
-    if shared.order is None:
-        loss, gradient = jax.value_and_grad(proxy_loss)(proxy, target, shared)
-        return *descend(proxy, state, gradient / target.batch_images, step, shared), loss
+    if common.order is None:
+        loss, gradient = jax.value_and_grad(proxy_loss)(proxy, target, common)
+        return *descend(proxy, state, gradient / target.batch_images, step, common), loss
 
     def decay(count, carry):
-        return jax.lax.fori_loop(0, count, lambda _, c: descend(*c, jnp.zeros_like(proxy), step, shared), carry)
+        return jax.lax.fori_loop(0, count, lambda _, c: descend(*c, jnp.zeros_like(proxy), step, common), carry)
 
-    batches = shared.order.shape[1]
-    place = jnp.argmax(shared.order[step] == target.batch)
+    batches = common.order.shape[1]
+    place = jnp.argmax(common.order[step] == target.batch)
     proxy, state = decay(place, (proxy, state))
-    loss, gradient = jax.value_and_grad(proxy_loss)(proxy, target, shared)
-    carry = descend(proxy, state, gradient / target.batch_images, step, shared)
+    loss, gradient = jax.value_and_grad(proxy_loss)(proxy, target, common)
+    carry = descend(proxy, state, gradient / target.batch_images, step, common)
     return *decay(batches - 1 - place, carry), loss
 
 
-def start(shared: Shared, target: Target):
+def start(common: Common, target: Target):
     """(proxy, optimiser state) of one image before the first step."""
-    first = shared.words[target.word] if shared.config.init == "reference" else shared.concepts[0]
-    return first, make_optimizer(shared.config.optimizer).init(first)
+    first = common.words[target.word] if common.config.init == "reference" else common.concepts[0]
+    return first, make_optimizer(common.config.optimizer).init(first)

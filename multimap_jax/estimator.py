@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import numbers
+import warnings
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, check_random_state
 
+from multimap_jax import features as kinds
 from multimap_jax.clip.model import Clip, load_clip
-from multimap_jax.clustering import (
-    Groups,
-    build_features,
-    check_clusters,
-    check_features,
-    cluster,
-    name_groups,
-    nearest,
-    outliers,
-)
-from multimap_jax.prompts import Aspect, word_similarities
-from multimap_jax.proxies import ProxyFit, embed_words, fit_proxies
+from multimap_jax.clustering import check_clusters, cluster, nearest, outliers
+from multimap_jax.naming import name_groups, word_scores
+from multimap_jax.prompts import Aspect, check_words
+from multimap_jax.proxies import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.span import check_span, fit_projection
+from multimap_jax.saving import read_model, write_model
 
-FORMAT = 2
-ARRAYS = (
-    "labels_",
-    "distances_",
-    "outliers_",
-    "proxies_",
-    "prompt_embeddings_",
-    "reference_",
-    "losses_",
-    "loss_",
-    "cluster_centers_",
-    "projection_",
-)
+# Attribute -> field of ProxyFit: there where proxies of the images were learnt.
+OF_PROXIES = {
+    "proxies_": "proxies",
+    "prompt_embeddings_": "prompt_embeddings",
+    "reference_": "reference",
+    "losses_": "losses",
+    "loss_": "loss",
+    "block_size_": "block_size",
+    "image_steps_": "image_steps",
+}
 
 
 class MultiMaP(ClusterMixin, BaseEstimator):
@@ -50,19 +42,23 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       n_clusters: number of groups; None: as many as the aspect has words.
       contrast: names of other aspects (see `fit_proxies`).
       config: the recipe; None: the default one.
-      features: what k-means runs on: "span" (see `span.fit_projection`), "proxy", "prompt", "word", "image" or
-        "proxy+image" (see `clustering.build_features`). None: `features_for`.
-      random_state: seed of k-means (and of the released recipe's batch order).
+      features: what k-means runs on, a kind of `features.TABLE`: "span" (see `span.fit_projection`), "proxy", "prompt",
+        "word", "image" or "proxy+image". None: "span" under the default recipe for two words or more, else "proxy".
+      random_state: seed of k-means (and of the released recipe's batch order); an integer, None or a RandomState.
       progress: whether bars are shown on stderr.
+      keep_proxies: whether proxies are learnt for the images where the features need none.
 
     Attributes:
       labels_: int [images], 0 … n_clusters_ - 1, the largest group first.
       distances_: float [images], to the centre of the own group. outliers_: bool [images], far from it.
-      proxies_: float32 [images, width]. prompt_embeddings_: float32 [images, embed]. reference_: int [images].
-      losses_: float32 [steps]. loss_: float32 [images]. cluster_centers_: float64 [n_clusters_, features].
+      cluster_centers_: float64 [n_clusters_, features].
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1.
       projection_: float64 [embed, axes], of features "span" (axes is 0 with others).
-      n_features_in_: embedding dimension. block_size_, image_steps_: see `ProxyFit`.
+      n_features_in_: embedding dimension. features_: the kind that was used. seed_: the integer that was used.
+
+    Where the features need proxies or `keep_proxies` asks for them, else AttributeError:
+      proxies_: float32 [images, width]. prompt_embeddings_: float32 [images, embed]. reference_: int [images].
+      losses_: float32 [steps]. loss_: float32 [images]. block_size_, image_steps_: see `ProxyFit`.
     """
 
     def __init__(
@@ -73,8 +69,9 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         contrast: tuple[str, ...] = (),
         config: ProxyConfig | None = None,
         features: str | None = None,
-        random_state: int = 0,
+        random_state: int | np.random.RandomState | None = 0,
         progress: bool = False,
+        keep_proxies: bool = False,
     ):
         self.aspect = aspect
         self.clip = clip
@@ -84,38 +81,68 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self.features = features
         self.random_state = random_state
         self.progress = progress
+        self.keep_proxies = keep_proxies
+
+    def __getattr__(self, name: str):
+        if name not in OF_PROXIES:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if "features_" not in vars(self):
+            raise AttributeError(f"{name} is there after fit")
+        raise AttributeError(
+            f"{name} is not there: features {self.features_!r} need no proxies of images; fit with "
+            "MultiMaP(…, keep_proxies=True) to have them learnt all the same"
+        )
+
+    def check(self) -> int:
+        """Looks at everything but the images; returns the number of groups.
+
+        Raises TypeError or ValueError for what is of no use, with a sentence.
+        """
+        if not isinstance(self.aspect, Aspect):
+            raise TypeError(f'aspect: expected an Aspect, such as mm.Aspect("color"), found {self.aspect!r}')
+        kind, config, clip = kinds.choose(self.features, self.aspect, self._config()), self._config(), self._clip()
+        if self.n_clusters is None and not self.aspect.words:
+            raise ValueError(f"aspect {self.aspect.name!r} has no words, so say how many groups: n_clusters=…")
+        if not isinstance(self.n_clusters, (numbers.Integral, type(None))):
+            raise TypeError(f"n_clusters: expected a whole number or None, found {self.n_clusters!r}")
+        clusters = len(self.aspect.words) if self.n_clusters is None else int(self.n_clusters)
+        check_words(self.aspect, clip, self.contrast)
+        feature = kinds.TABLE[kind]
+        if feature.proxies or self.keep_proxies or (feature.fit and len(self.aspect.words) < clusters):
+            check_proxies(clip, self.aspect, self.contrast, config)
+        return clusters
 
     def fit(self, X, y=None, proxies: ProxyFit | None = None) -> MultiMaP:
         """X: unit image embeddings [images, embed], or whatever `Clip.embed_images` takes; `y` is not looked at.
 
         proxies: what `fit_proxies` found for X with the same settings, where that was done before.
         """
-        check_features(self.features)
-        if self.n_clusters is None and not self.aspect.words:
-            raise ValueError(f"aspect {self.aspect.name!r} has no words, so say how many groups: n_clusters=…")
-        clusters = len(self.aspect.words) if self.n_clusters is None else self.n_clusters
-        embeddings = self._embeddings(X)
+        clusters, embeddings = self.check(), self._embeddings(X)
         check_clusters(clusters, len(embeddings))
-        config, kind = self._config(), self._kind()
-        if kind == "span":
-            check_span(self.aspect, config)
-        fit = proxies or self._fit_proxies(embeddings, config)
-        self.projection_ = self._projection(kind, embeddings, clusters, config)
-        groups, distances = self._cluster(self._features(embeddings, fit, config), clusters)
-        self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centres, distances
-        self.outliers_ = outliers(distances, groups.labels)
-        self.proxies_, self.prompt_embeddings_ = fit.proxies, fit.prompt_embeddings
-        self.reference_, self.losses_, self.loss_ = fit.reference, fit.losses, fit.loss
-        self.block_size_, self.image_steps_ = fit.block_size, fit.image_steps
+        self._forget()
+        config, clip, seed = self._config(), self._clip(), draw_seed(self.random_state)
+        kind = kinds.choose(self.features, self.aspect, config)
+        feature = kinds.TABLE[kind]
+        if proxies is None and (feature.proxies or self.keep_proxies):
+            proxies = self._fit_proxies(embeddings, config, seed)
+        projection = None
+        if feature.fit:
+            projection = feature.fit(clip, embeddings, self.aspect, clusters, self.contrast, config, seed)
+        groups = cluster(feature.rows(kinds.Material(clip, config, embeddings, proxies, projection)), clusters, seed)
+        scores = word_scores(clip, embeddings, self.aspect, groups.labels, clusters)
+        self.cluster_names_, self.cluster_confidences_ = name_groups(scores, self.aspect.words, self.aspect.name)
+        self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centres, groups.distances
+        self.outliers_ = outliers(groups.distances, groups.labels)
+        self.projection_ = np.zeros((embeddings.shape[1], 0)) if projection is None else projection
+        if proxies is not None:
+            for attribute, field in OF_PROXIES.items():
+                setattr(self, attribute, getattr(proxies, field))
         self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
-        probabilities = word_probabilities(self._clip(), embeddings, self.aspect)
-        self.cluster_names_, self.cluster_confidences_ = name_groups(
-            self.labels_, clusters, probabilities, self.aspect.words, self.aspect.name
-        )
+        self.features_, self.seed_ = kind, seed
         return self
 
     def predict(self, X) -> np.ndarray:
-        """Labels of other images, int [images]: the nearest centre to their features.
+        """Labels of other images, int [images]: the nearest centre to their features. X as in `fit`.
 
         Features that hold proxies take proxies learnt for these images; "span" and "image" need none.
 
@@ -123,40 +150,28 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         proxy depends on the images that come with it.
         """
         check_is_fitted(self)
-        config = dataclasses.replace(self._config(), block_size=self.block_size_)
-        if config.recipe == "released" and config.weight_decay:
+        config, feature, proxies = self._config(), kinds.TABLE[self.features_], None
+        if feature.proxies and config.batches_matter:
             raise ValueError(
                 "under the released recipe with weight decay a proxy depends on all images fitted with it, so new "
                 "images cannot be predicted: fit them together, or use weight_decay=0"
             )
         embeddings = self._embeddings(X)
-        if embeddings.ndim == 2 and embeddings.shape[1] != self.n_features_in_:
-            raise ValueError(f"X has {embeddings.shape[1]} features, fitted with {self.n_features_in_}")
-        fit = None if self._kind() in ("image", "span") else self._fit_proxies(embeddings, config)
-        return nearest(self._features(embeddings, fit, config), self.cluster_centers_)[0]
+        if feature.proxies:
+            config = dataclasses.replace(config, block_size=self.block_size_)
+            proxies = self._fit_proxies(embeddings, config, self.seed_)
+        material = kinds.Material(self._clip(), config, embeddings, proxies, self.projection_)
+        return nearest(feature.rows(material), self.cluster_centers_)[0]
 
     def save(self, directory: str | Path) -> None:
         """Writes model.json and arrays.npz. The checkpoint is not in them, only its name and hash."""
         check_is_fitted(self)
-        directory, clip = Path(directory), self._clip()
-        directory.mkdir(parents=True, exist_ok=True)
-        np.savez(directory / "arrays.npz", **{name: getattr(self, name) for name in ARRAYS})
-        name = str(Path(clip.name).resolve()) if Path(clip.name).is_dir() else clip.name
-        content = {
-            "format": FORMAT,
-            "aspect": dataclasses.asdict(self.aspect),
-            "clip": {"name": name, "hash": clip.hash},
-            "n_clusters": self.n_clusters,
-            "contrast": list(self.contrast),
-            "config": None if self.config is None else dataclasses.asdict(self.config),
-            "features": self.features,
-            "random_state": self.random_state,
-            "block_size": self.block_size_,
-            "cluster_names": self.cluster_names_,
-            "cluster_confidences": self.cluster_confidences_.tolist(),
-            "n_features_in": self.n_features_in_,
-        }
-        (directory / "model.json").write_text(json.dumps(content, indent=1) + "\n")
+        write_model(self, self._clip(), Path(directory))
+
+    def _forget(self) -> None:
+        """What an earlier fit left."""
+        for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
+            delattr(self, name)
 
     def _clip(self) -> Clip:
         """The loaded checkpoint, read once for one value of `clip`."""
@@ -166,59 +181,33 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             self._loaded = (self.clip, loaded)
         return loaded
 
-    def _kind(self) -> str:
-        return features_for(self.features, self.aspect, self._config())
-
-    def _projection(self, kind: str, embeddings: np.ndarray, clusters: int, config: ProxyConfig) -> np.ndarray:
-        if kind != "span":
-            return np.zeros((embeddings.shape[1], 0))
-        return fit_projection(self._clip(), embeddings, self.aspect, clusters, self.contrast, config, self.random_state)
-
     def _config(self) -> ProxyConfig:
         return self.config or ProxyConfig()
 
     def _embeddings(self, X) -> np.ndarray:
-        array = np.asarray(X) if isinstance(X, (list, tuple)) and X and np.ndim(X[0]) == 1 else X
-        if isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.floating):
-            return array
-        return self._clip().embed_images(X, progress=self.progress)
+        """X as checked embeddings; images are embedded, whatever holds numbers with a fraction is taken for rows."""
+        rows = X
+        if isinstance(X, (list, tuple)) and len(X) and not isinstance(X[0], (str, Image.Image)) and np.ndim(X[0]) < 2:
+            rows = np.asarray(X) if np.asarray(X[0]).dtype.kind in "fiu" else X
+        elif hasattr(X, "__array__") and not isinstance(X, Image.Image):
+            rows = np.asarray(X)
+        if not (isinstance(rows, np.ndarray) and rows.dtype.kind == "f"):
+            rows = self._clip().embed_images(X, progress=self.progress)
+        return self._clip().check_embeddings(rows)
 
-    def _fit_proxies(self, embeddings: np.ndarray, config: ProxyConfig) -> ProxyFit:
-        return fit_proxies(
-            self._clip(),
-            embeddings,
-            self.aspect,
-            self.contrast,
-            config,
-            seed=self.random_state,
-            progress=self.progress,
-        )
-
-    def _features(self, embeddings: np.ndarray, fit: ProxyFit | None, config: ProxyConfig) -> np.ndarray:
-        kind = self._kind()
-        words = embed_words(self._clip(), fit.proxies, config) if kind == "word" else None
-        proxies, prompts = (None, None) if fit is None else (fit.proxies, fit.prompt_embeddings)
-        return build_features(kind, proxies, prompts, words, embeddings, self.projection_)
-
-    def _cluster(self, features: np.ndarray, clusters: int) -> tuple[Groups, np.ndarray]:
-        groups = cluster(features, clusters, self.random_state)
-        return groups, nearest(features, groups.centres)[1]
+    def _fit_proxies(self, embeddings: np.ndarray, config: ProxyConfig, seed: int) -> ProxyFit:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # said by check
+            return fit_proxies(
+                self._clip(), embeddings, self.aspect, self.contrast, config, seed=seed, progress=self.progress
+            )
 
 
-def features_for(features: str | None, aspect: Aspect, config: ProxyConfig) -> str:
-    """What k-means runs on. Where nothing is said (None): "span" under the default recipe for two words or more, else
-    "proxy" (the paper's and the released program's choice)."""
-    default = "span" if config.recipe == "default" and len(aspect.words) > 1 else "proxy"
-    return features or default
-
-
-def word_probabilities(clip: Clip, embeddings: np.ndarray, aspect: Aspect) -> np.ndarray:
-    """Zero-shot probabilities of the aspect's words, [images, words]."""
-    from scipy.special import softmax
-
-    if not aspect.words:
-        return np.zeros((len(embeddings), 0))
-    return softmax(clip.temperature_scale * word_similarities(clip, embeddings, aspect), axis=1)
+def draw_seed(random_state) -> int:
+    """An integer as it is; else one that is drawn, as scikit-learn's estimators do."""
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
@@ -226,31 +215,14 @@ def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
 
     Raises FileNotFoundError where there is no model, ValueError for another format or another checkpoint (by hash).
     """
-    directory = Path(directory)
-    if not (directory / "model.json").exists() or not (directory / "arrays.npz").exists():
-        raise FileNotFoundError(
-            f"{directory} holds no model: expected model.json and arrays.npz, as MultiMaP.save writes"
-        )
-    content = json.loads((directory / "model.json").read_text())
-    if content.get("format") != FORMAT:
-        raise ValueError(f"{directory} has model format {content.get('format')}, this version reads {FORMAT}")
-    loaded = load_clip(clip if clip is not None else content["clip"]["name"])
-    if loaded.hash != content["clip"]["hash"]:
+    settings, attributes = read_model(Path(directory))
+    name, digest = settings.pop("clip")
+    loaded = load_clip(name if clip is None else clip)
+    if loaded.hash != digest:
         raise ValueError(f"{directory} was fitted with another checkpoint than the one in {loaded.name}: give clip=…")
-    model = MultiMaP(
-        Aspect(**content["aspect"]),
-        clip=loaded,
-        n_clusters=content["n_clusters"],
-        contrast=tuple(content["contrast"]),
-        config=None if content["config"] is None else ProxyConfig(**content["config"]),
-        features=content["features"],
-        random_state=content["random_state"],
-    )
-    with np.load(directory / "arrays.npz", allow_pickle=False) as arrays:
-        for name in ARRAYS:
-            setattr(model, name, arrays[name])
-    model.block_size_, model.n_features_in_ = content["block_size"], content["n_features_in"]
-    model.cluster_names_ = content["cluster_names"]
-    model.cluster_confidences_ = np.array(content["cluster_confidences"])
-    model.n_clusters_ = len(model.cluster_names_)
+    model = MultiMaP(**settings, clip=loaded)
+    if "features_" not in attributes:
+        attributes["features_"] = kinds.choose(model.features, model.aspect, model._config())
+    for attribute, value in attributes.items():
+        setattr(model, attribute, value)
     return model

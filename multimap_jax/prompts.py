@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import string
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
+from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.clip.model import Clip
 from multimap_jax.clip.tokenizer import Tokenizer
-
-TEMPLATE = "a {subject} with the {name} of {word}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,20 +24,23 @@ class Aspect:
     """
 
     name: str
-    subject: str = "thing"
+    subject: str = SUBJECT
     words: tuple[str, ...] = ()
     template: str = TEMPLATE
 
     def __post_init__(self):
         if isinstance(self.words, str):
             raise TypeError(f"words of {self.name!r}: expected a sequence of words, found the string {self.words!r}")
+        for name in ("name", "subject", "template"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} of an aspect: expected a string, found {getattr(self, name)!r}")
         object.__setattr__(self, "words", tuple(self.words))
         if not self.name.strip():
             raise ValueError("an aspect needs a name, found an empty one")
         plain = [" ".join(word.lower().split()) for word in self.words]
         if "" in plain:
             raise ValueError(f"word {plain.index('') + 1} of aspect {self.name!r} is empty")
-        repeated = sorted({word for word in plain if plain.count(word) > 1})
+        repeated = sorted(word for word, count in collections.Counter(plain).items() if count > 1)
         if repeated:
             raise ValueError(f"aspect {self.name!r} has repeated words: {', '.join(repeated)}")
         self.sides()
@@ -94,12 +98,19 @@ def make_prompt(aspect: Aspect, tokenizer: Tokenizer) -> Prompt:
     return Prompt(ids, slot=1 + len(left))
 
 
-def check_words(aspect: Aspect, clip: Clip, contrast: tuple[str, ...] = ()) -> None:
-    """ValueError for words that the tokenizer cannot represent; a warning for those the checkpoint has never seen."""
+def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> None:
+    """ValueError for words that the tokenizer cannot represent or that make a prompt too long for the context, and for
+    a contrast that holds the aspect; a warning for words that the checkpoint has never seen."""
+    if isinstance(contrast, str):
+        raise TypeError(f"contrast: expected a sequence of aspect names, found the string {contrast!r}")
+    if aspect.name in contrast:
+        raise ValueError(f"contrast of aspect {aspect.name!r} holds the aspect itself: take it out")
     for word in (*aspect.words, aspect.name, *contrast):
         ids = clip.tokenizer.encode(word)
         if not ids or clip.tokenizer.end in ids or clip.tokenizer.start in ids:
             raise ValueError(f"the tokenizer of {clip.name} cannot represent the word {word!r}: use another one")
+    if aspect.words:
+        clip.tokenizer.pad([aspect.fill(word) for word in aspect.words])
     if clip.known_words is not None:
         seen = clip.known_words
         unseen = [

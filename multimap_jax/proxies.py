@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from multimap_jax.blocks import default_block_size, run_blocks
+from multimap_jax.blocks import DivergedError, default_block_size, run_blocks
 from multimap_jax.clip.model import Clip
 from multimap_jax.clip.slot import slot_encoder
-from multimap_jax.descent import Shared, Target
+from multimap_jax.descent import Common, Target
+from multimap_jax.mesh import image_mesh, pad_rows, split_images
+from multimap_jax.precision import compute_dtype, matmul_precision
 from multimap_jax.prompts import Aspect, Prompt, check_words, make_prompt, reference_words
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.sharding import compute_dtype, image_mesh, matmul_precision, pad_rows, split_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,21 +64,44 @@ def fit_proxies(
       progress: whether to show a bar with a time estimate on stderr.
 
     Raises:
-      ValueError: embeddings of another shape, not finite or not of norm 1; words or templates that cannot be used.
+      ValueError: embeddings of another shape, not finite or not of norm 1; words or templates that cannot be used; a
+        loss that is no longer finite.
     """
     config = config or ProxyConfig()
-    embeddings = _check_embeddings(embeddings, clip)
-    contrast = _check_contrast(contrast, aspect, config)
+    embeddings = clip.check_embeddings(embeddings)
     check_words(aspect, clip, contrast)
-    prompt = make_prompt(aspect, clip.tokenizer)
+    prompt = check_proxies(clip, aspect, contrast, config)
     order = _batch_order(config, len(embeddings), batch_order, seed)
-    reference = reference_words(clip, embeddings, aspect, bare=config.recipe == "released")
+    reference = reference_words(clip, embeddings, aspect, bare=config.traits.text_space)
     wide = jax.enable_x64(True) if config.precision == "float64" else contextlib.nullcontext()
     with wide, matmul_precision(config.precision):
-        shared, targets = prepare(clip, embeddings, aspect, contrast, config, prompt, reference, order)
+        common, targets = prepare(clip, embeddings, aspect, contrast, config, prompt, reference, order)
         block = config.block_size or default_block_size()
-        found = run_blocks(shared, targets, int(config.steps), block, progress)
+        try:
+            found = run_blocks(common, targets, int(config.steps), block, progress)
+        except DivergedError as error:
+            raise ValueError(
+                f"the proxies of aspect {aspect.name!r} diverged: {error.images} of {len(embeddings)} have no "
+                f"finite loss at step {error.step}; use a learning rate below {float(config.learning_rate):g}"
+            ) from None
     return ProxyFit(reference=reference, block_size=block, **found)
+
+
+def check_proxies(clip: Clip, aspect: Aspect, contrast: Sequence[str], config: ProxyConfig) -> Prompt:
+    """The prompt that proxies are put into. ValueError where the checkpoint cannot do what the recipe asks, or the
+    prompt is too long; a warning where a term of the loss is empty."""
+    if config.concept == "contrastive" and not len(contrast):
+        warnings.warn(
+            "with no contrast aspect the contrastive concept term is always 0; name some, or set concept='none'",
+            stacklevel=3,
+        )
+    text = clip.config.text
+    if config.traits.text_space and text.width != text.embed:
+        raise ValueError(
+            f"the released recipe puts text embeddings ({text.embed} wide) where token embeddings ({text.width} wide) "
+            "go, so it needs a checkpoint where the two are equal"
+        )
+    return make_prompt(aspect, clip.tokenizer)
 
 
 def embed_words(clip: Clip, proxies: np.ndarray, config: ProxyConfig) -> np.ndarray:
@@ -85,12 +109,12 @@ def embed_words(clip: Clip, proxies: np.ndarray, config: ProxyConfig) -> np.ndar
 
     The tower runs as the recipe says (the released program's word features).
     """
-    tokenizer, plain = clip.tokenizer, config.recipe != "released"
+    tokenizer, whole = clip.tokenizer, not config.traits.plain_tower
     ids = (tokenizer.start, *tokenizer.encode("*")[-1:], tokenizer.end)
     mesh, block = image_mesh(), (config.block_size or default_block_size())
     size = block * mesh.size
     with matmul_precision("float32"):
-        encoder = compiled_encoder(clip.towers.text, ids, 1, plain, plain)
+        encoder = compiled_encoder(clip.towers.text, ids, 1, whole, whole)
         blocks = [proxies[i : i + size] for i in range(0, len(proxies), size)]
         embedded = [np.asarray(_embed_words(mesh, encoder, pad_rows(rows, size)))[: len(rows)] for rows in blocks]
     return np.concatenate(embedded)
@@ -110,31 +134,27 @@ def prepare(
     prompt: Prompt,
     reference: np.ndarray,
     order: np.ndarray | None = None,
-) -> tuple[Shared, Target]:
+) -> tuple[Common, Target]:
     """What `proxy_loss` takes: what all images share, and a Target whose arrays have a leading images axis."""
-    released = config.recipe == "released"
-    if released and clip.config.text.width != clip.config.text.embed:
-        raise ValueError(
-            f"the released recipe puts text embeddings ({clip.config.text.embed} wide) where token embeddings "
-            f"({clip.config.text.width} wide) go, so it needs a checkpoint where the two are equal"
-        )
-    vectors = _text_vectors if released else Clip.token_embeddings
+    traits = config.traits
+    vectors = _text_vectors if traits.text_space else Clip.token_embeddings
     real = np.float64 if config.precision == "float64" else np.float32
     words = vectors(clip, list(aspect.words)).astype(real)
     concepts = vectors(clip, [aspect.name, *contrast]).astype(real)
     if not aspect.words:
         config, words = dataclasses.replace(config, reference_weight=0.0), concepts[:1]
-    scale = float(np.linalg.norm(words, axis=1).mean()) if config.recipe == "default" else 1.0
+    scale = float(np.linalg.norm(words, axis=1).mean()) if traits.own_unit else 1.0
     dtype = compute_dtype(config.precision)
     tower = jax.tree.map(lambda array: jnp.asarray(array, dtype), clip.towers.text)
-    encoder = compiled_encoder(tower, prompt.ids, prompt.slot, not released, not released)
-    shared = Shared(encoder, jnp.asarray(words), jnp.asarray(concepts), real(scale), order, jax.tree.map(real, config))
+    whole = not traits.plain_tower
+    encoder = compiled_encoder(tower, prompt.ids, prompt.slot, whole, whole)
+    common = Common(encoder, jnp.asarray(words), jnp.asarray(concepts), real(scale), order, jax.tree.map(real, config))
     batch = np.arange(len(reference)) // (config.batch_size or len(reference))
-    sizes = np.bincount(batch)[batch] if released else np.ones(len(reference))
+    sizes = np.bincount(batch)[batch] if traits.batches else np.ones(len(reference))
     targets = Target(
         embeddings.astype(real, copy=False), reference.astype(np.int32), batch.astype(np.int32), sizes.astype(real)
     )
-    return shared, targets
+    return common, targets
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
@@ -147,36 +167,9 @@ def _text_vectors(clip: Clip, words: Sequence[str]) -> np.ndarray:
     return clip.embed_texts(words, normalize=False)
 
 
-def _check_embeddings(embeddings, clip: Clip) -> np.ndarray:
-    embeddings, width = np.asarray(embeddings), clip.config.image.embed
-    if embeddings.ndim != 2 or embeddings.shape[1] != width or not len(embeddings):
-        raise ValueError(f"embeddings have shape {list(embeddings.shape)}, expected [images, {width}], 1 image or more")
-    norms = np.sqrt(np.einsum("ie,ie->i", embeddings, embeddings, dtype=np.float64))
-    wrong = np.flatnonzero(~(np.abs(norms - 1) < 1e-3))
-    if len(wrong):
-        raise ValueError(
-            f"embeddings must be unit rows, row {wrong[0]} has norm {norms[wrong[0]]:.4g} ({len(wrong)} such rows): "
-            "use clip.embed_images, or divide each row by its norm"
-        )
-    return embeddings
-
-
-def _check_contrast(contrast: Sequence[str], aspect: Aspect, config: ProxyConfig) -> tuple[str, ...]:
-    if isinstance(contrast, str):
-        raise TypeError(f"contrast: expected a sequence of aspect names, found the string {contrast!r}")
-    if aspect.name in contrast:
-        raise ValueError(f"contrast of aspect {aspect.name!r} holds the aspect itself: take it out")
-    if config.concept == "contrastive" and not len(contrast):
-        warnings.warn(
-            "with no contrast aspect the contrastive concept term is always 0; name some, or set concept='none'",
-            stacklevel=3,
-        )
-    return tuple(contrast)
-
-
 def _batch_order(config: ProxyConfig, images: int, given, seed: int) -> np.ndarray | None:
     """The order of the batches, int32 [epochs, batches], where it matters."""
-    if config.recipe != "released" or not config.weight_decay:
+    if not config.batches_matter:
         if given is not None:
             raise ValueError("batch_order has a meaning under the released recipe with weight decay only")
         return None

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import html
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.clip.images import open_image
+from multimap_jax.clip.images import Unreadable, decode
 
 SHOWN, THUMBNAIL = 60, 112
-RIVALS = {"image_kmeans": "k-means on image embeddings", "zero_shot": "zero-shot words"}
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --accent: #3b6fd4; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
@@ -50,8 +49,8 @@ for (const button of buttons) button.onclick = () => {
 class Page:
     """One aspect's result: labels int [images], a name, confidence and size for each group, and how it went.
 
-    order int [images]: images by closeness to the centre of their group. metrics: from `evaluate`, with the
-    rivals' under "beside", or None.
+    order int [images]: images by closeness to the centre of their group. metrics: from `run.measure`, with the rivals'
+    under "beside" by the names to show, or None.
     """
 
     aspect: str
@@ -62,41 +61,42 @@ class Page:
     order: np.ndarray
     metrics: dict | None = None
 
+    @functools.cached_property
+    def members(self) -> list[np.ndarray]:
+        """Images of each group, nearest to its centre first."""
+        labels = self.labels[self.order]
+        ends = np.cumsum(np.bincount(labels, minlength=len(self.names)))
+        return np.split(self.order[np.argsort(labels, kind="stable")], ends[:-1])
 
-def write_report(
-    path: str | Path, title: str, images: Sequence, names: Sequence[str], pages: Sequence[Page], notes
-) -> None:
-    """Writes the report.
+
+def make_report(title: str, images: Sequence, names: Sequence[str], pages: Sequence[Page], notes: Sequence[str]) -> str:
+    """The report as HTML.
 
     Args:
       images: paths, PIL images or arrays. names: what to call them. pages: one for each aspect.
       notes: sentences to put on top ([] for none).
     """
-    shown = {i for page in pages for group in range(len(page.names)) for i in _shown(page, group)}
-    thumbnails = {int(i): _thumbnail(images[i]) for i in sorted(shown)}
+    shown = {int(i) for page in pages for members in page.members for i in members[:SHOWN]}
+    thumbnails = {i: _thumbnail(images[i]) for i in sorted(shown)}
     buttons = "".join(
         f'<button data-page="page{i}" aria-selected="{str(i == 0).lower()}">{html.escape(page.aspect)}</button>'
         for i, page in enumerate(pages)
     )
     body = "".join(_page(i, page, names) for i, page in enumerate(pages))
     warnings = "".join(f'<p class="warning">{html.escape(note)}</p>' for note in notes)
-    Path(path).write_text(
+    return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-        f"<h1>{html.escape(title)}</h1><p>{len(images)} images, grouped by {len(pages)} "
+        f"<h1>{html.escape(title)}</h1><p>{len(images):,} {'image' if len(images) == 1 else 'images'}, "
+        f"grouped by {len(pages)} "
         f"{'aspect' if len(pages) == 1 else 'aspects'}</p>"
         f"{warnings}<nav>{buttons}</nav>{body}<footer>Made by multimap_jax. Images stand in the order of closeness to "
         "their group's centre; a dashed frame marks those far from it. The percentage is how probable the encoder "
         "finds the name for the group's images.</footer>"
         # Numbers and base64 only: nothing in it can close the element.
         f'<script type="application/json" id="thumbnails">{json.dumps(thumbnails)}</script>'
-        f"<script>{SCRIPT}</script></html>\n",
-        encoding="utf-8",
+        f"<script>{SCRIPT}</script></html>\n"
     )
-
-
-def _shown(page: Page, group: int) -> list[int]:
-    return [int(i) for i in page.order if page.labels[i] == group][:SHOWN]
 
 
 def _page(number: int, page: Page, names: Sequence[str]) -> str:
@@ -105,7 +105,7 @@ def _page(number: int, page: Page, names: Sequence[str]) -> str:
 
 
 def _group(page: Page, group: int, names: Sequence[str]) -> str:
-    size, shown = int((page.labels == group).sum()), _shown(page, group)
+    size, shown = len(page.members[group]), page.members[group][:SHOWN]
     sure = f", {page.confidences[group]:.0%} sure of the name" if page.confidences[group] else ""
     more = f", the {len(shown)} nearest to its centre are shown" if len(shown) < size else ""
     pictures = "".join(
@@ -121,18 +121,21 @@ def _metrics(metrics: dict | None) -> str:
     if not metrics:
         return ""
     columns = [name for name, value in metrics.items() if isinstance(value, float)]
-    rows = {"these groups": metrics} | {RIVALS[name]: values for name, values in metrics["beside"].items()}
+    rows = {"these groups": metrics} | metrics["beside"]
     head = "".join(f"<th>{name.upper() if len(name) < 4 else name}</th>" for name in columns)
     body = "".join(
-        f"<tr><td>{name}</td>{''.join(f'<td>{values[column]:.3f}</td>' for column in columns)}</tr>"
+        f"<tr><td>{html.escape(name)}</td>{''.join(f'<td>{values[column]:.3f}</td>' for column in columns)}</tr>"
         for name, values in rows.items()
     )
-    return f"<p>Agreement with the labels given:</p><table><tr><th></th>{head}</tr>{body}</table>"
+    over = f"{metrics['images']:,} of {metrics['of']:,}"
+    return f"<p>Agreement with the labels given, for {over} images:</p><table><tr><th></th>{head}</tr>{body}</table>"
 
 
 def _thumbnail(image) -> str:
-    """base64 of a small JPEG."""
-    picture = open_image(image)
+    """base64 of a small JPEG; "" where the image can no longer be read."""
+    picture = decode(image, 0, lambda picture: picture)
+    if isinstance(picture, Unreadable):
+        return ""
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=80)

@@ -1,4 +1,4 @@
-"""Shared fixtures."""
+"""Common fixtures and settings that make silent mistakes loud."""
 
 import atexit
 import os
@@ -11,6 +11,8 @@ import pytest
 # which their processes share.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="multimap_jax_compiled_")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+# Processes that a test starts inherit it.
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import multimap_jax as mm  # noqa: E402

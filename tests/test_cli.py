@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import multimap_jax
 from multimap_jax import cli
 from multimap_jax.clip.images import open_image
+from multimap_jax.clip.model import Clip
 from multimap_jax.scenes import write_scenes
 
 ASPECTS = ["--subject=fruit", "--aspect=color", "--aspect=species"]
@@ -65,7 +67,10 @@ def test_groups_are_the_true_ones(run):
     metrics = json.loads((out / "metrics.json").read_text())
     assert set(metrics) == {"color", "species"}
     assert metrics["color"]["nmi"] > 0.9 and metrics["species"]["nmi"] > 0.8
-    assert metrics["color"]["images"] == 27 and set(metrics["color"]["beside"]) == {"image_kmeans", "zero_shot"}
+    assert metrics["color"]["images"] == metrics["color"]["of"] == 27 and set(metrics["color"]["beside"]) == {
+        "image_kmeans",
+        "zero_shot",
+    }
 
 
 def test_run_json_records_settings_groups_and_skipped_files(run):
@@ -73,7 +78,9 @@ def test_run_json_records_settings_groups_and_skipped_files(run):
     record = json.loads((out / "run.json").read_text())
     assert [skipped["image"] for skipped in record["skipped"]] == ["broken.jpg"]
     assert record["images"]["read"] == 27 and record["clip"]["name"] == "embedded" and record["seed"] == 0
-    assert record["config"]["steps"] <= 100 and record["block_size"] >= 1 and record["versions"]["jax"]
+    assert record["config"]["steps"] <= 100 and record["image_block_size"] >= 1 and record["versions"]["jax"]
+    assert set(record["timings"]) == {"load", "estimate", "embed", "group", "report", "total"}
+    assert all("proxies" not in aspect and aspect["seconds"] > 0 for aspect in record["aspects"])
     sizes = {group["name"]: group["images"] for group in record["aspects"][0]["groups"]}
     table = [row["color"] for row in rows(out / "labels.csv")]
     assert sizes == {name: table.count(name) for name in set(table)}
@@ -106,6 +113,7 @@ def test_another_aspect_changes_nothing_for_the_first(run, fruit, tmp_path):
     assert {row["image"]: row["color"] for row in rows(tmp_path / "labels.csv")} == colors
 
 
+ONE = ["--images={fruit}", "--subject=fruit", "--aspect=color"]
 BAD = {
     "no images": (["--aspect=color"], "--images is missing"),
     "no aspect": (["--images={fruit}"], "--aspect is missing"),
@@ -124,8 +132,11 @@ BAD = {
     "unknown flag": (["--imags=x"], "Did you mean"),
     "argument": (["photos"], "unexpected argument 'photos'"),
     "recipe": (["--images={fruit}", *ASPECTS, *WORDS, "--recipe=fast"], "--recipe=fast"),
-    "features": (["--images={fruit}", *ASPECTS, *WORDS, "--features=magic"], "known: span, proxy"),
-    "span": (["--images={fruit}", "--aspect=color", "--clusters=color=3", "--features=span"], "two words or more"),
+    "features": (["--images={fruit}", *ASPECTS, *WORDS, "--features=magic"], "--features=magic"),
+    "span": (["--images={fruit}", "--aspect=color", "--clusters=color=3", "--features=span"], "2 words or more"),
+    "two in one": (["--images={fruit}", "--aspect=color,species", WORDS[0]], "--aspect=color --aspect=species"),
+    "aspect image": (["--images={fruit}", "--aspect=image", "--clusters=image=2"], "cannot be called 'image'"),
+    "long word": ([*ONE, "--words=color=red,{long}"], "the context holds 77"),
     "template": (["--images={fruit}", *ASPECTS, *WORDS, "--template=a thing"], "holds {word} 0 times"),
     "steps": (["--images={fruit}", *ASPECTS, *WORDS, "--steps=-1"], "steps is -1"),
     "no checkpoint": (["--images={fruit}", *ASPECTS, *WORDS, "--clip=./no/such/clip"], "there is no directory"),
@@ -133,6 +144,11 @@ BAD = {
     "out is a file": (["--images={fruit}", *ASPECTS, *WORDS, "--out={fruit}/labels.csv"], "cannot write into"),
     "no labels": (["--images={fruit}", *ASPECTS, *WORDS, "--labels={fruit}/no.csv"], "no labels file"),
     "other labels": (["--images={fruit}", *ASPECTS, *WORDS, "--labels={other}"], "has the columns"),
+    "labels of others": ([*ONE, WORDS[0], "--labels={elsewhere}"], "such as broken.jpg, found elsewhere.png"),
+    "no rows": ([*ONE, WORDS[0], "--labels={rowless}"], "found no row"),
+    "empty column": ([*ONE, WORDS[0], "--labels={hollow}"], "the column color of"),
+    "image twice": ([*ONE, WORDS[0], "--labels={double}"], "names the image fruit_0000.png twice, in lines 2 and 4"),
+    "column twice": ([*ONE, WORDS[0], "--labels={columns}"], "has the column color 2 times"),
 }
 
 
@@ -145,14 +161,21 @@ def places(fruit, tmp_path_factory):
     (base / "text" / "notes.txt").write_text("hello")
     (base / "damaged" / "one.png").write_bytes(b"")
     (base / "other.csv").write_text("file,suits\na.png,hearts\n")
+    (base / "elsewhere.csv").write_text("image,color\nelsewhere.png,red\n")
+    (base / "rowless.csv").write_text("image,color\n")
+    (base / "hollow.csv").write_text("image,color\nfruit_0000.png,\n\n")
+    (base / "double.csv").write_text("image,color\nfruit_0000.png,red\nfruit_0001.png,red\nfruit_0000.png,green\n")
+    (base / "columns.csv").write_text("image,color,color\nfruit_0000.png,red,green\n")
     embedded = cli.Path(cli.__file__).parent / "clip" / "embedded"
     shutil.copy(embedded / "config.json", base / "weightless")
-    return {path.stem: path for path in base.iterdir()} | {"fruit": fruit}
+    return {path.stem: path for path in base.iterdir()} | {"fruit": fruit, "long": "green " * 90}
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_gets_one_sentence_and_status_2(name, places, tmp_path, capsys):
+def test_bad_input_gets_one_sentence_and_status_2(name, places, tmp_path, capsys, monkeypatch):
     flags, expected = BAD[name]
+    if name != "only damaged":
+        monkeypatch.setattr(Clip, "embed_readable", lambda *_, **__: pytest.fail("found after images were embedded"))
     flags = [f"--out={tmp_path / 'out'}", *(flag.format(**places, word="{word}") for flag in flags)]
     assert cli.main(["multimap", *flags]) == 2
     error = capsys.readouterr().err
@@ -160,18 +183,38 @@ def test_bad_input_gets_one_sentence_and_status_2(name, places, tmp_path, capsys
     assert not (tmp_path / "out" / "labels.csv").exists()
 
 
-def test_labels_of_other_images_are_refused_with_an_example(fruit, tmp_path, capsys):
-    (tmp_path / "truth.csv").write_text("image,color\nelsewhere.png,red\n")
-    flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", WORDS[0], f"--out={tmp_path}", "--steps=1"]
-    assert cli.main(["multimap", *flags, f"--labels={tmp_path / 'truth.csv'}"]) == 2
-    assert "elsewhere.png" in capsys.readouterr().err
-
-
 def test_help_lists_every_flag_and_exits_with_0(capsys):
     assert cli.main(["multimap", "--help"]) == 0
     said = capsys.readouterr().out
     for name in cli.define_flags():
         assert name == "h" or f"--{name}:" in said
+    for part in ("what to group by, once for each grouping (repeatable)", "(default: 0)", "span, proxy, prompt"):
+        assert part in said
+    assert said.count("(repeatable)") == 3
+
+
+def test_version(capsys):
+    assert cli.main(["multimap", "--version"]) == 0
+    assert capsys.readouterr().out == f"multimap {multimap_jax.__version__}\n"
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--version"]])
+def test_a_reader_that_goes_away_is_no_failure(flags):
+    command = [sys.executable, "-m", "multimap_jax", *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 0
+
+
+def test_a_terminal_that_knows_ascii_alone_ends_no_run(fruit, tmp_path):
+    flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", "--words=color=grün,röt,gelb", "--noprogress"]
+    run = subprocess.run(
+        [sys.executable, "-m", "multimap_jax", *flags, f"--out={tmp_path}"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert b"gr?n" in run.stdout and b"has never seen: gr?n, r?t, gelb" in run.stderr
+    assert {row["color"] for row in rows(tmp_path / "labels.csv")} == {"grün", "röt", "gelb"}
 
 
 def test_help_loads_no_heavy_module():
@@ -195,4 +238,62 @@ def test_compiled_programs_are_kept_by_the_command_alone(fruit, tmp_path):
     flags = [f"--images={fruit}", *ASPECTS, *WORDS, f"--out={tmp_path / 'out'}", "--steps=1"]
     subprocess.run([sys.executable, "-m", "multimap_jax.cli", *flags], check=True, env=environment)
     kept = list((tmp_path / "cache" / "multimap_jax").glob("*/*"))
-    assert len(kept) > 3
+    assert len(kept) >= 2
+
+
+def test_lines_of_labels_end_as_a_shell_reads_them(run):
+    assert b"\r" not in (run[0] / "labels.csv").read_bytes()
+
+
+def test_an_aspect_called_total_overwrites_no_timing(fruit, tmp_path):
+    flags = [f"--images={fruit}", "--aspect=total", "--clusters=total=2", "--features=image", f"--out={tmp_path}"]
+    assert cli.main(["multimap", *flags]) == 0
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["timings"]["total"] >= record["timings"]["embed"] + record["aspects"][0]["seconds"]
+
+
+def test_run_json_is_there_before_the_report(fruit, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("multimap_jax.run.job.make_report", fail)
+    flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", WORDS[0], f"--out={tmp_path}"]
+    assert cli.main(["multimap", *flags]) == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert json.loads((tmp_path / "run.json").read_text())["aspects"][0]["name"] == "color"
+    assert len(rows(tmp_path / "labels.csv")) == 27
+
+
+def test_metrics_say_over_how_many_images(fruit, tmp_path, capsys):
+    lines = (fruit / "labels.csv").read_text().splitlines()
+    (tmp_path / "some.csv").write_text("\n".join(lines[:6]))
+    flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", WORDS[0], f"--labels={tmp_path / 'some.csv'}"]
+    assert cli.main(["multimap", *flags, f"--out={tmp_path}"]) == 0
+    assert "agreement with the labels of 5 of 27 images" in capsys.readouterr().out
+    assert json.loads((tmp_path / "metrics.json").read_text())["color"]["images"] == 5
+    assert "for 5 of 27 images" in (tmp_path / "report.html").read_text()
+
+
+def test_proxies_are_learnt_where_they_are_asked_for_and_estimates_count_them(run, fruit, tmp_path, capsys):
+    flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", WORDS[0], "--steps=3", f"--out={tmp_path}"]
+    assert cli.main(["multimap", *flags, "--keep_proxies"]) == 0
+    assert "for 3 steps of 1 aspect" in capsys.readouterr().out
+    proxies = json.loads((tmp_path / "run.json").read_text())["aspects"][0]["proxies"]
+    assert proxies["image_steps"] == 3 * 27 and proxies["block_size"] >= 1 and proxies["final_loss"] < 0
+    whole = {row["image"]: row["color"] for row in rows(run[0] / "labels.csv")}
+    assert {row["image"]: row["color"] for row in rows(tmp_path / "labels.csv")} == whole
+    assert cli.main(["multimap", *flags]) == 0
+    assert "steps of" not in capsys.readouterr().out
+    assert "proxies" not in json.loads((tmp_path / "run.json").read_text())["aspects"][0]
+
+
+def test_one_image_is_one_image(tmp_path, capsys):
+    write_scenes(tmp_path / "one", "fruit", seed=1, count=1)
+    flags = [f"--images={tmp_path / 'one'}", "--aspect=color", "--clusters=color=1", "--features=image"]
+    assert cli.main(["multimap", *flags, f"--out={tmp_path / 'out'}"]) == 0
+    said = capsys.readouterr().out
+    assert "1 image by color" in said and "1 group\n" in said and "1 images" not in said
+
+
+def test_command_and_library_have_one_default_subject():
+    assert multimap_jax.Aspect("color").subject == cli.define_flags()["subject"].default

@@ -1,9 +1,10 @@
-"""k-means, features, outliers and names of groups."""
+"""k-means, the nearest centre, outliers."""
 
 import numpy as np
 import pytest
 
-from multimap_jax.clustering import build_features, check_features, cluster, draw_rows, name_groups, nearest, outliers
+from multimap_jax import clustering
+from multimap_jax.clustering import Product, cluster, draw_rows, group_means, nearest, outliers
 
 
 def blobs(sizes, seed=0):
@@ -34,7 +35,7 @@ def test_of_many_images_a_sample_finds_the_groups_and_all_are_in_one():
     drawn = draw_rows(features, 40, 1)
     assert len({tuple(row) for row in drawn} & {tuple(row) for row in features}) == 40
     assert (draw_rows(features, 40, 1) == drawn).all() and (draw_rows(features, 40, 2) != drawn).any()
-    assert draw_rows(features, 350, 1) is features
+    assert (draw_rows(features, 350, 1) == features).all()
 
 
 def test_labels_are_the_nearest_centres_whatever_comes_with_them():
@@ -64,31 +65,27 @@ def test_a_planted_outlier_is_found_and_equal_points_are_none():
     assert not outliers(np.zeros(5), np.zeros(5, int)).any()
 
 
-def test_features():
-    proxies, prompts, words = np.array([[3.0, 4.0]]), np.ones((1, 2)), 2 * np.ones((1, 2))
-    images = np.array([[0.0, 1.0]])
-    build = lambda kind: build_features(kind, proxies, prompts, words, images)  # noqa: E731
-    assert build("proxy") is proxies and build("prompt") is prompts and build("word") is words
-    assert build("image") is images
-    assert np.allclose(build_features("span", None, None, None, images, 3 * np.eye(2)), [[0.0, 3.0]])
-    assert np.allclose(build("proxy+image"), [[0.6, 0.8, 0.0, 1.0]])
-    with pytest.raises(ValueError, match="known: span, proxy, prompt, word, image, proxy\\+image"):
-        check_features("magic")
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 1, 3), (40, 7, 2), (33, 3, 130), (9, 100, 17)])
+def test_nearest_in_parts_has_the_bits_of_one_row_after_the_other(shape, monkeypatch):
+    images, k, d = shape
+    random = np.random.default_rng(0)
+    rows, centres = random.normal(size=(images, d)).astype(np.float32), random.normal(size=(k, d))
+    monkeypatch.setattr(clustering, "PART", 8)
+    labels, distances = nearest(rows, centres)
+    one_by_one = np.stack([np.linalg.norm(centres - row, axis=1) for row in rows])
+    assert (labels == one_by_one.argmin(1)).all() and (distances == one_by_one.min(1)).all()
 
 
-def test_names_are_matched_one_to_one():
-    # Both groups look most like "red", but the second is the surer one.
-    probabilities = np.array([[0.6, 0.4], [0.6, 0.4], [0.9, 0.1]])
-    names, sure = name_groups(np.array([0, 0, 1]), 2, probabilities, ("red", "blue"), "color")
-    assert names == ["blue", "red"] and sure.tolist() == pytest.approx([0.4, 0.9])
+def test_a_product_is_walked_and_never_held(monkeypatch):
+    random = np.random.default_rng(0)
+    rows, first, second = random.normal(size=(50, 6)), random.normal(size=(6, 4)), random.normal(size=(4, 3))
+    product, whole = Product(Product(rows, first), second), rows @ first @ second
+    monkeypatch.setattr(clustering, "PART", 16)
+    assert len(product) == 50 and np.allclose(product[3:9], whole[3:9]) and np.allclose(product[[4, 1]], whole[[4, 1]])
+    assert np.allclose(draw_rows(product, 100, 0), whole) and len(draw_rows(product, 20, 0)) == 20
+    assert (cluster(product, 3).labels == cluster(whole, 3).labels).all()
 
 
-def test_more_groups_than_words_get_numbers():
-    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]])
-    names, _ = name_groups(np.array([0, 1, 2]), 3, probabilities, ("red", "red 2"), "color")
-    assert names == ["red", "red 3", "red 2"]
-
-
-def test_without_words_groups_are_numbered():
-    names, sure = name_groups(np.array([0, 1]), 2, np.zeros((2, 0)), (), "color")
-    assert names == ["color 1", "color 2"] and not sure.any()
+def test_means_of_groups_by_hand():
+    rows = np.array([[1.0, 0], [3, 0], [0, 8]], np.float32)
+    assert group_means(rows, np.array([0, 0, 2]), 3).tolist() == [[2, 0], [0, 0], [0, 8]]

@@ -2,14 +2,16 @@
 
 import json
 import shutil
+from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import multimap_jax as mm
-from multimap_jax.clustering import FEATURES
+from multimap_jax.choices import FEATURES
 from tests.tiny import unit_rows
 
 COLOR = mm.Aspect("color", subject="fruit", words=("red", "green", "yellow"))
@@ -29,10 +31,32 @@ def fitted(clip, rows):
 def test_attributes(fitted):
     assert fitted.labels_.shape == (21,) and set(fitted.labels_) == {0, 1, 2} and fitted.n_clusters_ == 3
     assert fitted.outliers_.dtype == bool and fitted.outliers_.shape == (21,)
-    assert fitted.proxies_.shape == (21, 32) and fitted.prompt_embeddings_.shape == (21, 32)
     assert sorted(fitted.cluster_names_) == ["green", "red", "yellow"] and fitted.cluster_confidences_.shape == (3,)
-    assert fitted.n_features_in_ == 32 and fitted.losses_.shape == (10,) and fitted.loss_.shape == (21,)
-    assert (np.diff(np.bincount(fitted.labels_)) <= 0).all()
+    assert fitted.n_features_in_ == 32 and (np.diff(np.bincount(fitted.labels_)) <= 0).all()
+
+
+OF_PROXIES = ("proxies_", "prompt_embeddings_", "reference_", "losses_", "loss_", "block_size_", "image_steps_")
+
+
+def test_proxies_are_learnt_only_where_they_are_needed_or_asked_for(clip, rows, fitted, monkeypatch):
+    kept = clone(fitted).set_params(keep_proxies=True).fit(rows)
+    assert (kept.labels_ == fitted.labels_).all() and (kept.predict(rows) == fitted.labels_).all()
+    assert kept.proxies_.shape == (21, 32) and kept.prompt_embeddings_.shape == (21, 32)
+    assert kept.losses_.shape == (10,) and kept.loss_.shape == (21,) and kept.image_steps_ == 210
+    monkeypatch.setattr("multimap_jax.estimator.fit_proxies", lambda *_, **__: pytest.fail("proxies were learnt"))
+    assert (clone(fitted).fit(rows).labels_ == fitted.labels_).all()
+    for name in OF_PROXIES:
+        with pytest.raises(AttributeError, match=rf"{name} is not there: features 'span' .*keep_proxies=True"):
+            getattr(fitted, name)
+        assert not hasattr(fitted, name)
+        with pytest.raises(AttributeError, match="there after fit"):
+            getattr(clone(fitted), name)
+    with pytest.raises(AttributeError, match="no attribute 'nothing_'"):
+        fitted.nothing_  # noqa: B018
+    with pytest.raises(pytest.fail.Exception):
+        clone(fitted).set_params(features="proxy").fit(rows)
+    # What an earlier fit left is gone.
+    assert not hasattr(kept.set_params(keep_proxies=False).fit(rows), "proxies_")
 
 
 def test_parameters_and_clones(clip, fitted):
@@ -66,7 +90,8 @@ def test_what_is_saved_holds_no_pickle_and_no_checkpoint(fitted, tmp_path):
     fitted.save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"model.json", "arrays.npz"}
     with np.load(tmp_path / "arrays.npz", allow_pickle=False) as arrays:
-        assert (arrays["proxies_"] == fitted.proxies_).all()
+        assert (arrays["projection_"] == fitted.projection_).all() and "proxies_" not in arrays
+    assert not hasattr(mm.load(tmp_path), "proxies_")
     assert json.loads((tmp_path / "model.json").read_text())["clip"]["hash"] == fitted.clip.hash
 
 
@@ -83,7 +108,7 @@ def test_no_model_and_other_formats(fitted, tmp_path):
         mm.load(tmp_path)
     fitted.save(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ValueError, match="format 99, this version reads 2"):
+    with pytest.raises(ValueError, match="format 99, this version reads 2 and 3"):
         mm.load(tmp_path)
 
 
@@ -98,35 +123,131 @@ def test_features_where_nothing_is_said(clip, rows, fitted):
     assert fitted.projection_.shape == (32, 2)  # three words span two directions
     assert (fitted.labels_ == clone(fitted).set_params(features="span").fit(rows).labels_).all()
     for aspect, config in ((COLOR, mm.ProxyConfig.paper(3)), (mm.Aspect("color", words=("red",)), CONFIG)):
-        model = mm.MultiMaP(aspect, clip, n_clusters=3, config=config).fit(rows)
+        model = mm.MultiMaP(aspect, clip, n_clusters=3, contrast=("species",), config=config).fit(rows)
         assert model.projection_.shape == (32, 0) and model.cluster_centers_.shape == model.proxies_[:3].shape
+        assert model.features_ == "proxy"
 
 
 def test_the_seed_repeats(clip, rows, fitted):
     again = clone(fitted).fit(rows)
-    assert (again.labels_ == fitted.labels_).all() and (again.proxies_ == fitted.proxies_).all()
+    assert (again.labels_ == fitted.labels_).all() and (again.projection_ == fitted.projection_).all()
 
 
 @pytest.mark.parametrize(
     "fields, message",
     [
         ({"features": "magic"}, "known: span, proxy"),
-        ({"features": "span", "aspect": mm.Aspect("color", words=("red",)), "n_clusters": 2}, "two words or more"),
+        ({"features": "span", "aspect": mm.Aspect("color", words=("red",)), "n_clusters": 2}, "2 words or more"),
         ({"features": "span", "config": mm.ProxyConfig.released()}, "do not go with the released recipe"),
         ({"n_clusters": 22}, "22 groups asked for among 21 images"),
         ({"n_clusters": -1}, "-1 groups asked for"),
         ({"n_clusters": 0}, "0 groups asked for"),
         ({"aspect": mm.Aspect("color")}, "say how many groups"),
+        ({"contrast": ("color",)}, "the aspect itself"),
+        ({"aspect": mm.Aspect("color", words=("red", "green " * 90))}, "a text has .* tokens, the context holds 77"),
     ],
 )
-def test_bad_settings(clip, rows, fields, message):
+def test_bad_settings_are_found_before_an_image_is_embedded(clip, fields, message):
+    model = mm.MultiMaP(**{"aspect": COLOR, "clip": clip, "config": CONFIG} | fields)
     with pytest.raises(ValueError, match=message):
+        model.fit(unit_rows(21)) if "n_clusters" in fields else model.check()
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"aspect": "color"}, r"expected an Aspect, such as mm.Aspect\(.color.\), found 'color'"),
+        ({"contrast": "species"}, "expected a sequence of aspect names"),
+        ({"n_clusters": 2.5}, "expected a whole number or None, found 2.5"),
+    ],
+)
+def test_settings_of_another_type(clip, rows, fields, message):
+    with pytest.raises(TypeError, match=message):
         mm.MultiMaP(**{"aspect": COLOR, "clip": clip, "config": CONFIG} | fields).fit(rows)
 
 
-def test_bad_input_for_predict(fitted, rows):
-    with pytest.raises(ValueError, match="X has 5 features, fitted with 32"):
-        fitted.predict(rows[:, :5])
+BAD_ROWS = {
+    "another width": (lambda rows: rows[:, :5], r"shape \[21, 5\], expected numbers of shape \[images, 32\]"),
+    "one row": (lambda rows: rows[0], r"shape \[32\], expected"),
+    "one row as a list": (lambda rows: rows[0].tolist(), r"shape \[32\], expected"),
+    "no rows": (lambda rows: rows[:0], r"shape \[0, 32\].*1 image or more"),
+    "an empty list": (lambda rows: [], r"1 image or more"),
+    "not a number": (lambda rows: np.where(np.arange(21)[:, None] == 4, np.nan, rows), "row 4 has norm nan"),
+    "scaled": (lambda rows: 2 * rows, "row 0 has norm 2"),
+    "a little off": (lambda rows: 1.002 * rows, "row 0 has norm 1.002"),
+    "half precision off": (lambda rows: (1.02 * rows).astype(np.float16), "row 0 has norm 1.02"),
+}
+
+
+@pytest.mark.parametrize("features", ["span", "image", "proxy"])
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_one_check_of_embeddings_serves_fit_and_predict(clip, rows, name, features, request):
+    model = request.getfixturevalue("fitted") if features == "span" else None
+    model = model or mm.MultiMaP(COLOR, clip, config=CONFIG, features=features).fit(rows)
+    change, message = BAD_ROWS[name]
+    for call in (model.predict, clone(model).fit):
+        with pytest.raises(ValueError, match=message):
+            call(change(rows))
+
+
+def test_embeddings_of_other_libraries_and_precisions(fitted, rows):
+    assert (fitted.predict(jnp.asarray(rows)) == fitted.labels_).all()
+    assert (clone(fitted).fit(jnp.asarray(rows)).labels_ == fitted.labels_).all()
+    assert (fitted.predict(list(jnp.asarray(rows))) == fitted.labels_).all()
+    assert (fitted.predict(rows.astype(np.float64)) == fitted.labels_).all()
+    half = rows.astype(np.float16)
+    assert (fitted.predict(half) == fitted.predict(half.astype(np.float32))).all()
+
+
+@pytest.mark.parametrize("state", [np.int64(3), np.random.RandomState(5), None])
+def test_a_model_is_saved_whatever_numbers_it_was_made_with(clip, rows, state, tmp_path):
+    config = mm.ProxyConfig(steps=np.int64(5), learning_rate=np.float32(0.01), tolerance=jnp.float32(0.5))
+    model = mm.MultiMaP(COLOR, clip, np.int64(3), config=config, random_state=state, keep_proxies=True).fit(rows)
+    model.save(tmp_path)
+    loaded = mm.load(tmp_path)
+    assert (loaded.predict(rows) == model.labels_).all() and loaded.n_clusters == 3
+    assert loaded.image_steps_ == model.image_steps_ and loaded.random_state == model.seed_
+    assert (clone(loaded).fit(rows).labels_ == model.labels_).all()
+
+
+def test_nothing_is_written_of_a_model_that_cannot_be_saved(clip, rows, tmp_path):
+    model = mm.MultiMaP(COLOR, clip, config=CONFIG).fit(rows)
+    model.cluster_names_ = [object()]
+    with pytest.raises(TypeError):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_called_embedded_is_not_taken_for_the_checkpoint(tmp_path, monkeypatch):
+    clip = mm.load_clip("embedded")
+    rows = unit_rows(9, clip.config.image.embed)
+    (tmp_path / "embedded").mkdir()
+    monkeypatch.chdir(tmp_path)
+    mm.MultiMaP(COLOR, clip, features="image").fit(rows).save(tmp_path / "model")
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["clip"]["name"] == "embedded"
+    assert mm.load(tmp_path / "model").clip.embedded
+
+
+def test_models_of_format_2_are_still_read(tmp_path):
+    """tests/model_format_2 was written by the last version that wrote that format, on 12 drawn fruit."""
+    folder = tmp_path / "model"
+    shutil.copytree(Path(__file__).parent / "model_format_2", folder)
+    content = json.loads((folder / "model.json").read_text())
+    content["clip"]["hash"] = mm.load_clip("embedded").hash  # should the checkpoint have been trained anew
+    (folder / "model.json").write_text(json.dumps(content))
+    model = mm.load(folder)
+    rows = np.load(folder / "embeddings.npy")
+    assert (model.predict(rows) == model.labels_).all() and model.features_ == "span"
+    assert model.proxies_.shape == (12, 128) and model.image_steps_ == 12 * 5
+    assert sorted(model.cluster_names_) == ["green", "red", "yellow"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": null}'])
+def test_a_model_that_is_none_gets_a_sentence(fitted, text, tmp_path):
+    fitted.save(tmp_path)
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(ValueError, match="is not JSON|this version reads 2 and 3"):
+        mm.load(tmp_path)
 
 
 def test_released_with_weight_decay_cannot_predict(clip, rows):
@@ -138,6 +259,14 @@ def test_released_with_weight_decay_cannot_predict(clip, rows):
         else:
             with pytest.raises(ValueError, match="new images cannot be predicted"):
                 model.predict(rows)
+
+
+def test_what_is_worth_a_warning_is_said_once(rows):
+    clip, said = mm.load_clip("embedded"), mm.Aspect("color", "fruit", ("red", "quaggy"))
+    model = mm.MultiMaP(said, clip, config=mm.ProxyConfig.paper(2), contrast=("species",))
+    with pytest.warns(UserWarning, match="has never seen: quaggy") as caught:
+        model.fit(unit_rows(4, clip.config.image.embed))
+    assert len(caught) == 1
 
 
 def test_public_names_are_there():

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 import multimap_jax as mm
-from multimap_jax.clip.images import as_list, list_images, open_image, stream_pixels
+from multimap_jax.clip.images import as_list, open_image, stream_pixels
+from multimap_jax.inputs.folder import read_folder
 
 
 def corner(image):
@@ -84,7 +85,7 @@ def folder(tmp_path):
 
 
 def test_folders_are_searched_in_a_fixed_order(folder):
-    names = [path.relative_to(folder).as_posix() for path in list_images(folder)]
+    names = [path.relative_to(folder).as_posix() for path in read_folder(folder).files]
     assert names == ["a/deep/y.webp", "a/z.jpg", "b.png", "c.JPEG", "empty.png", "noise.jpg", "text.png", "torn.jpg"]
 
 
@@ -99,7 +100,7 @@ def test_bad_images_are_listed_all_at_once(clip, folder):
 def test_skipping_says_what_was_kept(clip, folder):
     rows, kept = clip.embed_images(folder, on_error="skip")
     assert kept.tolist() == [0, 1, 2, 3] and rows.shape == (4, 32) and rows.dtype == np.float32
-    assert (rows == clip.embed_images(list_images(folder)[:4])).all()
+    assert (rows == clip.embed_images(read_folder(folder).files[:4])).all()
     with pytest.raises(mm.UnreadableImagesError, match="2 of 2"):
         clip.embed_images([folder / "torn.jpg", folder / "nothing.png"], on_error="skip")
 
@@ -157,12 +158,12 @@ def test_bad_collections(images, error, message):
 
 def test_folders_without_images(tmp_path):
     with pytest.raises(ValueError, match="files of other kinds there: 0"):
-        list_images(tmp_path)
+        read_folder(tmp_path)
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(ValueError, match="files of other kinds there: 1"):
-        list_images(tmp_path)
+        read_folder(tmp_path)
     with pytest.raises(NotADirectoryError, match="is a file"):
-        list_images(tmp_path / "a.txt")
+        read_folder(tmp_path / "a.txt")
 
 
 def test_wrong_arguments(clip):

@@ -10,8 +10,8 @@ import pytest
 import multimap_jax as mm
 from multimap_jax import proxies
 from multimap_jax.descent import proxy_loss
+from multimap_jax.precision import matmul_precision
 from multimap_jax.prompts import make_prompt, reference_words
-from multimap_jax.sharding import matmul_precision
 
 torch = pytest.importorskip("torch")
 from tests.tiny import text_with_proxies, unit_rows  # noqa: E402
@@ -99,11 +99,11 @@ def test_loss_and_gradient(tiny, name, contrast, precision, tolerance):
     expected = equations.loss(w)
     expected.sum().backward()
     with jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext(), matmul_precision(precision):
-        shared, targets = proxies.prepare(
+        common, targets = proxies.prepare(
             clip, equations.embeddings, COLOR, contrast, config, equations.prompt, equations.reference
         )
         run = jax.vmap(jax.value_and_grad(proxy_loss), in_axes=(0, 0, None))
-        loss, gradient = run(moved.astype(targets.image.dtype), targets, shared)
+        loss, gradient = run(moved.astype(targets.image.dtype), targets, common)
     for ours, theirs in ((loss, expected.detach().numpy()), (gradient, w.grad.numpy())):
         assert np.abs(np.asarray(ours) - theirs).max() <= tolerance * np.abs(theirs).max()
 

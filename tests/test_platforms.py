@@ -12,8 +12,8 @@ import multimap_jax as mm
 from multimap_jax import proxies
 from multimap_jax.blocks import run_chunk
 from multimap_jax.descent import start
+from multimap_jax.precision import matmul_precision
 from multimap_jax.prompts import make_prompt, reference_words
-from multimap_jax.sharding import matmul_precision
 from tests.tiny import unit_rows
 
 COLOR = mm.Aspect("color", subject="fruit", words=("red", "green"))
@@ -32,8 +32,8 @@ def arguments(clip, config, images):
     prompt, reference = make_prompt(COLOR, clip.tokenizer), reference_words(clip, embeddings, COLOR)
     batches = np.arange(-(-images // 3), dtype=np.int32)
     order = np.tile(batches, (50, 1)) if config.recipe == "released" else None
-    shared, targets = proxies.prepare(clip, embeddings, COLOR, ("species",), config, prompt, reference, order)
-    return shared, np.int32(0), np.int32(50), jax.vmap(start, in_axes=(None, 0))(shared, targets), targets
+    common, targets = proxies.prepare(clip, embeddings, COLOR, ("species",), config, prompt, reference, order)
+    return common, np.int32(0), np.int32(50), jax.vmap(start, in_axes=(None, 0))(common, targets), targets
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -58,7 +58,8 @@ import sys
 import jax
 import multimap_jax as mm
 from multimap_jax.blocks import compiled_chunk
-from multimap_jax.sharding import image_mesh, matmul_precision
+from multimap_jax.mesh import image_mesh
+from multimap_jax.precision import matmul_precision
 from tests import test_platforms
 assert jax.device_count() == 8
 clip = mm.load_clip(sys.argv[1])

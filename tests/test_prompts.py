@@ -104,3 +104,16 @@ def test_unknown_text_becomes_tokens_and_not_errors(clip):
     ids = clip.tokenizer.encode("grüße 😀")
     assert len(ids) > 4 and clip.tokenizer.end not in ids
     assert clip.embed_texts(["grüße 😀", "red"]).shape == (2, 32) and clip.embed_texts([]).shape == (0, 32)
+
+
+def test_many_words_are_looked_at_once_each():
+    words = [f"word {i}" for i in range(80_000)]
+    assert len(mm.Aspect("color", words=words).words) == 80_000
+    with pytest.raises(ValueError, match="repeated words: word 1, word 7$"):
+        mm.Aspect("color", words=[*words, "Word 7", "word  1"])
+
+
+@pytest.mark.parametrize("fields", [{"name": 5}, {"name": "color", "subject": None}, {"name": "color", "template": 3}])
+def test_what_is_no_string_is_refused(fields):
+    with pytest.raises(TypeError, match="expected a string, found"):
+        mm.Aspect(**fields)

@@ -12,12 +12,12 @@ import pytest
 
 import multimap_jax as mm
 from multimap_jax import proxies
-from multimap_jax.blocks import compiled_chunk
+from multimap_jax.blocks import DivergedError, check_finite, compiled_chunk
 from multimap_jax.clustering import cluster
 from multimap_jax.descent import proxy_loss
+from multimap_jax.precision import matmul_precision
 from multimap_jax.prompts import make_prompt, reference_words
 from multimap_jax.scenes import render_scene
-from multimap_jax.sharding import matmul_precision
 from tests.tiny import unit_rows
 
 COLOR = mm.Aspect("color", subject="fruit", words=("red", "green", "yellow"))
@@ -126,7 +126,10 @@ def test_default_labels_hold_in_bf16_and_with_early_leaving():
     """Drawn pictures and the embedded encoder: adjusted Rand index at least 0.99, mean losses within 1e-2."""
     clip, aspect = mm.load_clip("embedded"), mm.Aspect("species", "flower", ("daisy", "lily", "rose"))
     rows = clip.embed_images([render_scene("flowers", seed=4, index=i)[0] for i in range(80)])
-    fit = lambda **fields: mm.MultiMaP(aspect, clip, 4, config=mm.ProxyConfig(**fields)).fit(rows)  # noqa: E731
+
+    def fit(**fields):
+        return mm.MultiMaP(aspect, clip, 4, config=mm.ProxyConfig(**fields), keep_proxies=True).fit(rows)
+
     exact, coarse, early = fit(), fit(precision="bf16"), fit(tolerance=0.015)
     for other in (coarse, early):
         assert mm.evaluate(exact.labels_, other.labels_)["ari"] >= 0.99
@@ -139,12 +142,12 @@ def test_default_labels_hold_in_bf16_and_with_early_leaving():
 def test_one_gradient_is_equal_across_block_shapes(clip, embeddings):
     prompt, reference = make_prompt(COLOR, clip.tokenizer), reference_words(clip, embeddings, COLOR)
     with matmul_precision("float32"):
-        shared, targets = proxies.prepare(clip, embeddings, COLOR, (), CONFIG, prompt, reference)
+        common, targets = proxies.prepare(clip, embeddings, COLOR, (), CONFIG, prompt, reference)
         gradient = jax.jit(jax.vmap(jax.grad(proxy_loss), in_axes=(0, 0, None)))
-        whole = np.asarray(gradient(shared.words[targets.word], targets, shared))
+        whole = np.asarray(gradient(common.words[targets.word], targets, common))
         for size in (1, 4, 7):
             rows = jax.tree.map(lambda array, size=size: array[:size], targets)
-            part = np.asarray(gradient(shared.words[rows.word], rows, shared))
+            part = np.asarray(gradient(common.words[rows.word], rows, common))
             assert np.abs(part - whole[:size]).max() <= 1e-6 * np.abs(whole).max()
 
 
@@ -174,6 +177,28 @@ def test_lower_precisions_stay_close(clip, embeddings, fit, precision, tolerance
     assert np.abs(lower.losses[0] - fit.losses[0]) <= tolerance and np.abs(lower.loss - fit.loss).mean() <= tolerance
 
 
+@pytest.mark.parametrize("tolerance", [0.0, 1e-3])
+@pytest.mark.parametrize("images", [19, 3])
+def test_divergence_is_said_and_never_grouped(clip, embeddings, tolerance, images):
+    config = mm.ProxyConfig(steps=130, learning_rate=1e30, schedule="constant", tolerance=tolerance, block_size=8)
+    expected = (
+        rf"aspect 'color' diverged: \d+ of {images} have no finite loss at step \d+; use a learning rate below 1e"
+    )
+    with pytest.raises(ValueError, match=expected):
+        mm.fit_proxies(clip, embeddings[:images], COLOR, config=config)
+    with pytest.raises(ValueError, match="diverged"):
+        mm.MultiMaP(COLOR, clip, config=config, features="proxy").fit(embeddings[:images])
+
+
+def test_the_step_of_divergence_is_the_first_bad_loss():
+    losses = np.zeros((4, 6))
+    check_finite(losses, 50)
+    losses[2, 3:], losses[1, 4] = np.nan, np.inf
+    with pytest.raises(DivergedError) as caught:
+        check_finite(losses, 50)
+    assert (caught.value.step, caught.value.images) == (53, 1)
+
+
 def test_the_concept_of_an_aspect_without_contrast_warns(clip, embeddings):
     with pytest.warns(UserWarning, match="always 0"):
         mm.fit_proxies(clip, embeddings[:2], COLOR, config=mm.ProxyConfig.paper(steps=1))
@@ -183,9 +208,9 @@ def test_the_concept_of_an_aspect_without_contrast_warns(clip, embeddings):
 
 
 BAD = {
-    "one row": (lambda rows: rows[0], {}, "expected \\[images, 32\\]"),
+    "one row": (lambda rows: rows[0], {}, "shape \\[images, 32\\]"),
     "no rows": (lambda rows: rows[:0], {}, "1 image or more"),
-    "another width": (lambda rows: rows[:, :5], {}, "expected \\[images, 32\\]"),
+    "another width": (lambda rows: rows[:, :5], {}, "shape \\[images, 32\\]"),
     "not unit": (lambda rows: 2 * rows, {}, "row 0 has norm 2"),
     "not a number": (lambda rows: np.where(np.arange(19)[:, None] == 4, np.nan, rows), {}, "row 4 has norm nan"),
     "own aspect": (lambda rows: rows, {"contrast": ("color",)}, "the aspect itself"),

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import normalized_mutual_info_score
 
 from experiments import methods, protocols, quality
+from experiments.training.captions import known_words
 from multimap_jax.scenes import SCENES
-from multimap_jax.scenes.captions import known_words
 
 
 def test_word_lists_of_one_aspect():

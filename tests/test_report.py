@@ -7,21 +7,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from multimap_jax.report import SHOWN, Page, write_report
+from multimap_jax.report import SHOWN, Page, make_report
 
 
 @pytest.fixture
-def report(tmp_path):
+def report():
     """A report of 70 images in two groups, one of 69, with names that are markup."""
     images = [np.full((8, 8, 3), i, np.uint8) for i in range(70)]
     labels = np.array([0] * 69 + [1])
     outliers = np.arange(70) == 2
-    metrics = {"nmi": 0.5, "ri": 0.25, "images": 70, "beside": {"image_kmeans": {"nmi": 0.125, "ri": 0.0625}}}
+    metrics = {
+        "nmi": 0.5,
+        "ri": 0.25,
+        "images": 60,
+        "of": 70,
+        "beside": {"k-means on image embeddings": {"nmi": 0.125, "ri": 0.0625}},
+    }
     page = Page("<i>color", labels, ["<script>alert(1)</script>", "blue"], [0.9, 0.0], outliers, np.arange(70), metrics)
     other = Page("species", labels, ["apple", "pear"], [1.0, 1.0], outliers, np.arange(70)[::-1])
     names = ['"><script>evil()</script>', *(f"{i}.png" for i in range(1, 70))]
-    write_report(tmp_path / "report.html", "<title>", images, names, [page, other], ["a <note>"])
-    return (tmp_path / "report.html").read_text(encoding="utf-8")
+    return make_report("<title>", images, names, [page, other], ["a <note>"])
 
 
 def test_nothing_that_a_user_named_becomes_markup(report):
@@ -54,7 +59,24 @@ def test_one_page_is_open_at_first(report):
     assert report.count("<article") == 2 and report.count(" hidden>") == 1
 
 
-def test_thumbnails_keep_the_shape_of_wide_images(tmp_path):
+def test_metrics_say_over_how_many_images(report):
+    assert "for 60 of 70 images:" in report
+
+
+def test_an_image_that_is_gone_costs_its_thumbnail_alone(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    page = Page("a", np.zeros(2, int), ["x"], [0.0], np.zeros(2, bool), np.arange(2))
+    report = make_report("t", [tmp_path / "a.png", tmp_path / "gone.png"], ["a.png", "gone.png"], [page], [])
+    thumbnails = json.loads(re.search(r'id="thumbnails">(.*?)</script>', report, re.S).group(1))
+    assert thumbnails["0"] and thumbnails["1"] == "" and 'alt="gone.png"' in report
+
+
+def test_members_are_walked_once_and_nearest_first():
+    page = Page("a", np.array([1, 0, 1, 1]), ["x", "y", "z"], [0.0] * 3, np.zeros(4, bool), np.array([3, 2, 1, 0]))
+    assert [members.tolist() for members in page.members] == [[1], [3, 2, 0], []]
+
+
+def test_thumbnails_keep_the_shape_of_wide_images():
     page = Page("a", np.zeros(1, int), ["x"], [0.0], np.zeros(1, bool), np.zeros(1, int))
-    write_report(tmp_path / "r.html", "t", [Image.new("RGB", (400, 100))], ["wide"], [page], [])
-    assert "1 image<" in (tmp_path / "r.html").read_text()
+    report = make_report("t", [Image.new("RGB", (400, 100))], ["wide"], [page], [])
+    assert "1 image<" in report and "<p>1 image, grouped" in report

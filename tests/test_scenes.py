@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.training.byte_tokenizer import learn_merges, write_tokenizer
+from experiments.training.captions import Caption, draw_caption, known_words, template_captions
+from experiments.training.stream import draw_random, encode_labels, label_columns, label_width
 from multimap_jax.scenes import SCENES, render_scene, scene_labels, write_scenes
-from multimap_jax.scenes.byte_tokenizer import learn_merges, write_tokenizer
-from multimap_jax.scenes.captions import Caption, draw_caption, known_words, template_captions
-from multimap_jax.scenes.stream import draw_random, encode_labels, label_columns, label_width
 
 NAMES = sorted(SCENES)
 
@@ -149,7 +149,7 @@ def test_a_text_that_names_no_subject_is_true_of_every_family():
 
 def known_subjects(text):
     """The subjects whose name, or another name for it, the text holds."""
-    from multimap_jax.scenes.captions import _SUBJECTS
+    from experiments.training.captions import _SUBJECTS
 
     return {subject for subject, names in _SUBJECTS.items() if any(name in text for name in names)}
 

@@ -7,14 +7,14 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 import multimap_jax as mm
 from experiments import datasets
 from multimap_jax.clustering import cluster
-from multimap_jax.span import fit_projection, group_targets, shares, whitening, word_axes
+from multimap_jax.span import fit_projection, group_targets, whitening, word_axes, word_shares
 from tests.tiny import unit_rows
 
 
 def test_axes_leave_out_what_words_share_and_fade_words_that_nothing_shows():
     texts = np.array([[1.0, 1, 0, 0], [1, -1, 0, 0], [1, 0, 1, 0]]) / np.sqrt(2)
     images = np.array([[1.0, 1, 0, 0], [1, -1, 0, 0]] * 5) / np.sqrt(2)
-    assert shares(texts, images, 50).round(3).tolist() == [0.5, 0.5, 0.0]
+    assert word_shares(texts, images, 50).round(3).tolist() == [0.5, 0.5, 0.0]
     axes = word_axes(texts, images, 50)
     spread = np.linalg.norm(axes, axis=1)
     # The difference of the two words that are seen, hardly the third, and nothing of what no word has.

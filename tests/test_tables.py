@@ -9,7 +9,8 @@ import pytest
 from absl import flags
 
 import multimap_jax as mm
-from experiments import datasets, grid, methods, results, tables
+from experiments import datasets, grid, kept, methods, results, tables
+from experiments.case import SEEDS, labellings, make_case, score
 from experiments.released_eval import pool_images
 
 
@@ -17,7 +18,7 @@ from experiments.released_eval import pool_images
 def case():
     labelled, clip = datasets.twin("fruit", 36, seed=4), mm.load_clip("embedded")
     item, embeddings = datasets.find("fruit"), clip.embed_images(labelled.images)
-    case = tables.make_case(item, labelled, "color", clip, embeddings, mm.ProxyConfig.paper(steps=20))
+    case = make_case(item, labelled, "color", clip, embeddings, mm.ProxyConfig.paper(steps=20))
     return dataclasses.replace(case, pooled=pool_images(clip, labelled.images))
 
 
@@ -36,11 +37,11 @@ def table_flags(tmp_path):
 def test_every_method_gives_features_or_labels_of_all_images(name, case):
     outcome = methods.find(name)(case)
     assert np.isfinite(outcome).all()
-    labels = methods.labellings(outcome, case, seeds=2)
+    labels = labellings(outcome, case, seeds=2)
     assert {found.shape for found in labels} == {(36,)}
     once, seeded = name.startswith("CLIP_"), name in ("Multi-MaP default", "default: axes and round groups")
-    assert len(labels) == (1 if once else methods.SEEDS if seeded else 2)
-    assert 0 <= methods.score(outcome, case, seeds=2)[0]["nmi"] <= 1
+    assert len(labels) == (1 if once else SEEDS if seeded else 2)
+    assert 0 <= score(outcome, case, seeds=2)[0]["nmi"] <= 1
 
 
 def test_the_ablations_differ_by_their_terms(case):
@@ -87,11 +88,11 @@ def test_a_missing_set_leaves_its_rows_empty(table_flags, tmp_path, capsys):
 
 
 def test_a_torn_last_line_is_passed_over(tmp_path):
-    runs = tables.Runs(tmp_path / "runs.jsonl")
+    runs = kept.Runs(tmp_path / "runs.jsonl")
     runs.add(("a", 1), [{"nmi": 0.5}])
     with runs.path.open("a") as file:
         file.write('[["b", 2], [{"nm')
-    assert tables.Runs(runs.path).scores == {("a", 1): [{"nmi": 0.5}]}
+    assert kept.Runs(runs.path).scores == {("a", 1): [{"nmi": 0.5}]}
 
 
 def test_the_papers_figures_stand_beside_ours():
@@ -120,7 +121,7 @@ def test_interval_of_a_case_worked_out_by_hand():
 
 
 def test_runs_are_json_lines(tmp_path):
-    runs = tables.Runs(tmp_path / "deep" / "runs.jsonl")
+    runs = kept.Runs(tmp_path / "deep" / "runs.jsonl")
     runs.add(("a",), 1)
     assert json.loads(runs.path.read_text()) == [["a"], 1]
 
@@ -129,3 +130,38 @@ def test_the_results_are_made_from_what_was_measured():
     written = (results.FOLDER / "RESULTS.md").read_text()
     assert written == results.results(results.FOLDER / "results")
     assert written.count("## One step of one image") == 3 and "| 100,000 |" in written
+
+
+def test_a_kept_run_is_of_one_code(monkeypatch):
+    source = "def method(case):\n    return case.embeddings * {}  # {}\n"
+    digests = []
+    for text in (source.format(1, "one"), source.format(1, "a comment"), source.format(2, "one")):
+        monkeypatch.setattr(kept.inspect, "getsource", lambda _, text=text: text)
+        kept.code_digest.cache_clear()
+        digests.append(kept.code_digest(methods.crl))
+    assert digests[0] == digests[1] != digests[2]
+    monkeypatch.undo()
+    kept.code_digest.cache_clear()
+    ours = kept.code_digest(methods.default_round)
+    monkeypatch.setattr(kept, "library_code", lambda: "another library")
+    kept.code_digest.cache_clear()
+    assert kept.code_digest(methods.default_round) != ours
+    kept.code_digest.cache_clear()
+
+
+def test_the_code_of_a_method_is_that_of_what_it_calls_and_of_no_other():
+    code = kept.sources(methods.default_round, {})
+    for part in ("default_round", "labels_by_seed", "default_axes"):
+        assert any(f"name='{part}'" in text for text in code)
+    assert not any("name='crl'" in text for text in code)
+    assert kept.code_digest(methods.METHODS["Multi-MaP_p"]) != kept.code_digest(methods.METHODS["Multi-MaP_r"])
+    assert kept.code_digest(methods.crl, ("red",)) != kept.code_digest(methods.crl, ("green",))
+    assert "multi_sub" not in str(code) and "class" not in kept.plain("# class\nx = 1")
+
+
+def test_the_default_in_the_tables_is_what_the_estimator_gives(case):
+    model = mm.MultiMaP(case.asked(), case.clip, case.clusters, case.contrast, random_state=1).fit(case.embeddings)
+    assert (methods.default(case)[1] == model.labels_).all()
+    one = dataclasses.replace(case, words=case.words[:1], embeddings=case.embeddings[:12], truth=case.truth[:12])
+    model = mm.MultiMaP(one.asked(), one.clip, one.clusters, one.contrast).fit(one.embeddings)
+    assert model.features_ == "proxy" and (methods.default(one)[0] == model.labels_).all()

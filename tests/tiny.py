@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from multimap_jax.scenes.byte_tokenizer import write_tokenizer
-from multimap_jax.scenes.embedded_files import preprocessing
+from experiments.training.byte_tokenizer import write_tokenizer
+from experiments.training.embedded_files import preprocessing
 
 WORDS = "a fruit with the color species shape of red green yellow dark".split()
 

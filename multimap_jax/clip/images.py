@@ -1,4 +1,4 @@
-"""From files, PIL images or arrays to pixels: found, decoded in threads, streamed in batches of one shape."""
+"""From files, PIL images or arrays to pixels: decoded in threads, streamed in batches of one shape."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from multimap_jax.inputs.folder import read_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,41 +39,16 @@ class UnreadableImagesError(ValueError):
         )
 
 
-def image_suffixes() -> set[str]:
-    """The file endings that Pillow opens as images."""
-    Image.init()
-    documents = {".pdf", ".ps", ".eps", ".mpg", ".mpeg", ".h5", ".hdf", ".grib", ".bufr"}
-    return {suffix for suffix, kind in Image.EXTENSION.items() if kind in Image.OPEN} - documents
-
-
-def list_images(folder: str | Path) -> list[Path]:
-    """Image files below `folder`, sorted by path; hidden files and folders are passed over.
-
-    Raises FileNotFoundError or NotADirectoryError for a bad folder, ValueError where it holds no image file.
-    """
-    folder = Path(folder)
-    if not folder.exists():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file, expected a folder of images")
-    suffixes, found, others = image_suffixes(), [], 0
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            if not name.startswith("."):
-                is_image = Path(name).suffix.lower() in suffixes
-                others += not is_image
-                found += [Path(root, name)] if is_image else []
-    if not found:
-        raise ValueError(f"no image files (.jpg, .png, .webp, …) in {folder}; files of other kinds there: {others}")
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
 def as_list(images) -> list:
     """A folder, one path, a list or an array [images, h, w, 3] as a list of single images."""
     if isinstance(images, (str, os.PathLike)):
         path = Path(images)
-        return list_images(path) if path.is_dir() or not path.exists() else [path]
+        if path.exists() and not path.is_dir():
+            return [path]
+        folder = read_folder(path)
+        for note in folder.notes:
+            warnings.warn(note, stacklevel=3)
+        return list(folder.files)
     if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
         raise TypeError(
             "expected a list of images (or an array [images, h, w, 3]), found a single one: put it in a list"

@@ -20,7 +20,9 @@ from multimap_jax.clip.config import CLIPConfig
 from multimap_jax.clip.images import Unreadable, UnreadableImagesError, as_list, stream_pixels
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
-from multimap_jax.sharding import image_mesh, matmul_precision, pad_rows, split_images
+from multimap_jax.clip.transformers_alone import transformers_alone
+from multimap_jax.mesh import image_mesh, pad_rows, split_images
+from multimap_jax.precision import matmul_precision
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _SMALL_FILES = [
@@ -68,6 +70,13 @@ class Clip:
     def embedded(self) -> bool:
         """Whether this is the checkpoint that comes with the package."""
         return self.name == "embedded"
+
+    @property
+    def place(self) -> str:
+        """What `load_clip` finds this checkpoint by from anywhere on this machine."""
+        if self.embedded or not Path(self.name).is_dir() or Path(self.name).resolve() != self.directory.resolve():
+            return self.name
+        return str(self.directory.resolve())
 
     @functools.cached_property
     def hash(self) -> str:
@@ -132,6 +141,27 @@ class Clip:
         """Images in one call of a device. A fixed shape, so that an embedding never depends on its neighbours."""
         return 32 if jax.default_backend() == "cpu" else 256
 
+    def check_embeddings(self, embeddings) -> np.ndarray:
+        """`embeddings` as an array [images, embed] of float32 or float64, looked at wherever they come from outside.
+
+        Raises ValueError for another shape, no rows, values that are not finite, and rows whose norm is off 1 by more
+        than 1e-3 (1e-2 for float16).
+        """
+        rows, width = np.asarray(embeddings), self.config.image.embed
+        if rows.dtype.kind not in "fiu" or rows.ndim != 2 or rows.shape[1] != width or not len(rows):
+            raise ValueError(
+                f"embeddings are {rows.dtype} of shape {list(rows.shape)}, expected numbers of shape "
+                f"[images, {width}], 1 image or more"
+            )
+        norms = np.sqrt(np.einsum("ie,ie->i", rows, rows, dtype=np.float64))
+        wrong = np.flatnonzero(~(np.abs(norms - 1) < (1e-2 if rows.dtype == np.float16 else 1e-3)))
+        if len(wrong):
+            raise ValueError(
+                f"embeddings must be unit rows, row {wrong[0]} has norm {norms[wrong[0]]:.4g} ({len(wrong)} such "
+                "rows): use clip.embed_images, or divide each row by its norm"
+            )
+        return rows if rows.dtype == np.float64 else rows.astype(np.float32, copy=False)
+
     def embed_texts(self, texts: Sequence[str], normalize: bool = True) -> np.ndarray:
         """Text embeddings, float32 [texts, embed], unit rows unless `normalize=False`.
 
@@ -169,7 +199,7 @@ def _settle(parts: list) -> None:
 
 @functools.partial(jax.jit, static_argnums=2)
 def _embed_block(tower, pixels, mesh):
-    return split_images(lambda tower, pixels: jax.vmap(tower)(pixels), mesh, shared=1)(tower, pixels)
+    return split_images(lambda tower, pixels: jax.vmap(tower)(pixels), mesh, 1)(tower, pixels)
 
 
 @jax.jit
@@ -227,8 +257,6 @@ def _load_directory(name: str, directory: Path) -> Clip:
 
 
 def _read_config(directory: Path) -> CLIPConfig:
-    from transformers import CLIPConfig as TransformersConfig
-
     path = directory / "config.json"
     if not path.exists():
         raise FileNotFoundError(f"{directory} has no config.json: expected a CLIP in the Hugging Face layout")
@@ -241,19 +269,23 @@ def _read_config(directory: Path) -> CLIPConfig:
             f"{path} describes a model of type {content.get('model_type')!r}, expected 'clip' (a CLIP with ViT image "
             "tower, such as openai/clip-vit-base-patch32); other architectures cannot be run here"
         )
-    return CLIPConfig.from_transformers(TransformersConfig.from_dict(content))
+    with transformers_alone():
+        from transformers.models.clip.configuration_clip import CLIPConfig as TransformersConfig
+
+        return CLIPConfig.from_transformers(TransformersConfig.from_dict(content))
 
 
 def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
     """PIL RGB image -> float32 [size, size, 3], as preprocessor_config.json says."""
-    from transformers import CLIPImageProcessorPil
-
     if not (directory / "preprocessor_config.json").exists():
         raise FileNotFoundError(
             f"{directory} has no preprocessor_config.json, which says how its images are scaled; "
             "save it with CLIPImageProcessor.save_pretrained"
         )
-    processor = CLIPImageProcessorPil.from_pretrained(directory)
+    with transformers_alone():
+        from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+        processor = CLIPImageProcessorPil.from_pretrained(directory)
     size = config.image.size
 
     def preprocess(image):

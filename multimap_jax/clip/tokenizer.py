@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.clip.config import TextConfig
+from multimap_jax.clip.transformers_alone import transformers_alone
 
 
 class Tokenizer:
     """CLIP's byte-pair tokenizer. `start` and `end` are the ids that open and close every text."""
 
     def __init__(self, directory: Path, config: TextConfig):
-        from transformers import CLIPTokenizer
-
         _check_files(directory)
-        self._tokenizer = CLIPTokenizer.from_pretrained(directory)
+        with transformers_alone():
+            from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+            self._tokenizer = CLIPTokenizer.from_pretrained(directory)
         self.context = config.context
         self.start, self.end = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
         # A damaged vocabulary gives a working tokenizer of two tokens, so its size is looked at.

@@ -40,7 +40,7 @@ class LayerNorm(nnx.Module):
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         wide = wide - wide.mean(-1, keepdims=True)
         wide = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.epsilon)
-        return (wide * self.scale[...] + self.bias[...]).astype(x.dtype)
+        return (wide * along(self.scale[...], wide) + along(self.bias[...], wide)).astype(x.dtype)
 
 
 class Linear(nnx.Module):
@@ -52,7 +52,12 @@ class Linear(nnx.Module):
 
     def __call__(self, x):
         y = multiply(x, self.kernel[...])
-        return (y if self.bias is None else y + self.bias[...]).astype(x.dtype)
+        return (y if self.bias is None else y + along(self.bias[...], y)).astype(x.dtype)
+
+
+def along(vector, x):
+    """vector [d] as wide as x [..., d]: said here, because ranks are nowhere promoted in silence."""
+    return jnp.broadcast_to(vector, x.shape)
 
 
 def multiply(x, kernel):
@@ -122,7 +127,8 @@ def attention(q, k, v, past=None, causal=True):
     scores = jnp.einsum("qhk,thk->hqt", q, k)
     if causal:
         rows, columns = jnp.arange(len(k) - len(q), len(k)), jnp.arange(len(k))
-        scores = jnp.where(rows[:, None] >= columns[None, :], scores, -jnp.inf)
+        seen = rows[:, None] >= columns[None, :]
+        scores = jnp.where(seen[None], scores, -jnp.inf)
     if past is None:
         return jnp.einsum("hqt,thk->qhk", _softmax(scores), v)
     keys, values = past

@@ -6,17 +6,17 @@ import pathlib
 
 import numpy as np
 
+from experiments.training.byte_tokenizer import write_tokenizer
+from experiments.training.captions import known_words
 from multimap_jax.clip.checkpoint import save_checkpoint
-from multimap_jax.scenes.byte_tokenizer import write_tokenizer
-from multimap_jax.scenes.captions import known_words
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 CARD = """# The embedded checkpoint
 
-A small CLIP, trained by `python -m experiments.train_embedded_clip` on pictures that `multimap_jax.scenes` draws and on
-captions that `multimap_jax.scenes.captions` makes up. No photograph and no other model took part in it.
+A small CLIP, trained by `python -m experiments.training.embedded_clip` on pictures that `multimap_jax.scenes` draws and
+on captions that `experiments.training.captions` makes up. No photograph and no other model took part in it.
 
 It knows the families of scenes below and the words in `words.json`, and nothing else: it is there so that the package
 can be tried and tested at once and without a network. For photographs, load another checkpoint.

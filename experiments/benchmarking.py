@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import resource
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +27,7 @@ def measure(run: Callable[[], None], repeats: int) -> list[float]:
 
 def command_line() -> str:
     """How this program was called, to be repeated."""
-    return " ".join(["python -m", f"experiments.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+    return " ".join(["python -m", f"experiments.{Path(sys.argv[0]).stem}", *map(shlex.quote, sys.argv[1:])])
 
 
 def dated(result: dict) -> dict:

@@ -1,25 +1,15 @@
-"""Many processes, each with its share of the images, on one host or many: files that each writes whole.
+"""Several processes of one run, on one host or many: who they are, how they come together and part.
 
-Nothing is exchanged while images are embedded and proxies optimised, so shares go through a folder that all processes
-see. JAX's distributed runtime notices a process that is gone and ends the others; what was finished stays on disk, and
-the same run started again computes only the rest.
+JAX's distributed runtime notices a process that is gone and ends the others.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
-import shutil
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable
-from pathlib import Path
-
-import numpy as np
 
 HEARTBEAT_SECONDS = 10
 JOIN_SECONDS = 120
@@ -94,53 +84,3 @@ def leave() -> None:
     import jax
 
     jax.distributed.shutdown()
-
-
-@dataclasses.dataclass(frozen=True)
-class Shares:
-    """The files of one run in `folder`: for every step one file a process."""
-
-    folder: Path
-    processes: Processes
-
-    @classmethod
-    def of(cls, out: Path, processes: Processes, settings: dict) -> Shares:
-        """In a folder of its own below `out` for these settings: another run never reads them."""
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-        folder = out / "shares" / digest
-        folder.mkdir(parents=True, exist_ok=True)
-        return cls(folder, processes)
-
-    def path(self, step: str, index: int) -> Path:
-        return self.folder / f"{step}-{index}-of-{self.processes.count}.npz"
-
-    def compute(self, step: str, function: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """This process's arrays of a step: from its file, or computed and written."""
-        path = self.path(step, self.processes.index)
-        if path.exists():
-            return read(path)
-        arrays, unfinished = function(), path.with_suffix(".part")
-        with unfinished.open("wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
-        return arrays
-
-    def gather(self, step: str) -> list[dict[str, np.ndarray]]:
-        """The arrays of all processes, as soon as they are there."""
-        paths = [self.path(step, index) for index in range(self.processes.count)]
-        while not all(path.exists() for path in paths):
-            time.sleep(0.1)
-        return [read(path) for path in paths]
-
-    def remove(self) -> None:
-        """Deletes the folder of this run, and the one above if no other run has shares there."""
-        shutil.rmtree(self.folder)
-        if not any(self.folder.parent.iterdir()):
-            self.folder.parent.rmdir()
-
-
-def read(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)

@@ -1,6 +1,6 @@
 """Train the checkpoint that the package carries: a small CLIP, on drawings, on a CPU.
 
-    python -m experiments.train_embedded_clip --minutes=55 --out=multimap_jax/clip/embedded
+    python -m experiments.training.embedded_clip --minutes=55 --out=multimap_jax/clip/embedded
 
 Draws scenes in processes of their own while it trains. At every evaluation it writes the checkpoint and prints a line;
 at the end it prints one line of JSON: the zero-shot accuracy on pictures of another seed, for each scene and aspect,
@@ -24,13 +24,14 @@ import optax
 from absl import app, flags
 from flax import nnx
 
+from experiments.training import embedded_files
+from experiments.training.captions import TEMPLATE, draw_caption, template_captions
+from experiments.training.stream import COLUMNS, Pool, encode_labels, label_width, shrink
 from multimap_jax import load_clip
 from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
 from multimap_jax.clip.towers import Towers, run_layers
-from multimap_jax.scenes import SCENES, embedded_files, render_scene
-from multimap_jax.scenes.captions import TEMPLATE, draw_caption, template_captions
+from multimap_jax.scenes import SCENES, render_scene
 from multimap_jax.scenes.registry import find_scene
-from multimap_jax.scenes.stream import COLUMNS, Pool, encode_labels, label_width, shrink
 
 MINUTES = flags.DEFINE_float("minutes", 48, "Time to train for; the learning rate falls to 0 over it.", lower_bound=0.1)
 STEPS = flags.DEFINE_integer("steps", 1_000_000, "Stop after so many steps even if there is time left.", lower_bound=1)

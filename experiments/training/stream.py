@@ -9,7 +9,7 @@ from multiprocessing import shared_memory
 import numpy as np
 from PIL import Image
 
-from multimap_jax.scenes.captions import all_words
+from experiments.training.captions import all_words
 from multimap_jax.scenes.registry import SCENES
 
 

@@ -1,0 +1,73 @@
+"""One cell of a table: an aspect of a labelled set, embedded, and what a method's answer to it is worth.
+
+A method gives features [images, d], on which k-means runs with ten seeds, or labels: int [images], or int
+[seeds, images] where the seed takes part in the features.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+import multimap_jax as mm
+from experiments import datasets
+from multimap_jax.choices import TEMPLATE
+from multimap_jax.clustering import cluster
+
+SEEDS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One aspect of one labelled set, embedded by one checkpoint.
+
+    embeddings [images, embed]: unit rows. words: candidates. names: the true names, () where there are none.
+    config: the paper's recipe with the learning rate and weight decay to be used. pooled [images, image width]: what
+    the image tower projects, for Multi-Sub only.
+    """
+
+    clip: mm.Clip
+    subject: str
+    aspect: str
+    embeddings: np.ndarray
+    truth: np.ndarray
+    words: tuple[str, ...]
+    names: tuple[str, ...]
+    contrast: tuple[str, ...]
+    config: mm.ProxyConfig
+    pooled: np.ndarray | None = None
+
+    @property
+    def clusters(self) -> int:
+        return len(set(self.truth.tolist()))
+
+    def asked(self, template: str = TEMPLATE) -> mm.Aspect:
+        return mm.Aspect(self.aspect, self.subject, self.words, template)
+
+
+def make_case(
+    item: datasets.DataSet,
+    labelled: datasets.Labelled,
+    aspect: str,
+    clip: mm.Clip,
+    embeddings: np.ndarray,
+    config: mm.ProxyConfig,
+) -> Case:
+    """The case of one aspect of a data set, asked with the set's own candidate words."""
+    facts, truth = item.aspects[aspect], labelled.labels[aspect]
+    names = facts.labels or tuple(sorted(set(truth.tolist())))
+    contrast = tuple(other for other in item.aspects if other != aspect)
+    return Case(clip, item.subject, aspect, embeddings, truth, facts.words, names, contrast, config)
+
+
+def score(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[dict[str, float]]:
+    """`mm.evaluate` for every k-means seed; once for labels that no seed changes."""
+    return [mm.evaluate(case.truth, labels) for labels in labellings(outcome, case, seeds)]
+
+
+def labellings(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[np.ndarray]:
+    """Labels [images] of every seed; one where no seed changes them."""
+    if np.issubdtype(outcome.dtype, np.integer):
+        return list(np.atleast_2d(outcome))
+    return [cluster(outcome, case.clusters, seed).labels for seed in range(seeds)]

@@ -1,0 +1,14 @@
+"""Names that the command's flags and the library share. Imports nothing, so that `multimap --help` loads nothing."""
+
+RECIPES = ("default", "paper", "released")
+FEATURES = ("span", "proxy", "prompt", "word", "image", "proxy+image")
+CONCEPTS = ("contrastive", "distance", "none")
+OPTIMIZERS = ("adam", "adagrad")
+SCHEDULES = ("constant", "linear")
+INITS = ("reference", "aspect")
+PRECISIONS = ("float32", "tf32", "bf16", "float64")
+
+SUBJECT = "object"
+TEMPLATE = "a {subject} with the {name} of {word}"
+# What proxies are pushed away from, where nothing is said and the recipe has that.
+CONTRAST = ("color", "shape", "species", "texture", "background")

@@ -1,0 +1,88 @@
+"""What k-means can run on: one table, kind of feature -> what it needs, how it is fitted, its rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from multimap_jax.choices import FEATURES
+from multimap_jax.clip.model import Clip
+from multimap_jax.clustering import Product
+from multimap_jax.prompts import Aspect
+from multimap_jax.proxies import ProxyFit, embed_words
+from multimap_jax.recipes import ProxyConfig
+from multimap_jax.span import fit_projection
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """What rows are made of. images [images, embed]: unit embeddings. proxies: of these images, None where the kind
+    needs none. projection [embed, axes]: what `Feature.fit` gave, None where it gives nothing."""
+
+    clip: Clip
+    config: ProxyConfig
+    images: np.ndarray
+    proxies: ProxyFit | None
+    projection: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """One kind.
+
+    Attributes:
+      rows: Material -> rows [images, d], as `clustering` takes them.
+      proxies: whether a proxy of every image is needed.
+      words: how many words the aspect must have at least.
+      image_space: whether the recipe's prompts must lie in the space of the images.
+      fit: `span.fit_projection`, or None where nothing is fitted.
+    """
+
+    rows: Callable[[Material], np.ndarray | Product]
+    proxies: bool = False
+    words: int = 0
+    image_space: bool = False
+    fit: Callable[..., np.ndarray] | None = None
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+TABLE: dict[str, Feature] = {
+    # The image in the span of the words' prompts.
+    "span": Feature(lambda m: Product(m.images, m.projection), words=2, image_space=True, fit=fit_projection),
+    # w_i, the paper's.
+    "proxy": Feature(lambda m: m.proxies.proxies, proxies=True),
+    # The unit embedding of the prompt with w_i in it.
+    "prompt": Feature(lambda m: m.proxies.prompt_embeddings, proxies=True),
+    # The unnormalised embedding of "*" alone with w_i in it.
+    "word": Feature(lambda m: embed_words(m.clip, m.proxies.proxies, m.config), proxies=True),
+    # The unit image embedding.
+    "image": Feature(lambda m: m.images),
+    # Both as unit rows, side by side: image features are some twenty times as long as proxies.
+    "proxy+image": Feature(lambda m: np.concatenate([unit(m.proxies.proxies), m.images], axis=1), proxies=True),
+}
+
+
+def choose(kind: str | None, aspect: Aspect, config: ProxyConfig) -> str:
+    """The kind asked for, or where nothing is said (None) the recipe's, if the aspect has words enough; else "proxy".
+
+    Raises ValueError for an unknown kind, and for one that does not go with the aspect's words or with the recipe.
+    """
+    if kind is None:
+        kind = config.traits.features
+        return kind if len(aspect.words) >= TABLE[kind].words else "proxy"
+    if kind not in TABLE:
+        raise ValueError(f"features is {kind!r}, known: {', '.join(FEATURES)}")
+    least = TABLE[kind].words
+    if len(aspect.words) < least:
+        raise ValueError(
+            f"features {kind!r} need {least} words or more, aspect {aspect.name!r} has {len(aspect.words)}: give "
+            "words, or features 'proxy'"
+        )
+    if TABLE[kind].image_space and config.traits.text_space:
+        raise ValueError(f"features {kind!r} do not go with the {config.recipe} recipe: use 'proxy', or another recipe")
+    return kind

@@ -1,0 +1,81 @@
+"""Images of a folder: which files there are, and what they are called."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from PIL import Image
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """`files`: the image files below `path`, sorted by name. `notes`: what was passed over, in sentences."""
+
+    path: Path
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """What the images are called."""
+        return [relative_name(file, self.path) for file in self.files]
+
+
+def image_suffixes() -> set[str]:
+    """The file endings that Pillow opens as images."""
+    Image.init()
+    documents = {".pdf", ".ps", ".eps", ".mpg", ".mpeg", ".h5", ".hdf", ".grib", ".bufr"}
+    return {suffix for suffix, kind in Image.EXTENSION.items() if kind in Image.OPEN} - documents
+
+
+def read_folder(path: str | Path) -> Folder:
+    """Image files below `path`, sorted by name; hidden files and folders are passed over.
+
+    Linked folders are followed once: where a link leads to a place that is read anyway, or back to a folder that it
+    stands in, a note says so.
+
+    Raises FileNotFoundError or NotADirectoryError for a bad folder, ValueError where it holds no image file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no folder {path}")
+    if not path.is_dir():
+        raise NotADirectoryError(f"{path} is a file, expected a folder of images")
+    suffixes, found, others, notes = image_suffixes(), [], 0, []
+    seen: set[str] = set()
+    waiting = [path]
+    while waiting:
+        links = []
+        for root, folders, names in os.walk(waiting.pop(0)):
+            seen.add(os.path.realpath(root))
+            visible = sorted(name for name in folders if not name.startswith("."))
+            links += [Path(root, name) for name in visible if os.path.islink(os.path.join(root, name))]
+            folders[:] = [name for name in visible if os.path.realpath(os.path.join(root, name)) not in seen]
+            for name in names:
+                if not name.startswith("."):
+                    is_image = Path(name).suffix.lower() in suffixes
+                    others += not is_image
+                    found += [Path(root, name)] if is_image else []
+        # Folders that are there by themselves come before links to them.
+        for link in links:
+            target = os.path.realpath(link)
+            if target in seen or os.path.realpath(path).startswith(os.path.join(target, "")):
+                notes.append(
+                    f"the linked folder {relative_name(link, path)} was passed over: what it leads to is read already"
+                )
+            else:
+                seen.add(target)
+                waiting.append(link)
+    if not found:
+        raise ValueError(f"no image files (.jpg, .png, .webp, …) in {path}; files of other kinds there: {others}")
+    found.sort(key=lambda file: file.relative_to(path).as_posix())
+    return Folder(path, tuple(found), tuple(notes))
+
+
+def relative_name(file: Path, folder: Path) -> str:
+    """What an image is called: its path below the folder, with "/"."""
+    name = file.relative_to(folder).as_posix()
+    # File names that are not UTF-8 come with surrogates, which no text file takes.
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,23 @@
+"""This machine in words."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine() -> str:
+    """Processor, cores that may be used, devices that JAX sees."""
+    import jax
+
+    model, information = platform.machine(), Path("/proc/cpuinfo")
+    if information.exists():
+        lines = information.read_text().splitlines()
+        model = next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), model)
+    return f"{model}, {cores()} cores, JAX on {jax.local_device_count()} × {jax.local_devices()[0].device_kind}"

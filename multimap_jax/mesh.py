@@ -1,0 +1,36 @@
+"""One mesh axis, `images`: everything that is done for each image is split along it, the rest is replicated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+AXIS = "images"
+
+
+def image_mesh() -> Mesh:
+    """All devices of this process along `images`."""
+    return Mesh(np.array(jax.local_devices()), (AXIS,))
+
+
+def split_images(function: Callable, mesh: Mesh, common: int) -> Callable:
+    """`function` run on every device's part of the images; its first `common` arguments are the same everywhere.
+
+    Every device compiles the shape of its own part only, so results do not depend on the number of devices.
+    """
+
+    def run(*arguments):
+        specs = tuple(PartitionSpec() if i < common else PartitionSpec(AXIS) for i in range(len(arguments)))
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)(
+            *arguments
+        )
+
+    return run
+
+
+def pad_rows(array: np.ndarray, rows: int) -> np.ndarray:
+    """array [n, ...] with its first row repeated at the end until there are `rows`."""
+    return array if len(array) == rows else np.concatenate([array, np.repeat(array[:1], rows - len(array), axis=0)])

@@ -1,0 +1,1 @@
+"""One run of the command: a plan, the work, its files and what it says."""

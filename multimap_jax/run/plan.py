@@ -1,0 +1,100 @@
+"""What a run is asked to do, and everything about it that can be wrong before an image is opened."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from multimap_jax import features
+from multimap_jax.clip.model import Clip
+from multimap_jax.clustering import check_clusters
+from multimap_jax.estimator import MultiMaP
+from multimap_jax.inputs.folder import Folder, read_folder
+from multimap_jax.prompts import Aspect
+from multimap_jax.recipes import ProxyConfig
+from multimap_jax.run.files import make_writable
+from multimap_jax.run.measure import Truth, read_labels
+from multimap_jax.run.processes import Processes
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What to do. `clusters` and `contrast` by aspect name. `features` as MultiMaP takes them."""
+
+    images: Path
+    aspects: tuple[Aspect, ...]
+    clusters: dict[str, int]
+    contrast: dict[str, tuple[str, ...]]
+    config: ProxyConfig
+    features: str | None
+    clip: str
+    labels: Path | None
+    out: Path
+    seed: int
+    keep_proxies: bool = False
+    processes: Processes | None = None
+
+    def kind(self, aspect: Aspect) -> str:
+        """The features of an aspect, a key of `features.TABLE`."""
+        return features.choose(self.features, aspect, self.config)
+
+    def needs_proxies(self, aspect: Aspect) -> bool:
+        return self.keep_proxies or features.TABLE[self.kind(aspect)].proxies
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A job that was looked at: its images, and the true labels of those that have any (None without --labels)."""
+
+    job: Job
+    folder: Folder
+    truth: Truth | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One aspect's fitted model, its metrics (None without labels) and how long it took."""
+
+    aspect: Aspect
+    model: MultiMaP
+    metrics: dict | None
+    seconds: float
+
+
+def make_plan(job: Job) -> Plan:
+    """Looks at everything that needs no checkpoint, and creates the output folder.
+
+    Raises ValueError, FileNotFoundError, NotADirectoryError or OSError, each with one sentence.
+    """
+    folder = read_folder(job.images)
+    for aspect in job.aspects:
+        if aspect.name == "image":
+            raise ValueError("an aspect cannot be called 'image', which labels.csv has a column for: give another name")
+        job.kind(aspect)
+        check_clusters(job.clusters[aspect.name], len(folder.files))
+    truth = None
+    if job.labels is not None:
+        truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], folder.names, job.images)
+    make_writable(job.out)
+    return Plan(job, folder, truth)
+
+
+def make_models(job: Job, clip: Clip, progress: bool) -> list[MultiMaP]:
+    """A model for every aspect, looked at but not fitted. ValueError or TypeError as `MultiMaP.check` says."""
+    models = [
+        MultiMaP(
+            aspect,
+            clip,
+            n_clusters=job.clusters[aspect.name],
+            contrast=job.contrast[aspect.name],
+            config=job.config,
+            features=job.features,
+            random_state=job.seed,
+            progress=progress,
+            keep_proxies=job.keep_proxies,
+        )
+        for aspect in job.aspects
+    ]
+    for model in models:
+        model.check()
+    return models

@@ -1,0 +1,76 @@
+"""What a run says in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from multimap_jax.blocks import default_block_size
+from multimap_jax.clip.images import Unreadable
+from multimap_jax.clip.model import Clip
+from multimap_jax.machine import machine
+from multimap_jax.prompts import make_prompt
+from multimap_jax.run.estimate import embedding_seconds, operations_per_second, padded, proxy_seconds
+
+DRAWINGS = (
+    "The embedded encoder was trained on drawings made by this package. Groups of photographs mean little with it: "
+    "give a CLIP trained on photographs with --clip=DIRECTORY or --clip=openai/clip-vit-base-patch32."
+)
+LISTED = 20
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 image", "2,000 images"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def say_estimate(job, clip: Clip, images: int, say: Callable[[str], None]) -> None:
+    """How long it will take: the images, then proxies for those aspects that need them."""
+    width, devices = clip.config.text.width, jax.local_device_count()
+    processes = job.processes.count if job.processes else 1
+    own = padded(images, clip.image_block, devices, processes)
+    embedding = embedding_seconds(clip.config.image, own, operations_per_second(width, "float32"))
+    names = ", ".join(aspect.name for aspect in job.aspects)
+    say(f"{count(images, 'image')} by {names} with {clip.name}, on {machine()}:")
+    text = f"about {duration(embedding)} to embed {'the images' if processes == 1 else 'the images of each process'}"
+    prompts = [make_prompt(aspect, clip.tokenizer) for aspect in job.aspects if job.needs_proxies(aspect)]
+    if prompts:
+        steps, block = int(job.config.steps), job.config.block_size or default_block_size()
+        rate = operations_per_second(width, job.config.precision)
+        seconds = proxy_seconds(clip.config, prompts, padded(images, block, devices, processes), steps, rate)
+        text += f", then {duration(seconds)} for {count(steps, 'step')} of {count(len(prompts), 'aspect')}"
+    say(text)
+
+
+def say_result(result, say: Callable[[str], None]) -> None:
+    model = result.model
+    say(f"\n{result.aspect.name}: {count(model.n_clusters_, 'group')}")
+    wide = max(len(name) for name in model.cluster_names_)
+    sizes = np.bincount(model.labels_, minlength=model.n_clusters_)
+    for name, size, sure in zip(model.cluster_names_, sizes, model.cluster_confidences_):
+        noun = "image " if size == 1 else "images"
+        say(f"  {name:<{wide}}  {size:>6} {noun}" + (f"  {sure:>4.0%} sure of the name" if sure else ""))
+    if result.metrics:
+        say(f"  agreement with the labels of {result.metrics['images']:,} of {count(result.metrics['of'], 'image')}:")
+        rows = {"groups": result.metrics} | result.metrics["beside"]
+        for name, values in rows.items():
+            say(f"  {name:<14}" + "  ".join(f"{key} {values[key]:.3f}" for key in ("nmi", "ri", "ari", "accuracy")))
+
+
+def say_end(out: Path, written: Sequence[str], skipped: Sequence[Unreadable], say: Callable[[str], None]) -> None:
+    if skipped:
+        say(f"\n{count(len(skipped), 'image')} could not be read:")
+        for failure in skipped[:LISTED]:
+            say(f"  {failure}")
+        if len(skipped) > LISTED:
+            say(f"  … and {len(skipped) - LISTED:,} more, listed in {out / 'run.json'}")
+    say("\nwritten: " + ", ".join(str(out / name) for name in written))

@@ -1,0 +1,93 @@
+"""A fitted model as two files, model.json and arrays.npz: no pickle in them, and no checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from multimap_jax.clip.model import Clip
+from multimap_jax.prompts import Aspect
+from multimap_jax.recipes import ProxyConfig
+
+# 2 held proxies always, and no image_steps_, features_ and seed_.
+FORMAT, READ = 3, (2, 3)
+SETTINGS, ARRAYS = "model.json", "arrays.npz"
+ALWAYS = ("labels_", "distances_", "outliers_", "cluster_centers_", "projection_")
+OF_PROXIES = ("proxies_", "prompt_embeddings_", "reference_", "losses_", "loss_")
+NUMBERS = {"block_size": "block_size_", "image_steps": "image_steps_"}
+
+
+def write_model(model, clip: Clip, directory: Path) -> None:
+    """Writes a fitted `MultiMaP`; everything is made before anything is written."""
+    attributes, config = vars(model), model.config
+    arrays = {name: attributes[name] for name in (*ALWAYS, *OF_PROXIES) if name in attributes}
+    content = {
+        "format": FORMAT,
+        "aspect": dataclasses.asdict(model.aspect),
+        "clip": {"name": clip.place, "hash": clip.hash},
+        "n_clusters": None if model.n_clusters is None else int(model.n_clusters),
+        "contrast": list(model.contrast),
+        "config": None if config is None else {key: plain(value) for key, value in dataclasses.asdict(config).items()},
+        "features": model.features,
+        "features_used": model.features_,
+        "keep_proxies": bool(model.keep_proxies),
+        "random_state": model.seed_,
+        "cluster_names": model.cluster_names_,
+        "cluster_confidences": model.cluster_confidences_.tolist(),
+        "n_features_in": model.n_features_in_,
+    }
+    content |= {key: int(attributes[name]) for key, name in NUMBERS.items() if name in attributes}
+    text = json.dumps(content, indent=1) + "\n"
+    directory.mkdir(parents=True, exist_ok=True)
+    np.savez(directory / ARRAYS, **arrays)
+    (directory / SETTINGS).write_text(text)
+
+
+def read_model(directory: Path) -> tuple[dict, dict]:
+    """(arguments of MultiMaP with "clip" as (name, hash), fitted attributes). Errors as `load` says."""
+    if not (directory / SETTINGS).exists() or not (directory / ARRAYS).exists():
+        raise FileNotFoundError(
+            f"{directory} holds no model: expected {SETTINGS} and {ARRAYS}, as MultiMaP.save writes"
+        )
+    try:
+        content = json.loads((directory / SETTINGS).read_text())
+    except ValueError as error:
+        raise ValueError(f"{directory / SETTINGS} is not JSON ({error}): save the model again") from None
+    version = content.get("format") if isinstance(content, dict) else None
+    if version not in READ:
+        raise ValueError(f"{directory} has model format {version}, this version reads {' and '.join(map(str, READ))}")
+    config = content["config"]
+    settings = {
+        "aspect": Aspect(**content["aspect"]),
+        "clip": (content["clip"]["name"], content["clip"]["hash"]),
+        "n_clusters": content["n_clusters"],
+        "contrast": tuple(content["contrast"]),
+        "config": None if config is None else ProxyConfig(**config),
+        "features": content["features"],
+        "random_state": content["random_state"],
+        "keep_proxies": content.get("keep_proxies", True),
+    }
+    with np.load(directory / ARRAYS, allow_pickle=False) as arrays:
+        attributes = dict(arrays)
+    attributes |= {name: content[key] for key, name in NUMBERS.items() if key in content}
+    recipe = settings["config"] or ProxyConfig()
+    if version == 2 and not recipe.tolerance:
+        attributes["image_steps_"] = len(attributes["labels_"]) * int(recipe.steps)
+    attributes |= {
+        "n_features_in_": content["n_features_in"],
+        "cluster_names_": content["cluster_names"],
+        "cluster_confidences_": np.array(content["cluster_confidences"]),
+        "n_clusters_": len(content["cluster_names"]),
+        "seed_": content["random_state"],
+    }
+    if "features_used" in content:
+        attributes["features_"] = content["features_used"]
+    return settings, attributes
+
+
+def plain(value):
+    """A number of NumPy or JAX as Python's own."""
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,70 @@
+"""Folders of images: links are followed once, and what is passed over is said."""
+
+import os
+
+import pytest
+from PIL import Image
+
+import multimap_jax as mm
+from multimap_jax import cli
+from multimap_jax.inputs.folder import read_folder
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    picture(tmp_path / "photos" / "a.png")
+    picture(tmp_path / "photos" / "deep" / "b.png")
+    picture(tmp_path / "elsewhere" / "c.png")
+    return tmp_path / "photos"
+
+
+def test_names_are_sorted_paths_with_slashes(folder):
+    assert read_folder(folder).names == ["a.png", "deep/b.png"] and read_folder(folder).notes == ()
+
+
+def test_linked_folders_are_followed_once(folder):
+    for name in ("link", "second"):
+        (folder / name).symlink_to(folder.parent / "elsewhere")
+    (folder / "again").symlink_to(folder / "deep")
+    found = read_folder(folder)
+    assert found.names == ["a.png", "deep/b.png", "link/c.png"]
+    assert [note.split()[3] for note in found.notes] == ["again", "second"]
+    assert all(note.endswith("what it leads to is read already") for note in found.notes)
+
+
+def test_loops_end(folder):
+    (folder / "deep" / "up").symlink_to(folder)
+    (folder / "deep" / "higher").symlink_to(folder.parent)
+    (folder / "out").symlink_to(folder.parent / "elsewhere")
+    (folder.parent / "elsewhere" / "back").symlink_to(folder)
+    (folder.parent / "elsewhere" / "self").symlink_to(".")
+    found = read_folder(folder)
+    assert found.names == ["a.png", "deep/b.png", "out/c.png"] and len(found.notes) == 4
+
+
+def test_links_that_lead_nowhere_are_images_that_cannot_be_read(folder):
+    (folder / "gone.png").symlink_to(folder / "nothing.png")
+    clip = mm.load_clip("embedded")
+    rows, kept = clip.embed_images(folder, on_error="skip")
+    assert len(rows) == 2 and kept.tolist() == [0, 1]
+
+
+def test_what_is_passed_over_is_said(folder, tmp_path, capsys):
+    (folder / "again").symlink_to(folder / "deep")
+    with pytest.warns(UserWarning, match="the linked folder again was passed over"):
+        mm.load_clip("embedded").embed_images(folder)
+    flags = [f"--images={folder}", "--aspect=color", "--clusters=color=1", "--features=image", f"--out={tmp_path}"]
+    assert cli.main(["multimap", *flags]) == 0
+    assert "the linked folder again was passed over" in capsys.readouterr().out
+    assert "the linked folder again was passed over" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names of any bytes are POSIX's")
+def test_names_that_are_not_utf_8_are_written_as_text(folder):
+    (folder / os.fsdecode(b"\xff.png")).write_bytes((folder / "a.png").read_bytes())
+    assert "\ufffd.png" in read_folder(folder).names

@@ -1,0 +1,205 @@
+"""Several real processes on the loopback address: the same labels, and what happens when one of them dies."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multimap_jax import cli
+from multimap_jax.run.exchange import Exchange
+from multimap_jax.run.files import make_writable
+from multimap_jax.run.processes import HEARTBEAT_SECONDS, Processes
+from multimap_jax.scenes import write_scenes
+
+FLAGS = [
+    "--subject=fruit",
+    "--aspect=color",
+    "--aspect=species",
+    "--words=color=red,green,yellow",
+    "--block_size=4",
+    "--keep_proxies",
+]
+FLAGS += ["--words=species=apple,banana", "--clusters=species=3", "--steps=30"]
+LONG = " ".join(["color"] * 20)  # too long for a file name, were it written out
+FLAGS += [f"--aspect={LONG}", f"--clusters={LONG}=2"]
+
+
+@pytest.fixture(scope="module")
+def fruit(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos") / "fruit"
+    write_scenes(folder, "fruit", seed=9, count=13)
+    (folder / "a_broken.png").write_bytes(b"no image")
+    (folder / "a_link.png").symlink_to(folder / "nothing.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(fruit, tmp_path_factory):
+    """The folder that one process has written."""
+    out = tmp_path_factory.mktemp("alone")
+    assert cli.main(["multimap", f"--images={fruit}", *FLAGS, f"--out={out}"]) == 0
+    return out
+
+
+@pytest.fixture
+def start(fruit):
+    """start(out, count) -> the processes of one run, each in a session of its own; none of them outlives the test."""
+    started = []
+
+    def start(out, count):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        where = [f"--coordinator=127.0.0.1:{port}", f"--processes={count}"]
+        command = [sys.executable, "-m", "multimap_jax", f"--images={fruit}", *FLAGS, f"--out={out}", *where]
+        begun = [
+            subprocess.Popen(
+                [*command, f"--process={index}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                start_new_session=True, env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            )
+            for index in range(count)
+        ]  # fmt: skip
+        started.extend(begun)
+        return begun
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        process.wait()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_labels_are_those_of_one_process(start, alone, tmp_path, count):
+    processes = start(tmp_path, count)
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, said
+    assert (tmp_path / "labels.csv").read_bytes() == (alone / "labels.csv").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"labels.csv", "run.json", "report.html"}
+    assert "a_broken.png: not an image" in said[0] and "a_link.png: no such file" in said[0]
+    assert f"process 1 of {count} is done" in said[1]
+
+
+def modified(path, gone):
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return gone
+
+
+def test_a_dead_process_ends_the_others_and_nothing_finished_is_lost(start, alone, tmp_path):
+    processes = start(tmp_path, 2)
+    end = time.monotonic() + 240
+    while not all(list(tmp_path.glob(f"exchange/*/images-{index}-of-2.npz")) for index in (0, 1)):
+        assert time.monotonic() < end and processes[1].poll() is None
+        time.sleep(0.02)
+    os.killpg(processes[1].pid, signal.SIGKILL)
+    said = processes[0].communicate(timeout=6 * HEARTBEAT_SECONDS)[0]
+    assert processes[0].returncode == 1, said
+    assert f"was silent for {HEARTBEAT_SECONDS} s; what was finished is kept in" in said
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("exchange/*/*.npz")}
+    assert kept
+    processes = start(tmp_path, 2)
+    while all(process.poll() is None for process in processes):
+        assert all(modified(path, written) == written for path, written in kept.items())
+        time.sleep(0.05)
+    said = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert (tmp_path / "labels.csv").read_bytes() == (alone / "labels.csv").read_bytes()
+
+
+def test_a_process_is_blamed_for_its_own_death_alone(tmp_path):
+    assert "another process of this run ended or was silent" in cli.ended_by(signal.SIGABRT, tmp_path)
+    for number in (signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM):
+        sentence = cli.ended_by(number, tmp_path)
+        assert sentence.startswith(f"this process was ended by {number.name}") and "kept in" not in sentence
+    (tmp_path / "exchange").mkdir()
+    assert f"kept in {tmp_path / 'exchange'}" in cli.ended_by(signal.SIGKILL, tmp_path)
+
+
+def test_a_killed_child_is_said_to_be_killed(start, tmp_path):
+    process = start(tmp_path, 2)[0]
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    end = time.monotonic() + 60
+    while not children.read_text().split():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1 and "multimap: this process was ended by SIGKILL" in said, said
+
+
+def test_processes_try_one_folder_at_once(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make_writable, [tmp_path / "out"] * 400))
+    assert list(tmp_path.glob("out/*")) == []
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_process_without_company_says_so(index):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{free.getsockname()[1]}"
+    join = (
+        f"from multimap_jax.run import processes as s; s.JOIN_SECONDS = 1; s.join(s.Processes('{where}', 2, {index}))"
+    )
+    run = subprocess.run([sys.executable, "-c", join], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1
+    assert run.stderr.endswith(
+        f"found no company at {where} within 1 s: start all of them with the same --coordinator\n"
+    )
+    assert "stack trace" not in run.stderr
+
+
+def test_a_port_that_is_taken(fruit, tmp_path):
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        flags = [f"--coordinator=127.0.0.1:{port}", "--processes=2", "--process=0", f"--out={tmp_path}"]
+        command = [sys.executable, "-m", "multimap_jax", f"--images={fruit}", *FLAGS, *flags]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2
+    assert (
+        run.stderr == f"multimap: process 0 cannot listen at port {port} (Address already in use): give another one\n"
+    )
+
+
+def test_every_image_is_of_one_process():
+    for images in (0, 1, 7, 100):
+        for count in (1, 3, 8):
+            parts = [Processes("host:1", count, index).own(images) for index in range(count)]
+            assert [i for part in parts for i in part] == list(range(images))
+
+
+def test_a_step_is_computed_once_and_other_settings_have_other_files(tmp_path):
+    processes = Processes("host:1", 1, 0)
+    first, other = (Exchange.of(tmp_path, processes, {"steps": steps}) for steps in (1, 2))
+    assert first.compute("a", lambda: {"x": np.arange(3)})["x"].tolist() == [0, 1, 2]
+    assert first.compute("a", pytest.fail)["x"].tolist() == [0, 1, 2]
+    assert other.folder != first.folder
+    first.remove()
+    other.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--coordinator=host:1"], "belong together"),
+        (["--coordinator=host", "--processes=2", "--process=0"], "expected HOST:PORT"),
+        (["--coordinator=host:65536", "--processes=2", "--process=0"], "expected HOST:PORT"),
+        (["--coordinator=host:1", "--processes=2", "--process=2"], "process 2 of 2: expected 0 to 1"),
+        (["--coordinator=host:1", "--processes=2", "--process=0", "--recipe=released"], "in one process"),
+    ],
+)
+def test_bad_flags(fruit, tmp_path, capfd, flags, message):
+    assert cli.main(["multimap", f"--images={fruit}", *FLAGS, f"--out={tmp_path}", *flags]) == 2
+    assert message in capfd.readouterr().err
