@@ -63,3 +63,8 @@ def _with_memory(function: Callable, arguments: tuple):
 def highest_memory() -> int:
     """Of this process so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def highest_memory_of_children() -> int:
+    """Of the largest process that this one has waited for, in bytes."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -229,6 +229,7 @@ def test_scenes_are_images_that_the_command_reads(fruit):
     assert np.asarray(open_image(Image.open(fruit / "fruit_0000.png"))).shape[2] == 3
 
 
+@pytest.mark.slow
 def test_compiled_programs_are_kept_by_the_command_alone(fruit, tmp_path):
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("JAX_COMPILATION_CACHE_DIR")

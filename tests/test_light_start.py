@@ -28,6 +28,7 @@ def run(script, **environment):
     return done
 
 
+@pytest.mark.slow
 def test_pytorch_is_not_imported_though_it_is_there():
     pytest.importorskip("torch")
     done = run(LOAD + "import torch, transformers\nfrom transformers import CLIPModel\n")
@@ -41,6 +42,7 @@ def test_a_torchvision_that_does_not_fit_does_no_harm(tmp_path):
     run(LOAD, PYTHONPATH=str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_program_may_use_transformers_with_pytorch_beside_it():
     pytest.importorskip("torch")
     run(

@@ -84,6 +84,7 @@ def run_torch(clip, pooled, aspect, order, decay):
     return {"prompt": prompt, "proxy": proxies, "word": word, "image": image, "losses": np.array(losses)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.0, 1e-3])
 def test_all_five_features_and_the_losses(clip, pooled, decay):
     aspect = mm.Aspect("color", "Fruit", WORDS, "{subject} with a {name} of {word}")

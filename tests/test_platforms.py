@@ -70,6 +70,7 @@ for config in test_platforms.RECIPES.values():
 """
 
 
+@pytest.mark.slow
 def test_devices_do_not_talk_in_the_loop(clip):
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     run = [sys.executable, "-c", SCRIPT, str(clip.directory)]

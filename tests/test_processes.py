@@ -78,6 +78,7 @@ def start(fruit):
         process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_labels_are_those_of_one_process(start, alone, tmp_path, count):
     processes = start(tmp_path, count)
@@ -96,6 +97,7 @@ def modified(path, gone):
         return gone
 
 
+@pytest.mark.slow
 def test_a_dead_process_ends_the_others_and_nothing_finished_is_lost(start, alone, tmp_path):
     processes = start(tmp_path, 2)
     end = time.monotonic() + 240

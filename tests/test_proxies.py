@@ -81,6 +81,7 @@ def start_on(devices, clip, rows, found):
     return subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], env=os.environ | flags)
 
 
+@pytest.mark.slow
 def test_any_number_of_devices_gives_the_same_bits(clip, embeddings, fit, tmp_path):
     np.save(tmp_path / "rows.npy", embeddings)
     files = {devices: tmp_path / f"{devices}.npy" for devices in (1, 3, 8)}
@@ -122,6 +123,7 @@ def test_images_at_rest_leave_and_the_others_end_as_without(clip, embeddings):
     assert np.abs(some.loss - whole.loss).max() < 0.1
 
 
+@pytest.mark.slow
 def test_default_labels_hold_in_bf16_and_with_early_leaving():
     """Drawn pictures and the embedded encoder: adjusted Rand index at least 0.99, mean losses within 1e-2."""
     clip, aspect = mm.load_clip("embedded"), mm.Aspect("species", "flower", ("daisy", "lily", "rose"))

@@ -103,7 +103,7 @@ def test_the_program_writes_its_three_files_and_computes_nothing_twice(quality_f
     assert all(float(row["nmi_low"]) <= float(row["nmi_high"]) for row in rows)
     content = json.loads((quality_flags / "quality.json").read_text())
     assert [each["protocol"] for each in content["verdicts"]] == list(protocols.PROTOCOLS)
-    monkeypatch.setattr(quality, "score", lambda *_: pytest.fail("a finished cell was computed again"))
+    monkeypatch.setattr(quality, "first_case", lambda *_: pytest.fail("a finished cell was computed again"))
     quality.main(None)
     text = (quality_flags / "quality.md").read_text()
     assert "| Fruit color, subset |" in text and "\n| default: axes | – |" in text

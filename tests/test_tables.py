@@ -33,6 +33,7 @@ def table_flags(tmp_path):
         delattr(flags.FLAGS, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_every_method_gives_features_or_labels_of_all_images(name, case):
     outcome = methods.find(name)(case)
@@ -159,6 +160,7 @@ def test_the_code_of_a_method_is_that_of_what_it_calls_and_of_no_other():
     assert "multi_sub" not in str(code) and "class" not in kept.plain("# class\nx = 1")
 
 
+@pytest.mark.slow
 def test_the_default_in_the_tables_is_what_the_estimator_gives(case):
     model = mm.MultiMaP(case.asked(), case.clip, case.clusters, case.contrast, random_state=1).fit(case.embeddings)
     assert (methods.default(case)[1] == model.labels_).all()

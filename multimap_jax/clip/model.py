@@ -138,7 +138,8 @@ class Clip:
 
     @property
     def image_block(self) -> int:
-        """Images in one call of a device. A fixed shape, so that an embedding never depends on its neighbours."""
+        """Images in one call of a device. A fixed shape, so that an embedding never depends on its neighbours; no table
+        shows that these numbers are the best."""
         return 32 if jax.default_backend() == "cpu" else 256
 
     def check_embeddings(self, embeddings) -> np.ndarray:
