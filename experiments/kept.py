@@ -34,10 +34,13 @@ class Runs:
                 continue
             self.scores[tuple(key)] = value
 
+        self.torn = bool(lines) and not self.path.read_text().endswith("\n")
+
     def add(self, key: tuple, value) -> None:
         self.scores[key] = value
         with self.path.open("a") as file:
-            file.write(json.dumps([key, value]) + "\n")
+            file.write("\n" * self.torn + json.dumps([key, value]) + "\n")
+        self.torn = False
 
 
 @functools.cache
@@ -67,7 +70,7 @@ def sources(value, found: dict[int, str]) -> list[str]:
     value = inspect.unwrap(value) if callable(value) else value
     if id(value) in found:
         return list(found.values())
-    if isinstance(value, (types.FunctionType, type)) and value.__module__.startswith("experiments."):
+    if isinstance(value, (types.FunctionType, type)) and of_experiments(value):
         found[id(value)] = plain(textwrap.dedent(inspect.getsource(value)))
         functions = [value] if isinstance(value, types.FunctionType) else vars(value).values()
         for function in functions:
@@ -79,19 +82,33 @@ def sources(value, found: dict[int, str]) -> list[str]:
 
 
 def follow(function: types.FunctionType, found: dict[int, str]) -> None:
-    """`sources` of everything that a function names, be it through a module of `experiments`."""
+    """`sources` of everything that a function names, be it through a module of `experiments`, and of its defaults."""
     known = names(function.__code__)
     for name in known:
         value = function.__globals__.get(name)
         if not isinstance(value, types.ModuleType):
             sources(value, found)
-        elif value.__name__.startswith("experiments."):
+        elif of_experiments(value):
             for attribute in known:
                 sources(getattr(value, attribute, None), found)
+    for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        sources(value, found)
+
+
+def of_experiments(value) -> bool:
+    """Whether a module, class or function stands in this folder, be it run as a program."""
+    try:
+        return Path(inspect.getfile(value)).is_relative_to(Path(__file__).parent)
+    except TypeError:  # what is built in has no file
+        return False
 
 
 def constant(value) -> bool:
-    return isinstance(value, (int, float, str)) or (isinstance(value, tuple) and all(map(constant, value)))
+    if isinstance(value, (tuple, list)):
+        return all(map(constant, value))
+    if isinstance(value, dict):
+        return all(map(constant, [*value, *value.values()]))
+    return isinstance(value, (int, float, str))
 
 
 def names(code: types.CodeType) -> set[str]:

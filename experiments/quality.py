@@ -118,7 +118,7 @@ def run_set(item: datasets.DataSet, clip: mm.Clip, runs: Runs) -> list[Cell]:
         for aspect, protocol, words in asked(item, labelled, seed):
             for method, name in METHODS.items():
                 place = (item.name, aspect, protocol, name)
-                code = code_digest(methods.find(method), score, words)
+                code = code_digest(methods.find(method), score, first_case, datasets.load_or_draw, item.subject, words)
                 key = (clip.hash[:12], FLAGS.data or "twin", *place, images, paper_steps(), seed, code)
                 if key not in runs.scores:
                     case = case or first_case(item, labelled, aspect, clip)

@@ -27,7 +27,8 @@ def results(folder: Path) -> str:
     """RESULTS.md from every table of `quality` and the table programs below `folder`, by path, then speed."""
     paths = sorted([*folder.glob("*/table*.md"), *folder.glob("*/quality.md")])
     measured = {"benchmark_proxies*.json": step_table, "benchmark_images*.json": image_table}
-    measured["*/scaling.json"] = scaling_table
+    measured |= {"benchmark_command*.json": command_table, "*/scaling.json": scaling_table}
+    measured["benchmark_fit*.json"] = fit_table
     speed = [
         write(json.loads(path.read_text())) for name, write in measured.items() for path in sorted(folder.glob(name))
     ]
@@ -70,19 +71,41 @@ def image_table(found: dict) -> str:
 
 def scaling_table(found: dict) -> str:
     """What `scaling` measured."""
-    head = ["images", "embedding, s", "proxies, s", "k-means, s", "k-means on proxies, s", "arrays, MB", "rest, MB"]
-    head += ["ARI, span", "ARI, proxies"]
+    head = ["images", "proxies of images", "embedding, s", "grouping, s", "report, s", "after embedding", "whole, s"]
+    head += ["arrays, MB", "rest, MB", "ARI, span", "ARI, proxies"]
     rows = [
-        [f"{row['images']:,}"]
-        + [f"{row[part]:.1f}" for part in ("embed", "proxies", "cluster", "cluster_proxies")]
+        [f"{row['images']:,}", "kept" if row["keep_proxies"] else "none"]
+        + [f"{row['seconds'][part]:.1f}" for part in ("embed", "group", "report")]
+        + [f"{row['after']:.1%}", f"{row['seconds']['total']:.1f}"]
         + [f"{row[part] / 1e6:.0f}" for part in ("array_bytes", "other_bytes")]
         + [f"{row['sampled_ari'][kind]:.3f}" for kind in ("span", "proxy")]
         for row in found["rows"]
     ]
     return (
-        f"## The whole job as images grow: drawn flowers, encoder {found['clip']}\n\n"
-        f"ARI: between k-means on all rows and on a tenth of them.\n\n{lines(head, rows)}\n{source(found)}"
+        f"## The command as images grow: drawn flowers, encoder {found['clip']}\n\n"
+        "Grouping has metrics in it. ARI: between k-means on all rows and on a tenth of them.\n\n"
+        f"{lines(head, rows)}\n{source(found)}"
     )
+
+
+def command_table(found: dict) -> str:
+    """What `benchmark_command` measured."""
+    parts = found["parts"]
+    row = [f"{found['images']}", f"{found['seconds']:.2f} ({found['spread'][0]:.2f} to {found['spread'][1]:.2f})"]
+    row += [f"{seconds:.2f}" for seconds in parts.values()]
+    head = ["images", "whole, s", *(f"{part}, s" for part in parts)]
+    return f"## From the command to the report: encoder {found['clip']}\n\n{lines(head, [row])}\n{source(found)}"
+
+
+def fit_table(found: dict) -> str:
+    """What `benchmark_fit` measured."""
+    head = ["rows", "words", "seconds", "highest memory, MB", "array, MB", "a fit on 1,000 rows, MB", "beyond both, MB"]
+    rows = [
+        [f"{row['images']:,}", str(row["words"]), f"{row['seconds']:.0f}"]
+        + [f"{row[part] / 1e6:.0f}" for part in ("peak_memory", "array_bytes", "small_peak", "beyond")]
+        for row in found["rows"]
+    ]
+    return f"## Memory of a fit on many embeddings, default recipe\n\n{lines(head, rows)}\n{source(found)}"
 
 
 def lines(head: list[str], rows: list[list[str]]) -> str:

@@ -77,8 +77,7 @@ def run_set(item: datasets.DataSet, names: Sequence[str], clip: mm.Clip, runs: R
     for seed in range(1 if FLAGS.data else seeds):
 
         def key(aspect, method, seed=seed):
-            made_by = grid.grid_losses if method == "grid" else methods.find(method)
-            code = code_digest(made_by, score, item.aspects[aspect].labels, item.aspects[aspect].words)
+            code = cell_code(item, aspect, method)
             return (clip.hash[:12], FLAGS.data or "twin", item.name, aspect, method, images, steps, seed, code)
 
         wanted = [(aspect, method) for aspect in item.aspects for method in names]
@@ -103,6 +102,12 @@ def run_set(item: datasets.DataSet, names: Sequence[str], clip: mm.Clip, runs: R
         for aspect in item.aspects
         for method in names
     ]
+
+
+def cell_code(item: datasets.DataSet, aspect: str, method: str) -> str:
+    """Digest of all that makes a cell's scores; "grid" is no method, but what chooses the numbers of some."""
+    made_by, facts = [] if method == "grid" else [methods.find(method)], item.aspects[aspect]
+    return code_digest(*made_by, compute, datasets.load_or_draw, item.subject, facts.labels, facts.words)
 
 
 def compute(item, labelled, wanted, key, clip: mm.Clip, steps: int, runs: Runs) -> None:

@@ -7,6 +7,8 @@ OPTIMIZERS = ("adam", "adagrad")
 SCHEDULES = ("constant", "linear")
 INITS = ("reference", "aspect")
 PRECISIONS = ("float32", "tf32", "bf16", "float64")
+# Numbers of a recipe that a flag or a field may change.
+NUMBERS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight", "tolerance")
 
 SUBJECT = "object"
 TEMPLATE = "a {subject} with the {name} of {word}"

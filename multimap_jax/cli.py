@@ -23,7 +23,6 @@ USAGE = """Groups the images of a folder by what a word says, and another way fo
 Writes labels.csv, run.json, report.html and, given --labels, metrics.json into --out.
 Exit status: 0, or 2 with one sentence where something given is wrong.
 """
-NUMBER_FLAGS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight", "tolerance")
 CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
 REPEATABLE = ("aspect", "words", "clusters")
 
@@ -116,7 +115,12 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail(f"stopped; labels.csv in {values.out} holds the aspects that were finished, if any", 130)
     except (ValueError, TypeError, OSError) as error:
-        return _fail(str(error))
+        status = _fail(str(error))
+        if CHILD in os.environ:
+            # JAX would wait here for the others, and they for this one. Without a word of it they notice its silence.
+            sys.stdout.flush()
+            os._exit(status)
+        return status
 
 
 def _show_warnings_as_notes() -> None:
@@ -157,7 +161,7 @@ def _run_child(argv: list[str], out: str) -> int:
 
 def ended_by(number: int, out: Path) -> str:
     """What to say of a process of several that signal `number` ended. JAX's runtime ends its own process by SIGABRT
-    where another one is gone; any other signal came from outside."""
+    where another one is gone, and says so above; any other signal came from outside."""
     from multimap_jax.run.exchange import FOLDER
     from multimap_jax.run.processes import HEARTBEAT_SECONDS
 
@@ -256,15 +260,11 @@ def _config(values: flags.FlagValues):
 
     from multimap_jax.recipes import ProxyConfig
 
-    recipe = {"default": ProxyConfig, "paper": ProxyConfig.paper, "released": ProxyConfig.released}[values.recipe]()
-    given = {name: values[name].value for name in NUMBER_FLAGS + CHOICE_FLAGS if values[name].value is not None}
-    return dataclasses.replace(recipe, **given)
+    names = choices.NUMBERS + CHOICE_FLAGS
+    given = {name: values[name].value for name in names if values[name].value is not None}
+    return dataclasses.replace(ProxyConfig.named(values.recipe), **given)
 
 
 def _fail(sentence: str, status: int = 2) -> int:
     print(f"multimap: {sentence}", file=sys.stderr)
     return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())

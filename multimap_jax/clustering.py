@@ -15,7 +15,7 @@ import numpy as np
 # Rows that k-means looks at; the rest only go to the nearest centre. experiments/results/scaling_cpu compares a tenth
 # of the rows with all of them.
 SAMPLE = 100_000
-# Rows taken at once. A result's bits depend on it where there are more rows, by rounding alone.
+# Rows taken at once, in no table. A result's bits depend on it where there are more rows, by rounding alone.
 PART = 4096
 
 
@@ -27,10 +27,6 @@ class Groups:
     labels: np.ndarray
     centres: np.ndarray
     distances: np.ndarray
-
-    @property
-    def sizes(self) -> np.ndarray:
-        return np.bincount(self.labels, minlength=len(self.centres))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +81,8 @@ def draw_rows(rows, sample: int, seed: int) -> np.ndarray:
 
 def check_clusters(k: int, images: int) -> None:
     if not 1 <= k <= images:
-        raise ValueError(f"{k} groups asked for among {images} images, expected 1 to {images}")
+        noun = "image" if images == 1 else "images"
+        raise ValueError(f"{k} groups asked for among {images} {noun}, expected 1 to {images}")
 
 
 def nearest(rows, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

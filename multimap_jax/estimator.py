@@ -7,6 +7,7 @@ import numbers
 import warnings
 from pathlib import Path
 
+import jax
 import numpy as np
 from PIL import Image
 from sklearn.base import BaseEstimator, ClusterMixin
@@ -19,18 +20,7 @@ from multimap_jax.naming import name_groups, word_scores
 from multimap_jax.prompts import Aspect, check_words
 from multimap_jax.proxies import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.saving import read_model, write_model
-
-# Attribute -> field of ProxyFit: there where proxies of the images were learnt.
-OF_PROXIES = {
-    "proxies_": "proxies",
-    "prompt_embeddings_": "prompt_embeddings",
-    "reference_": "reference",
-    "losses_": "losses",
-    "loss_": "loss",
-    "block_size_": "block_size",
-    "image_steps_": "image_steps",
-}
+from multimap_jax.saving import OF_PROXIES, read_model, write_model
 
 
 class MultiMaP(ClusterMixin, BaseEstimator):
@@ -88,6 +78,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         if "features_" not in vars(self):
             raise AttributeError(f"{name} is there after fit")
+        if "proxies_" in vars(self):
+            raise AttributeError(f"{name} was not saved with this model, which an earlier version wrote")
         raise AttributeError(
             f"{name} is not there: features {self.features_!r} need no proxies of images; fit with "
             "MultiMaP(…, keep_proxies=True) to have them learnt all the same"
@@ -106,9 +98,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         if not isinstance(self.n_clusters, (numbers.Integral, type(None))):
             raise TypeError(f"n_clusters: expected a whole number or None, found {self.n_clusters!r}")
         clusters = len(self.aspect.words) if self.n_clusters is None else int(self.n_clusters)
+        if clusters < 1:
+            raise ValueError(f"{clusters} groups asked for, expected 1 or more")
         check_words(self.aspect, clip, self.contrast)
         feature = kinds.TABLE[kind]
-        if feature.proxies or self.keep_proxies or (feature.fit and len(self.aspect.words) < clusters):
+        if feature.proxies or self.keep_proxies or (feature.group_proxies and len(self.aspect.words) < clusters):
             check_proxies(clip, self.aspect, self.contrast, config)
         return clusters
 
@@ -117,7 +111,10 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
         proxies: what `fit_proxies` found for X with the same settings, where that was done before.
         """
-        clusters, embeddings = self.check(), self._embeddings(X)
+        clusters = self.check()
+        if hasattr(X, "__len__") and len(X) and not isinstance(X, str):
+            check_clusters(clusters, len(X))
+        embeddings = self._embeddings(X)
         check_clusters(clusters, len(embeddings))
         self._forget()
         config, clip, seed = self._config(), self._clip(), draw_seed(self.random_state)
@@ -153,8 +150,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         config, feature, proxies = self._config(), kinds.TABLE[self.features_], None
         if feature.proxies and config.batches_matter:
             raise ValueError(
-                "under the released recipe with weight decay a proxy depends on all images fitted with it, so new "
-                "images cannot be predicted: fit them together, or use weight_decay=0"
+                f"under the {config.recipe} recipe with weight decay a proxy depends on all images fitted with it, so "
+                "new images cannot be predicted: fit them together, or use weight_decay=0"
             )
         embeddings = self._embeddings(X)
         if feature.proxies:
@@ -188,11 +185,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         """X as checked embeddings; images are embedded, whatever holds numbers with a fraction is taken for rows."""
         rows = X
         if isinstance(X, (list, tuple)) and len(X) and not isinstance(X[0], (str, Image.Image)) and np.ndim(X[0]) < 2:
-            rows = np.asarray(X) if np.asarray(X[0]).dtype.kind in "fiu" else X
+            rows = np.asarray(X) if fractional(np.asarray(X[0])) else X
         elif hasattr(X, "__array__") and not isinstance(X, Image.Image):
             rows = np.asarray(X)
-        if not (isinstance(rows, np.ndarray) and rows.dtype.kind == "f"):
-            rows = self._clip().embed_images(X, progress=self.progress)
+        if not (isinstance(rows, np.ndarray) and fractional(rows)):
+            rows = self._clip().embed_images(rows, progress=self.progress)
         return self._clip().check_embeddings(rows)
 
     def _fit_proxies(self, embeddings: np.ndarray, config: ProxyConfig, seed: int) -> ProxyFit:
@@ -201,6 +198,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             return fit_proxies(
                 self._clip(), embeddings, self.aspect, self.contrast, config, seed=seed, progress=self.progress
             )
+
+
+def fractional(array: np.ndarray) -> bool:
+    """Whether an array holds numbers with a fraction, JAX's bfloat16 among them."""
+    return bool(jax.numpy.issubdtype(array.dtype, np.floating))
 
 
 def draw_seed(random_state) -> int:

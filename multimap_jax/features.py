@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from multimap_jax.choices import FEATURES
-from multimap_jax.clip.model import Clip
+from multimap_jax.clip.model import Clip, unit_rows
 from multimap_jax.clustering import Product
 from multimap_jax.prompts import Aspect
 from multimap_jax.proxies import ProxyFit, embed_words
@@ -35,6 +35,7 @@ class Feature:
     Attributes:
       rows: Material -> rows [images, d], as `clustering` takes them.
       proxies: whether a proxy of every image is needed.
+      group_proxies: whether `fit` learns a proxy of every group, where there are fewer words than groups.
       words: how many words the aspect must have at least.
       image_space: whether the recipe's prompts must lie in the space of the images.
       fit: `span.fit_projection`, or None where nothing is fitted.
@@ -42,18 +43,17 @@ class Feature:
 
     rows: Callable[[Material], np.ndarray | Product]
     proxies: bool = False
+    group_proxies: bool = False
     words: int = 0
     image_space: bool = False
     fit: Callable[..., np.ndarray] | None = None
 
 
-def unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
 TABLE: dict[str, Feature] = {
     # The image in the span of the words' prompts.
-    "span": Feature(lambda m: Product(m.images, m.projection), words=2, image_space=True, fit=fit_projection),
+    "span": Feature(
+        lambda m: Product(m.images, m.projection), words=2, image_space=True, group_proxies=True, fit=fit_projection
+    ),
     # w_i, the paper's.
     "proxy": Feature(lambda m: m.proxies.proxies, proxies=True),
     # The unit embedding of the prompt with w_i in it.
@@ -63,7 +63,7 @@ TABLE: dict[str, Feature] = {
     # The unit image embedding.
     "image": Feature(lambda m: m.images),
     # Both as unit rows, side by side: image features are some twenty times as long as proxies.
-    "proxy+image": Feature(lambda m: np.concatenate([unit(m.proxies.proxies), m.images], axis=1), proxies=True),
+    "proxy+image": Feature(lambda m: np.concatenate([unit_rows(m.proxies.proxies), m.images], axis=1), proxies=True),
 }
 
 

@@ -16,14 +16,14 @@ def image_mesh() -> Mesh:
     return Mesh(np.array(jax.local_devices()), (AXIS,))
 
 
-def split_images(function: Callable, mesh: Mesh, common: int) -> Callable:
-    """`function` run on every device's part of the images; its first `common` arguments are the same everywhere.
+def split_images(function: Callable, mesh: Mesh, replicated: int) -> Callable:
+    """`function` run on every device's part of the images; its first `replicated` arguments are the same everywhere.
 
     Every device compiles the shape of its own part only, so results do not depend on the number of devices.
     """
 
     def run(*arguments):
-        specs = tuple(PartitionSpec() if i < common else PartitionSpec(AXIS) for i in range(len(arguments)))
+        specs = tuple(PartitionSpec() if i < replicated else PartitionSpec(AXIS) for i in range(len(arguments)))
         return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)(
             *arguments
         )

@@ -81,7 +81,7 @@ def fit_proxies(
             found = run_blocks(common, targets, int(config.steps), block, progress)
         except DivergedError as error:
             raise ValueError(
-                f"the proxies of aspect {aspect.name!r} diverged: {error.images} of {len(embeddings)} have no "
+                f"the proxies of aspect {aspect.name!r} diverged: {error.images} or more of {len(embeddings)} have no "
                 f"finite loss at step {error.step}; use a learning rate below {float(config.learning_rate):g}"
             ) from None
     return ProxyFit(reference=reference, block_size=block, **found)
@@ -98,8 +98,8 @@ def check_proxies(clip: Clip, aspect: Aspect, contrast: Sequence[str], config: P
     text = clip.config.text
     if config.traits.text_space and text.width != text.embed:
         raise ValueError(
-            f"the released recipe puts text embeddings ({text.embed} wide) where token embeddings ({text.width} wide) "
-            "go, so it needs a checkpoint where the two are equal"
+            f"the {config.recipe} recipe puts text embeddings ({text.embed} wide) where token embeddings "
+            f"({text.width} wide) go, so it needs a checkpoint where the two are equal"
         )
     return make_prompt(aspect, clip.tokenizer)
 

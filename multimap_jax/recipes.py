@@ -17,7 +17,6 @@ CHOICES = {
     "init": choices.INITS,
     "precision": choices.PRECISIONS,
 }
-NUMBERS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight", "tolerance")
 POSITIVE = ("batch_size", "block_size")
 
 
@@ -105,7 +104,7 @@ class ProxyConfig:
         for field, known in CHOICES.items():
             if getattr(self, field) not in known:
                 raise ValueError(f"{field} is {getattr(self, field)!r}, known: {', '.join(known)}")
-        for field in NUMBERS:
+        for field in choices.NUMBERS:
             value = getattr(self, field)
             # Inside jit and tree operations the leaves are tracers or placeholders, which have no value to look at.
             if isinstance(value, numbers.Real) and not value >= 0:
@@ -118,6 +117,11 @@ class ProxyConfig:
             raise ValueError(f"steps is {self.steps}, expected a whole number")
         if (self.batch_size is not None) != self.traits.batches:
             raise ValueError("batch_size belongs to the released recipe and to no other; block_size is for memory")
+
+    @classmethod
+    def named(cls, recipe: str) -> ProxyConfig:
+        """The recipe of this name, of `choices.RECIPES`, with its own numbers."""
+        return cls() if recipe == choices.RECIPES[0] else getattr(cls, recipe)()
 
     @property
     def traits(self) -> Traits:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from multimap_jax.clip.model import Clip
 from multimap_jax.prompts import Aspect
+from multimap_jax.proxies import ProxyFit
 from multimap_jax.recipes import ProxyConfig
 
 # 2 held proxies always, and no image_steps_, features_ and seed_.
 FORMAT, READ = 3, (2, 3)
 SETTINGS, ARRAYS = "model.json", "arrays.npz"
+# Attributes of every model, and those that come with proxies of the images: attribute -> field of ProxyFit.
 ALWAYS = ("labels_", "distances_", "outliers_", "cluster_centers_", "projection_")
-OF_PROXIES = ("proxies_", "prompt_embeddings_", "reference_", "losses_", "loss_")
-NUMBERS = {"block_size": "block_size_", "image_steps": "image_steps_"}
+OF_PROXIES = {f"{field.name}_": field.name for field in dataclasses.fields(ProxyFit)}
+NUMBERS = ("block_size_", "image_steps_")
 
 
 def write_model(model, clip: Clip, directory: Path) -> None:
     """Writes a fitted `MultiMaP`; everything is made before anything is written."""
     attributes, config = vars(model), model.config
-    arrays = {name: attributes[name] for name in (*ALWAYS, *OF_PROXIES) if name in attributes}
+    names = (*ALWAYS, *(name for name in OF_PROXIES if name not in NUMBERS))
     content = {
         "format": FORMAT,
         "aspect": dataclasses.asdict(model.aspect),
@@ -39,10 +42,10 @@ def write_model(model, clip: Clip, directory: Path) -> None:
         "cluster_confidences": model.cluster_confidences_.tolist(),
         "n_features_in": model.n_features_in_,
     }
-    content |= {key: int(attributes[name]) for key, name in NUMBERS.items() if name in attributes}
+    content |= {name.rstrip("_"): int(attributes[name]) for name in NUMBERS if name in attributes}
     text = json.dumps(content, indent=1) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
-    np.savez(directory / ARRAYS, **arrays)
+    np.savez(directory / ARRAYS, **{name: attributes[name] for name in names if name in attributes})
     (directory / SETTINGS).write_text(text)
 
 
@@ -59,8 +62,16 @@ def read_model(directory: Path) -> tuple[dict, dict]:
     version = content.get("format") if isinstance(content, dict) else None
     if version not in READ:
         raise ValueError(f"{directory} has model format {version}, this version reads {' and '.join(map(str, READ))}")
+    try:
+        return settings_of(content), attributes_of(content, directory / ARRAYS)
+    except (KeyError, TypeError, AttributeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"the model in {directory} is damaged ({reason}): save it again") from None
+
+
+def settings_of(content: dict) -> dict:
     config = content["config"]
-    settings = {
+    return {
         "aspect": Aspect(**content["aspect"]),
         "clip": (content["clip"]["name"], content["clip"]["hash"]),
         "n_clusters": content["n_clusters"],
@@ -70,22 +81,26 @@ def read_model(directory: Path) -> tuple[dict, dict]:
         "random_state": content["random_state"],
         "keep_proxies": content.get("keep_proxies", True),
     }
-    with np.load(directory / ARRAYS, allow_pickle=False) as arrays:
-        attributes = dict(arrays)
-    attributes |= {name: content[key] for key, name in NUMBERS.items() if key in content}
-    recipe = settings["config"] or ProxyConfig()
-    if version == 2 and not recipe.tolerance:
+
+
+def attributes_of(content: dict, path: Path) -> dict:
+    # Opened here: where it is no archive, NumPy leaves it open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        attributes = {name: arrays[name] for name in ALWAYS}
+        attributes |= {name: arrays[name] for name in OF_PROXIES if name in arrays}
+    attributes |= {name: content[name.rstrip("_")] for name in NUMBERS if name.rstrip("_") in content}
+    recipe = ProxyConfig(**content["config"] or {})
+    if content["format"] == 2 and not recipe.tolerance:
         attributes["image_steps_"] = len(attributes["labels_"]) * int(recipe.steps)
-    attributes |= {
+    if "features_used" in content:
+        attributes["features_"] = content["features_used"]
+    return attributes | {
         "n_features_in_": content["n_features_in"],
         "cluster_names_": content["cluster_names"],
         "cluster_confidences_": np.array(content["cluster_confidences"]),
         "n_clusters_": len(content["cluster_names"]),
         "seed_": content["random_state"],
     }
-    if "features_used" in content:
-        attributes["features_"] = content["features_used"]
-    return settings, attributes
 
 
 def plain(value):

@@ -51,10 +51,11 @@ def alone(fruit, tmp_path_factory):
 
 @pytest.fixture
 def start(fruit):
-    """start(out, count) -> the processes of one run, each in a session of its own; none of them outlives the test."""
+    """start(out, count, more) -> the processes of one run, each in a session of its own, with `more` flags by index;
+    none of them outlives the test."""
     started = []
 
-    def start(out, count):
+    def start(out, count, more=None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -62,7 +63,8 @@ def start(fruit):
         command = [sys.executable, "-m", "multimap_jax", f"--images={fruit}", *FLAGS, f"--out={out}", *where]
         begun = [
             subprocess.Popen(
-                [*command, f"--process={index}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                [*command, f"--process={index}", *(more or {}).get(index, [])],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                 start_new_session=True, env=os.environ | {"JAX_PLATFORMS": "cpu"},
             )
             for index in range(count)
@@ -138,6 +140,15 @@ def test_a_killed_child_is_said_to_be_killed(start, tmp_path):
     os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 1 and "multimap: this process was ended by SIGKILL" in said, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_process_that_fails_says_so_and_keeps_nobody_waiting(start, tmp_path, failing):
+    processes = start(tmp_path, 2, {failing: ["--clip=./no/such/clip"]})
+    said = [process.communicate(timeout=90)[0] for process in processes]
+    assert processes[failing].returncode == 2 and "there is no directory" in said[failing], said
+    assert processes[1 - failing].returncode == 1 and "another process of this run ended" in said[1 - failing], said
 
 
 def test_processes_try_one_folder_at_once(tmp_path):

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import normalized_mutual_info_score
 
-from experiments import methods, protocols, quality
+import multimap_jax as mm
+from experiments import datasets, kept, methods, protocols, quality
 from experiments.training.captions import known_words
 from multimap_jax.scenes import SCENES
 
@@ -91,6 +92,24 @@ def quality_flags(tmp_path):
         delattr(flags.FLAGS, name)
 
 
+def test_kept_cells_are_of_one_number_of_steps_and_one_code(quality_flags, monkeypatch):
+    monkeypatch.setattr(quality, "METHODS", {"CLIP_GPT": "CLIP_GPT"})
+    runs = kept.Runs(quality_flags / "runs.jsonl")
+
+    def cells():
+        quality.run_set(datasets.find("fruit"), mm.load_clip("embedded"), runs)
+        return len(runs.scores)
+
+    first = cells()
+    assert first == cells() == 6
+    monkeypatch.setattr(quality, "paper_steps", lambda: 101)
+    assert cells() == 12
+    monkeypatch.setattr(kept, "library_code", lambda: "another library")
+    kept.code_digest.cache_clear()
+    assert cells() == 18
+    kept.code_digest.cache_clear()
+
+
 def test_the_program_writes_its_three_files_and_computes_nothing_twice(quality_flags, monkeypatch):
     few = {"CLIP_GPT": "CLIP_GPT", "image in span": "image in span", "Multi-MaP default": "default"}
     monkeypatch.setattr(quality, "METHODS", few)
@@ -103,7 +122,7 @@ def test_the_program_writes_its_three_files_and_computes_nothing_twice(quality_f
     assert all(float(row["nmi_low"]) <= float(row["nmi_high"]) for row in rows)
     content = json.loads((quality_flags / "quality.json").read_text())
     assert [each["protocol"] for each in content["verdicts"]] == list(protocols.PROTOCOLS)
-    monkeypatch.setattr(quality, "first_case", lambda *_: pytest.fail("a finished cell was computed again"))
+    monkeypatch.setattr(kept.Runs, "add", lambda *_: pytest.fail("a finished cell was computed again"))
     quality.main(None)
     text = (quality_flags / "quality.md").read_text()
     assert "| Fruit color, subset |" in text and "\n| default: axes | – |" in text

@@ -3,12 +3,15 @@
 import csv
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from absl import flags
 
 import multimap_jax as mm
+from experiments import case as case_module
 from experiments import datasets, grid, kept, methods, results, tables
 from experiments.case import SEEDS, labellings, make_case, score
 from experiments.released_eval import pool_images
@@ -75,7 +78,7 @@ def test_a_table_is_written_and_a_second_run_computes_nothing(table_flags, monke
     assert list(rows[0]) == tables.COLUMNS and len(rows) == 4
     assert {row["method"] for row in rows} == {"image k-means", "CLIP_GPT"}
     assert all(float(row["nmi_low"]) <= float(row["nmi"]) <= float(row["nmi_high"]) for row in rows)
-    monkeypatch.setattr(tables, "compute", lambda *_: pytest.fail("a finished cell was computed again"))
+    monkeypatch.setattr(kept.Runs, "add", lambda *_: pytest.fail("a finished cell was computed again"))
     tables.run_table("table2", ["Multi-MaP"], "table2_methods.csv")
     assert "drawn twins" in (table_flags / "table2.md").read_text()
 
@@ -148,6 +151,36 @@ def test_a_kept_run_is_of_one_code(monkeypatch):
     kept.code_digest.cache_clear()
     assert kept.code_digest(methods.default_round) != ours
     kept.code_digest.cache_clear()
+
+
+def test_a_cell_is_of_all_that_makes_it(monkeypatch):
+    item = datasets.find("fruit")
+    code = lambda: (kept.code_digest.cache_clear(), tables.cell_code(item, "color", "Multi-MaP"))[1]  # noqa: E731
+    digests = [code(), code()]
+    for module, name, value in (
+        (grid, "RATES_AND_DECAYS", ((0.5, 0.0),)),
+        (case_module, "SEEDS", 3),
+        (tables, "chosen_config", lambda case, key, runs: case.config),
+    ):
+        monkeypatch.setattr(module, name, value)
+        if name == "SEEDS":
+            monkeypatch.setattr(case_module.score, "__defaults__", (3,))
+        digests.append(code())
+    kept.code_digest.cache_clear()
+    assert digests[0] == digests[1] and len(set(digests)) == 4
+
+
+def test_the_code_of_a_program_counts_though_it_is_run_as_main(tmp_path):
+    script = "from experiments import kept, quality; quality.score.__module__ = '__main__';"
+    script += "assert any('resampled_nmi' in text for text in kept.sources(quality.score, {}))"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=results.FOLDER.parent)
+
+
+def test_a_record_after_a_torn_line_is_kept(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    path.write_text('[["a", 1], 2]\n[["b", 2], [{"nm')
+    kept.Runs(path).add(("c",), 3)
+    assert kept.Runs(path).scores == {("a", 1): 2, ("c",): 3}
 
 
 def test_the_code_of_a_method_is_that_of_what_it_calls_and_of_no_other():

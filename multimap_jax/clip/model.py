@@ -146,16 +146,19 @@ class Clip:
         """`embeddings` as an array [images, embed] of float32 or float64, looked at wherever they come from outside.
 
         Raises ValueError for another shape, no rows, values that are not finite, and rows whose norm is off 1 by more
-        than 1e-3 (1e-2 for float16).
+        than 1e-3 (1e-2 for float16 and bfloat16).
         """
         rows, width = np.asarray(embeddings), self.config.image.embed
+        near = 1e-3 if rows.dtype.itemsize > 2 else 1e-2
+        if jnp.issubdtype(rows.dtype, np.floating) and rows.dtype != np.float64:
+            rows = rows.astype(np.float32, copy=False)
         if rows.dtype.kind not in "fiu" or rows.ndim != 2 or rows.shape[1] != width or not len(rows):
             raise ValueError(
                 f"embeddings are {rows.dtype} of shape {list(rows.shape)}, expected numbers of shape "
                 f"[images, {width}], 1 image or more"
             )
         norms = np.sqrt(np.einsum("ie,ie->i", rows, rows, dtype=np.float64))
-        wrong = np.flatnonzero(~(np.abs(norms - 1) < (1e-2 if rows.dtype == np.float16 else 1e-3)))
+        wrong = np.flatnonzero(~(np.abs(norms - 1) < near))
         if len(wrong):
             raise ValueError(
                 f"embeddings must be unit rows, row {wrong[0]} has norm {norms[wrong[0]]:.4g} ({len(wrong)} such "

@@ -22,6 +22,7 @@ def transformers_alone():
     """Within this context `import transformers` gives a copy of its own that knows no PyTorch.
 
     What was imported before is there again afterwards, so that a program may use transformers with PyTorch beside it.
+    While a checkpoint is loaded, no other thread can import either.
     """
     global _modules
     with _lock:
@@ -30,12 +31,13 @@ def transformers_alone():
         try:
             yield
         finally:
-            _modules = {name: module for name, module in _take_away().items() if name not in HIDDEN}
+            inside = _take_away()
             sys.modules.update(outside)
             logging.getLogger("transformers").handlers[:] = handlers
+            _modules = {name: module for name, module in inside.items() if name not in HIDDEN}
 
 
 def _take_away() -> dict:
     """transformers and what is hidden from it, out of the imported modules."""
-    names = [name for name in sys.modules if name.split(".")[0] == "transformers" or name in HIDDEN]
+    names = [name for name in list(sys.modules) if name.split(".")[0] == "transformers" or name in HIDDEN]
     return {name: sys.modules.pop(name) for name in names}

@@ -34,7 +34,7 @@ def read_folder(path: str | Path) -> Folder:
     """Image files below `path`, sorted by name; hidden files and folders are passed over.
 
     Linked folders are followed once: where a link leads to a place that is read anyway, or back to a folder that it
-    stands in, a note says so.
+    stands in, a note says that it was passed over.
 
     Raises FileNotFoundError or NotADirectoryError for a bad folder, ValueError where it holds no image file.
     """
@@ -60,11 +60,11 @@ def read_folder(path: str | Path) -> Folder:
                     found += [Path(root, name)] if is_image else []
         # Folders that are there by themselves come before links to them.
         for link in links:
-            target = os.path.realpath(link)
-            if target in seen or os.path.realpath(path).startswith(os.path.join(target, "")):
-                notes.append(
-                    f"the linked folder {relative_name(link, path)} was passed over: what it leads to is read already"
-                )
+            target, name = os.path.realpath(link), relative_name(link, path)
+            if os.path.join(os.path.realpath(link.parent), "").startswith(os.path.join(target, "")):
+                notes.append(f"the linked folder {name} was passed over: it leads back to a folder that it stands in")
+            elif target in seen:
+                notes.append(f"the linked folder {name} was passed over: what it leads to is read already")
             else:
                 seen.add(target)
                 waiting.append(link)
@@ -76,6 +76,9 @@ def read_folder(path: str | Path) -> Folder:
 
 def relative_name(file: Path, folder: Path) -> str:
     """What an image is called: its path below the folder, with "/"."""
-    name = file.relative_to(folder).as_posix()
-    # File names that are not UTF-8 come with surrogates, which no text file takes.
+    return readable(file.relative_to(folder).as_posix())
+
+
+def readable(name: str) -> str:
+    """File names that are not UTF-8 come with surrogates, which no text file takes."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

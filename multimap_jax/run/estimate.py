@@ -76,8 +76,8 @@ def embedding_seconds(config: ImageConfig, images: int, rate: float) -> float:
     return 2 * images * image_operations(config) / rate
 
 
-def proxy_seconds(config: CLIPConfig, prompts: Sequence[Prompt], images: int, steps: int, rate: float) -> float:
-    """Rough seconds for optimising all prompts for `images` in one process: operations at half the measured rate, and
-    as long again for every compilation as it takes on two CPU cores."""
-    operations = sum(images * steps * step_operations(config.text, prompt) for prompt in prompts)
-    return 2 * operations / rate + COMPILATION_SECONDS * len(prompts)
+def proxy_seconds(config: CLIPConfig, wanted: Sequence[tuple[Prompt, int]], steps: int, rate: float) -> float:
+    """Rough seconds for optimising so many proxies of each prompt in one process: operations at half the measured
+    rate, and for every compilation as long as it takes on two CPU cores."""
+    operations = sum(number * steps * step_operations(config.text, prompt) for prompt, number in wanted)
+    return 2 * operations / rate + COMPILATION_SECONDS * len(wanted)

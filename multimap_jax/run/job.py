@@ -16,6 +16,7 @@ from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, EmbeddedImages, load_clip
 from multimap_jax.clustering import SAMPLE
 from multimap_jax.estimator import MultiMaP
+from multimap_jax.inputs.folder import readable
 from multimap_jax.prompts import Aspect
 from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.report import Page, make_report
@@ -55,37 +56,52 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
             return
     embedded = gather_embeddings(exchange) if exchange else clip.embed_readable(plan.folder.files, progress=progress)
     clock.lap("embed")
-    group(plan, clip, models, embedded, exchange, notes, clock, say)
+    names, skipped = tell_apart(plan, embedded, notes)
+    results = []
+    for model in models:
+        fit = gather_proxies(exchange, model.aspect) if exchange and job.needs_proxies(model.aspect) else None
+        results.append(group(plan, clip, model, embedded.embeddings, names, fit))
+        write_labels(job.out / "labels.csv", names, results)
+        say_result(results[-1], say)
+    clock.lap("group")
+    written = write_results(plan, clip, embedded, names, skipped, results, notes, clock)
     if exchange is not None:
         leave()
         exchange.remove()
+    say_end(job.out, written, skipped, say)
 
 
-def group(plan: Plan, clip: Clip, models: Sequence[MultiMaP], embedded, exchange, notes, clock, say) -> None:
-    """Groups embedded images by every aspect, writes the files and says what came out."""
-    job, everyone = plan.job, plan.folder.names
+def tell_apart(plan: Plan, embedded: EmbeddedImages, notes: list[str]) -> tuple[list[str], list[Unreadable]]:
+    """(names of the images that were embedded, the others under their names); `notes` get what is to be known of it.
+
+    Raises ValueError where no image could be read.
+    """
+    everyone = plan.folder.names
     names = [everyone[i] for i in embedded.kept]
     skipped = [dataclasses.replace(failure, name=everyone[failure.index]) for failure in embedded.failures]
     if not names:
-        raise ValueError(
-            f"none of {count(len(skipped), 'image')} in {job.images} can be read; the first is {skipped[0]}"
-        )
+        total = count(len(skipped), "image")
+        raise ValueError(f"none of {total} in {plan.job.images} can be read; the first is {skipped[0]}")
     if skipped:
         notes.append(f"{len(skipped):,} of {count(len(everyone), 'image')} could not be read and were left out.")
     if len(names) > SAMPLE:
         notes.append(
             f"Groups were found on {SAMPLE:,} images, drawn at random; every image then went to the nearest one."
         )
-    results, written = [], ["labels.csv", "run.json"]
-    for model in models:
-        begin = time.perf_counter()
-        fit = gather_proxies(exchange, model.aspect) if exchange and job.needs_proxies(model.aspect) else None
-        model.fit(embedded.embeddings, proxies=fit)
-        metrics = plan.truth and measure(plan.truth, names, model, clip, embedded.embeddings, job.seed)
-        results.append(Result(model.aspect, model, metrics, time.perf_counter() - begin))
-        write_labels(job.out / "labels.csv", names, results)
-        say_result(results[-1], say)
-    clock.lap("group")
+    return names, skipped
+
+
+def group(plan: Plan, clip: Clip, model: MultiMaP, embeddings: np.ndarray, names: Sequence[str], fit) -> Result:
+    """Fits the model of one aspect, measured where there are true labels. fit: proxies learnt before, or None."""
+    begin = time.perf_counter()
+    model.fit(embeddings, proxies=fit)
+    metrics = plan.truth and measure(plan.truth, names, model, clip, embeddings, plan.job.seed)
+    return Result(model.aspect, model, metrics, time.perf_counter() - begin)
+
+
+def write_results(plan: Plan, clip: Clip, embedded, names, skipped, results, notes, clock) -> list[str]:
+    """metrics.json, run.json and report.html; returns the names of all files of results."""
+    job, written = plan.job, ["labels.csv", "run.json"]
     if plan.truth is not None:
         found = {result.aspect.name: result.metrics for result in results if result.metrics}
         write_json(job.out / "metrics.json", found)
@@ -96,7 +112,7 @@ def group(plan: Plan, clip: Clip, models: Sequence[MultiMaP], embedded, exchange
     write_whole(job.out / "report.html", make_report(title(job), images, names, pages, notes))
     clock.lap("report")
     write_run(job.out / "run.json", job, clip, names, results, skipped, clock.seconds)
-    say_end(job.out, [*written, "report.html"], skipped, say)
+    return [*written, "report.html"]
 
 
 class Clock:
@@ -128,7 +144,7 @@ def page(result: Result) -> Page:
 
 
 def title(job: Job) -> str:
-    return f"{job.images.resolve().name} by {', '.join(aspect.name for aspect in job.aspects)}"
+    return f"{readable(job.images.resolve().name)} by {', '.join(aspect.name for aspect in job.aspects)}"
 
 
 def compute_part(plan: Plan, clip: Clip, exchange: Exchange, progress: bool) -> None:
@@ -155,7 +171,7 @@ def compute_part(plan: Plan, clip: Clip, exchange: Exchange, progress: bool) -> 
             found = fit_proxies(clip, embeddings, aspect, contrast, job.config, None, job.seed, progress)
             return dataclasses.asdict(found)
 
-        exchange.compute(step(aspect), fit)
+        exchange.compute(file_name(aspect), fit)
 
 
 def gather_embeddings(exchange: Exchange) -> EmbeddedImages:
@@ -171,7 +187,7 @@ def gather_embeddings(exchange: Exchange) -> EmbeddedImages:
 
 def gather_proxies(exchange: Exchange, aspect: Aspect) -> ProxyFit:
     """The fits of all processes as one; losses are means over all images."""
-    found = [one for one in exchange.gather(step(aspect)) if one]
+    found = [one for one in exchange.gather(file_name(aspect)) if one]
     rows = ("proxies", "prompt_embeddings", "reference", "loss")
     whole = {name: np.concatenate([one[name] for one in found]) for name in rows}
     weights = [len(one["loss"]) for one in found]
@@ -180,7 +196,7 @@ def gather_proxies(exchange: Exchange, aspect: Aspect) -> ProxyFit:
     return ProxyFit(**whole, losses=losses, block_size=int(found[0]["block_size"]), image_steps=image_steps)
 
 
-def step(aspect: Aspect) -> str:
+def file_name(aspect: Aspect) -> str:
     """A file name for an aspect, whatever its name is and however long."""
     return "proxies-" + hashlib.sha256(aspect.name.encode()).hexdigest()[:16]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,6 +82,10 @@ def measure(truth: Truth, names: Sequence[str], model: MultiMaP, clip, embedding
     own = truth.labels.get(model.aspect.name, {})
     known = [i for i, name in enumerate(names) if name in own]
     if not known:
+        if own:
+            warnings.warn(
+                f"no image with a label for {model.aspect.name!r} could be read: nothing was measured", stacklevel=2
+            )
         return None
     true = [own[names[i]] for i in known]
     rivals = {"image_kmeans": cluster(embeddings, model.n_clusters_, seed).labels}

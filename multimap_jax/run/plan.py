@@ -39,7 +39,11 @@ class Job:
         return features.choose(self.features, aspect, self.config)
 
     def needs_proxies(self, aspect: Aspect) -> bool:
+        """Of its images."""
         return self.keep_proxies or features.TABLE[self.kind(aspect)].proxies
+
+    def needs_group_proxies(self, aspect: Aspect) -> bool:
+        return features.TABLE[self.kind(aspect)].group_proxies and len(aspect.words) < self.clusters[aspect.name]
 
 
 @dataclasses.dataclass(frozen=True)

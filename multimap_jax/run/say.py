@@ -42,12 +42,15 @@ def say_estimate(job, clip: Clip, images: int, say: Callable[[str], None]) -> No
     names = ", ".join(aspect.name for aspect in job.aspects)
     say(f"{count(images, 'image')} by {names} with {clip.name}, on {machine()}:")
     text = f"about {duration(embedding)} to embed {'the images' if processes == 1 else 'the images of each process'}"
-    prompts = [make_prompt(aspect, clip.tokenizer) for aspect in job.aspects if job.needs_proxies(aspect)]
-    if prompts:
-        steps, block = int(job.config.steps), job.config.block_size or default_block_size()
-        rate = operations_per_second(width, job.config.precision)
-        seconds = proxy_seconds(clip.config, prompts, padded(images, block, devices, processes), steps, rate)
-        text += f", then {duration(seconds)} for {count(steps, 'step')} of {count(len(prompts), 'aspect')}"
+    proxies = padded(images, job.config.block_size or default_block_size(), devices, processes)
+    wanted = [(aspect, proxies) for aspect in job.aspects if job.needs_proxies(aspect)]
+    wanted += [(aspect, job.clusters[aspect.name]) for aspect in job.aspects if job.needs_group_proxies(aspect)]
+    if wanted:
+        prompts = [(make_prompt(aspect, clip.tokenizer), number) for aspect, number in wanted]
+        steps, rate = int(job.config.steps), operations_per_second(width, job.config.precision)
+        seconds = proxy_seconds(clip.config, prompts, steps, rate)
+        aspects = count(len({aspect.name for aspect, _ in wanted}), "aspect")
+        text += f", then {duration(seconds)} for {count(steps, 'step')} of {aspects}"
     say(text)
 
 
