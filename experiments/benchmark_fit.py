@@ -5,7 +5,7 @@
 Rows of 512 around the prompts of the words, a group a word, with a small random text tower; each fit in a process of
 its own. Prints one JSON line; of every row `peak_memory`, the highest of the process in bytes, `array_bytes`, that of
 the embeddings, and `beyond`: peak_memory less the array and less the peak of a fit on 1,000 rows with as many words.
-About 15 minutes on two CPU cores, nearly all of it with 100 words.
+About 4 minutes on two CPU cores, nearly all of it with 100 words.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ beforehand. Writes scaling.json and scaling.svg. Seconds are those of run.json: 
 the aspect, metrics too) and `report`; `after` is what comes after embedding as a share of it. `peak_memory` is the
 highest of the process, `other_bytes` that less what grows by intent (embeddings, and with --keep_proxies proxies and
 prompt embeddings). `sampled_ari`: the adjusted Rand index between groups found on all rows and on a tenth of them, for
-the default's features and for proxies. Needs the extra `experiments` (matplotlib). About 8 minutes on two CPU cores.
+the default's features and for proxies. Needs the extra `experiments` (matplotlib). About 11 minutes on two CPU cores.
 """
 
 from __future__ import annotations
