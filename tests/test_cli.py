@@ -236,7 +236,7 @@ def test_compiled_programs_are_kept_by_the_command_alone(fruit, tmp_path):
     use = "import multimap_jax as mm; mm.load_clip('embedded').embed_texts(['a red fruit'])"
     subprocess.run([sys.executable, "-c", use], check=True, env=environment)
     assert not (tmp_path / "cache").exists()
-    flags = [f"--images={fruit}", *ASPECTS, *WORDS, f"--out={tmp_path / 'out'}", "--steps=1"]
+    flags = [f"--images={fruit}", *ASPECTS, *WORDS, f"--out={tmp_path / 'out'}", "--steps=1", "--keep_proxies"]
     subprocess.run([sys.executable, "-m", "multimap_jax.cli", *flags], check=True, env=environment)
     kept = list((tmp_path / "cache" / "multimap_jax").glob("*/*"))
     assert len(kept) >= 2
