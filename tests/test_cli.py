@@ -237,7 +237,7 @@ def test_compiled_programs_are_kept_by_the_command_alone(fruit, tmp_path):
     subprocess.run([sys.executable, "-c", use], check=True, env=environment)
     assert not (tmp_path / "cache").exists()
     flags = [f"--images={fruit}", *ASPECTS, *WORDS, f"--out={tmp_path / 'out'}", "--steps=1", "--keep_proxies"]
-    subprocess.run([sys.executable, "-m", "multimap_jax.cli", *flags], check=True, env=environment)
+    subprocess.run([sys.executable, "-m", "multimap_jax", *flags], check=True, env=environment)
     kept = list((tmp_path / "cache" / "multimap_jax").glob("*/*"))
     assert len(kept) >= 2
 
