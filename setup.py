@@ -25,6 +25,7 @@ setup(
         "numpy>=2.0",
         "optax>=0.2.5",
         "pillow>=10.3",
+        "pyarrow>=17",
         "safetensors>=0.5",
         "scikit-learn>=1.6",
         "scipy>=1.13",

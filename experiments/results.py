@@ -28,7 +28,7 @@ def results(folder: Path) -> str:
     paths = sorted([*folder.glob("*/table*.md"), *folder.glob("*/quality.md")])
     measured = {"benchmark_proxies*.json": step_table, "benchmark_images*.json": image_table}
     measured |= {"benchmark_command*.json": command_table, "*/scaling.json": scaling_table}
-    measured["benchmark_fit*.json"] = fit_table
+    measured |= {"benchmark_fit*.json": fit_table, "benchmark_store*.json": store_table}
     speed = [
         write(json.loads(path.read_text())) for name, write in measured.items() for path in sorted(folder.glob(name))
     ]
@@ -91,10 +91,23 @@ def scaling_table(found: dict) -> str:
 def command_table(found: dict) -> str:
     """What `benchmark_command` measured."""
     parts = found["parts"]
-    row = [f"{found['images']}", f"{found['seconds']:.2f} ({found['spread'][0]:.2f} to {found['spread'][1]:.2f})"]
+    what = "a second aspect, nothing embedded" if found["kept"] else "a first run"
+    row = [
+        f"{found['images']:,}",
+        what,
+        f"{found['seconds']:.2f} ({found['spread'][0]:.2f} to {found['spread'][1]:.2f})",
+    ]
     row += [f"{seconds:.2f}" for seconds in parts.values()]
-    head = ["images", "whole, s", *(f"{part}, s" for part in parts)]
+    head = ["images", "", "whole, s", *(f"{part}, s" for part in parts)]
     return f"## From the command to the report: encoder {found['clip']}\n\n{lines(head, [row])}\n{source(found)}"
+
+
+def store_table(found: dict) -> str:
+    """What `benchmark_store` measured."""
+    head = ["images", "embedding, s", "keeping, first run, s", "of embedding", "second run, s"]
+    row = [f"{found['images']:,}", f"{found['embedding_seconds']:.1f}", f"{found['store_seconds']:.2f}"]
+    row += [f"{found['share']:.1%}", f"{found['again_seconds']:.2f}"]
+    return f"## What keeping costs: encoder {found['clip']}\n\n{lines(head, [row])}\n{source(found)}"
 
 
 def fit_table(found: dict) -> str:

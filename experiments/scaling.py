@@ -70,7 +70,7 @@ def sampled_agreement(drawn: str, name: str, images: int) -> dict[str, float]:
     """ARI of k-means on a tenth of the rows with k-means on all, for both kinds of features. Every picture has one
     embedding and one proxy, however often it is named."""
     import multimap_jax as mm
-    from multimap_jax.clustering import Product, cluster
+    from multimap_jax.clustering import Product, cluster, draw
     from multimap_jax.span import fit_projection
 
     clip, aspect = mm.load_clip(name), mm.Aspect("species", "flower", WORDS)
@@ -79,7 +79,8 @@ def sampled_agreement(drawn: str, name: str, images: int) -> dict[str, float]:
     embeddings = pictures[again]
     proxies = mm.fit_proxies(clip, pictures, aspect).proxies[again]
     rows = {"span": Product(embeddings, fit_projection(clip, embeddings, aspect, 4)), "proxy": proxies}
-    pairs = {kind: (cluster(each, 4), cluster(each, 4, sample=images // 10)) for kind, each in rows.items()}
+    tenth = draw(range(images), 0, images // 10)
+    pairs = {kind: (cluster(each, 4), cluster(each, 4, drawn=tenth)) for kind, each in rows.items()}
     return {kind: round(mm.evaluate(a.labels, b.labels)["ari"], 4) for kind, (a, b) in pairs.items()}
 
 
@@ -91,7 +92,7 @@ def measure_size(drawn: Path, base: Path, clip: str, images: int) -> list[dict]:
     link_pictures(drawn, folder, images)
     agreement, rows = in_process(sampled_agreement, str(drawn), clip, images)[0], []
     for keep_proxies in (False, True):
-        found = in_process(run_command, str(folder), clip, str(base / f"out{images}"), keep_proxies)[0]
+        found = in_process(run_command, str(folder), clip, str(base / f"out{images}{keep_proxies}"), keep_proxies)[0]
         seconds = found["seconds"]
         widths = config.image.embed + (config.text.width + config.text.embed) * keep_proxies
         row = {"images": images, "keep_proxies": keep_proxies} | found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import warnings
 from pathlib import Path
 
@@ -19,9 +21,17 @@ USAGE = """Groups the images of a folder by what a word says, and another way fo
 
   multimap --images=photos/ --subject=fruit --aspect=color --aspect=species \\
            --words=color=red,green,yellow --clusters=species=3 --clip=openai/clip-vit-base-patch32 --out=out/
+  multimap apply --run=out/ --images=new/ --out=more/        (new images into the same groups; apply --help)
+
+Writes labels.csv, run.json, report.html and, given --labels, metrics.json into --out. What was computed is kept there:
+the same command goes on after an interruption, another aspect or more images cost only what is new.
+Exit status: 0, or 2 with one sentence where something given is wrong.
+"""
+APPLY_USAGE = """Puts new images into the groups of a finished run. Nothing is grouped anew.
+
+  multimap apply --run=out/ --images=new/ --out=more/
 
 Writes labels.csv, run.json, report.html and, given --labels, metrics.json into --out.
-Exit status: 0, or 2 with one sentence where something given is wrong.
 """
 CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
 REPEATABLE = ("aspect", "words", "clusters")
@@ -40,7 +50,8 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string("template", choices.TEMPLATE, "prompt", **define)
     flags.DEFINE_string("clip", "embedded", "'embedded', a directory in the Hugging Face layout, or a hub id", **define)
     flags.DEFINE_string("labels", None, "csv of true labels: column image, then one column an aspect", **define)
-    flags.DEFINE_string("out", "out", "folder for the results", **define)
+    flags.DEFINE_string("out", "out", "folder for the results and for what is kept between runs", **define)
+    flags.DEFINE_bool("fresh", False, "forget the embeddings and proxies that are kept in --out", **define)
     flags.DEFINE_enum("recipe", "default", choices.RECIPES, "named set of choices for the optimisation", **define)
     flags.DEFINE_enum(
         "features",
@@ -72,8 +83,8 @@ def define_flags() -> flags.FlagValues:
     return values
 
 
-def help_text(values: flags.FlagValues) -> str:
-    lines = [USAGE]
+def help_text(values: flags.FlagValues, usage: str) -> str:
+    lines = [usage]
     for name in (name for name in values if name != "h"):
         flag = values[name]
         default = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
@@ -87,13 +98,31 @@ def help_text(values: flags.FlagValues) -> str:
     return "\n".join(lines)
 
 
+def define_apply_flags() -> flags.FlagValues:
+    """The flags of `multimap apply`."""
+    values = flags.FlagValues()
+    define = {"flag_values": values}
+    flags.DEFINE_string("run", None, "folder of a finished run, its --out", **define)
+    flags.DEFINE_string("images", None, "folder of new images, looked through recursively", **define)
+    flags.DEFINE_string("out", None, "folder for the results, another one than the run's", **define)
+    flags.DEFINE_string("clip", None, "where the run's checkpoint lies now", **define)
+    flags.DEFINE_string("labels", None, "csv of true labels: column image, then one column an aspect", **define)
+    flags.DEFINE_bool("progress", True, "show progress bars", **define)
+    flags.DEFINE_bool("version", False, "show the version", **define)
+    flags.DEFINE_bool("help", False, "show this help", short_name="h", **define)
+    return values
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     argv = list(sys.argv if argv is None else argv)
+    apply = argv[1:2] == ["apply"]
+    if apply:
+        del argv[1]
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that cannot write a name is no reason to stop
             stream.reconfigure(errors="replace")
-    values = define_flags()
+    values = define_apply_flags() if apply else define_flags()
     try:
         rest = values(argv)[1:]
     except flags.Error as error:
@@ -101,26 +130,43 @@ def main(argv: list[str] | None = None) -> int:
     if values.help or values.version:
         from multimap_jax import __version__
 
-        _say(help_text(values) if values.help else f"multimap {__version__}")
+        _say(help_text(values, APPLY_USAGE if apply else USAGE) if values.help else f"multimap {__version__}")
         return 0
     if rest:
         return _fail(f"unexpected argument {rest[0]!r}: everything is a flag, such as --images=FOLDER (see --help)")
     try:
+        if apply:
+            with warnings.catch_warnings(), _terminated_as_interrupted():
+                _show_warnings_as_notes()
+                return _apply(values)
         processes = _processes(values)
-        if processes is not None and CHILD not in os.environ:
+        if processes.coordinator and CHILD not in os.environ:
             return _run_child(argv, values.out)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _terminated_as_interrupted():
             _show_warnings_as_notes()
             return _run(values, processes)
     except KeyboardInterrupt:
-        return _fail(f"stopped; labels.csv in {values.out} holds the aspects that were finished, if any", 130)
+        return _fail(f"stopped; what was finished is kept in {values.out}: the same command goes on from there", 130)
     except (ValueError, TypeError, OSError) as error:
-        status = _fail(str(error))
+        status = _fail(sentence(error))
         if CHILD in os.environ:
             # JAX would wait here for the others, and they for this one. Without a word of it they notice its silence.
             sys.stdout.flush()
             os._exit(status)
         return status
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted():
+    """Within this context SIGTERM ends a run as Ctrl-C does: with a word, and without its lock."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show_warnings_as_notes() -> None:
@@ -138,15 +184,14 @@ def _show_warnings_as_notes() -> None:
 
 
 def _processes(values: flags.FlagValues):
-    """Who takes part, None for this process alone."""
+    """Who takes part."""
+    from multimap_jax.run.processes import ALONE, Processes
+
     given = [values.coordinator, values.processes, values.process]
     if given == [None, None, None]:
-        return None
+        return ALONE
     if None in given:
         raise ValueError("--coordinator, --processes and --process belong together: give all three or none")
-
-    from multimap_jax.run.processes import Processes
-
     return Processes(values.coordinator, values.processes, values.process)
 
 
@@ -162,10 +207,9 @@ def _run_child(argv: list[str], out: str) -> int:
 def ended_by(number: int, out: Path) -> str:
     """What to say of a process of several that signal `number` ended. JAX's runtime ends its own process by SIGABRT
     where another one is gone, and says so above; any other signal came from outside."""
-    from multimap_jax.run.exchange import FOLDER
     from multimap_jax.run.processes import HEARTBEAT_SECONDS
 
-    kept = f"; what was finished is kept in {out / FOLDER}" if (out / FOLDER).is_dir() else ""
+    kept = f"; what was finished is kept in {out}" if (out / "plan").is_dir() else ""
     again = ": start all processes again" + (" to go on from there" if kept else "")
     if number == signal.SIGABRT:
         return f"another process of this run ended or was silent for {HEARTBEAT_SECONDS} s{kept}{again}"
@@ -192,25 +236,40 @@ def _run(values: flags.FlagValues, processes) -> int:
     from multimap_jax.run.job import Job, run_job
 
     aspects = tuple(Aspect(name, values.subject, _split(words.get(name)), values.template) for name in values.aspect)
-    config = _config(values)
-    if processes is not None and config.traits.batches:
-        raise ValueError(f"the {config.recipe} recipe computes in batches of all images: run it in one process")
+    if not values.out:
+        raise ValueError("--out is empty: give the folder for the results")
     job = Job(
         images=Path(values.images),
         aspects=aspects,
         clusters=counts,
         contrast={name: tuple(other for other in values.contrast if other != name) for name in values.aspect},
-        config=config,
+        config=_config(values),
         features=values.features,
         clip=values.clip,
         labels=Path(values.labels) if values.labels else None,
         out=Path(values.out),
         seed=values.seed,
         keep_proxies=values.keep_proxies,
+        fresh=values.fresh,
         processes=processes,
     )
     use_compilation_cache()
     run_job(job, _say, progress=values.progress and sys.stderr.isatty())
+    return 0
+
+
+def _apply(values: flags.FlagValues) -> int:
+    for name in ("run", "images", "out"):
+        if not values[name].value:
+            raise ValueError(f"--{name} is missing: {values[name].help}")
+
+    from multimap_jax.compilation import use_compilation_cache
+    from multimap_jax.run.apply import Apply, run_apply
+
+    use_compilation_cache()
+    labels = Path(values.labels) if values.labels else None
+    job = Apply(Path(values.run), Path(values.images), Path(values.out), values.clip, labels)
+    run_apply(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
 
 
@@ -263,6 +322,13 @@ def _config(values: flags.FlagValues):
     names = choices.NUMBERS + CHOICE_FLAGS
     given = {name: values[name].value for name in names if values[name].value is not None}
     return dataclasses.replace(ProxyConfig.named(values.recipe), **given)
+
+
+def sentence(error: Exception) -> str:
+    """What an error says, for a person: errors of the system name their file and reason."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot read or write {error.filename} ({error.strerror}); the same command goes on from what is kept"
+    return str(error)
 
 
 def _fail(sentence: str, status: int = 2) -> int:

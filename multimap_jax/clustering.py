@@ -7,8 +7,9 @@ They are walked in parts, so that a million of them take no more memory than the
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -50,17 +51,17 @@ def walk(rows) -> Iterator[tuple[slice, np.ndarray]]:
         yield part, rows[part]
 
 
-def cluster(rows, k: int, seed: int = 0, sample: int = SAMPLE) -> Groups:
+def cluster(rows, k: int, seed: int = 0, drawn: np.ndarray | None = None) -> Groups:
     """k-means (k-means++, best of 10 starts) on rows [images, d]; ValueError for more groups than images.
 
-    Of more than `sample` images the centres are found on that many, drawn with `seed`, and all images go to the nearest
+    drawn: indices of the images that the centres are found on, None for all (see `draw`); all images go to the nearest
     one: so the cost of k-means ends growing. Its agreement with k-means on all is in experiments/RESULTS.md.
     """
     from sklearn.cluster import KMeans
 
     check_clusters(k, len(rows))
     kmeans = KMeans(k, init="k-means++", n_init=10, random_state=seed)
-    centres = kmeans.fit(draw_rows(rows, sample, seed)).cluster_centers_
+    centres = kmeans.fit(take(rows, drawn)).cluster_centers_
     labels, distances = nearest(rows, centres)
     sizes = np.bincount(labels, minlength=k)
     if not sizes.all():
@@ -71,12 +72,21 @@ def cluster(rows, k: int, seed: int = 0, sample: int = SAMPLE) -> Groups:
     return Groups(np.argsort(order)[labels], centres[order], distances)
 
 
-def draw_rows(rows, sample: int, seed: int) -> np.ndarray:
-    """All rows, or `sample` of them in their order where there are more, float64 [at most sample, d]."""
-    if len(rows) <= sample:
-        return np.concatenate([np.asarray(part, np.float64) for _, part in walk(rows)])
-    drawn = np.sort(np.random.default_rng(seed).choice(len(rows), sample, replace=False))
-    return np.concatenate([np.asarray(rows[some], np.float64) for _, some in walk(drawn)])
+def draw(names: Sequence, seed: int, sample: int = SAMPLE) -> np.ndarray | None:
+    """Indices of the `sample` images whose (seed, name) have the lowest hashes, in order; None where there are no more.
+
+    So an image is drawn or not whatever comes with it, but for those at the edge.
+    """
+    if len(names) <= sample:
+        return None
+    hashes = [hashlib.blake2b(f"{seed} {name}".encode("utf-8", "replace"), digest_size=8).digest() for name in names]
+    return np.sort(np.argsort(np.frombuffer(b"".join(hashes), ">u8"), kind="stable")[:sample])
+
+
+def take(rows, indices: np.ndarray | None) -> np.ndarray:
+    """Rows at `indices`, or all of them, float64 [n, d]."""
+    picked = walk(rows) if indices is None else ((None, rows[some]) for _, some in walk(indices))
+    return np.concatenate([np.asarray(part, np.float64) for _, part in picked])
 
 
 def check_clusters(k: int, images: int) -> None:
@@ -109,14 +119,18 @@ def group_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
     return totals / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
 
 
-def outliers(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Images far from the centre of their own group, bool [images].
+def fences(distances: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """How far from its centre an image of each of k groups may lie and belong to it, [k]; infinity for empty ones.
 
-    Far is Tukey's far-out fence: more than three interquartile ranges above the upper quartile of the group.
+    Tukey's far-out fence: three interquartile ranges above the upper quartile of the group.
     """
-    far = np.zeros(len(labels), bool)
+    found = np.full(k, np.inf)
     for label in np.unique(labels):
-        members = labels == label
-        low, high = np.quantile(distances[members], [0.25, 0.75])
-        far[members] = distances[members] > high + 3 * (high - low) + 1e-6 * (1 + high)
-    return far
+        low, high = np.quantile(distances[labels == label], [0.25, 0.75])
+        found[label] = high + 3 * (high - low) + 1e-6 * (1 + high)
+    return found
+
+
+def outliers(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Images far from the centre of their own group, bool [images]."""
+    return distances > fences(distances, labels, labels.max(initial=0) + 1)[labels]

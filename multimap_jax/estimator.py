@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from multimap_jax import features as kinds
 from multimap_jax.clip.model import Clip, load_clip
-from multimap_jax.clustering import check_clusters, cluster, nearest, outliers
+from multimap_jax.clustering import check_clusters, cluster, draw, fences, nearest, outliers
 from multimap_jax.naming import name_groups, word_scores
 from multimap_jax.prompts import Aspect, check_words
 from multimap_jax.proxies import ProxyFit, check_proxies, fit_proxies
@@ -106,10 +107,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             check_proxies(clip, self.aspect, self.contrast, config)
         return clusters
 
-    def fit(self, X, y=None, proxies: ProxyFit | None = None) -> MultiMaP:
+    def fit(self, X, y=None, proxies: ProxyFit | None = None, names: Sequence | None = None) -> MultiMaP:
         """X: unit image embeddings [images, embed], or whatever `Clip.embed_images` takes; `y` is not looked at.
 
-        proxies: what `fit_proxies` found for X with the same settings, where that was done before.
+        proxies: what `fit_proxies` found for X with the same settings, where that was done before. names: what the
+        images are called, for the sample that k-means looks at where there are many; their places if None.
         """
         clusters = self.check()
         if hasattr(X, "__len__") and len(X) and not isinstance(X, str):
@@ -122,10 +124,12 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         feature = kinds.TABLE[kind]
         if proxies is None and (feature.proxies or self.keep_proxies):
             proxies = self._fit_proxies(embeddings, config, seed)
+        drawn = draw(range(len(embeddings)) if names is None else names, seed)
         projection = None
         if feature.fit:
-            projection = feature.fit(clip, embeddings, self.aspect, clusters, self.contrast, config, seed)
-        groups = cluster(feature.rows(kinds.Material(clip, config, embeddings, proxies, projection)), clusters, seed)
+            projection = feature.fit(clip, embeddings, self.aspect, clusters, self.contrast, config, seed, drawn)
+        rows = feature.rows(kinds.Material(clip, config, embeddings, proxies, projection))
+        groups = cluster(rows, clusters, seed, drawn)
         scores = word_scores(clip, embeddings, self.aspect, groups.labels, clusters)
         self.cluster_names_, self.cluster_confidences_ = name_groups(scores, self.aspect.words, self.aspect.name)
         self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centres, groups.distances
@@ -146,8 +150,15 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         On the images of `fit` it gives `labels_`. ValueError under the released recipe with weight decay, where a
         proxy depends on the images that come with it.
         """
+        return self.assign(X)[0]
+
+    def assign(self, X, proxies: ProxyFit | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(labels int, distances to their centres, whether they are far from every group bool), each [images].
+
+        X, errors: as `predict`. proxies: what `fit_proxies` found for X, where that was done before.
+        """
         check_is_fitted(self)
-        config, feature, proxies = self._config(), kinds.TABLE[self.features_], None
+        config, feature = self._config(), kinds.TABLE[self.features_]
         if feature.proxies and config.batches_matter:
             raise ValueError(
                 f"under the {config.recipe} recipe with weight decay a proxy depends on all images fitted with it, so "
@@ -156,9 +167,10 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         embeddings = self._embeddings(X)
         if feature.proxies:
             config = dataclasses.replace(config, block_size=self.block_size_)
-            proxies = self._fit_proxies(embeddings, config, self.seed_)
+            proxies = proxies or self._fit_proxies(embeddings, config, self.seed_)
         material = kinds.Material(self._clip(), config, embeddings, proxies, self.projection_)
-        return nearest(feature.rows(material), self.cluster_centers_)[0]
+        labels, distances = nearest(feature.rows(material), self.cluster_centers_)
+        return labels, distances, distances > fences(self.distances_, self.labels_, self.n_clusters_)[labels]
 
     def save(self, directory: str | Path) -> None:
         """Writes model.json and arrays.npz. The checkpoint is not in them, only its name and hash."""
@@ -218,9 +230,9 @@ def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
     Raises FileNotFoundError where there is no model, ValueError for another format or another checkpoint (by hash).
     """
     settings, attributes = read_model(Path(directory))
-    name, digest = settings.pop("clip")
+    name, digest, version = settings.pop("clip")
     loaded = load_clip(name if clip is None else clip)
-    if loaded.hash != digest:
+    if digest != (loaded.weights_hash if version == 2 else loaded.hash):
         raise ValueError(f"{directory} was fitted with another checkpoint than the one in {loaded.name}: give clip=…")
     model = MultiMaP(**settings, clip=loaded)
     if "features_" not in attributes:

@@ -51,6 +51,7 @@ def fit_proxies(
     batch_order: np.ndarray | None = None,
     seed: int = 0,
     progress: bool = False,
+    only: np.ndarray | None = None,
 ) -> ProxyFit:
     """Learns one proxy word for every image.
 
@@ -62,6 +63,7 @@ def fit_proxies(
       config: the recipe; `ProxyConfig()` if None.
       batch_order: int [epochs, batches], under the released recipe with weight decay; drawn from `seed` if None.
       progress: whether to show a bar with a time estimate on stderr.
+      only: indices of the images to do it for, among all those that make the batches; None for all.
 
     Raises:
       ValueError: embeddings of another shape, not finite or not of norm 1; words or templates that cannot be used; a
@@ -77,11 +79,13 @@ def fit_proxies(
     with wide, matmul_precision(config.precision):
         common, targets = prepare(clip, embeddings, aspect, contrast, config, prompt, reference, order)
         block = config.block_size or default_block_size()
+        if only is not None:
+            targets, reference = jax.tree.map(lambda array: array[only], targets), reference[only]
         try:
             found = run_blocks(common, targets, int(config.steps), block, progress)
         except DivergedError as error:
             raise ValueError(
-                f"the proxies of aspect {aspect.name!r} diverged: {error.images} or more of {len(embeddings)} have no "
+                f"the proxies of aspect {aspect.name!r} diverged: {error.images} or more of {len(reference)} have no "
                 f"finite loss at step {error.step}; use a learning rate below {float(config.learning_rate):g}"
             ) from None
     return ProxyFit(reference=reference, block_size=block, **found)

@@ -50,7 +50,7 @@ def write_model(model, clip: Clip, directory: Path) -> None:
 
 
 def read_model(directory: Path) -> tuple[dict, dict]:
-    """(arguments of MultiMaP with "clip" as (name, hash), fitted attributes). Errors as `load` says."""
+    """(arguments of MultiMaP with "clip" as (name, hash, format), fitted attributes). Errors as `load` says."""
     if not (directory / SETTINGS).exists() or not (directory / ARRAYS).exists():
         raise FileNotFoundError(
             f"{directory} holds no model: expected {SETTINGS} and {ARRAYS}, as MultiMaP.save writes"
@@ -73,7 +73,7 @@ def settings_of(content: dict) -> dict:
     config = content["config"]
     return {
         "aspect": Aspect(**content["aspect"]),
-        "clip": (content["clip"]["name"], content["clip"]["hash"]),
+        "clip": (content["clip"]["name"], content["clip"]["hash"], content["format"]),
         "n_clusters": content["n_clusters"],
         "contrast": tuple(content["contrast"]),
         "config": None if config is None else ProxyConfig(**config),

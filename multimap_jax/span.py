@@ -30,6 +30,7 @@ def fit_projection(
     contrast: Sequence[str] = (),
     config: ProxyConfig | None = None,
     seed: int = 0,
+    drawn: np.ndarray | None = None,
 ) -> np.ndarray:
     """The matrix [embed, axes] that takes image embeddings [images, embed] to the features of the default recipe.
 
@@ -43,22 +44,22 @@ def fit_projection(
       3. Where there are fewer words than groups: one proxy word is learnt for every group, from the group's mean image
          moved to where the words are; its prompt joins the words, and 1 and 2 are done again.
 
-    An image not seen before needs nothing but the product with this matrix.
+    An image not seen before needs nothing but the product with this matrix. drawn: see `clustering.cluster`.
 
     Raises ValueError for words that are all the same to the encoder.
     """
     images = np.asarray(embeddings)
     texts = word_embeddings(clip, aspect).astype(np.float64)
-    projection = _project(texts, images, k, seed, clip.temperature_scale)
+    projection = _project(texts, images, k, seed, clip.temperature_scale, drawn)
     if len(texts) < k:
-        labels = cluster(Product(images, projection), k, seed).labels
+        labels = cluster(Product(images, projection), k, seed, drawn).labels
         targets = group_targets(texts, images, labels, clip.temperature_scale)
         # A block of its own: the groups are few, and do not depend on the shape that images are computed in.
         config = dataclasses.replace(config or ProxyConfig(), block_size=-(-k // 8) * 8)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said when the words were first checked
             learnt = fit_proxies(clip, targets, aspect, contrast, config).prompt_embeddings
-        projection = _project(np.concatenate([texts, learnt]), images, k, seed, clip.temperature_scale)
+        projection = _project(np.concatenate([texts, learnt]), images, k, seed, clip.temperature_scale, drawn)
     return projection
 
 
@@ -78,12 +79,12 @@ def word_shares(texts: np.ndarray, images: np.ndarray, scale: float) -> np.ndarr
     return sum(softmax(part, axis=1).sum(0) for _, part in walk(similar)) / len(images)
 
 
-def whitening(rows, k: int, seed: int) -> np.ndarray:
+def whitening(rows, k: int, seed: int, drawn: np.ndarray | None = None) -> np.ndarray:
     """The matrix [d, d] after which the scatter within k groups of `rows` [images, d] is round."""
     width = len(rows[:1][0])
     matrix, total = np.eye(width), np.trace(scatter(rows, np.zeros(len(rows), np.int64), 1))
     for _ in range(ROUNDS):
-        covariance = scatter(rows, cluster(Product(rows, matrix), k, seed).labels, k)
+        covariance = scatter(rows, cluster(Product(rows, matrix), k, seed, drawn).labels, k)
         within = np.trace(covariance)
         if within <= 1e-9 * total:  # nothing left within the groups
             break
@@ -114,6 +115,6 @@ def group_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, sca
     return (targets / np.linalg.norm(targets, axis=1, keepdims=True)).astype(np.float32)
 
 
-def _project(texts: np.ndarray, images: np.ndarray, k: int, seed: int, scale: float) -> np.ndarray:
+def _project(texts: np.ndarray, images: np.ndarray, k: int, seed: int, scale: float, drawn) -> np.ndarray:
     axes = word_axes(texts, images, scale)
-    return axes @ whitening(Product(images, axes), k, seed)
+    return axes @ whitening(Product(images, axes), k, seed, drawn)

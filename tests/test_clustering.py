@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from multimap_jax import clustering
-from multimap_jax.clustering import Product, cluster, draw_rows, group_means, nearest, outliers
+from multimap_jax.clustering import Product, cluster, draw, fences, group_means, nearest, outliers, take
 
 
 def blobs(sizes, seed=0):
@@ -30,12 +30,19 @@ def test_the_seed_decides():
 
 def test_of_many_images_a_sample_finds_the_groups_and_all_are_in_one():
     features, labels = blobs([50, 200, 100])
-    whole, sampled = cluster(features, 3), cluster(features, 3, sample=40)
+    whole, sampled = cluster(features, 3), cluster(features, 3, drawn=draw(range(350), 0, 40))
     assert (sampled.labels == whole.labels).all() and (sampled.centres != whole.centres).any()
-    drawn = draw_rows(features, 40, 1)
-    assert len({tuple(row) for row in drawn} & {tuple(row) for row in features}) == 40
-    assert (draw_rows(features, 40, 1) == drawn).all() and (draw_rows(features, 40, 2) != drawn).any()
-    assert (draw_rows(features, 350, 1) == features).all()
+
+
+def test_the_sample_is_drawn_by_hash_of_seed_and_name():
+    names = [f"{i}.png" for i in range(350)]
+    drawn = draw(names, 1, 40)
+    assert len(set(drawn)) == 40 and (np.diff(drawn) > 0).all() and (draw(names, 1, 40) == drawn).all()
+    assert (draw(names, 2, 40) != drawn).any() and draw(names, 1, 350) is None
+    # Whatever comes with them: of other names in between, those that were drawn stay but for the edge.
+    more = sorted([*names, *(f"x{i}.png" for i in range(35))])
+    again = {more[i] for i in draw(more, 1, 40)} & set(names)
+    assert again <= {names[i] for i in drawn} and len(again) >= 30
 
 
 def test_labels_are_the_nearest_centres_whatever_comes_with_them():
@@ -63,6 +70,7 @@ def test_a_planted_outlier_is_found_and_equal_points_are_none():
     labels = np.array([0, 0, 0, 0, 0, 1, 1, 1])
     assert outliers(distances, labels).tolist() == [False] * 4 + [True] + [False] * 3
     assert not outliers(np.zeros(5), np.zeros(5, int)).any()
+    assert fences(distances, labels, 3)[2] == np.inf and 1.2 < fences(distances, labels, 3)[0] < 9
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 1, 3), (40, 7, 2), (33, 3, 130), (9, 100, 17)])
@@ -89,7 +97,7 @@ def test_a_product_is_walked_and_never_held(monkeypatch):
     product, whole = Product(Product(rows, first), second), rows @ first @ second
     monkeypatch.setattr(clustering, "PART", 16)
     assert len(product) == 50 and np.allclose(product[3:9], whole[3:9]) and np.allclose(product[[4, 1]], whole[[4, 1]])
-    assert np.allclose(draw_rows(product, 100, 0), whole) and len(draw_rows(product, 20, 0)) == 20
+    assert np.allclose(take(product, None), whole) and np.allclose(take(product, np.array([7, 3])), whole[[7, 3]])
     assert (cluster(product, 3).labels == cluster(whole, 3).labels).all()
 
 

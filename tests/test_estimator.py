@@ -95,6 +95,16 @@ def test_what_is_saved_holds_no_pickle_and_no_checkpoint(fitted, tmp_path):
     assert json.loads((tmp_path / "model.json").read_text())["clip"]["hash"] == fitted.clip.hash
 
 
+@pytest.mark.parametrize("name", ["preprocessor_config.json", "tokenizer_config.json", "vocab.json", "config.json"])
+def test_another_file_beside_the_weights_is_another_checkpoint(clip, fitted, name, tmp_path):
+    fitted.save(tmp_path / "model")
+    shutil.copytree(clip.directory, tmp_path / "clip")
+    path = tmp_path / "clip" / name
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=3))
+    with pytest.raises(ValueError, match="another checkpoint"):
+        mm.load(tmp_path / "model", clip=tmp_path / "clip")
+
+
 def test_another_checkpoint_is_noticed(clip, fitted, tmp_path):
     fitted.save(tmp_path / "model")
     with pytest.raises(ValueError, match="another checkpoint"):
@@ -234,7 +244,7 @@ def test_models_of_format_2_are_still_read(tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(Path(__file__).parent / "model_format_2", folder)
     content = json.loads((folder / "model.json").read_text())
-    content["clip"]["hash"] = mm.load_clip("embedded").hash  # should the checkpoint have been trained anew
+    content["clip"]["hash"] = mm.load_clip("embedded").weights_hash  # should the checkpoint have been trained anew
     (folder / "model.json").write_text(json.dumps(content))
     model = mm.load(folder)
     rows = np.load(folder / "embeddings.npy")

@@ -10,11 +10,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from multimap_jax import cli
-from multimap_jax.run.exchange import Exchange
 from multimap_jax.run.files import make_writable
 from multimap_jax.run.processes import HEARTBEAT_SECONDS, Processes
 from multimap_jax.scenes import write_scenes
@@ -35,7 +33,7 @@ FLAGS += [f"--aspect={LONG}", f"--clusters={LONG}=2"]
 @pytest.fixture(scope="module")
 def fruit(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos") / "fruit"
-    write_scenes(folder, "fruit", seed=9, count=13)
+    write_scenes(folder, "fruit", seed=9, count=70)  # three pieces
     (folder / "a_broken.png").write_bytes(b"no image")
     (folder / "a_link.png").symlink_to(folder / "nothing.png")
     return folder
@@ -87,7 +85,13 @@ def test_the_labels_are_those_of_one_process(start, alone, tmp_path, count):
     said = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * count, said
     assert (tmp_path / "labels.csv").read_bytes() == (alone / "labels.csv").read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {"labels.csv", "run.json", "report.html"}
+    kept = {"plan", "embeddings", "proxies", "models"}
+    assert {path.name for path in tmp_path.iterdir()} == kept | {
+        "labels.csv",
+        "labels.parquet",
+        "run.json",
+        "report.html",
+    }
     assert "a_broken.png: not an image" in said[0] and "a_link.png: no such file" in said[0]
     assert f"process 1 of {count} is done" in said[1]
 
@@ -103,14 +107,14 @@ def modified(path, gone):
 def test_a_dead_process_ends_the_others_and_nothing_finished_is_lost(start, alone, tmp_path):
     processes = start(tmp_path, 2)
     end = time.monotonic() + 240
-    while not all(list(tmp_path.glob(f"exchange/*/images-{index}-of-2.npz")) for index in (0, 1)):
+    while len(list(tmp_path.glob("embeddings/img_emb/img_emb_*.npy"))) < 2:
         assert time.monotonic() < end and processes[1].poll() is None
         time.sleep(0.02)
     os.killpg(processes[1].pid, signal.SIGKILL)
     said = processes[0].communicate(timeout=6 * HEARTBEAT_SECONDS)[0]
     assert processes[0].returncode == 1, said
     assert f"was silent for {HEARTBEAT_SECONDS} s; what was finished is kept in" in said
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("exchange/*/*.npz")}
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/img_emb/*.npy")}
     assert kept
     processes = start(tmp_path, 2)
     while all(process.poll() is None for process in processes):
@@ -126,8 +130,8 @@ def test_a_process_is_blamed_for_its_own_death_alone(tmp_path):
     for number in (signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM):
         sentence = cli.ended_by(number, tmp_path)
         assert sentence.startswith(f"this process was ended by {number.name}") and "kept in" not in sentence
-    (tmp_path / "exchange").mkdir()
-    assert f"kept in {tmp_path / 'exchange'}" in cli.ended_by(signal.SIGKILL, tmp_path)
+    (tmp_path / "plan").mkdir()
+    assert f"kept in {tmp_path}" in cli.ended_by(signal.SIGKILL, tmp_path)
 
 
 def test_a_killed_child_is_said_to_be_killed(start, tmp_path):
@@ -158,7 +162,7 @@ def test_processes_try_one_folder_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_process_without_company_says_so(index):
+def test_a_process_without_company_says_so(index, tmp_path, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{free.getsockname()[1]}"
@@ -185,22 +189,11 @@ def test_a_port_that_is_taken(fruit, tmp_path):
     )
 
 
-def test_every_image_is_of_one_process():
+def test_every_piece_is_of_one_process():
     for images in (0, 1, 7, 100):
         for count in (1, 3, 8):
-            parts = [Processes("host:1", count, index).own(images) for index in range(count)]
-            assert [i for part in parts for i in part] == list(range(images))
-
-
-def test_a_step_is_computed_once_and_other_settings_have_other_files(tmp_path):
-    processes = Processes("host:1", 1, 0)
-    first, other = (Exchange.of(tmp_path, processes, {"steps": steps}) for steps in (1, 2))
-    assert first.compute("a", lambda: {"x": np.arange(3)})["x"].tolist() == [0, 1, 2]
-    assert first.compute("a", pytest.fail)["x"].tolist() == [0, 1, 2]
-    assert other.folder != first.folder
-    first.remove()
-    other.remove()
-    assert list(tmp_path.iterdir()) == []
+            parts = [Processes("host:1", count, index).own([*range(images), 0][:images]) for index in range(count)]
+            assert sorted(piece for part in parts for piece in part) == list(range(images))
 
 
 @pytest.mark.parametrize(
@@ -210,7 +203,6 @@ def test_a_step_is_computed_once_and_other_settings_have_other_files(tmp_path):
         (["--coordinator=host", "--processes=2", "--process=0"], "expected HOST:PORT"),
         (["--coordinator=host:65536", "--processes=2", "--process=0"], "expected HOST:PORT"),
         (["--coordinator=host:1", "--processes=2", "--process=2"], "process 2 of 2: expected 0 to 1"),
-        (["--coordinator=host:1", "--processes=2", "--process=0", "--recipe=released"], "in one process"),
     ],
 )
 def test_bad_flags(fruit, tmp_path, capfd, flags, message):

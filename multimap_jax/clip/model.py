@@ -80,7 +80,16 @@ class Clip:
 
     @functools.cached_property
     def hash(self) -> str:
-        """SHA-256 of configuration and weights, in hexadecimal."""
+        """SHA-256 of all that embeddings depend on: weights, configuration, tokenizer, preprocessing."""
+        digest = hashlib.sha256(self.weights_hash.encode())
+        for name in _SMALL_FILES[1:]:
+            path = self.directory / name
+            digest.update(hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"none")
+        return digest.hexdigest()
+
+    @functools.cached_property
+    def weights_hash(self) -> str:
+        """SHA-256 of configuration and weights alone, which is what models of format 2 hold."""
         digest = hashlib.sha256((self.directory / "config.json").read_bytes())
         for path in weight_files(self.directory):
             with path.open("rb") as file:
@@ -112,13 +121,22 @@ class Clip:
         return (result.embeddings, result.kept) if on_error == "skip" else result.embeddings
 
     def embed_readable(
-        self, images: Sequence, normalize: bool = True, progress: bool = False, stop_at_failure: bool = False
+        self,
+        images: Sequence,
+        normalize: bool = True,
+        progress: bool = False,
+        stop_at_failure: bool = False,
+        bar: tqdm | None = None,
     ) -> EmbeddedImages:
-        """Embeds what can be decoded. After a failure `stop_at_failure` only decodes on, to find the others."""
+        """Embeds what can be decoded. After a failure `stop_at_failure` only decodes on, to find the others.
+
+        bar: a bar over more than these images, to be moved on instead of one of their own.
+        """
         mesh = image_mesh()
         block = self.image_block * mesh.size
         kept, failures, embeddings, index = [], [], [], 0
-        bar = tqdm(total=len(images), desc="embedding images", unit="image", disable=not progress)
+        own = bar is None
+        bar = tqdm(total=len(images), desc="embedding images", unit="image", disable=not progress) if own else bar
         for batch in stream_pixels(images, self.preprocess, block):
             pixels = [item for item in batch if not isinstance(item, Unreadable)]
             failures += [item for item in batch if isinstance(item, Unreadable)]
@@ -131,7 +149,8 @@ class Clip:
                     embeddings.append(_embed_block(self.towers.image, rows, mesh)[: len(pixels)])
                 _settle(embeddings)
             bar.update(len(batch))
-        bar.close()
+        if own:
+            bar.close()
         empty = [np.zeros((0, self.config.image.embed), np.float32)]
         raw = np.concatenate([np.asarray(part) for part in embeddings] or empty)
         return EmbeddedImages(unit_rows(raw) if normalize else raw, np.array(kept, np.int64), tuple(failures))

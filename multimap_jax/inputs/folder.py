@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import os
 from pathlib import Path
 
 from PIL import Image
+
+# From the middle of a file: at its beginning pictures of one camera are alike.
+SAMPLE_BYTES = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,10 +22,31 @@ class Folder:
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def names(self) -> list[str]:
-        """What the images are called."""
+        """What the images are called, each a name of its own."""
         return [relative_name(file, self.path) for file in self.files]
+
+    def versions(self) -> list[str]:
+        """What changes where the file of an image is changed or replaced: its size, its time of change, and a sample of
+        its bytes, for tools that keep both. A link that leads nowhere has the version ""."""
+        return [version(os.fspath(file)) for file in self.files]
+
+
+def version(file: str) -> str:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return ""
+    try:
+        found = os.fstat(descriptor)
+        os.lseek(descriptor, found.st_size // 2, os.SEEK_SET)
+        sample = os.read(descriptor, SAMPLE_BYTES)
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+    return f"{found.st_size}-{found.st_mtime_ns}-{hashlib.blake2b(sample, digest_size=6).hexdigest()}"
 
 
 def image_suffixes() -> set[str]:

@@ -1,7 +1,8 @@
-"""Everything that a run writes for its user, but the report."""
+"""Everything that a run writes: each file aside first, then in its place as a whole."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -9,19 +10,23 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import BinaryIO
 
 import jax
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from multimap_jax import __version__
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
 from multimap_jax.machine import machine
 
+GO_ON = "what was finished is kept, and the same command goes on from there"
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
 
 
@@ -34,43 +39,120 @@ def make_writable(out: Path) -> None:
         raise OSError(f"cannot write into {out} ({error.strerror}): give another folder with --out") from None
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes `text` aside and puts it in place: the file is there as a whole or as it was."""
-    aside = path.with_name(f".{path.name}.new")
-    aside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(aside, path)
+def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
+    """Writes a file aside and puts it in place: it is there as a whole, or as it was.
+
+    Raises OSError with a sentence; nothing is left of the file then.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            if isinstance(write, str):
+                file.write(write.encode())
+            else:
+                write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise OSError(f"cannot write {path} ({reason}); {GO_ON}") from None
+
+
+def write_table(path: Path, table: dict[str, list]) -> None:
+    """Columns as a parquet file."""
+    # Columns of no rows have no type of their own.
+    fields = {name: pa.array(values, None if values else pa.string()) for name, values in table.items()}
+    write_whole(path, lambda file: pq.write_table(pa.table(fields), file))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def write_arrays(path: Path, arrays: dict) -> None:
+    write_whole(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
 
 
 def write_json(path: Path, content) -> None:
     write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
-def write_labels(path: Path, names: Sequence[str], results: Sequence) -> None:
-    """A row for each image, a column for each aspect with the name of its group."""
+# The files of results: what the last command asked for, whole. run.json lists them and is written last.
+LABELS, TABLE, METRICS, REPORT, RUN = "labels.csv", "labels.parquet", "metrics.json", "report.html", "run.json"
+RESULTS = (LABELS, TABLE, METRICS, REPORT)
+
+
+def check_own(out: Path, labels: Path | None) -> None:
+    """ValueError where writing results into `out` would cost the user a file: one that no run.json lists, a link, the
+    labels that were given."""
+    claimed = set(listed(out))
+    for name in (*RESULTS, RUN):
+        path = out / name
+        if path.is_symlink():
+            raise ValueError(f"{path} is a link, which results would be written through: give another --out")
+        if labels is not None and path.exists() and labels.exists() and path.samefile(labels):
+            raise ValueError(f"--labels={labels} would be overwritten by the results: give another --out")
+        if path.exists() and name not in claimed:
+            raise ValueError(f"{path} is there and no run of multimap wrote it: give another --out, or take it away")
+
+
+def listed(out: Path) -> list[str]:
+    """The files of results that the run.json in `out` says are its own."""
+    try:
+        content = json.loads((out / RUN).read_text())
+        return [*content.get("files", RESULTS), RUN] if "multimap_jax" in content["versions"] else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def replace_results(out: Path, texts: dict[str, str], tables: dict[str, dict[str, list]]) -> None:
+    """Puts new results in place of the old ones. Nothing is taken away before everything new is on the disk; then the
+    old files go, run.json is changed, and the new files come: at no moment does a new one stand beside an old one."""
+    for name, text in texts.items():
+        write_whole(out / f".{name}.next", text)
+    for name, table in tables.items():
+        write_table(out / f".{name}.next", table)
+    for name in RESULTS:
+        (out / name).unlink(missing_ok=True)
+    for name in (RUN, *RESULTS):
+        if name in texts or name in tables:
+            os.replace(out / f".{name}.next", out / name)
+
+
+def labels_text(names: Sequence[str], results: Sequence) -> str:
+    """labels.csv: a row for each image, a column for each aspect with the name of its group."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["image", *(result.aspect.name for result in results)])
-    columns = [np.array(result.model.cluster_names_, object)[result.model.labels_] for result in results]
+    columns = [np.array(result.model.cluster_names_, object)[result.labels] for result in results]
     writer.writerows(zip(names, *columns))
-    write_whole(path, table.getvalue())
+    return table.getvalue()
 
 
-def write_run(
-    path: Path,
-    job,
-    clip: Clip,
-    names: Sequence[str],
-    results: Sequence,
-    skipped: Sequence[Unreadable],
-    timings: dict[str, float],
-) -> None:
-    """Every setting, version, timing, group and skipped file."""
-    content = {
+def labels_table(names: Sequence[str], results: Sequence) -> dict[str, list]:
+    """labels.parquet: labels.csv with the number of each group, the distance to its centre and whether that is far."""
+    table: dict[str, list] = {"image": list(names)}
+    for result in results:
+        name = result.aspect.name
+        table[name] = np.array(result.model.cluster_names_, object)[result.labels].tolist()
+        table[f"{name}: group"] = result.labels.tolist()
+        table[f"{name}: distance"] = result.distances.tolist()
+        table[f"{name}: far"] = result.outliers.tolist()
+    return table
+
+
+def run_content(job, clip: Clip, names, results, skipped: Sequence[Unreadable], timings: dict[str, float]) -> dict:
+    """run.json: every setting, version, timing, group and skipped file."""
+    return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": {"multimap_jax": __version__, "python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
-        "clip": {"name": clip.name, "hash": clip.hash},
+        "clip": {"name": clip.place, "hash": clip.hash},
         "images": {"folder": str(job.images), "read": len(names)},
         "skipped": [{"image": failure.name, "reason": failure.reason} for failure in skipped],
         "seed": job.seed,
@@ -80,19 +162,17 @@ def write_run(
         "aspects": [aspect_content(result) for result in results],
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
     }
-    write_json(path, content)
 
 
 def aspect_content(result) -> dict:
     """What run.json says of one aspect; `proxies` only where proxies of images were learnt."""
     model = result.model
-    sizes = np.bincount(model.labels_, minlength=model.n_clusters_).tolist()
-    groups = zip(model.cluster_names_, sizes, model.cluster_confidences_.tolist())
+    groups = zip(model.cluster_names_, result.sizes.tolist(), model.cluster_confidences_.tolist())
     content = dataclasses.asdict(result.aspect) | {
         "contrast": list(model.contrast),
         "features": model.features_,
         "groups": [{"id": i, "name": n, "images": s, "confidence": c} for i, (n, s, c) in enumerate(groups)],
-        "outliers": int(model.outliers_.sum()),
+        "outliers": int(result.outliers.sum()),
         "seconds": round(result.seconds, 3),
     }
     if hasattr(model, "proxies_"):

@@ -1,10 +1,12 @@
-"""The main job: a folder of images and aspects -> labels.csv, run.json, metrics.json and report.html."""
+"""The main job: images and aspects -> what a run keeps, and its results. There is one way for one process and many."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,107 +14,240 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax import __version__
+from multimap_jax.blocks import default_block_size
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, EmbeddedImages, load_clip
 from multimap_jax.clustering import SAMPLE
 from multimap_jax.estimator import MultiMaP
-from multimap_jax.inputs.folder import readable
-from multimap_jax.prompts import Aspect
+from multimap_jax.inputs.folder import Folder, readable
+from multimap_jax.mesh import image_mesh
+from multimap_jax.prompts import Aspect, make_prompt
 from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.report import Page, make_report
-from multimap_jax.run.exchange import Exchange
-from multimap_jax.run.files import write_json, write_labels, write_run, write_whole
+from multimap_jax.run.estimate import operations_per_second, proxy_seconds
+from multimap_jax.run.files import (
+    GO_ON,
+    LABELS,
+    METRICS,
+    REPORT,
+    RUN,
+    TABLE,
+    labels_table,
+    labels_text,
+    replace_results,
+    run_content,
+)
+from multimap_jax.run.lock import locked
 from multimap_jax.run.measure import RIVALS, measure
 from multimap_jax.run.plan import Job, Plan, Result, make_models, make_plan
-from multimap_jax.run.processes import join, leave
+from multimap_jax.run.processes import Company, meet
 from multimap_jax.run.say import DRAWINGS, count, say_end, say_estimate, say_result
+from multimap_jax.run.store import Embeddings, Proxies, forget, slug
+
+MINUTE = 60
+LEFT = "shares"
 
 
 def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True) -> None:
-    """Runs a job and writes its files: labels.csv after every aspect, run.json before the report.
+    """Runs a job, beginning with what an earlier run in the same folder has kept, and writes its results.
 
     Raises ValueError, TypeError, FileNotFoundError, OSError or ConnectionError, each with one sentence, before anything
     is computed wherever that is possible.
     """
     clock = Clock()
     plan = make_plan(job)
-    if job.processes is not None:
-        join(job.processes)
-    clip = load_clip(job.clip)
-    models = make_models(job, clip, progress)
-    notes = [DRAWINGS] * clip.embedded + list(plan.folder.notes)
-    for note in notes:
-        say(note)
-    clock.lap("load")
-    say_estimate(job, clip, len(plan.folder.files), say)
-    clock.lap("estimate")
-    exchange = None
-    if job.processes is not None:
-        exchange = Exchange.of(job.out, job.processes, settings(plan, clip))
-        compute_part(plan, clip, exchange, progress)
+    with locked(job.out, job.processes):
+        if job.fresh and job.processes.index == 0:
+            forget(job.out)
+        company = meet(job.processes, alike(plan), job.out)
+        clip = load_clip(job.clip)
+        models = make_models(job, clip, progress)
+        notes = [DRAWINGS] * clip.embedded + list(plan.folder.notes)
+        if (job.out / LEFT).is_dir():
+            notes.append(f"{job.out / LEFT} was left by an earlier version and is not used.")
+        for note in notes:
+            say(note)
+        clock.lap("load")
+        say_estimate(job, clip, len(plan.folder.files), say)
+        clock.lap("estimate")
+        embedded, images = embed(plan.folder, clip, job.out, company, progress)
+        clock.lap("embed")
+        names, skipped = tell_apart(plan.folder, embedded, images, notes)
+        kept = [images[i] for i in embedded.kept]
+        fits = {
+            aspect.name: learn(job, clip, aspect, embedded.embeddings, kept, company, progress)
+            for aspect in job.aspects
+            if job.needs_proxies(aspect)
+        }
+        clock.lap("proxies")
         if job.processes.index:
             say(f"process {job.processes.index} of {job.processes.count} is done; process 0 writes the results")
-            leave()
+            company.part()
             return
-    embedded = gather_embeddings(exchange) if exchange else clip.embed_readable(plan.folder.files, progress=progress)
-    clock.lap("embed")
-    names, skipped = tell_apart(plan, embedded, notes)
-    results = []
-    for model in models:
-        fit = gather_proxies(exchange, model.aspect) if exchange and job.needs_proxies(model.aspect) else None
-        results.append(group(plan, clip, model, embedded.embeddings, names, fit))
-        write_labels(job.out / "labels.csv", names, results)
-        say_result(results[-1], say)
-    clock.lap("group")
-    written = write_results(plan, clip, embedded, names, skipped, results, notes, clock)
-    if exchange is not None:
-        leave()
-        exchange.remove()
+        results, saved = [], []
+        for model in models:
+            results.append(group(plan, model, embedded.embeddings, names, fits.get(model.aspect.name)))
+            saved.append(keep_model(job.out, model))
+            say_result(results[-1], say)
+        clock.lap("group")
+        paths = dict(zip(plan.folder.names, plan.folder.files))
+        pictures = [paths[name] for name in names]
+        written = write_results(job, clip, names, pictures, skipped, results, notes, clock, saved)
+        prune_models(job.out, saved)
+        company.part()
     say_end(job.out, written, skipped, say)
 
 
-def tell_apart(plan: Plan, embedded: EmbeddedImages, notes: list[str]) -> tuple[list[str], list[Unreadable]]:
-    """(names of the images that were embedded, the others under their names); `notes` get what is to be known of it.
+def alike(plan: Plan) -> dict:
+    """What all processes of a run must have been started with, by the flag that says it."""
+    job = plan.job
+    names = hashlib.sha256("\n".join(plan.folder.names).encode()).hexdigest()[:16]
+    return {
+        "--images": f"{len(plan.folder.files)} images {names}",
+        "--aspect, --words or --template": json.dumps([dataclasses.asdict(aspect) for aspect in job.aspects]),
+        "--clusters": json.dumps(job.clusters),
+        "--contrast": json.dumps(job.contrast),
+        "--features": f"{job.features} {job.keep_proxies}",
+        "recipe": json.dumps(dataclasses.asdict(job.config)),
+        "--seed": job.seed,
+        "version": __version__,
+    }
+
+
+def embed(folder: Folder, clip: Clip, out: Path, company: Company, progress: bool):
+    """(embeddings of all images in the order of their names, those images as (name, version)): from what is kept, the
+    rest computed, every process its pieces."""
+    store, who = Embeddings(out), company.processes
+    store.check_encoder(clip)
+
+    def cut() -> dict:
+        images = sorted(zip(folder.names, folder.versions()))
+        pieces = store.cut(images, clip.image_block * image_mesh().size)
+        return {"images": images, "pieces": list(pieces.values())}
+
+    told = company.tell("images", cut)
+    images = [tuple(image) for image in told["images"]]
+    pieces, paths = dict(zip(images, told["pieces"])), dict(zip(folder.names, folder.files))
+    store.compute(clip, pieces, who.own(told["pieces"]), paths.__getitem__, progress)
+    everyone = set(told["pieces"])
+    company.wait(lambda: all(store.held(piece) is not None for piece in everyone))
+    return store.gather(pieces, clip.config.image.embed), images
+
+
+def learn(job: Job, clip: Clip, aspect: Aspect, embeddings, images, company: Company, progress: bool) -> ProxyFit:
+    """Proxies of all embedded images: from what is kept, the rest learnt, every process its pieces."""
+    config, contrast = job.config, job.contrast[aspect.name]
+    block = config.block_size or default_block_size()
+    key = {
+        "clip": clip.hash,
+        "aspect": dataclasses.asdict(aspect),
+        "contrast": list(contrast),
+        "config": dataclasses.asdict(config) | {"block_size": block},
+        "seed": job.seed if config.traits.batches else None,
+        # Batches span all images: with others in them the proxies are others.
+        "images": hashlib.sha256(json.dumps(images).encode()).hexdigest() if config.traits.batches else None,
+    }
+    store = Proxies(job.out, aspect.name, key)
+
+    def cut() -> dict:
+        rate = operations_per_second(clip.config.text.width, config.precision)
+        whole = block * image_mesh().size
+        seconds = proxy_seconds(clip.config, [(make_prompt(aspect, clip.tokenizer), whole)], int(config.steps), rate)
+        size = whole * max(1, int(MINUTE / seconds))
+        return {"pieces": list(store.cut(images, size).values())}
+
+    numbers = company.tell(f"proxies-{store.folder.name}", cut)["pieces"]
+    pieces = dict(zip(images, numbers))
+
+    def fit(rows: np.ndarray) -> ProxyFit:
+        own = {"embeddings": embeddings, "only": rows} if config.traits.batches else {"embeddings": embeddings[rows]}
+        return fit_proxies(
+            clip, aspect=aspect, contrast=contrast, config=config, seed=job.seed, progress=progress, **own
+        )
+
+    store.compute(pieces, company.processes.own(numbers), fit)
+    everyone = set(numbers)
+    company.wait(lambda: all(store.file(piece).exists() for piece in everyone))
+    return store.gather(pieces)
+
+
+def tell_apart(
+    folder: Folder, embedded: EmbeddedImages, images, notes: list[str]
+) -> tuple[list[str], list[Unreadable]]:
+    """(names of the images that were embedded, the others); `notes` get what is to be known of it.
 
     Raises ValueError where no image could be read.
     """
-    everyone = plan.folder.names
-    names = [everyone[i] for i in embedded.kept]
-    skipped = [dataclasses.replace(failure, name=everyone[failure.index]) for failure in embedded.failures]
+    names, skipped = [images[i][0] for i in embedded.kept], list(embedded.failures)
     if not names:
         total = count(len(skipped), "image")
-        raise ValueError(f"none of {total} in {plan.job.images} can be read; the first is {skipped[0]}")
+        raise ValueError(f"none of {total} in {folder.path} can be read; the first is {skipped[0]}")
     if skipped:
-        notes.append(f"{len(skipped):,} of {count(len(everyone), 'image')} could not be read and were left out.")
+        notes.append(f"{len(skipped):,} of {count(len(images), 'image')} could not be read and were left out.")
     if len(names) > SAMPLE:
-        notes.append(
-            f"Groups were found on {SAMPLE:,} images, drawn at random; every image then went to the nearest one."
-        )
+        notes.append(f"Groups were found on {SAMPLE:,} of the images; every image then went to the nearest one.")
     return names, skipped
 
 
-def group(plan: Plan, clip: Clip, model: MultiMaP, embeddings: np.ndarray, names: Sequence[str], fit) -> Result:
+def group(plan: Plan, model: MultiMaP, embeddings: np.ndarray, names: Sequence[str], fit: ProxyFit | None) -> Result:
     """Fits the model of one aspect, measured where there are true labels. fit: proxies learnt before, or None."""
     begin = time.perf_counter()
-    model.fit(embeddings, proxies=fit)
-    metrics = plan.truth and measure(plan.truth, names, model, clip, embeddings, plan.job.seed)
-    return Result(model.aspect, model, metrics, time.perf_counter() - begin)
+    model.fit(embeddings, proxies=fit, names=names)
+    metrics = plan.truth and measure(plan.truth, names, model, model.labels_, embeddings)
+    seconds = time.perf_counter() - begin
+    return Result(model.aspect, model, model.labels_, model.distances_, model.outliers_, metrics, seconds)
 
 
-def write_results(plan: Plan, clip: Clip, embedded, names, skipped, results, notes, clock) -> list[str]:
-    """metrics.json, run.json and report.html; returns the names of all files of results."""
-    job, written = plan.job, ["labels.csv", "run.json"]
-    if plan.truth is not None:
+def keep_model(out: Path, model: MultiMaP) -> dict:
+    """Puts a model beside those that are there, and returns what run.json says of it: its folder, and SHA-256 of its
+    files. A folder is named for the eye, for the aspect and for what is in it."""
+    aspect, models = model.aspect.name, out / "models"
+    aside = models / f".{os.getpid()}.new"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        model.save(aside)
+        files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(aside.iterdir())}
+        folder = f"{aspect_prefix(aspect)}{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]}"
+        if not (models / folder).exists():
+            aside.rename(models / folder)
+    except OSError as error:
+        raise OSError(f"cannot write into {models} ({error.strerror or error}); {GO_ON}") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return {"model": folder, "files": files}
+
+
+def aspect_prefix(aspect: str) -> str:
+    return f"{slug(aspect)}-{hashlib.sha256(aspect.encode()).hexdigest()[:8]}-"
+
+
+def prune_models(out: Path, kept: Sequence[dict]) -> None:
+    """Takes away earlier models of the aspects that run.json now names others for."""
+    for one in kept:
+        prefix = one["model"].rpartition("-")[0]
+        for folder in (out / "models").glob(f"{prefix}-*"):
+            if folder.name != one["model"]:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_results(job, clip: Clip, names, paths, skipped, results, notes, clock, saved=()) -> list[str]:
+    """labels.csv, labels.parquet, metrics.json, report.html and run.json, one set; returns their names.
+
+    saved: what run.json says of each aspect's model, where models are kept.
+    """
+    texts = {LABELS: labels_text(names, results)}
+    if job.labels is not None:
         found = {result.aspect.name: result.metrics for result in results if result.metrics}
-        write_json(job.out / "metrics.json", found)
-        written.append("metrics.json")
-    # Twice: first of all, so that nothing is lost with the report; then with the time that the report took.
-    write_run(job.out / "run.json", job, clip, names, results, skipped, clock.seconds)
-    images, pages = [plan.folder.files[i] for i in embedded.kept], [page(result) for result in results]
-    write_whole(job.out / "report.html", make_report(title(job), images, names, pages, notes))
+        texts[METRICS] = json.dumps(found, indent=1) + "\n"
+    texts[REPORT] = make_report(title(job.images, results), paths, names, [page(result) for result in results], notes)
     clock.lap("report")
-    write_run(job.out / "run.json", job, clip, names, results, skipped, clock.seconds)
-    return [*written, "report.html"]
+    files = [*texts, TABLE]
+    content = run_content(job, clip, names, results, skipped, clock.seconds) | {"files": files}
+    for aspect, one in zip(content["aspects"], saved):
+        aspect |= one
+    texts[RUN] = json.dumps(content, indent=1) + "\n"
+    replace_results(job.out, texts, {TABLE: labels_table(names, results)})
+    return [*files, RUN]
 
 
 class Clock:
@@ -134,90 +269,14 @@ def page(result: Result) -> Page:
         metrics = metrics | {"beside": {RIVALS[name]: values for name, values in metrics["beside"].items()}}
     return Page(
         result.aspect.name,
-        model.labels_,
+        result.labels,
         model.cluster_names_,
         model.cluster_confidences_,
-        model.outliers_,
-        np.argsort(model.distances_),
+        result.outliers,
+        np.argsort(result.distances),
         metrics,
     )
 
 
-def title(job: Job) -> str:
-    return f"{readable(job.images.resolve().name)} by {', '.join(aspect.name for aspect in job.aspects)}"
-
-
-def compute_part(plan: Plan, clip: Clip, exchange: Exchange, progress: bool) -> None:
-    """Embeds this process's images and learns the proxies that any aspect needs of them, into its files."""
-    job = plan.job
-    own = job.processes.own(len(plan.folder.files))
-
-    def embed():
-        embedded = clip.embed_readable([plan.folder.files[i] for i in own], progress=progress)
-        return {
-            "embeddings": embedded.embeddings,
-            "kept": embedded.kept + own.start,
-            "failed": np.array([failure.index + own.start for failure in embedded.failures], int),
-            "reasons": np.array([failure.reason for failure in embedded.failures], str),
-        }
-
-    embeddings = exchange.compute("images", embed)["embeddings"]
-    for aspect in filter(job.needs_proxies, job.aspects):
-
-        def fit(aspect=aspect):
-            if not len(embeddings):
-                return {}
-            contrast = job.contrast[aspect.name]
-            found = fit_proxies(clip, embeddings, aspect, contrast, job.config, None, job.seed, progress)
-            return dataclasses.asdict(found)
-
-        exchange.compute(file_name(aspect), fit)
-
-
-def gather_embeddings(exchange: Exchange) -> EmbeddedImages:
-    found = exchange.gather("images")
-    failures = [
-        Unreadable(int(index), f"image {index}", str(reason))
-        for one in found
-        for index, reason in zip(one["failed"], one["reasons"])
-    ]
-    embeddings, kept = (np.concatenate([one[name] for one in found]) for name in ("embeddings", "kept"))
-    return EmbeddedImages(embeddings, kept, tuple(failures))
-
-
-def gather_proxies(exchange: Exchange, aspect: Aspect) -> ProxyFit:
-    """The fits of all processes as one; losses are means over all images."""
-    found = [one for one in exchange.gather(file_name(aspect)) if one]
-    rows = ("proxies", "prompt_embeddings", "reference", "loss")
-    whole = {name: np.concatenate([one[name] for one in found]) for name in rows}
-    weights = [len(one["loss"]) for one in found]
-    losses = np.average([one["losses"] for one in found], axis=0, weights=weights).astype(np.float32)
-    image_steps = sum(int(one["image_steps"]) for one in found)
-    return ProxyFit(**whole, losses=losses, block_size=int(found[0]["block_size"]), image_steps=image_steps)
-
-
-def file_name(aspect: Aspect) -> str:
-    """A file name for an aspect, whatever its name is and however long."""
-    return "proxies-" + hashlib.sha256(aspect.name.encode()).hexdigest()[:16]
-
-
-def settings(plan: Plan, clip: Clip) -> dict:
-    """All that embeddings and proxies depend on."""
-    job = plan.job
-    return {
-        "clip": clip.hash,
-        "images": [[name, *version(path)] for name, path in zip(plan.folder.names, plan.folder.files)],
-        "aspects": [dataclasses.asdict(aspect) for aspect in job.aspects],
-        "contrast": job.contrast,
-        "config": dataclasses.asdict(job.config),
-        "version": __version__,
-    }
-
-
-def version(path: Path) -> tuple[int, int]:
-    """Size and time of change of a file; of a link that leads nowhere, nothing."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
+def title(images: Path, results: Sequence[Result]) -> str:
+    return f"{readable(images.resolve().name)} by {', '.join(result.aspect.name for result in results)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.clustering import cluster
+from multimap_jax.clustering import cluster, draw
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import reference_words
@@ -73,7 +73,7 @@ def read_labels(path: Path, aspects: Sequence[str], names: Sequence[str], images
     return Truth(labels)
 
 
-def measure(truth: Truth, names: Sequence[str], model: MultiMaP, clip, embeddings: np.ndarray, seed: int):
+def measure(truth: Truth, names: Sequence[str], model: MultiMaP, labels: np.ndarray, embeddings: np.ndarray):
     """Metrics over the images that have a label, with k-means on image embeddings and zero-shot words beside them.
 
     `images` and `of` say over how many of how many images. None where the aspect has no labels, or no image that could
@@ -88,8 +88,9 @@ def measure(truth: Truth, names: Sequence[str], model: MultiMaP, clip, embedding
             )
         return None
     true = [own[names[i]] for i in known]
-    rivals = {"image_kmeans": cluster(embeddings, model.n_clusters_, seed).labels}
+    k, seed = min(model.n_clusters_, len(names)), model.seed_
+    rivals = {"image_kmeans": cluster(embeddings, k, seed, draw(names, seed)).labels}
     if model.aspect.words:
-        rivals["zero_shot"] = reference_words(clip, embeddings, model.aspect)
-    beside = {name: evaluate(true, labels[known]) for name, labels in rivals.items()}
-    return evaluate(true, model.labels_[known]) | {"images": len(known), "of": len(names), "beside": beside}
+        rivals["zero_shot"] = reference_words(model.clip, embeddings, model.aspect)
+    beside = {name: evaluate(true, found[known]) for name, found in rivals.items()}
+    return evaluate(true, labels[known]) | {"images": len(known), "of": len(names), "beside": beside}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
 from multimap_jax import features
 from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import check_clusters
@@ -12,9 +14,9 @@ from multimap_jax.estimator import MultiMaP
 from multimap_jax.inputs.folder import Folder, read_folder
 from multimap_jax.prompts import Aspect
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.run.files import make_writable
+from multimap_jax.run.files import check_own, make_writable
 from multimap_jax.run.measure import Truth, read_labels
-from multimap_jax.run.processes import Processes
+from multimap_jax.run.processes import ALONE, Processes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Job:
     out: Path
     seed: int
     keep_proxies: bool = False
-    processes: Processes | None = None
+    fresh: bool = False
+    processes: Processes = ALONE
 
     def kind(self, aspect: Aspect) -> str:
         """The features of an aspect, a key of `features.TABLE`."""
@@ -57,12 +60,20 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """One aspect's fitted model, its metrics (None without labels) and how long it took."""
+    """What came out for one aspect: the model, and of the images that were asked for labels int, distances float and
+    outliers bool, each [images]; metrics (None without labels) and how long it took."""
 
     aspect: Aspect
     model: MultiMaP
+    labels: np.ndarray
+    distances: np.ndarray
+    outliers: np.ndarray
     metrics: dict | None
     seconds: float
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return np.bincount(self.labels, minlength=self.model.n_clusters_)
 
 
 def make_plan(job: Job) -> Plan:
@@ -80,6 +91,7 @@ def make_plan(job: Job) -> Plan:
     if job.labels is not None:
         truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], folder.names, job.images)
     make_writable(job.out)
+    check_own(job.out, job.labels)
     return Plan(job, folder, truth)
 
 

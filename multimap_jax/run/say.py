@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from multimap_jax.blocks import default_block_size
 from multimap_jax.clip.images import Unreadable
@@ -36,7 +35,7 @@ def duration(seconds: float) -> str:
 def say_estimate(job, clip: Clip, images: int, say: Callable[[str], None]) -> None:
     """How long it will take: the images, then proxies for those aspects that need them."""
     width, devices = clip.config.text.width, jax.local_device_count()
-    processes = job.processes.count if job.processes else 1
+    processes = job.processes.count
     own = padded(images, clip.image_block, devices, processes)
     embedding = embedding_seconds(clip.config.image, own, operations_per_second(width, "float32"))
     names = ", ".join(aspect.name for aspect in job.aspects)
@@ -58,8 +57,7 @@ def say_result(result, say: Callable[[str], None]) -> None:
     model = result.model
     say(f"\n{result.aspect.name}: {count(model.n_clusters_, 'group')}")
     wide = max(len(name) for name in model.cluster_names_)
-    sizes = np.bincount(model.labels_, minlength=model.n_clusters_)
-    for name, size, sure in zip(model.cluster_names_, sizes, model.cluster_confidences_):
+    for name, size, sure in zip(model.cluster_names_, result.sizes, model.cluster_confidences_):
         noun = "image " if size == 1 else "images"
         say(f"  {name:<{wide}}  {size:>6} {noun}" + (f"  {sure:>4.0%} sure of the name" if sure else ""))
     if result.metrics:

@@ -1,0 +1,117 @@
+"""`multimap apply`: new images into the groups of a finished run, nothing learnt of them but proxies where needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from multimap_jax.clip.model import Clip, load_clip
+from multimap_jax.estimator import MultiMaP, load
+from multimap_jax.inputs.folder import read_folder
+from multimap_jax.recipes import ProxyConfig
+from multimap_jax.run.files import RUN, check_own, make_writable
+from multimap_jax.run.job import Clock, embed, tell_apart, write_results
+from multimap_jax.run.lock import locked
+from multimap_jax.run.measure import measure, read_labels
+from multimap_jax.run.plan import Result
+from multimap_jax.run.processes import ALONE, Company
+from multimap_jax.run.say import say_end, say_result
+
+
+@dataclasses.dataclass(frozen=True)
+class Apply:
+    """What to do. `clip`: instead of the checkpoint that the run names."""
+
+    run: Path
+    images: Path
+    out: Path
+    clip: str | None
+    labels: Path | None
+    # For run.json: the settings of the run that is followed.
+    seed: int = 0
+    config: ProxyConfig = ProxyConfig()
+
+
+def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = True) -> None:
+    """Writes the results for the new images, in the same groups.
+
+    Raises ValueError, FileNotFoundError or OSError, each with one sentence, before anything is computed wherever that
+    is possible.
+    """
+    clock, content = Clock(), read_run(job.run)
+    folder = read_folder(job.images)
+    aspects = [aspect["name"] for aspect in content["aspects"]]
+    truth = None if job.labels is None else read_labels(job.labels, aspects, folder.names, job.images)
+    if job.out.exists() and job.run.exists() and job.out.samefile(job.run):
+        raise ValueError(f"--out={job.out} is the run itself, whose results would be lost: give another folder")
+    make_writable(job.out)
+    check_own(job.out, job.labels)
+    clip = load_checkpoint(job, content)
+    models = [read_checked(job.run, aspect, clip) for aspect in content["aspects"]]
+    job = dataclasses.replace(job, seed=content["seed"], config=ProxyConfig(**content["config"]))
+    clock.lap("load")
+    with locked(job.out, ALONE):
+        embedded, images = embed(folder, clip, job.out, Company(ALONE), progress)
+        clock.lap("embed")
+        notes = [f"New images in the groups of {job.run}: nothing was grouped anew.", *folder.notes]
+        names, skipped = tell_apart(folder, embedded, images, notes)
+        results = []
+        for model in models:
+            begin = time.perf_counter()
+            model.progress = progress
+            labels, distances, far = model.assign(embedded.embeddings)
+            metrics = truth and measure(truth, names, model, labels, embedded.embeddings)
+            seconds = time.perf_counter() - begin
+            results.append(Result(model.aspect, model, labels, distances, far, metrics, seconds))
+            say_result(results[-1], say)
+        clock.lap("group")
+        paths = dict(zip(folder.names, folder.files))
+        written = write_results(job, clip, names, [paths[n] for n in names], skipped, results, notes, clock)
+    say_end(job.out, written, skipped, say)
+
+
+def read_run(run: Path) -> dict:
+    """What run.json says of a run that can be followed.
+
+    Raises FileNotFoundError where there is none, ValueError for one that is damaged or keeps no models.
+    """
+    path = run / RUN
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no finished run in {run}: expected {RUN} and models, as multimap writes")
+    try:
+        content = json.loads(path.read_text())
+        known = [{key: aspect[key] for key in ("name", "model", "files")} for aspect in content["aspects"]]
+        ProxyConfig(**content["config"])
+        found = known and content["clip"]["name"] and content["clip"]["hash"] and isinstance(content["seed"], int)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged or of an earlier version ({error!r}): run multimap again") from None
+    if not found:
+        raise ValueError(f"{path} is damaged: run multimap again")
+    return content
+
+
+def load_checkpoint(job: Apply, content: dict) -> Clip:
+    """The checkpoint of the run, by its hash. A hub id that only a file names is not fetched."""
+    name, digest = content["clip"]["name"], content["clip"]["hash"]
+    if job.clip is None and name != "embedded" and not Path(name).is_dir():
+        raise ValueError(f"the run was made with {name}, which is no directory here: say --clip={name} to fetch it")
+    clip = load_clip(name if job.clip is None else job.clip)
+    if clip.hash != digest:
+        raise ValueError(
+            f"{clip.name} is not the checkpoint that {job.run} was made with ({name}): give it with --clip"
+        )
+    return clip
+
+
+def read_checked(run: Path, aspect: dict, clip: Clip) -> MultiMaP:
+    """The model of one aspect, if its files are those that the run wrote. ValueError where they are not."""
+    folder = run / "models" / Path(str(aspect["model"])).name
+    for name, digest in dict(aspect["files"]).items():
+        path = folder / Path(name).name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise ValueError(f"{path} is not what the run in {run} wrote: run multimap again")
+    return load(folder, clip)

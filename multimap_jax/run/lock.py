@@ -1,0 +1,81 @@
+"""One run at a time in a folder, for each of its processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from multimap_jax.run.processes import Processes
+
+SIGN_SECONDS, SILENT_SECONDS = 10, 60
+
+
+@contextlib.contextmanager
+def locked(out: Path, processes: Processes) -> Iterator[None]:
+    """Within this context no other run has the same part in the folder `out`. ValueError where one has it already.
+
+    The lock says host, process and when that process began. On the same host these decide whether it is alive, on
+    another one the age of its last sign of life.
+    """
+    path = out / f".lock-{processes.index}-of-{processes.count}"
+    mine = {"host": socket.gethostname(), "process": os.getpid(), "began": began(os.getpid())}
+    while True:
+        try:
+            aside = path.with_name(f"{path.name}.{os.getpid()}")
+            aside.write_text(json.dumps(mine))
+            os.link(aside, path)  # whole at once, and only where there is none
+            break
+        except FileExistsError:
+            other = holder(path)
+            if other:
+                raise ValueError(f"another run is at work in {out} ({other}): wait, or give another --out") from None
+            path.unlink(missing_ok=True)
+        finally:
+            aside.unlink(missing_ok=True)
+    done = threading.Event()
+    signs = threading.Thread(target=_give_signs, args=(path, done), daemon=True)
+    signs.start()
+    try:
+        yield
+    finally:
+        done.set()
+        signs.join()
+        path.unlink(missing_ok=True)
+
+
+def holder(path: Path) -> str:
+    """Who holds a lock, in words; "" where nobody does any more."""
+    try:
+        found, age = json.loads(path.read_text()), time.time() - path.stat().st_mtime
+        host, process, start = found["host"], found["process"], found["began"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    alive = began(process) == start if host == socket.gethostname() else age < SILENT_SECONDS
+    return f"process {process} on {host}" if alive else ""
+
+
+def began(process: int) -> str:
+    """When a process of this host began, in the system's own measure; "" where there is none."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        pass
+    if Path("/proc/self/stat").exists():
+        return ""
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return ""
+    return "unknown"
+
+
+def _give_signs(path: Path, done: threading.Event) -> None:
+    while not done.wait(SIGN_SECONDS):
+        with contextlib.suppress(OSError):
+            os.utime(path)

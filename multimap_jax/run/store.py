@@ -1,0 +1,248 @@
+"""What a run keeps in --out and never computes twice: which images there are, their embeddings, proxies of them.
+
+    plan/plan_000000.parquet            name, version and piece of images; append-only: new images get new pieces
+    embeddings/img_emb/img_emb_000007.npy           float32 [rows, embed], unit rows
+    embeddings/metadata/metadata_000007.parquet     the same rows: image_path, and the version that was read
+    embeddings/skipped/skipped_000007.parquet       image_path and version of what could not be read, and why
+    embeddings/encoder.json             what embeddings depend on besides the images
+    proxies/<aspect>-<key>/             the same for proxies: plan_000000.parquet, proxies_000003.npz, key.json
+
+A piece of images is done when its img_emb file is there, which is written last. The layout of embeddings/ is that of
+clip-retrieval. An image's embedding never depends on its neighbours, nor does its proxy where batches do not matter:
+pieces may be cut in any way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from multimap_jax.clip.images import Unreadable
+from multimap_jax.clip.model import Clip, EmbeddedImages
+from multimap_jax.proxies import ProxyFit
+from multimap_jax.run.files import write_array, write_arrays, write_json, write_table
+
+# Images in a piece at most, and pieces that a folder is cut into at least, if they hold a block: in no table. An
+# interrupted run loses a sixteenth of its work, or some minutes of it.
+PIECE, PIECES = 4096, 16
+Image = tuple[str, str]  # name and version
+
+
+class Plan:
+    """Which piece each image is in: files plan_*.parquet in `folder`, to which is only ever added."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def files(self) -> list[Path]:
+        return sorted(self.folder.glob("plan_*.parquet"))
+
+    def read(self) -> dict[Image, int]:
+        """{(name, version): piece}."""
+        found: dict[Image, int] = {}
+        for file in self.files():
+            table = pq.read_table(file).to_pydict()
+            found |= zip(zip(table["name"], table["version"]), table["piece"])
+        return found
+
+    def extend(self, images: Sequence[Image], size: int, held: Callable[[int], set[Image] | None]) -> dict[Image, int]:
+        """The pieces of all `images`; those that have none go into new pieces of `size`, and this is written down.
+
+        held: what a piece holds, None where it is not done. An image that its piece was done without has no piece.
+        """
+        planned = self.read()
+        contents = {piece: held(piece) for piece in set(planned.values())}
+        lost = {
+            image for image, piece in planned.items() if contents[piece] is not None and image not in contents[piece]
+        }
+        new = [image for image in images if image not in planned or image in lost]
+        if new:
+            first = max(planned.values(), default=-1) + 1
+            table = {"name": [n for n, _ in new], "version": [v for _, v in new]}
+            table["piece"] = [first + i // size for i in range(len(new))]
+            write_table(self.folder / f"plan_{len(self.files()):06}.parquet", table)
+            planned |= zip(new, table["piece"])
+        return {image: planned[image] for image in images}
+
+
+class Embeddings:
+    """The embeddings below the folder --out."""
+
+    def __init__(self, out: Path):
+        self.out, self.plan = out, Plan(out / "plan")
+
+    def cut(self, images: Sequence[Image], block: int) -> dict[Image, int]:
+        """Pieces of the images; new ones are planned. block: images that are computed at once."""
+        blocks = -(-len(images) // (PIECES * block))
+        return self.plan.extend(images, min(PIECE, max(1, blocks) * block), self.held)
+
+    def check_encoder(self, clip: Clip) -> None:
+        """ValueError where the embeddings that are there are another encoder's."""
+        wanted = {"hash": clip.hash, "name": clip.name, "embed": clip.config.image.embed}
+        wanted |= {"precision": "float32", "block": clip.image_block}
+        path = self.out / "embeddings" / "encoder.json"
+        if not path.exists():
+            return write_json(path, wanted)
+        found = json.loads(path.read_text())
+        if any(found.get(key) != wanted[key] for key in wanted if key != "name"):
+            raise ValueError(
+                f"{self.out} holds embeddings by another encoder ({found.get('name')}), or by this one with other "
+                "files beside its weights or on another kind of device: give another --out, or --fresh to forget them"
+            )
+
+    def held(self, piece: int) -> set[Image] | None:
+        """The images that a piece was done with, those that could not be read among them; None where it is not done."""
+        if not self.file("img_emb", piece).exists():
+            return None
+        found = [self.read(kind, piece) for kind in ("metadata", "skipped")]
+        return {image for table in found for image in zip(table["image_path"], table["version"])}
+
+    def compute(
+        self, clip: Clip, pieces: dict[Image, int], mine: Sequence[int], path: Callable[[str], Path], progress: bool
+    ) -> None:
+        """Embeds those of the pieces `mine` that are not done. path: of an image by name."""
+        wanted = {piece: [] for piece in mine if self.held(piece) is None}
+        for image, piece in pieces.items():
+            if piece in wanted:
+                wanted[piece].append(image)
+        total = sum(map(len, wanted.values()))
+        with tqdm(total=total, desc="embedding images", unit="image", disable=not progress) as bar:
+            for piece, images in wanted.items():
+                found = clip.embed_readable([path(name) for name, _ in images], bar=bar)
+                failed = [images[failure.index] for failure in found.failures]
+                reasons = [failure.reason for failure in found.failures]
+                write_table(self.file("skipped", piece), columns(failed) | {"reason": reasons})
+                write_table(self.file("metadata", piece), columns([images[i] for i in found.kept]))
+                write_array(self.file("img_emb", piece), found.embeddings)
+
+    def gather(self, pieces: dict[Image, int], width: int) -> EmbeddedImages:
+        """What was embedded of the images: embeddings in their order, each row copied once."""
+        rows, reasons, arrays = {}, {}, {}
+        for piece in sorted(set(pieces.values())):
+            kept, skipped = self.read("metadata", piece), self.read("skipped", piece)
+            rows |= zip(zip(kept["image_path"], kept["version"]), range(len(kept["image_path"])))
+            reasons |= zip(zip(skipped["image_path"], skipped["version"]), skipped["reason"])
+            arrays[piece] = np.load(self.file("img_emb", piece), mmap_mode="r", allow_pickle=False)
+        images = list(pieces)
+        kept = np.array([i for i, image in enumerate(images) if image in rows], np.int64)
+        embeddings = np.empty((len(kept), width), np.float32)
+        piece = np.array([pieces[images[i]] for i in kept], np.int64)
+        row = np.array([rows[images[i]] for i in kept], np.int64)
+        for number, array in arrays.items():
+            here = np.flatnonzero(piece == number)
+            embeddings[here] = array[row[here]]
+        failures = [
+            Unreadable(i, name, reasons[name, version])
+            for i, (name, version) in enumerate(images)
+            if (name, version) not in rows
+        ]
+        return EmbeddedImages(embeddings, kept, tuple(failures))
+
+    def file(self, kind: str, piece: int) -> Path:
+        ending = "npy" if kind == "img_emb" else "parquet"
+        return self.out / "embeddings" / kind / f"{kind}_{piece:06}.{ending}"
+
+    def read(self, kind: str, piece: int) -> dict[str, list]:
+        return pq.read_table(self.file(kind, piece)).to_pydict()
+
+    def files(self) -> list[Path]:
+        """All that this store has written or may have."""
+        kinds = ("img_emb", "metadata", "skipped")
+        pieces = sorted(set(self.plan.read().values()))
+        found = [self.file(kind, piece) for piece in pieces for kind in kinds]
+        return [*found, self.out / "embeddings" / "encoder.json", *self.plan.files()]
+
+
+class Proxies:
+    """The proxies of one aspect, under one key of all that they depend on besides the images."""
+
+    def __init__(self, out: Path, aspect: str, key: dict):
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+        self.folder, self.key = out / "proxies" / f"{slug(aspect)}-{digest}", key
+        self.plan = Plan(self.folder)
+
+    def cut(self, images: Sequence[Image], size: int) -> dict[Image, int]:
+        """Pieces of the images. size: images in a new piece, where none was planned before."""
+        path = self.folder / "key.json"
+        if path.exists():
+            size = json.loads(path.read_text())["piece"]
+        else:
+            write_json(path, self.key | {"piece": size})
+        return self.plan.extend(images, size, self.held)
+
+    def held(self, piece: int) -> set[Image] | None:
+        if not self.file(piece).exists():
+            return None
+        with np.load(self.file(piece), allow_pickle=False) as arrays:
+            return set(zip(arrays["names"].tolist(), arrays["versions"].tolist()))
+
+    def compute(self, pieces: dict[Image, int], mine: Sequence[int], fit: Callable[[np.ndarray], ProxyFit]) -> None:
+        """Learns those of the pieces `mine` that are not done. fit: positions among the images -> their proxies."""
+        numbers = np.array(list(pieces.values()))
+        for piece in mine:
+            if self.held(piece) is None:
+                rows = np.flatnonzero(numbers == piece)
+                images = [list(pieces)[i] for i in rows]
+                names, versions = (np.array([image[k] for image in images]) for k in (0, 1))
+                write_arrays(self.file(piece), dataclasses.asdict(fit(rows)) | {"names": names, "versions": versions})
+
+    def gather(self, pieces: dict[Image, int]) -> ProxyFit:
+        """The fits of all pieces as one, in the order of the images; losses are means over all of them."""
+        place, found, weights = {image: i for i, image in enumerate(pieces)}, {}, []
+        losses, steps = 0.0, 0
+        for piece in sorted(set(pieces.values())):
+            with np.load(self.file(piece), allow_pickle=False) as stored:
+                arrays = dict(stored)
+            images = zip(arrays["names"].tolist(), arrays["versions"].tolist())
+            here = [(place[image], row) for row, image in enumerate(images) if image in place]
+            to, rows = np.array(here, np.int64).reshape(-1, 2).T
+            for name in ("proxies", "prompt_embeddings", "reference", "loss"):
+                whole = found.setdefault(name, np.empty((len(pieces), *arrays[name].shape[1:]), arrays[name].dtype))
+                whole[to] = arrays[name][rows]
+            losses = losses + arrays["losses"].astype(np.float64) * len(arrays["names"])
+            weights.append(len(arrays["names"]))
+            steps += int(arrays["image_steps"])
+            block = int(arrays["block_size"])
+        mean = (losses / sum(weights)).astype(np.float32)
+        return ProxyFit(**found, losses=mean, block_size=block, image_steps=steps)
+
+    def file(self, piece: int) -> Path:
+        return self.folder / f"proxies_{piece:06}.npz"
+
+    def files(self) -> list[Path]:
+        pieces = sorted(set(self.plan.read().values()))
+        return [*map(self.file, pieces), *self.plan.files(), self.folder / "key.json"]
+
+
+def forget(out: Path) -> None:
+    """Deletes what the stores below `out` have written, and no other file."""
+    stores = [
+        Embeddings(out),
+        *(Plain(folder) for folder in (out / "proxies").glob("*") if (folder / "key.json").exists()),
+    ]
+    for file in [file for store in stores for file in store.files()]:
+        file.unlink(missing_ok=True)
+
+
+class Plain(Proxies):
+    """Proxies that lie in a folder, whatever their key."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.plan = folder, Plan(folder)
+
+
+def columns(images: Sequence[Image]) -> dict[str, list[str]]:
+    return {"image_path": [name for name, _ in images], "version": [version for _, version in images]}
+
+
+def slug(name: str) -> str:
+    """Part of a folder name, for the eye."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32] or "aspect"

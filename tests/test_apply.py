@@ -1,0 +1,122 @@
+"""New images in the groups of a finished run."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from multimap_jax import cli
+from multimap_jax.scenes import write_scenes
+
+FLAGS = ["--subject=fruit", "--aspect=color", "--aspect=species", "--words=color=red,green,yellow"]
+FLAGS += ["--words=species=apple,banana,grape", "--noprogress"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(images, the folder of a run on them)."""
+    base = tmp_path_factory.mktemp("applied")
+    write_scenes(base / "fruit", "fruit", seed=3, count=40)
+    assert cli.main(["multimap", f"--images={base / 'fruit'}", f"--out={base / 'out'}", *FLAGS]) == 0
+    return base / "fruit", base / "out"
+
+
+def apply(run, images, out, *more):
+    return cli.main(["multimap", "apply", f"--run={run}", f"--images={images}", f"--out={out}", "--noprogress", *more])
+
+
+def rows(path):
+    return {row["image"]: row for row in csv.DictReader(path.read_text().splitlines())}
+
+
+def test_the_same_images_get_the_same_groups(finished, tmp_path):
+    images, run = finished
+    assert apply(run, images, tmp_path, f"--labels={images / 'labels.csv'}") == 0
+    assert rows(tmp_path / "labels.csv") == rows(run / "labels.csv")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["color"]["nmi"] > 0.9 and metrics["color"]["images"] == 40
+    assert "nothing was grouped anew" in (tmp_path / "report.html").read_text()
+
+
+def test_new_images_alone_are_embedded_and_no_model_is_fitted(finished, tmp_path, monkeypatch):
+    images, run = finished
+    write_scenes(tmp_path / "new", "fruit", seed=4, count=9)
+    monkeypatch.setattr("multimap_jax.estimator.MultiMaP.fit", lambda *_, **__: pytest.fail("fitted"))
+    assert apply(run, tmp_path / "new", tmp_path / "out") == 0
+    found, truth = rows(tmp_path / "out" / "labels.csv"), rows(tmp_path / "new" / "labels.csv")
+    assert sum(found[name]["color"] == truth[name]["color"] for name in truth) >= 8
+
+
+@pytest.mark.parametrize("recipe", [["--recipe=paper", "--steps=20"], ["--recipe=released", "--steps=5"]])
+def test_recipes_with_proxies(finished, tmp_path, recipe):
+    images, _ = finished
+    assert cli.main(["multimap", f"--images={images}", f"--out={tmp_path / 'run'}", *FLAGS, *recipe]) == 0
+    assert apply(tmp_path / "run", images, tmp_path / "out") == 0
+    assert rows(tmp_path / "out" / "labels.csv") == rows(tmp_path / "run" / "labels.csv")
+
+
+def test_images_far_from_every_group_are_marked(finished, tmp_path):
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    _, run = finished
+    (tmp_path / "new").mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "new" / "noise.png")
+    assert apply(run, tmp_path / "new", tmp_path / "out") == 0
+    table = pq.read_table(tmp_path / "out" / "labels.parquet").to_pylist()[0]
+    assert table["color: far"] or table["species: far"]
+
+
+def tamper(name):
+    def change(run):
+        path = next((run / "models").glob(f"color*/{name}"))
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    return change
+
+
+def edit(**fields):
+    def change(run):
+        content = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps(content | fields))
+
+    return change
+
+
+BAD = {
+    "no run": (lambda run: shutil.rmtree(run), "there is no finished run in"),
+    "a changed byte": (tamper("arrays.npz"), "is not what the run in"),
+    "a changed setting": (tamper("model.json"), "is not what the run in"),
+    "no model": (lambda run: shutil.rmtree(run / "models"), "is not what the run in"),
+    "no JSON": (lambda run: (run / "run.json").write_text("{"), "is damaged or of an earlier version"),
+    "no aspects": (edit(aspects=[]), "is damaged"),
+    "other aspects": (edit(aspects=[{"name": "color"}]), "is damaged or of an earlier version"),
+    "a hub id": (edit(clip={"name": "some/clip", "hash": "0"}), "say --clip=some/clip to fetch it"),
+    "another hash": (edit(clip={"name": "embedded", "hash": "0"}), "is not the checkpoint that"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_run_that_was_changed_is_a_sentence(finished, tmp_path, name, capsys):
+    images, run = finished
+    shutil.copytree(run, tmp_path / "run")
+    change, message = BAD[name]
+    change(tmp_path / "run")
+    assert apply(tmp_path / "run", images, tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1 and not (tmp_path / "out" / "labels.csv").exists()
+
+
+def test_the_run_itself_is_no_place_for_the_results(finished, capsys):
+    images, run = finished
+    assert apply(run, images, run) == 2 and "would be lost" in capsys.readouterr().err
+
+
+def test_help_and_what_is_missing(capsys):
+    assert cli.main(["multimap", "apply", "--help"]) == 0 and "--run: folder" in capsys.readouterr().out
+    assert cli.main(["multimap", "apply", "--run=x"]) == 2 and "--images is missing" in capsys.readouterr().err

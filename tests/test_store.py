@@ -1,0 +1,327 @@
+"""What a run keeps: computed once, whole, in the order of names, and readable by others."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from multimap_jax import cli
+from multimap_jax.clip.model import Clip
+from multimap_jax.inputs.folder import read_folder
+from multimap_jax.run import files, lock, store
+from multimap_jax.run.processes import ALONE
+from multimap_jax.scenes import write_scenes
+
+FLAGS = ["--subject=fruit", "--aspect=color", "--words=color=red,green,yellow", "--noprogress"]
+SPECIES = ["--aspect=species", "--words=species=apple,banana,grape"]
+
+
+def run(images, out, *more):
+    return cli.main(["multimap", f"--images={images}", f"--out={out}", *FLAGS, *more])
+
+
+@pytest.fixture
+def fruit(tmp_path):
+    folder = tmp_path / "fruit"
+    write_scenes(folder, "fruit", seed=3, count=50)
+    (folder / "broken.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """How many images each embedding was asked for."""
+    counts, embed = [], Clip.embed_readable
+
+    def counted(self, images, *arguments, **fields):
+        counts.append(len(images))
+        return embed(self, images, *arguments, **fields)
+
+    monkeypatch.setattr(Clip, "embed_readable", counted)
+    return counts
+
+
+def read_clip_retrieval(folder):
+    """Rows and image paths of embeddings in the layout of clip-retrieval."""
+    rows, paths = [], []
+    for file in sorted((folder / "img_emb").glob("img_emb_*.npy"), key=lambda path: int(path.stem.split("_")[-1])):
+        number = file.stem.split("_")[-1]
+        table = pq.read_table(folder / "metadata" / f"metadata_{number}.parquet")
+        array = np.load(file)
+        assert array.dtype == np.float32 and len(array) == table.num_rows
+        rows.append(array)
+        paths += table["image_path"].to_pylist()
+    return np.concatenate(rows), paths
+
+
+def test_others_read_the_embeddings(fruit, tmp_path):
+    import multimap_jax as mm
+
+    assert run(fruit, tmp_path / "out") == 0
+    rows, paths = read_clip_retrieval(tmp_path / "out" / "embeddings")
+    expected = mm.load_clip("embedded").embed_images([fruit / path for path in paths])
+    assert (rows == expected).all() and sorted(paths) == [f"fruit_{i:04}.png" for i in range(50)]
+    skipped = [pq.read_table(path).to_pylist() for path in (tmp_path / "out/embeddings/skipped").iterdir()]
+    assert [(row["image_path"], row["reason"]) for table in skipped for row in table] == [
+        ("broken.png", "not an image")
+    ]
+
+
+def test_an_aspect_more_embeds_nothing_and_says_what_was_asked_for(fruit, tmp_path, opened):
+    out = tmp_path / "out"
+    assert run(fruit, out) == 0 and sum(opened) == 51
+    first = (out / "labels.csv").read_text()
+    assert run(fruit, out, *SPECIES) == 0 and sum(opened) == 51
+    assert (out / "labels.csv").read_text().startswith("image,color,species\n")
+    assert run(fruit, out) == 0 and sum(opened) == 51
+    assert (out / "labels.csv").read_text() == first
+    assert len(list((out / "models").iterdir())) == 2
+
+
+def test_ten_images_more_embed_ten_and_give_the_labels_of_all_at_once(fruit, tmp_path, opened):
+    out, later = tmp_path / "out", tmp_path / "later"
+    later.mkdir()
+    for i in range(0, 50, 5):
+        shutil.move(fruit / f"fruit_{i:04}.png", later)
+    assert run(fruit, out, *SPECIES) == 0 and sum(opened) == 41
+    for path in later.iterdir():
+        shutil.move(path, fruit)
+    assert run(fruit, out, *SPECIES) == 0 and sum(opened) == 51
+    assert run(fruit, tmp_path / "whole", *SPECIES) == 0
+    assert (out / "labels.csv").read_bytes() == (tmp_path / "whole" / "labels.csv").read_bytes()
+
+
+def test_changed_images_are_embedded_again_and_removed_ones_leave(fruit, tmp_path, opened):
+    out = tmp_path / "out"
+    run(fruit, out)
+    changed, replaced = fruit / "fruit_0001.png", fruit / "fruit_0002.png"
+    Image.new("RGB", (64, 64), "red").save(changed)
+    # Of equal name, size and time.
+    before, content = replaced.stat(), bytearray(replaced.read_bytes())
+    content[len(content) // 2] ^= 255
+    replaced.write_bytes(content)
+    os.utime(replaced, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (fruit / "fruit_0000.png").unlink()
+    opened.clear()
+    assert run(fruit, out) == 0 and sum(opened) == 2
+    names = [row["image"] for row in csv.DictReader((out / "labels.csv").read_text().splitlines())]
+    assert "fruit_0000.png" not in names and "fruit_0001.png" in names
+
+
+def test_another_checkpoint_is_a_sentence_and_fresh_forgets(fruit, tmp_path, capsys, opened):
+    out = tmp_path / "out"
+    run(fruit, out)
+    shutil.copytree(os.path.join(os.path.dirname(cli.__file__), "clip", "embedded"), tmp_path / "clip")
+    path = tmp_path / "clip" / "preprocessor_config.json"
+    path.write_text(path.read_text().replace("0.48145466", "0.5"))
+    before = (out / "labels.csv").read_bytes()
+    assert run(fruit, out, f"--clip={tmp_path / 'clip'}") == 2
+    assert "holds embeddings by another encoder (embedded)" in capsys.readouterr().err
+    assert (out / "labels.csv").read_bytes() == before
+    (out / "embeddings" / "mine.txt").write_text("the user's own")
+    opened.clear()
+    assert run(fruit, out, f"--clip={tmp_path / 'clip'}", "--fresh") == 0 and sum(opened) == 51
+    assert (out / "embeddings" / "mine.txt").exists()
+
+
+@pytest.mark.parametrize("recipe", [["--keep_proxies", "--steps=5"], ["--recipe=released", "--steps=3"]])
+def test_proxies_are_learnt_once(fruit, tmp_path, monkeypatch, recipe):
+    out = tmp_path / "out"
+    assert run(fruit, out, *recipe) == 0
+    before = (out / "labels.csv").read_bytes()
+    monkeypatch.setattr("multimap_jax.run.job.fit_proxies", lambda *_, **__: pytest.fail("learnt again"))
+    assert run(fruit, out, *recipe) == 0
+    assert (out / "labels.csv").read_bytes() == before
+
+
+def test_pieces_of_the_released_recipe_give_what_the_whole_gives(clip):
+    import multimap_jax as mm
+    from tests.tiny import unit_rows
+
+    rows, aspect = unit_rows(23), mm.Aspect("color", "fruit", ("red", "green"))
+    config = mm.ProxyConfig.released(4, weight_decay=1e-3, batch_size=5, block_size=4)
+    whole = mm.fit_proxies(clip, rows, aspect, config=config, seed=3)
+    for only in (np.arange(8), np.arange(8, 23)):
+        part = mm.fit_proxies(clip, rows, aspect, config=config, seed=3, only=only)
+        assert (part.proxies == whole.proxies[only]).all() and (part.reference == whole.reference[only]).all()
+
+
+class TestFilesOfTheUser:
+    @pytest.mark.parametrize("name", ["labels.csv", "report.html", "run.json"])
+    def test_what_no_run_wrote_is_never_overwritten(self, fruit, tmp_path, name, capsys):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / name).write_text("mine")
+        assert run(fruit, tmp_path / "out") == 2
+        assert (
+            tmp_path / "out" / name
+        ).read_text() == "mine" and "no run of multimap wrote it" in capsys.readouterr().err
+
+    def test_the_target_of_a_link_is_not_overwritten(self, fruit, tmp_path, capsys):
+        run(fruit, tmp_path / "out")
+        (tmp_path / "out" / "labels.csv").unlink()
+        (tmp_path / "precious.csv").write_text("mine")
+        (tmp_path / "out" / "labels.csv").symlink_to(tmp_path / "precious.csv")
+        assert run(fruit, tmp_path / "out") == 2
+        assert (tmp_path / "precious.csv").read_text() == "mine" and "is a link" in capsys.readouterr().err
+
+    def test_the_labels_given_are_not_overwritten(self, fruit, tmp_path, capsys):
+        before = (fruit / "labels.csv").read_bytes()
+        assert run(fruit, fruit, f"--labels={fruit / 'labels.csv'}") == 2
+        assert (fruit / "labels.csv").read_bytes() == before and "would be overwritten" in capsys.readouterr().err
+
+    def test_an_empty_out_is_refused(self, fruit, capsys):
+        assert run(fruit, "") == 2 and "--out is empty" in capsys.readouterr().err
+
+
+def test_results_are_one_set(fruit, tmp_path):
+    out = tmp_path / "out"
+    assert run(fruit, out, f"--labels={fruit / 'labels.csv'}") == 0 and (out / "metrics.json").exists()
+    assert run(fruit, out) == 0 and not (out / "metrics.json").exists()
+    assert sorted(json.loads((out / "run.json").read_text())["files"]) == [
+        "labels.csv",
+        "labels.parquet",
+        "report.html",
+    ]
+
+
+def apply_is_whole(run_folder, images, out):
+    """Whether the models that run.json names are those that are there."""
+    return cli.main(["multimap", "apply", f"--run={run_folder}", f"--images={images}", f"--out={out}"]) == 0
+
+
+def test_a_full_disk_at_any_write_is_a_sentence_and_the_command_goes_on(fruit, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    assert run(fruit, tmp_path / "whole") == 0
+    run(fruit, out)
+    before = {name: (out / name).read_bytes() for name in ("labels.csv", "run.json", "report.html")}
+    Image.new("RGB", (64, 64), "red").save(fruit / "fruit_0050.png")
+    whole, failures, base = files.os.fsync, 0, out
+    for failing in range(40):
+        count, out = iter(range(1000)), tmp_path / f"out{failing}"
+        shutil.copytree(base, out)
+
+        def full(descriptor, failing=failing, count=count):
+            if next(count) == failing:
+                raise OSError(28, "No space left on device")
+            return whole(descriptor)
+
+        monkeypatch.setattr(files.os, "fsync", full)
+        status, said = run(fruit, out), capsys.readouterr().err
+        if status == 0:
+            break
+        failures += 1
+        assert status == 2 and said.count("\n") == 1 and "No space left on device" in said
+        assert all((out / name).read_bytes() == content for name, content in before.items())
+        assert not [path for path in out.rglob("*.new") if path.is_file()]
+        assert apply_is_whole(out, fruit, tmp_path / f"applied{failing}")
+        monkeypatch.setattr(files.os, "fsync", whole)
+        assert run(fruit, out) == 0 and (out / "labels.csv").read_bytes() != before["labels.csv"]
+        capsys.readouterr()
+    assert failures >= 8 and (out / "labels.csv").read_bytes() != before["labels.csv"]
+
+
+@pytest.mark.parametrize("host", ["here", "elsewhere"])
+def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path, monkeypatch, host):
+    with lock.locked(tmp_path, ALONE):
+        if host == "elsewhere":
+            monkeypatch.setattr(lock.socket, "gethostname", lambda: "another")
+        with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path, ALONE):
+            pass
+    with lock.locked(tmp_path, ALONE):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_of_the_dead_is_no_hindrance(tmp_path, monkeypatch):
+    path = tmp_path / ".lock-0-of-1"
+    dead = {"host": lock.socket.gethostname(), "process": 1, "began": "0"}
+    for content in (json.dumps(dead), "torn", json.dumps(dead | {"host": "other"})):
+        path.write_text(content)
+        os.utime(path, (time.time() - 300,) * 2)
+        with lock.locked(tmp_path, ALONE):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_is_only_added_to(tmp_path):
+    plan = store.Plan(tmp_path / "plan")
+    first = plan.extend([("a", "1"), ("b", "1"), ("c", "1")], 2, lambda piece: None)
+    assert list(first.values()) == [0, 0, 1]
+    written = plan.files()[0].read_bytes()
+    second = plan.extend(
+        [("a", "1"), ("b", "2"), ("d", "1")], 2, lambda piece: {0: {("a", "1"), ("b", "1")}}.get(piece)
+    )
+    assert list(second.values()) == [0, 2, 2] and plan.files()[0].read_bytes() == written
+    # A piece that was done without an image: it goes into a new one.
+    third = plan.extend([("c", "1")], 2, lambda piece: set() if piece == 1 else None)
+    assert list(third.values()) == [3]
+
+
+def test_versions_see_changes(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(bytes(5000))
+    (tmp_path / "b.png").symlink_to(tmp_path / "nothing")
+    first = read_folder(tmp_path).versions()
+    path.write_bytes(bytes(5001))
+    assert read_folder(tmp_path).versions()[0] != first[0] and first[1] == ""
+
+
+def start(images, out, *more):
+    command = [sys.executable, "-m", "multimap_jax", f"--images={images}", f"--out={out}", *FLAGS, *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", [[], ["--recipe=paper", "--steps=100"]], ids=["default", "paper"])
+def test_killed_at_ten_moments_it_goes_on_to_the_same_labels(tmp_path, recipe):
+    images = tmp_path / "fruit"
+    write_scenes(images, "fruit", seed=3, count=200)
+    with start(images, tmp_path / "whole", *recipe) as process:
+        assert process.wait() == 0
+    expected = (tmp_path / "whole" / "labels.csv").read_bytes()
+    total = len(list((tmp_path / "whole").rglob("*.np[yz]")))
+
+    def killed_and_gone_on(moment):
+        """How many files were kept when it was killed."""
+        out = tmp_path / f"out{moment}"
+        with start(images, out, *recipe) as process:
+            while process.poll() is None and len(list(out.rglob("img_emb_*.npy"))) <= moment * 0.7:
+                time.sleep(0.002)
+            process.kill()
+        kept = len(list(out.rglob("*.np[yz]")))
+        for path in out.rglob("img_emb_*.npy"):
+            np.load(path)
+        for path in out.rglob("[a-z]*.parquet"):
+            pq.read_table(path)
+        with start(images, out, *recipe) as process:
+            assert process.wait() == 0, process.stdout.read()
+        assert (out / "labels.csv").read_bytes() == expected
+        return kept
+
+    with ThreadPoolExecutor(2) as pool:
+        kept = list(pool.map(killed_and_gone_on, range(10)))
+    assert sum(0 < each < total for each in kept) >= 7, kept
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_what_is_kept(tmp_path, number):
+    images, out = tmp_path / "fruit", tmp_path / "out"
+    write_scenes(images, "fruit", seed=3, count=60)
+    with start(images, out, "--recipe=paper", "--steps=100000") as process:
+        while not list(out.rglob("img_emb_*.npy")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130 and said.endswith(f"kept in {out}: the same command goes on from there\n")
+    assert not list(out.glob(".lock*"))
