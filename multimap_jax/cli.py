@@ -146,14 +146,10 @@ def main(argv: list[str] | None = None) -> int:
             _show_warnings_as_notes()
             return _run(values, processes)
     except KeyboardInterrupt:
-        return _fail(f"stopped; what was finished is kept in {values.out}: the same command goes on from there", 130)
+        kept = f"what was finished is kept in {values.out}: the same command goes on from there"
+        return _leave(_fail(f"stopped; {kept}", 130))
     except (ValueError, TypeError, OSError) as error:
-        status = _fail(sentence(error))
-        if CHILD in os.environ:
-            # JAX would wait here for the others, and they for this one. Without a word of it they notice its silence.
-            sys.stdout.flush()
-            os._exit(status)
-        return status
+        return _leave(_fail(sentence(error)))
 
 
 @contextlib.contextmanager
@@ -322,6 +318,15 @@ def _config(values: flags.FlagValues):
     names = choices.NUMBERS + CHOICE_FLAGS
     given = {name: values[name].value for name in names if values[name].value is not None}
     return dataclasses.replace(ProxyConfig.named(values.recipe), **given)
+
+
+def _leave(status: int) -> int:
+    """Of several processes this one ends at once: JAX would wait here for the others, and they for this one. Without a
+    word of it they notice its silence."""
+    if CHILD in os.environ:
+        sys.stdout.flush()
+        os._exit(status)
+    return status
 
 
 def sentence(error: Exception) -> str:

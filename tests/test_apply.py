@@ -88,6 +88,11 @@ def edit(**fields):
     return change
 
 
+def drop_files(run):
+    aspects = json.loads((run / "run.json").read_text())["aspects"]
+    edit(aspects=[aspect | {"files": {}} for aspect in aspects])(run)
+
+
 BAD = {
     "no run": (lambda run: shutil.rmtree(run), "there is no finished run in"),
     "a changed byte": (tamper("arrays.npz"), "is not what the run in"),
@@ -96,6 +101,7 @@ BAD = {
     "no JSON": (lambda run: (run / "run.json").write_text("{"), "is damaged or of an earlier version"),
     "no aspects": (edit(aspects=[]), "is damaged"),
     "other aspects": (edit(aspects=[{"name": "color"}]), "is damaged or of an earlier version"),
+    "no files": (drop_files, "does not name the files of a model"),
     "a hub id": (edit(clip={"name": "some/clip", "hash": "0"}), "say --clip=some/clip to fetch it"),
     "another hash": (edit(clip={"name": "embedded", "hash": "0"}), "is not the checkpoint that"),
 }
@@ -112,9 +118,11 @@ def test_a_run_that_was_changed_is_a_sentence(finished, tmp_path, name, capsys):
     assert message in said and said.count("\n") == 1 and not (tmp_path / "out" / "labels.csv").exists()
 
 
-def test_the_run_itself_is_no_place_for_the_results(finished, capsys):
+def test_the_run_itself_is_no_place_for_the_results(finished, tmp_path, capsys):
     images, run = finished
     assert apply(run, images, run) == 2 and "would be lost" in capsys.readouterr().err
+    shutil.copytree(run, tmp_path / "another")
+    assert apply(run, images, tmp_path / "another") == 2 and "another finished run" in capsys.readouterr().err
 
 
 def test_help_and_what_is_missing(capsys):

@@ -69,4 +69,5 @@ def test_what_is_passed_over_is_said(folder, tmp_path, capsys):
 @pytest.mark.skipif(os.name != "posix", reason="file names of any bytes are POSIX's")
 def test_names_that_are_not_utf_8_are_written_as_text(folder):
     (folder / os.fsdecode(b"\xff.png")).write_bytes((folder / "a.png").read_bytes())
-    assert "\ufffd.png" in read_folder(folder).names
+    (folder / os.fsdecode(b"\xfe.png")).write_bytes((folder / "a.png").read_bytes())
+    assert {"\ufffd.png", "\ufffd.png#2"} <= set(read_folder(folder).names)

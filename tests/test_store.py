@@ -19,7 +19,7 @@ from multimap_jax import cli
 from multimap_jax.clip.model import Clip
 from multimap_jax.inputs.folder import read_folder
 from multimap_jax.run import files, lock, store
-from multimap_jax.run.processes import ALONE
+from multimap_jax.run.processes import ALONE, Processes
 from multimap_jax.scenes import write_scenes
 
 FLAGS = ["--subject=fruit", "--aspect=color", "--words=color=red,green,yellow", "--noprogress"]
@@ -230,13 +230,74 @@ def test_a_full_disk_at_any_write_is_a_sentence_and_the_command_goes_on(fruit, t
     assert failures >= 8 and (out / "labels.csv").read_bytes() != before["labels.csv"]
 
 
+def test_an_image_that_changes_while_it_is_read_is_read_again(fruit, tmp_path, monkeypatch, opened):
+    embed = Clip.embed_readable
+
+    def meanwhile(self, images, *arguments, **fields):
+        found = embed(self, images, *arguments, **fields)
+        Image.new("RGB", (64, 64), "red").save(fruit / "fruit_0007.png")
+        (fruit / "fruit_0008.png").unlink(missing_ok=True)
+        return found
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(Clip, "embed_readable", meanwhile)
+        assert run(fruit, out) == 0
+    skipped = {row["image"]: row["reason"] for row in json.loads((out / "run.json").read_text())["skipped"]}
+    assert skipped["fruit_0007.png"] == skipped["fruit_0008.png"] == "changed or taken away while it was read"
+    opened.clear()
+    assert run(fruit, out) == 0 and sum(opened) == 1
+    assert "fruit_0007.png" in (out / "labels.csv").read_text()
+
+
+def test_a_folder_that_goes_away_costs_no_results(fruit, tmp_path, monkeypatch, capsys):
+    out, embed = tmp_path / "out", Clip.embed_readable
+    assert run(fruit, out) == 0
+    before = (out / "labels.csv").read_bytes()
+    Image.new("RGB", (64, 64), "red").save(fruit / "fruit_0050.png")
+
+    def meanwhile(self, images, *arguments, **fields):
+        shutil.rmtree(fruit)
+        return embed(self, images, *arguments, **fields)
+
+    monkeypatch.setattr(Clip, "embed_readable", meanwhile)
+    assert run(fruit, out) == 2 and "was taken away while it was read" in capsys.readouterr().err
+    assert (out / "labels.csv").read_bytes() == before
+
+
+def test_embeddings_that_nobody_knows_the_encoder_of_are_not_mixed(fruit, tmp_path, capsys):
+    run(fruit, tmp_path / "out")
+    (tmp_path / "out" / "embeddings" / "encoder.json").unlink()
+    assert run(fruit, tmp_path / "out") == 2 and "is missing, so nobody knows" in capsys.readouterr().err
+
+
+def test_fresh_forgets_nothing_before_all_is_looked_at(fruit, tmp_path, capsys):
+    out = tmp_path / "out"
+    run(fruit, out)
+    kept = sorted(out.rglob("*.npy"))
+    assert run(fruit, out, "--fresh", "--clip=./no/such/clip") == 2
+    assert sorted(out.rglob("*.npy")) == kept
+
+
+def test_a_damaged_model_is_written_again(fruit, tmp_path):
+    out = tmp_path / "out"
+    run(fruit, out)
+    model = next((out / "models").glob("*/arrays.npz"))
+    content = model.read_bytes()
+    model.write_bytes(content[:100])
+    assert run(fruit, out) == 0 and apply_is_whole(out, fruit, tmp_path / "applied")
+
+
 @pytest.mark.parametrize("host", ["here", "elsewhere"])
 def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path, monkeypatch, host):
     with lock.locked(tmp_path, ALONE):
         if host == "elsewhere":
             monkeypatch.setattr(lock.socket, "gethostname", lambda: "another")
-        with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path, ALONE):
-            pass
+        for who in (ALONE, Processes("host:1", 2, 1)):
+            with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path, who):
+                pass
+    with lock.locked(tmp_path, Processes("host:1", 2, 0)), lock.locked(tmp_path, Processes("host:1", 2, 1)):
+        pass
     with lock.locked(tmp_path, ALONE):
         pass
     assert list(tmp_path.iterdir()) == []

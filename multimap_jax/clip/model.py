@@ -33,6 +33,8 @@ _SMALL_FILES = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
+    "processor_config.json",
 ]
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

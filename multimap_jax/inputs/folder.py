@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -25,7 +26,12 @@ class Folder:
     @functools.cached_property
     def names(self) -> list[str]:
         """What the images are called, each a name of its own."""
-        return [relative_name(file, self.path) for file in self.files]
+        names, seen = [], collections.Counter()
+        for file in self.files:
+            name = relative_name(file, self.path)
+            seen[name] += 1
+            names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+        return names
 
     def versions(self) -> list[str]:
         """What changes where the file of an image is changed or replaced: its size, its time of change, and a sample of

@@ -20,6 +20,7 @@ from multimap_jax.run.measure import measure, read_labels
 from multimap_jax.run.plan import Result
 from multimap_jax.run.processes import ALONE, Company
 from multimap_jax.run.say import say_end, say_result
+from multimap_jax.saving import ARRAYS, SETTINGS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,8 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     truth = None if job.labels is None else read_labels(job.labels, aspects, folder.names, job.images)
     if job.out.exists() and job.run.exists() and job.out.samefile(job.run):
         raise ValueError(f"--out={job.out} is the run itself, whose results would be lost: give another folder")
+    if any("model" in aspect for aspect in aspects_of(job.out)):
+        raise ValueError(f"--out={job.out} is another finished run, whose results would be lost: give another folder")
     make_writable(job.out)
     check_own(job.out, job.labels)
     clip = load_checkpoint(job, content)
@@ -94,6 +97,14 @@ def read_run(run: Path) -> dict:
     return content
 
 
+def aspects_of(out: Path) -> list[dict]:
+    """The aspects that a run.json in `out` speaks of, [] where there is none."""
+    try:
+        return json.loads((out / RUN).read_text())["aspects"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def load_checkpoint(job: Apply, content: dict) -> Clip:
     """The checkpoint of the run, by its hash. A hub id that only a file names is not fetched."""
     name, digest = content["clip"]["name"], content["clip"]["hash"]
@@ -110,6 +121,8 @@ def load_checkpoint(job: Apply, content: dict) -> Clip:
 def read_checked(run: Path, aspect: dict, clip: Clip) -> MultiMaP:
     """The model of one aspect, if its files are those that the run wrote. ValueError where they are not."""
     folder = run / "models" / Path(str(aspect["model"])).name
+    if set(aspect["files"]) != {SETTINGS, ARRAYS}:
+        raise ValueError(f"{run / RUN} does not name the files of a model: run multimap again")
     for name, digest in dict(aspect["files"]).items():
         path = folder / Path(name).name
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:

@@ -57,11 +57,11 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
     clock = Clock()
     plan = make_plan(job)
     with locked(job.out, job.processes):
-        if job.fresh and job.processes.index == 0:
-            forget(job.out)
         company = meet(job.processes, alike(plan), job.out)
         clip = load_clip(job.clip)
         models = make_models(job, clip, progress)
+        if job.fresh and job.processes.index == 0:
+            forget(job.out)
         notes = [DRAWINGS] * clip.embedded + list(plan.folder.notes)
         if (job.out / LEFT).is_dir():
             notes.append(f"{job.out / LEFT} was left by an earlier version and is not used.")
@@ -118,19 +118,25 @@ def embed(folder: Folder, clip: Clip, out: Path, company: Company, progress: boo
     """(embeddings of all images in the order of their names, those images as (name, version)): from what is kept, the
     rest computed, every process its pieces."""
     store, who = Embeddings(out), company.processes
-    store.check_encoder(clip)
 
     def cut() -> dict:
+        store.check_encoder(clip)
         images = sorted(zip(folder.names, folder.versions()))
         pieces = store.cut(images, clip.image_block * image_mesh().size)
-        return {"images": images, "pieces": list(pieces.values())}
+        return {"images": images, "pieces": list(pieces.values()), "encoder": clip.hash}
 
     told = company.tell("images", cut)
+    if told["encoder"] != clip.hash:
+        raise ValueError(
+            f"{clip.name} is another checkpoint than that of process 0: give all processes the same --clip"
+        )
     images = [tuple(image) for image in told["images"]]
     pieces, paths = dict(zip(images, told["pieces"])), dict(zip(folder.names, folder.files))
     store.compute(clip, pieces, who.own(told["pieces"]), paths.__getitem__, progress)
     everyone = set(told["pieces"])
-    company.wait(lambda: all(store.held(piece) is not None for piece in everyone))
+    company.wait(lambda: all(map(store.done, everyone)))
+    if not folder.path.is_dir():
+        raise FileNotFoundError(f"the folder {folder.path} was taken away while it was read; {GO_ON}")
     return store.gather(pieces, clip.config.image.embed), images
 
 
@@ -208,7 +214,9 @@ def keep_model(out: Path, model: MultiMaP) -> dict:
         model.save(aside)
         files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(aside.iterdir())}
         folder = f"{aspect_prefix(aspect)}{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]}"
-        if not (models / folder).exists():
+        there = sorted((models / folder).glob("*"))
+        if {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in there} != files:
+            shutil.rmtree(models / folder, ignore_errors=True)
             aside.rename(models / folder)
     except OSError as error:
         raise OSError(f"cannot write into {models} ({error.strerror or error}); {GO_ON}") from None

@@ -24,6 +24,9 @@ def locked(out: Path, processes: Processes) -> Iterator[None]:
     another one the age of its last sign of life.
     """
     path = out / f".lock-{processes.index}-of-{processes.count}"
+    for other in out.glob(".lock-*-of-*"):
+        if not other.name.endswith(f"-of-{processes.count}") and holder(other):
+            raise ValueError(f"another run is at work in {out} ({holder(other)}): wait, or give another --out")
     mine = {"host": socket.gethostname(), "process": os.getpid(), "began": began(os.getpid())}
     while True:
         try:
@@ -63,7 +66,8 @@ def holder(path: Path) -> str:
 def began(process: int) -> str:
     """When a process of this host began, in the system's own measure; "" where there is none."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]  # dead, and not yet buried
     except (OSError, IndexError):
         pass
     if Path("/proc/self/stat").exists():

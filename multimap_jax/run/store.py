@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from tqdm import tqdm
 
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, EmbeddedImages
+from multimap_jax.inputs.folder import version
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.run.files import write_array, write_arrays, write_json, write_table
 
@@ -53,10 +55,13 @@ class Plan:
             found |= zip(zip(table["name"], table["version"]), table["piece"])
         return found
 
-    def extend(self, images: Sequence[Image], size: int, held: Callable[[int], set[Image] | None]) -> dict[Image, int]:
+    def extend(
+        self, images: Sequence[Image], size: int, held: Callable[[int], set[Image] | None], above: int = -1
+    ) -> dict[Image, int]:
         """The pieces of all `images`; those that have none go into new pieces of `size`, and this is written down.
 
         held: what a piece holds, None where it is not done. An image that its piece was done without has no piece.
+        above: a number that new pieces are above of.
         """
         planned = self.read()
         contents = {piece: held(piece) for piece in set(planned.values())}
@@ -65,7 +70,7 @@ class Plan:
         }
         new = [image for image in images if image not in planned or image in lost]
         if new:
-            first = max(planned.values(), default=-1) + 1
+            first = max(above, *planned.values(), -1) + 1
             table = {"name": [n for n, _ in new], "version": [v for _, v in new]}
             table["piece"] = [first + i // size for i in range(len(new))]
             write_table(self.folder / f"plan_{len(self.files()):06}.parquet", table)
@@ -82,13 +87,17 @@ class Embeddings:
     def cut(self, images: Sequence[Image], block: int) -> dict[Image, int]:
         """Pieces of the images; new ones are planned. block: images that are computed at once."""
         blocks = -(-len(images) // (PIECES * block))
-        return self.plan.extend(images, min(PIECE, max(1, blocks) * block), self.held)
+        there = (self.out / "embeddings" / "img_emb").glob("img_emb_*.npy")
+        above = max((int(path.stem.rpartition("_")[2]) for path in there), default=-1)
+        return self.plan.extend(images, min(PIECE, max(1, blocks) * block), self.held, above)
 
     def check_encoder(self, clip: Clip) -> None:
         """ValueError where the embeddings that are there are another encoder's."""
         wanted = {"hash": clip.hash, "name": clip.name, "embed": clip.config.image.embed}
         wanted |= {"precision": "float32", "block": clip.image_block}
         path = self.out / "embeddings" / "encoder.json"
+        if not path.exists() and any((self.out / "embeddings").glob("img_emb/*.npy")):
+            raise ValueError(f"{path} is missing, so nobody knows whose embeddings lie there: give another --out")
         if not path.exists():
             return write_json(path, wanted)
         found = json.loads(path.read_text())
@@ -98,9 +107,12 @@ class Embeddings:
                 "files beside its weights or on another kind of device: give another --out, or --fresh to forget them"
             )
 
+    def done(self, piece: int) -> bool:
+        return self.file("img_emb", piece).exists()
+
     def held(self, piece: int) -> set[Image] | None:
         """The images that a piece was done with, those that could not be read among them; None where it is not done."""
-        if not self.file("img_emb", piece).exists():
+        if not self.done(piece):
             return None
         found = [self.read(kind, piece) for kind in ("metadata", "skipped")]
         return {image for table in found for image in zip(table["image_path"], table["version"])}
@@ -108,8 +120,11 @@ class Embeddings:
     def compute(
         self, clip: Clip, pieces: dict[Image, int], mine: Sequence[int], path: Callable[[str], Path], progress: bool
     ) -> None:
-        """Embeds those of the pieces `mine` that are not done. path: of an image by name."""
-        wanted = {piece: [] for piece in mine if self.held(piece) is None}
+        """Embeds those of the pieces `mine` that are not done. path: of an image by name.
+
+        An image that was changed or went away meanwhile is left out of its piece, to be planned anew.
+        """
+        wanted = {piece: [] for piece in mine if not self.done(piece)}
         for image, piece in pieces.items():
             if piece in wanted:
                 wanted[piece].append(image)
@@ -117,11 +132,13 @@ class Embeddings:
         with tqdm(total=total, desc="embedding images", unit="image", disable=not progress) as bar:
             for piece, images in wanted.items():
                 found = clip.embed_readable([path(name) for name, _ in images], bar=bar)
-                failed = [images[failure.index] for failure in found.failures]
-                reasons = [failure.reason for failure in found.failures]
-                write_table(self.file("skipped", piece), columns(failed) | {"reason": reasons})
-                write_table(self.file("metadata", piece), columns([images[i] for i in found.kept]))
-                write_array(self.file("img_emb", piece), found.embeddings)
+                same = [version(os.fspath(path(name))) == planned for name, planned in images]
+                failed = [failure for failure in found.failures if same[failure.index]]
+                rows = [row for row, i in enumerate(found.kept) if same[i]]
+                reasons = {"reason": [failure.reason for failure in failed]}
+                write_table(self.file("skipped", piece), columns([images[f.index] for f in failed]) | reasons)
+                write_table(self.file("metadata", piece), columns([images[found.kept[row]] for row in rows]))
+                write_array(self.file("img_emb", piece), found.embeddings[rows])
 
     def gather(self, pieces: dict[Image, int], width: int) -> EmbeddedImages:
         """What was embedded of the images: embeddings in their order, each row copied once."""
@@ -140,9 +157,9 @@ class Embeddings:
             here = np.flatnonzero(piece == number)
             embeddings[here] = array[row[here]]
         failures = [
-            Unreadable(i, name, reasons[name, version])
-            for i, (name, version) in enumerate(images)
-            if (name, version) not in rows
+            Unreadable(i, name, reasons.get((name, read), "changed or taken away while it was read"))
+            for i, (name, read) in enumerate(images)
+            if (name, read) not in rows
         ]
         return EmbeddedImages(embeddings, kept, tuple(failures))
 
@@ -186,11 +203,11 @@ class Proxies:
 
     def compute(self, pieces: dict[Image, int], mine: Sequence[int], fit: Callable[[np.ndarray], ProxyFit]) -> None:
         """Learns those of the pieces `mine` that are not done. fit: positions among the images -> their proxies."""
-        numbers = np.array(list(pieces.values()))
+        numbers, everyone = np.array(list(pieces.values())), list(pieces)
         for piece in mine:
-            if self.held(piece) is None:
+            if not self.file(piece).exists():
                 rows = np.flatnonzero(numbers == piece)
-                images = [list(pieces)[i] for i in rows]
+                images = [everyone[i] for i in rows]
                 names, versions = (np.array([image[k] for image in images]) for k in (0, 1))
                 write_arrays(self.file(piece), dataclasses.asdict(fit(rows)) | {"names": names, "versions": versions})
 
@@ -240,7 +257,7 @@ class Plain(Proxies):
 
 
 def columns(images: Sequence[Image]) -> dict[str, list[str]]:
-    return {"image_path": [name for name, _ in images], "version": [version for _, version in images]}
+    return {"image_path": [name for name, _ in images], "version": [read for _, read in images]}
 
 
 def slug(name: str) -> str:
