@@ -88,6 +88,7 @@ def attributes_of(content: dict, path: Path) -> dict:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         attributes = {name: arrays[name] for name in ALWAYS}
         attributes |= {name: arrays[name] for name in OF_PROXIES if name in arrays}
+    check_arrays(attributes, len(content["cluster_names"]), content["n_features_in"])
     attributes |= {name: content[name.rstrip("_")] for name in NUMBERS if name.rstrip("_") in content}
     recipe = ProxyConfig(**content["config"] or {})
     if content["format"] == 2 and not recipe.tolerance:
@@ -101,6 +102,20 @@ def attributes_of(content: dict, path: Path) -> dict:
         "n_clusters_": len(content["cluster_names"]),
         "seed_": content["random_state"],
     }
+
+
+def check_arrays(arrays: dict, k: int, embed: int) -> None:
+    """ValueError where the arrays of a file are no model's: other shapes, labels out of range, no numbers."""
+    labels, centres = arrays["labels_"], arrays["cluster_centers_"]
+    if labels.dtype.kind != "i" or labels.ndim != 1 or not 0 <= labels.min(initial=0) <= labels.max(initial=0) < k:
+        raise ValueError(f"labels_ are {labels.dtype} {list(labels.shape)}, expected whole numbers of 0 to {k - 1}")
+    for name in ("distances_", "outliers_"):
+        if arrays[name].shape != labels.shape:
+            raise ValueError(f"{name} has shape {list(arrays[name].shape)}, expected {list(labels.shape)}")
+    if centres.ndim != 2 or len(centres) != k or not np.isfinite(centres).all():
+        raise ValueError(f"cluster_centers_ has shape {list(centres.shape)}, expected {k} rows of numbers")
+    if arrays["projection_"].ndim != 2 or len(arrays["projection_"]) != embed:
+        raise ValueError(f"projection_ has shape {list(arrays['projection_'].shape)}, expected {embed} rows")
 
 
 def plain(value):

@@ -262,8 +262,19 @@ DAMAGE = {
     "another recipe": (lambda folder: change(folder, config={"recipe": "fast"}), "is damaged"),
     "torn arrays": (lambda folder: (folder / "arrays.npz").write_bytes(b"PK\x03\x04 torn"), "is damaged"),
     "no labels": (lambda folder: np.savez(folder / "arrays.npz", distances_=np.zeros(1)), "is damaged"),
+    "labels out of range": (lambda folder: swap(folder, labels_=np.full(21, 3)), "expected whole numbers of 0 to 2"),
+    "labels of words": (lambda folder: swap(folder, labels_=np.full(21, "a")), "expected whole numbers"),
+    "other distances": (lambda folder: swap(folder, distances_=np.zeros(20)), r"distances_ has shape \[20\]"),
+    "other centres": (lambda folder: swap(folder, cluster_centers_=np.zeros((2, 2))), "expected 3 rows"),
+    "no numbers": (lambda folder: swap(folder, cluster_centers_=np.full((3, 2), np.nan)), "rows of numbers"),
+    "another projection": (lambda folder: swap(folder, projection_=np.zeros((5, 2))), "expected 32 rows"),
     "pickled": (lambda folder: np.savez(folder / "arrays.npz", labels_=np.array([{}])), "is damaged"),
 }
+
+
+def swap(folder, **others):
+    with np.load(folder / "arrays.npz") as arrays:
+        np.savez(folder / "arrays.npz", **dict(arrays) | others)
 
 
 def change(folder, **fields):

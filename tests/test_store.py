@@ -314,6 +314,29 @@ def test_a_lock_of_the_dead_is_no_hindrance(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_run_left_aside_is_swept_and_nothing_else(fruit, tmp_path):
+    out = tmp_path / "out"
+    run(fruit, out)
+    left = [".labels.csv.next", ".labels.csv.0123abcd.new", "embeddings/img_emb/.img_emb_000009.npy.0123abcd.new"]
+    for name in left:
+        (out / name).write_text("half")
+    (out / ".company-0123456789abcdef").mkdir()
+    (out / ".mine.new").write_text("the user's own")
+    assert run(fruit, out) == 0
+    assert not any((out / name).exists() for name in (*left, ".company-0123456789abcdef"))
+    assert (out / ".mine.new").exists()
+
+
+def test_a_file_system_without_hard_links_has_locks_too(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(lock.os, "link", refuse)
+    with lock.locked(tmp_path, ALONE), pytest.raises(ValueError, match="at work"), lock.locked(tmp_path, ALONE):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_plan_is_only_added_to(tmp_path):
     plan = store.Plan(tmp_path / "plan")
     first = plan.extend([("a", "1"), ("b", "1"), ("c", "1")], 2, lambda piece: None)

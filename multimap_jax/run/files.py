@@ -9,6 +9,9 @@ import io
 import json
 import os
 import platform
+import re
+import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -39,12 +42,21 @@ def make_writable(out: Path) -> None:
         raise OSError(f"cannot write into {out} ({error.strerror}): give another folder with --out") from None
 
 
+def sweep(out: Path) -> None:
+    """Takes away what a run that was killed had not finished: files aside, and where processes met."""
+    for path in out.rglob(".*"):
+        if re.fullmatch(r"\..+\.([0-9a-f]{8}\.new|next)", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+        elif re.fullmatch(r"\.company-[0-9a-f]{16}|\.[0-9]+\.new", path.name) and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
     """Writes a file aside and puts it in place: it is there as a whole, or as it was.
 
     Raises OSError with a sentence; nothing is left of the file then.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:

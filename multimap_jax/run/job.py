@@ -36,6 +36,7 @@ from multimap_jax.run.files import (
     labels_text,
     replace_results,
     run_content,
+    sweep,
 )
 from multimap_jax.run.lock import locked
 from multimap_jax.run.measure import RIVALS, measure
@@ -57,6 +58,8 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
     clock = Clock()
     plan = make_plan(job)
     with locked(job.out, job.processes):
+        if job.processes.index == 0:
+            sweep(job.out)
         company = meet(job.processes, alike(plan), job.out)
         clip = load_clip(job.clip)
         models = make_models(job, clip, progress)

@@ -32,7 +32,7 @@ def locked(out: Path, processes: Processes) -> Iterator[None]:
         try:
             aside = path.with_name(f"{path.name}.{os.getpid()}")
             aside.write_text(json.dumps(mine))
-            os.link(aside, path)  # whole at once, and only where there is none
+            put(aside, path)
             break
         except FileExistsError:
             other = holder(path)
@@ -50,6 +50,17 @@ def locked(out: Path, processes: Processes) -> Iterator[None]:
         done.set()
         signs.join()
         path.unlink(missing_ok=True)
+
+
+def put(aside: Path, path: Path) -> None:
+    """Puts a file in place, whole at once, and only where there is none: FileExistsError otherwise."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        with path.open("x") as file:
+            file.write(aside.read_text())
 
 
 def holder(path: Path) -> str:
