@@ -53,10 +53,8 @@ def main(_):
     from multimap_jax.scenes import write_scenes
 
     with tempfile.TemporaryDirectory() as base:
-        folder, outs = (
-            Path(base) / "fruit",
-            [Path(base) / f"out{i * (not FLAGS.kept)}" for i in range(1 + FLAGS.repeats)],
-        )
+        folder = Path(base) / "fruit"
+        outs = [Path(base) / f"out{0 if FLAGS.kept else i}" for i in range(1 + FLAGS.repeats)]
         write_scenes(folder, "fruit", seed=1, count=FLAGS.images)
         run_command(folder, outs[0], "species")
         runs = [run_command(folder, out, "color") for out in outs][1:]

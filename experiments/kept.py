@@ -26,15 +26,14 @@ class Runs:
 
     def __post_init__(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.scores, lines = {}, self.path.read_text().splitlines() if self.path.exists() else []
-        for line in lines:
+        text = self.path.read_text() if self.path.exists() else ""
+        self.scores, self.torn = {}, bool(text) and not text.endswith("\n")
+        for line in text.splitlines():
             try:
                 key, value = json.loads(line)
             except ValueError:  # the last line of a run that was killed while writing
                 continue
             self.scores[tuple(key)] = value
-
-        self.torn = bool(lines) and not self.path.read_text().endswith("\n")
 
     def add(self, key: tuple, value) -> None:
         self.scores[key] = value

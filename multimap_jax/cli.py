@@ -49,7 +49,6 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_multi_string("clusters", [], "number of groups of an aspect: color=3 (else one a word)", **define)
     flags.DEFINE_string("template", choices.TEMPLATE, "prompt", **define)
     flags.DEFINE_string("clip", "embedded", "'embedded', a directory in the Hugging Face layout, or a hub id", **define)
-    flags.DEFINE_string("labels", None, "csv of true labels: column image, then one column an aspect", **define)
     flags.DEFINE_string("out", "out", "folder for the results and for what is kept between runs", **define)
     flags.DEFINE_bool("fresh", False, "forget the embeddings and proxies that are kept in --out", **define)
     flags.DEFINE_enum("recipe", "default", choices.RECIPES, "named set of choices for the optimisation", **define)
@@ -77,6 +76,13 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string("coordinator", None, "several processes: HOST:PORT of process 0", **define)
     flags.DEFINE_integer("processes", None, "several processes: how many", **define)
     flags.DEFINE_integer("process", None, "several processes: which one this is, 0 to processes - 1", **define)
+    return _define_common_flags(values)
+
+
+def _define_common_flags(values: flags.FlagValues) -> flags.FlagValues:
+    """`values` with the flags that every verb has."""
+    define = {"flag_values": values}
+    flags.DEFINE_string("labels", None, "csv of true labels: column image, then one column an aspect", **define)
     flags.DEFINE_bool("progress", True, "show progress bars", **define)
     flags.DEFINE_bool("version", False, "show the version", **define)
     flags.DEFINE_bool("help", False, "show this help", short_name="h", **define)
@@ -106,11 +112,7 @@ def define_apply_flags() -> flags.FlagValues:
     flags.DEFINE_string("images", None, "folder of new images, looked through recursively", **define)
     flags.DEFINE_string("out", None, "folder for the results, another one than the run's", **define)
     flags.DEFINE_string("clip", None, "where the run's checkpoint lies now", **define)
-    flags.DEFINE_string("labels", None, "csv of true labels: column image, then one column an aspect", **define)
-    flags.DEFINE_bool("progress", True, "show progress bars", **define)
-    flags.DEFINE_bool("version", False, "show the version", **define)
-    flags.DEFINE_bool("help", False, "show this help", short_name="h", **define)
-    return values
+    return _define_common_flags(values)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -135,16 +137,12 @@ def main(argv: list[str] | None = None) -> int:
     if rest:
         return _fail(f"unexpected argument {rest[0]!r}: everything is a flag, such as --images=FOLDER (see --help)")
     try:
-        if apply:
-            with warnings.catch_warnings(), _terminated_as_interrupted():
-                _show_warnings_as_notes()
-                return _apply(values)
-        processes = _processes(values)
-        if processes.coordinator and CHILD not in os.environ:
+        processes = None if apply else _processes(values)
+        if processes and processes.coordinator and CHILD not in os.environ:
             return _run_child(argv, values.out)
         with warnings.catch_warnings(), _terminated_as_interrupted():
             _show_warnings_as_notes()
-            return _run(values, processes)
+            return _apply(values) if apply else _run(values, processes)
     except KeyboardInterrupt:
         kept = f"what was finished is kept in {values.out}: the same command goes on from there"
         return _leave(_fail(f"stopped; {kept}", 130))
@@ -336,6 +334,6 @@ def sentence(error: Exception) -> str:
     return str(error)
 
 
-def _fail(sentence: str, status: int = 2) -> int:
-    print(f"multimap: {sentence}", file=sys.stderr)
+def _fail(said: str, status: int = 2) -> int:
+    print(f"multimap: {said}", file=sys.stderr)
     return status

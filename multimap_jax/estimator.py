@@ -152,13 +152,13 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         """
         return self.assign(X)[0]
 
-    def assign(self, X, proxies: ProxyFit | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def assign(self, X) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(labels int, distances to their centres, whether they are far from every group bool), each [images].
 
-        X, errors: as `predict`. proxies: what `fit_proxies` found for X, where that was done before.
+        X, errors: as `predict`.
         """
         check_is_fitted(self)
-        config, feature = self._config(), kinds.TABLE[self.features_]
+        config, feature, proxies = self._config(), kinds.TABLE[self.features_], None
         if feature.proxies and config.batches_matter:
             raise ValueError(
                 f"under the {config.recipe} recipe with weight decay a proxy depends on all images fitted with it, so "
@@ -167,7 +167,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         embeddings = self._embeddings(X)
         if feature.proxies:
             config = dataclasses.replace(config, block_size=self.block_size_)
-            proxies = proxies or self._fit_proxies(embeddings, config, self.seed_)
+            proxies = self._fit_proxies(embeddings, config, self.seed_)
         material = kinds.Material(self._clip(), config, embeddings, proxies, self.projection_)
         labels, distances = nearest(feature.rows(material), self.cluster_centers_)
         return labels, distances, distances > fences(self.distances_, self.labels_, self.n_clusters_)[labels]

@@ -33,6 +33,11 @@ class Folder:
             names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
         return names
 
+    @functools.cached_property
+    def paths(self) -> dict[str, Path]:
+        """The file of each name."""
+        return dict(zip(self.names, self.files))
+
     def versions(self) -> list[str]:
         """What changes where the file of an image is changed or replaced: its size, its time of change, and a sample of
         its bytes, for tools that keep both. A link that leads nowhere has the version ""."""

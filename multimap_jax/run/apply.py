@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -13,11 +12,10 @@ from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.inputs.folder import read_folder
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.run.files import RUN, check_own, make_writable
-from multimap_jax.run.job import Clock, embed, tell_apart, write_results
+from multimap_jax.run.files import RUN, check_own, file_hashes, make_writable
+from multimap_jax.run.job import Clock, embed, measured, tell_apart, write_results
 from multimap_jax.run.lock import locked
-from multimap_jax.run.measure import measure, read_labels
-from multimap_jax.run.plan import Result
+from multimap_jax.run.measure import read_labels
 from multimap_jax.run.processes import ALONE, Company
 from multimap_jax.run.say import say_end, say_result
 from multimap_jax.saving import ARRAYS, SETTINGS
@@ -66,14 +64,11 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
         for model in models:
             begin = time.perf_counter()
             model.progress = progress
-            labels, distances, far = model.assign(embedded.embeddings)
-            metrics = truth and measure(truth, names, model, labels, embedded.embeddings)
-            seconds = time.perf_counter() - begin
-            results.append(Result(model.aspect, model, labels, distances, far, metrics, seconds))
+            found = model.assign(embedded.embeddings)
+            results.append(measured(model, found, truth, names, embedded.embeddings, begin))
             say_result(results[-1], say)
         clock.lap("group")
-        paths = dict(zip(folder.names, folder.files))
-        written = write_results(job, clip, names, [paths[n] for n in names], skipped, results, notes, clock)
+        written = write_results(job, clip, folder, names, skipped, results, notes, clock)
     say_end(job.out, written, skipped, say)
 
 
@@ -123,8 +118,8 @@ def read_checked(run: Path, aspect: dict, clip: Clip) -> MultiMaP:
     folder = run / "models" / Path(str(aspect["model"])).name
     if set(aspect["files"]) != {SETTINGS, ARRAYS}:
         raise ValueError(f"{run / RUN} does not name the files of a model: run multimap again")
-    for name, digest in dict(aspect["files"]).items():
-        path = folder / Path(name).name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise ValueError(f"{path} is not what the run in {run} wrote: run multimap again")
+    found = file_hashes(folder)
+    for name, digest in aspect["files"].items():
+        if found.get(name) != digest:
+            raise ValueError(f"{folder / name} is not what the run in {run} wrote: run multimap again")
     return load(folder, clip)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -93,7 +94,7 @@ def write_json(path: Path, content) -> None:
     write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
-# The files of results: what the last command asked for, whole. run.json lists them and is written last.
+# The files of results: what the last command asked for, whole. run.json lists the others.
 LABELS, TABLE, METRICS, REPORT, RUN = "labels.csv", "labels.parquet", "metrics.json", "report.html", "run.json"
 RESULTS = (LABELS, TABLE, METRICS, REPORT)
 
@@ -119,6 +120,12 @@ def listed(out: Path) -> list[str]:
         return [*content.get("files", RESULTS), RUN] if "multimap_jax" in content["versions"] else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a folder by its name, {} where there is no folder."""
+    files = [path for path in sorted(folder.glob("*")) if path.is_file()]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def replace_results(out: Path, texts: dict[str, str], tables: dict[str, dict[str, list]]) -> None:

@@ -32,6 +32,7 @@ from multimap_jax.run.files import (
     REPORT,
     RUN,
     TABLE,
+    file_hashes,
     labels_table,
     labels_text,
     replace_results,
@@ -93,9 +94,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
             saved.append(keep_model(job.out, model))
             say_result(results[-1], say)
         clock.lap("group")
-        paths = dict(zip(plan.folder.names, plan.folder.files))
-        pictures = [paths[name] for name in names]
-        written = write_results(job, clip, names, pictures, skipped, results, notes, clock, saved)
+        written = write_results(job, clip, plan.folder, names, skipped, results, notes, clock, saved)
         prune_models(job.out, saved)
         company.part()
     say_end(job.out, written, skipped, say)
@@ -134,8 +133,8 @@ def embed(folder: Folder, clip: Clip, out: Path, company: Company, progress: boo
             f"{clip.name} is another checkpoint than that of process 0: give all processes the same --clip"
         )
     images = [tuple(image) for image in told["images"]]
-    pieces, paths = dict(zip(images, told["pieces"])), dict(zip(folder.names, folder.files))
-    store.compute(clip, pieces, who.own(told["pieces"]), paths.__getitem__, progress)
+    pieces = dict(zip(images, told["pieces"]))
+    store.compute(clip, pieces, who.own(told["pieces"]), folder.paths, progress)
     everyone = set(told["pieces"])
     company.wait(lambda: all(map(store.done, everyone)))
     if not folder.path.is_dir():
@@ -156,14 +155,16 @@ def learn(job: Job, clip: Clip, aspect: Aspect, embeddings, images, company: Com
         # Batches span all images: with others in them the proxies are others.
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest() if config.traits.batches else None,
     }
-    store = Proxies(job.out, aspect.name, key)
+    store = Proxies.of(job.out, aspect.name, key)
 
-    def cut() -> dict:
+    def size() -> int:
         rate = operations_per_second(clip.config.text.width, config.precision)
         whole = block * image_mesh().size
         seconds = proxy_seconds(clip.config, [(make_prompt(aspect, clip.tokenizer), whole)], int(config.steps), rate)
-        size = whole * max(1, int(MINUTE / seconds))
-        return {"pieces": list(store.cut(images, size).values())}
+        return whole * max(1, int(MINUTE / seconds))
+
+    def cut() -> dict:
+        return {"pieces": list(store.cut(images, key, size).values())}
 
     numbers = company.tell(f"proxies-{store.folder.name}", cut)["pieces"]
     pieces = dict(zip(images, numbers))
@@ -199,12 +200,22 @@ def tell_apart(
 
 
 def group(plan: Plan, model: MultiMaP, embeddings: np.ndarray, names: Sequence[str], fit: ProxyFit | None) -> Result:
-    """Fits the model of one aspect, measured where there are true labels. fit: proxies learnt before, or None."""
+    """Fits the model of one aspect. fit: proxies learnt before, or None."""
     begin = time.perf_counter()
     model.fit(embeddings, proxies=fit, names=names)
-    metrics = plan.truth and measure(plan.truth, names, model, model.labels_, embeddings)
-    seconds = time.perf_counter() - begin
-    return Result(model.aspect, model, model.labels_, model.distances_, model.outliers_, metrics, seconds)
+    found = model.labels_, model.distances_, model.outliers_
+    return measured(model, found, plan.truth, names, embeddings, begin)
+
+
+def measured(
+    model: MultiMaP, found: tuple, truth, names: Sequence[str], embeddings: np.ndarray, begin: float
+) -> Result:
+    """The result of one aspect, with metrics where there are true labels.
+
+    found: labels, distances, outliers. begin: when work on the aspect began.
+    """
+    metrics = truth and measure(truth, names, model, found[0], embeddings)
+    return Result(model.aspect, model, *found, metrics, time.perf_counter() - begin)
 
 
 def keep_model(out: Path, model: MultiMaP) -> dict:
@@ -215,10 +226,9 @@ def keep_model(out: Path, model: MultiMaP) -> dict:
     try:
         shutil.rmtree(aside, ignore_errors=True)
         model.save(aside)
-        files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(aside.iterdir())}
+        files = file_hashes(aside)
         folder = f"{aspect_prefix(aspect)}{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]}"
-        there = sorted((models / folder).glob("*"))
-        if {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in there} != files:
+        if file_hashes(models / folder) != files:
             shutil.rmtree(models / folder, ignore_errors=True)
             aside.rename(models / folder)
     except OSError as error:
@@ -241,7 +251,7 @@ def prune_models(out: Path, kept: Sequence[dict]) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_results(job, clip: Clip, names, paths, skipped, results, notes, clock, saved=()) -> list[str]:
+def write_results(job, clip: Clip, folder: Folder, names, skipped, results, notes, clock, saved=()) -> list[str]:
     """labels.csv, labels.parquet, metrics.json, report.html and run.json, one set; returns their names.
 
     saved: what run.json says of each aspect's model, where models are kept.
@@ -250,7 +260,8 @@ def write_results(job, clip: Clip, names, paths, skipped, results, notes, clock,
     if job.labels is not None:
         found = {result.aspect.name: result.metrics for result in results if result.metrics}
         texts[METRICS] = json.dumps(found, indent=1) + "\n"
-    texts[REPORT] = make_report(title(job.images, results), paths, names, [page(result) for result in results], notes)
+    pictures, pages = [folder.paths[name] for name in names], [page(result) for result in results]
+    texts[REPORT] = make_report(title(job.images, results), pictures, names, pages, notes)
     clock.lap("report")
     files = [*texts, TABLE]
     content = run_content(job, clip, names, results, skipped, clock.seconds) | {"files": files}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +17,8 @@ from multimap_jax.prompts import reference_words
 RIVALS = {"image_kmeans": "k-means on image embeddings", "zero_shot": "zero-shot words"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Truth:
-    """`labels`: aspect -> image name -> true label, for those aspects and images that have one."""
-
-    labels: dict[str, dict[str, str]]
+# Aspect -> image name -> true label, for those aspects and images that have one.
+Truth = dict[str, dict[str, str]]
 
 
 def read_labels(path: Path, aspects: Sequence[str], names: Sequence[str], images: Path) -> Truth:
@@ -70,7 +66,7 @@ def read_labels(path: Path, aspects: Sequence[str], names: Sequence[str], images
         raise ValueError(
             f"the column {empty[0]} of {path} is empty for every image of {images}: fill it or take it out"
         )
-    return Truth(labels)
+    return labels
 
 
 def measure(truth: Truth, names: Sequence[str], model: MultiMaP, labels: np.ndarray, embeddings: np.ndarray):
@@ -79,7 +75,7 @@ def measure(truth: Truth, names: Sequence[str], model: MultiMaP, labels: np.ndar
     `images` and `of` say over how many of how many images. None where the aspect has no labels, or no image that could
     be read has one.
     """
-    own = truth.labels.get(model.aspect.name, {})
+    own = truth.get(model.aspect.name, {})
     known = [i for i, name in enumerate(names) if name in own]
     if not known:
         if own:

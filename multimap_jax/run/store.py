@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -118,9 +118,9 @@ class Embeddings:
         return {image for table in found for image in zip(table["image_path"], table["version"])}
 
     def compute(
-        self, clip: Clip, pieces: dict[Image, int], mine: Sequence[int], path: Callable[[str], Path], progress: bool
+        self, clip: Clip, pieces: dict[Image, int], mine: Sequence[int], paths: Mapping[str, Path], progress: bool
     ) -> None:
-        """Embeds those of the pieces `mine` that are not done. path: of an image by name.
+        """Embeds those of the pieces `mine` that are not done. paths: of the images by name.
 
         An image that was changed or went away meanwhile is left out of its piece, to be planned anew.
         """
@@ -131,8 +131,8 @@ class Embeddings:
         total = sum(map(len, wanted.values()))
         with tqdm(total=total, desc="embedding images", unit="image", disable=not progress) as bar:
             for piece, images in wanted.items():
-                found = clip.embed_readable([path(name) for name, _ in images], bar=bar)
-                same = [version(os.fspath(path(name))) == planned for name, planned in images]
+                found = clip.embed_readable([paths[name] for name, _ in images], bar=bar)
+                same = [version(os.fspath(paths[name])) == planned for name, planned in images]
                 failed = [failure for failure in found.failures if same[failure.index]]
                 rows = [row for row, i in enumerate(found.kept) if same[i]]
                 reasons = {"reason": [failure.reason for failure in failed]}
@@ -179,21 +179,23 @@ class Embeddings:
 
 
 class Proxies:
-    """The proxies of one aspect, under one key of all that they depend on besides the images."""
+    """The proxies of one aspect in a folder of their own."""
 
-    def __init__(self, out: Path, aspect: str, key: dict):
+    def __init__(self, folder: Path):
+        self.folder, self.plan = folder, Plan(folder)
+
+    @classmethod
+    def of(cls, out: Path, aspect: str, key: dict) -> Proxies:
+        """Those of one aspect below `out`. key: all that they depend on besides the images."""
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        self.folder, self.key = out / "proxies" / f"{slug(aspect)}-{digest}", key
-        self.plan = Plan(self.folder)
+        return cls(out / "proxies" / f"{slug(aspect)}-{digest}")
 
-    def cut(self, images: Sequence[Image], size: int) -> dict[Image, int]:
-        """Pieces of the images. size: images in a new piece, where none was planned before."""
+    def cut(self, images: Sequence[Image], key: dict, size: Callable[[], int]) -> dict[Image, int]:
+        """Pieces of the images. size: gives the images of a piece, asked where none was planned before."""
         path = self.folder / "key.json"
-        if path.exists():
-            size = json.loads(path.read_text())["piece"]
-        else:
-            write_json(path, self.key | {"piece": size})
-        return self.plan.extend(images, size, self.held)
+        if not path.exists():
+            write_json(path, key | {"piece": size()})
+        return self.plan.extend(images, json.loads(path.read_text())["piece"], self.held)
 
     def held(self, piece: int) -> set[Image] | None:
         if not self.file(piece).exists():
@@ -241,19 +243,9 @@ class Proxies:
 
 def forget(out: Path) -> None:
     """Deletes what the stores below `out` have written, and no other file."""
-    stores = [
-        Embeddings(out),
-        *(Plain(folder) for folder in (out / "proxies").glob("*") if (folder / "key.json").exists()),
-    ]
+    stores = [Embeddings(out), *(Proxies(path.parent) for path in (out / "proxies").glob("*/key.json"))]
     for file in [file for store in stores for file in store.files()]:
         file.unlink(missing_ok=True)
-
-
-class Plain(Proxies):
-    """Proxies that lie in a folder, whatever their key."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.plan = folder, Plan(folder)
 
 
 def columns(images: Sequence[Image]) -> dict[str, list[str]]:
