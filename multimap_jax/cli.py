@@ -35,6 +35,7 @@ Writes labels.csv, run.json, report.html and, given --labels, metrics.json into 
 """
 CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
 REPEATABLE = ("aspect", "words", "clusters")
+AGAIN_SECONDS = 1.0
 
 
 def define_flags() -> flags.FlagValues:
@@ -140,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
         processes = None if apply else _processes(values)
         if processes and processes.coordinator and CHILD not in os.environ:
             return _run_child(argv, values.out)
-        with warnings.catch_warnings(), _terminated_as_interrupted():
+        with warnings.catch_warnings(), _stopped_by_signals():
             _show_warnings_as_notes()
             return _apply(values) if apply else _run(values, processes)
     except KeyboardInterrupt:
@@ -151,16 +152,31 @@ def main(argv: list[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupted():
-    """Within this context SIGTERM ends a run as Ctrl-C does: with a word, and without its lock."""
+def _stopped_by_signals():
+    """Within this context SIGTERM and Ctrl-C end a run with a word and without its lock.
+
+    Python loses an exception that a signal raises inside a callback (of the garbage collector, of a C library): where
+    the run goes on, it is raised again every second.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    clock = getattr(signal, "SIGALRM", None)  # not on Windows
+
+    def stop(*_):
+        if clock:
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+        raise KeyboardInterrupt
+
+    numbers = [number for number in (signal.SIGTERM, signal.SIGINT, clock) if number]
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if clock:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _show_warnings_as_notes() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +19,7 @@ import pytest
 from PIL import Image
 
 from multimap_jax import cli
+from multimap_jax.clip import images
 from multimap_jax.clip.model import Clip
 from multimap_jax.inputs.folder import read_folder
 from multimap_jax.run import files, lock, store
@@ -315,6 +318,52 @@ def test_a_lock_of_the_dead_is_no_hindrance(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_lock_of_a_run_that_was_faster_stays(tmp_path, monkeypatch):
+    path = tmp_path / ".lock-0-of-1"
+    path.write_text("torn")
+    take_away = lock.take_away
+
+    def be_faster(path):
+        path.unlink()
+        mine = {"host": lock.socket.gethostname(), "process": os.getpid(), "began": lock.began(os.getpid())}
+        path.write_text(json.dumps(mine))
+        take_away(path)
+
+    monkeypatch.setattr(lock, "take_away", be_faster)
+    with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path, ALONE):
+        pass
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_shares_of_an_earlier_version_are_named_and_left(fruit, tmp_path, capsys):
+    old = tmp_path / "out" / "shares" / "x" / "share.npz"
+    old.parent.mkdir(parents=True)
+    old.write_text("old")
+    assert run(fruit, tmp_path / "out") == 0
+    assert f"{tmp_path / 'out' / 'shares'} was left by an earlier version and is not used." in capsys.readouterr().out
+    assert old.read_text() == "old"
+
+
+def test_an_image_that_fails_to_be_read_for_a_passing_reason_is_tried_again(fruit, tmp_path, monkeypatch, capsys):
+    bad = sorted(path for path in fruit.rglob("*.png"))[7]
+    open_image = images.Image.open
+    for error in (OSError(errno.EIO, "Input/output error"), MemoryError()):
+
+        def fail(path, *given, error=error, **named):
+            if Path(path) == bad:
+                raise error
+            return open_image(path, *given, **named)
+
+        out = tmp_path / type(error).__name__
+        with monkeypatch.context() as patch:
+            patch.setattr(images.Image, "open", fail)
+            assert run(fruit, out) == 0
+        assert "2 images could not be read" in capsys.readouterr().out  # broken.png always
+        before = len((out / "labels.csv").read_text().splitlines())
+        assert run(fruit, out) == 0
+        assert len((out / "labels.csv").read_text().splitlines()) == before + 1
+
+
 def test_what_a_killed_run_left_aside_is_swept_and_nothing_else(fruit, tmp_path):
     out = tmp_path / "out"
     run(fruit, out)
@@ -407,12 +456,21 @@ def test_a_stopped_run_says_what_is_kept(tmp_path, number):
             while not list(out.rglob("img_emb_*.npy")):
                 assert process.poll() is None
                 time.sleep(0.01)
-            for _ in range(6):  # Python may lose an interrupt in a callback: people press the keys again
-                process.send_signal(number)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    said = process.communicate(timeout=15)[0]
-                    break
+            process.send_signal(number)
+            said = process.communicate(timeout=60)[0]
         finally:
             process.kill()
     assert process.returncode == 130 and said.endswith(f"kept in {out}: the same command goes on from there\n")
     assert not list(out.glob(".lock*"))
+
+
+def test_a_stop_that_python_loses_in_a_callback_comes_again(monkeypatch):
+    monkeypatch.setattr(cli, "AGAIN_SECONDS", 0.05)
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(KeyboardInterrupt), cli._stopped_by_signals():
+        with contextlib.suppress(KeyboardInterrupt):  # as the interpreter does around callbacks
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        time.sleep(5)
+        pytest.fail("the interrupt did not come again")
+    assert signal.getsignal(signal.SIGALRM) == before and signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

@@ -18,11 +18,13 @@ from multimap_jax.inputs.folder import read_folder
 
 @dataclasses.dataclass(frozen=True)
 class Unreadable:
-    """An image that could not be decoded: its index in the list, its name and the reason."""
+    """An image that could not be decoded: its index in the list, its name, the reason, and whether that may pass though
+    the file stays as it is (a disk that did not answer, too many open files, no memory)."""
 
     index: int
     name: str
     reason: str
+    passing: bool = False
 
     def __str__(self):
         return f"{self.name}: {self.reason}"
@@ -107,7 +109,9 @@ def decode(image, index: int, preprocess: Callable[[Image.Image], np.ndarray]) -
         empty = isinstance(image, (str, os.PathLike)) and os.path.getsize(image) == 0
         return Unreadable(index, name_of(image, index), "the file is empty" if empty else "not an image")
     except Exception as error:  # decoders raise whatever they like (struct.error, SyntaxError, …) on damaged files
-        return Unreadable(index, name_of(image, index), str(error) or type(error).__name__)
+        # The system's errors have a number, Pillow's own have none.
+        passing = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+        return Unreadable(index, name_of(image, index), str(error) or type(error).__name__, passing)
 
 
 def stream_pixels(

@@ -38,7 +38,7 @@ def locked(out: Path, processes: Processes) -> Iterator[None]:
             other = holder(path)
             if other:
                 raise ValueError(f"another run is at work in {out} ({other}): wait, or give another --out") from None
-            path.unlink(missing_ok=True)
+            take_away(path)
         finally:
             aside.unlink(missing_ok=True)
     done = threading.Event()
@@ -50,6 +50,17 @@ def locked(out: Path, processes: Processes) -> Iterator[None]:
         done.set()
         signs.join()
         path.unlink(missing_ok=True)
+
+
+def take_away(path: Path) -> None:
+    """Takes away the lock of a dead run; not that of a run which did the same a moment before and is alive."""
+    old = path.with_name(f"{path.name}.{os.getpid()}.old")
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(old)
+    if holder(old):
+        with contextlib.suppress(FileExistsError):
+            put(old, path)
+    old.unlink(missing_ok=True)
 
 
 def put(aside: Path, path: Path) -> None:

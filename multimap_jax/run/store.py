@@ -3,7 +3,8 @@
     plan/plan_000000.parquet            name, version and piece of images; append-only: new images get new pieces
     embeddings/img_emb/img_emb_000007.npy           float32 [rows, embed], unit rows
     embeddings/metadata/metadata_000007.parquet     the same rows: image_path, and the version that was read
-    embeddings/skipped/skipped_000007.parquet       image_path and version of what could not be read, and why
+    embeddings/skipped/skipped_000007.parquet       image_path and version of what could not be read, the reason, and
+                                                    again: whether the next run is to try it
     embeddings/encoder.json             what embeddings depend on besides the images
     proxies/<aspect>-<key>/             the same for proxies: plan_000000.parquet, proxies_000003.npz, key.json
 
@@ -35,6 +36,7 @@ from multimap_jax.run.files import write_array, write_arrays, write_json, write_
 # Images in a piece at most, and pieces that a folder is cut into at least, if they hold a block: in no table. An
 # interrupted run loses a sixteenth of its work, or some minutes of it.
 PIECE, PIECES = 4096, 16
+CHANGED = "changed or taken away while it was read"
 Image = tuple[str, str]  # name and version
 
 
@@ -111,18 +113,20 @@ class Embeddings:
         return self.file("img_emb", piece).exists()
 
     def held(self, piece: int) -> set[Image] | None:
-        """The images that a piece was done with, those that could not be read among them; None where it is not done."""
+        """The images that a piece was done with, for good; None where it is not done."""
         if not self.done(piece):
             return None
-        found = [self.read(kind, piece) for kind in ("metadata", "skipped")]
-        return {image for table in found for image in zip(table["image_path"], table["version"])}
+        kept, skipped = self.read("metadata", piece), self.read("skipped", piece)
+        found = set(zip(kept["image_path"], kept["version"]))
+        rows = zip(skipped["image_path"], skipped["version"], skipped["again"])
+        return found | {(name, read) for name, read, again in rows if not again}
 
     def compute(
         self, clip: Clip, pieces: dict[Image, int], mine: Sequence[int], paths: Mapping[str, Path], progress: bool
     ) -> None:
         """Embeds those of the pieces `mine` that are not done. paths: of the images by name.
 
-        An image that was changed or went away meanwhile is left out of its piece, to be planned anew.
+        An image that was changed or went away meanwhile, or failed for a passing reason, will be planned anew.
         """
         wanted = {piece: [] for piece in mine if not self.done(piece)}
         for image, piece in pieces.items():
@@ -133,10 +137,11 @@ class Embeddings:
             for piece, images in wanted.items():
                 found = clip.embed_readable([paths[name] for name, _ in images], bar=bar)
                 same = [version(os.fspath(paths[name])) == planned for name, planned in images]
-                failed = [failure for failure in found.failures if same[failure.index]]
                 rows = [row for row, i in enumerate(found.kept) if same[i]]
-                reasons = {"reason": [failure.reason for failure in failed]}
-                write_table(self.file("skipped", piece), columns([images[f.index] for f in failed]) | reasons)
+                failed = [failure for failure in found.failures if same[failure.index]]
+                failed += [Unreadable(i, images[i][0], CHANGED, True) for i, known in enumerate(same) if not known]
+                why = {"reason": [one.reason for one in failed], "again": [one.passing for one in failed]}
+                write_table(self.file("skipped", piece), columns([images[one.index] for one in failed]) | why)
                 write_table(self.file("metadata", piece), columns([images[found.kept[row]] for row in rows]))
                 write_array(self.file("img_emb", piece), found.embeddings[rows])
 
@@ -157,7 +162,7 @@ class Embeddings:
             here = np.flatnonzero(piece == number)
             embeddings[here] = array[row[here]]
         failures = [
-            Unreadable(i, name, reasons.get((name, read), "changed or taken away while it was read"))
+            Unreadable(i, name, reasons[name, read])
             for i, (name, read) in enumerate(images)
             if (name, read) not in rows
         ]
