@@ -10,7 +10,8 @@ from PIL import Image
 from experiments.training.byte_tokenizer import learn_merges, write_tokenizer
 from experiments.training.captions import Caption, draw_caption, known_words, template_captions
 from experiments.training.stream import draw_random, encode_labels, label_columns, label_width
-from multimap_jax.scenes import SCENES, render_scene, scene_labels, write_scenes
+from multimap_jax.scenes import SCENES, registry, render_scene, scene_labels, write_scenes
+from multimap_jax.scenes.difficulty import AMOUNTS, _find_object, _hide_part
 
 NAMES = sorted(SCENES)
 
@@ -47,6 +48,64 @@ def test_pictures_are_neither_black_nor_white(name):
     low, high = (10, 60) if name == "aloi" else (70, 235)  # one on a dark ground, others on white
     assert low < pictures.mean() < high
     assert np.all(pictures.std(axis=(1, 2, 3)) > 15)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_difficulty_0_is_what_the_family_draws(name):
+    generator = registry._generator(name, 2, 5, registry._PIXELS)
+    drawn = SCENES[name].draw(generator, scene_labels(name, seed=2, index=5))
+    for difficulty in ({}, {"difficulty": 0}):
+        picture, labels = render_scene(name, seed=2, index=5, **difficulty)
+        np.testing.assert_array_equal(picture, drawn)
+        assert labels == scene_labels(name, seed=2, index=5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_difficulty_changes_pictures_more_and_more_and_labels_never(name):
+    easy = np.stack([render_scene(name, seed=0, index=index)[0] for index in range(10)]).astype(float)
+    changes = [0.0]
+    for difficulty in AMOUNTS:
+        hard = [render_scene(name, seed=0, index=index, difficulty=difficulty) for index in range(10)]
+        assert all(picture.shape == (128, 128, 3) and picture.dtype == np.uint8 for picture, _ in hard)
+        assert [labels for _, labels in hard] == [scene_labels(name, seed=0, index=index) for index in range(10)]
+        pictures = np.stack([picture for picture, _ in hard]).astype(float)
+        assert (15 if name == "aloi" else 50) < pictures.mean() < 200
+        assert np.all(pictures.std(axis=(1, 2, 3)) > 8)
+        changes.append(np.abs(pictures - easy).mean())
+    assert np.all(np.diff(changes) > 1)
+
+
+@pytest.mark.parametrize("difficulty", AMOUNTS)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_of_drawing_hard_pictures_changes_nothing(name, difficulty):
+    forwards = [render_scene(name, seed=3, index=index, difficulty=difficulty)[0] for index in range(3)]
+    backwards = [render_scene(name, seed=3, index=index, difficulty=difficulty)[0] for index in reversed(range(3))]
+    np.testing.assert_array_equal(forwards, backwards[::-1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_difficulty_has_pictures_of_its_own(name):
+    pictures = [render_scene(name, seed=1, index=2, difficulty=difficulty)[0] for difficulty in (0, *AMOUNTS)]
+    for one in range(4):
+        for other in range(one):
+            assert np.mean(pictures[one] != pictures[other]) > 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_object_is_hidden_as_far_as_asked_for(name):
+    picture = render_scene(name, seed=1, index=3)[0]
+    found = _find_object(picture)
+    for number, share in enumerate((0.1, 0.25, 0.35)):
+        before = np.full((128, 128, 3), 2, np.float32)  # brighter than all that could be laid over it
+        after = _hide_part(before, found, share, np.random.default_rng(number))
+        assert 0.01 < found.mean() < 0.75
+        assert abs(np.mean((after < 1.5).any(-1)[found > 0.5]) - share) < 0.05
+
+
+def test_an_unknown_difficulty_is_refused():
+    for difficulty in (4, -1, 1.5, "1", None):
+        with pytest.raises(ValueError, match=r"difficulty must be one of 0, 1, 2, 3, found"):
+            render_scene("fruit", difficulty=difficulty)
 
 
 def test_drawn_colors_are_the_ones_named():
@@ -105,6 +164,9 @@ def test_written_scenes_have_their_truth_beside_them(tmp_path):
         picture, labels = render_scene("fruit", seed=4, index=index)
         assert {"image": row["image"], **labels} == row
         np.testing.assert_array_equal(np.asarray(Image.open(path.parent / row["image"])), picture)
+    path = write_scenes(tmp_path / "hard", "fruit", seed=4, count=1, difficulty=2)
+    picture, _ = render_scene("fruit", seed=4, index=0, difficulty=2)
+    np.testing.assert_array_equal(np.asarray(Image.open(path.parent / "fruit_0000.png")), picture)
 
 
 def test_training_draws_its_further_words_too():
@@ -165,8 +227,9 @@ def test_every_word_is_drawn_and_seen_in_the_picture(name):
         assert len(seen) == len(known)
 
 
-def test_faces_are_grey():
-    picture, _ = render_scene("cmuface", seed=0, index=3)
+@pytest.mark.parametrize("difficulty", [0, *AMOUNTS])
+def test_faces_are_grey(difficulty):
+    picture, _ = render_scene("cmuface", seed=0, index=3, difficulty=difficulty)
     assert (picture == picture[..., :1]).all()
 
 

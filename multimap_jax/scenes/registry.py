@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from multimap_jax.scenes import aloi, card, cars, cmuface, flowers, fruit, fruit360
+from multimap_jax.scenes.difficulty import AMOUNTS, add_hardship
 
 # Streams of random numbers that must not meet: numpy pads short seeds with zeros, so a tag stands at the end.
-_LABELS, _PIXELS = 1, 2
+_LABELS, _PIXELS, _HARDSHIP = 1, 2, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +98,8 @@ def find_scene(name):
     return SCENES[name]
 
 
-def _generator(name, seed, number, stream):
-    return np.random.default_rng([zlib.crc32(name.encode()), seed, number, stream])
+def _generator(name, *numbers):
+    return np.random.default_rng([zlib.crc32(name.encode()), *numbers])
 
 
 def scene_labels(name, *, seed, index):
@@ -119,12 +120,28 @@ def scene_labels(name, *, seed, index):
     return labels
 
 
-def render_scene(name, *, seed=0, index=0):
-    """Draw one picture of a family; the same for the same (name, seed, index), in whatever order they are drawn.
+def _draw_other(name, generator):
+    """A picture of any family whose subject is not that of `name`, uint8 [128, 128, 3]."""
+    others = [scene for scene in SCENES.values() if scene.subject != SCENES[name].subject]
+    scene = others[generator.integers(len(others))]
+    return scene.draw(generator, {aspect: generator.choice(words) for aspect, words in scene.aspects.items()})
+
+
+def render_scene(name, *, seed=0, index=0, difficulty=0):
+    """Draw one picture of a family; the same for the same arguments, in whatever order they are drawn.
+
+    difficulty: from 0, the object alone, to 3, where it may be small, among others, partly hidden and badly lit. The
+    labels stay the same.
 
     Returns: the picture, uint8 [128, 128, 3], and its labels, {"color": "red", "species": "apple"}.
     """
     if seed < 0 or index < 0:
         raise ValueError(f"seed and index must be 0 or more, found seed={seed}, index={index}")
+    if difficulty not in (0, *AMOUNTS):
+        raise ValueError(f"difficulty must be one of 0, {', '.join(map(str, AMOUNTS))}, found {difficulty!r}")
     labels = scene_labels(name, seed=seed, index=index)
-    return find_scene(name).draw(_generator(name, seed, index, _PIXELS), labels), labels
+    picture = find_scene(name).draw(_generator(name, seed, index, _PIXELS), labels)
+    if difficulty:
+        generator = _generator(name, seed, index, difficulty, _HARDSHIP)
+        picture = add_hardship(picture, difficulty, generator, lambda generator: _draw_other(name, generator))
+    return picture, labels
