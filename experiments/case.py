@@ -24,7 +24,7 @@ class Case:
 
     embeddings [images, embed]: unit rows. words: candidates. names: the true names, () where there are none.
     config: the paper's recipe with the learning rate and weight decay to be used. pooled [images, image width]: what
-    the image tower projects, for Multi-Sub only.
+    the image tower projects, for Multi-Sub only. others: the set's other aspects, with words.
     """
 
     clip: mm.Clip
@@ -37,6 +37,7 @@ class Case:
     contrast: tuple[str, ...]
     config: mm.ProxyConfig
     pooled: np.ndarray | None = None
+    others: tuple[mm.Aspect, ...] = ()
 
     @property
     def clusters(self) -> int:
@@ -58,7 +59,8 @@ def make_case(
     facts, truth = item.aspects[aspect], labelled.labels[aspect]
     names = facts.labels or tuple(sorted(set(truth.tolist())))
     contrast = tuple(other for other in item.aspects if other != aspect)
-    return Case(clip, item.subject, aspect, embeddings, truth, facts.words, names, contrast, config)
+    others = tuple(mm.Aspect(other, item.subject, item.aspects[other].words) for other in contrast)
+    return Case(clip, item.subject, aspect, embeddings, truth, facts.words, names, contrast, config, others=others)
 
 
 def score(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[dict[str, float]]:

@@ -16,6 +16,9 @@ import numpy as np
 
 from multimap_jax.inputs.folder import image_suffixes
 
+# Of the drawn sets in all tables: what `difficulty` finds by its rule. HALVES: of a set that has them, see `load`.
+DIFFICULTY = 2
+HALVES = ("choose", "report")
 RANKS = ("ace", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "jack", "queen", "king")
 SUITS = ("clubs", "diamonds", "hearts", "spades")
 FRUITS = (
@@ -28,6 +31,17 @@ POSES = (
     "smiling", "frowning", "neutral expression", "laughing", "raised eyebrows", "squinting", "pouting", "wide-eyed",
     "nodding", "tilting head",
 )  # fmt: skip
+PRODUCT_COLORS = ("black", "blue", "brown", "green", "grey", "pink", "red", "white")
+PRODUCTS = (
+    "casual shoes", "handbags", "heels", "kurtas", "shirts", "sports shoes", "sunglasses", "tops", "tshirts", "watches",
+)  # fmt: skip
+# Of the catalogue's other products, which no image of the set shows.
+MORE_PRODUCTS = {
+    "color": ("navy blue", "purple", "silver", "yellow", "beige", "gold", "maroon", "orange"),
+    "type": (
+        "flip flops", "sandals", "wallets", "backpacks", "jeans", "dresses", "belts", "caps", "formal shoes", "sarees",
+    ),
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +125,10 @@ def read_cifar_binary(folder: Path):
 
 
 def read_table(folder: Path):
-    """labels.csv (column image, then one an aspect) with the files in images/ or beside it."""
+    """labels.csv (column image, then one an aspect) with the files in images/ or beside it. Where there is a column
+    core, only its rows with 1; a column half ("choose" or "report") says what a row may be used for."""
     with (folder / "labels.csv").open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if row.get("core", "1") == "1"]
     base = folder / "images" if (folder / "images").is_dir() else folder
     return [base / row.pop("image") for row in rows], rows
 
@@ -230,6 +245,22 @@ DATASETS = {
             read_cifar_binary,
             "the binary version: {folder}/data_batch_1.bin …, test_batch.bin",
         ),
+        DataSet(
+            "fashion",
+            "Fashion",
+            "product",
+            1719,
+            {
+                "color": _facts(8, PRODUCT_COLORS, (*PRODUCT_COLORS, *MORE_PRODUCTS["color"])),
+                "type": _facts(10, PRODUCTS, (*PRODUCTS, *MORE_PRODUCTS["type"])),
+                "gender": _facts(5, ("boys", "girls", "men", "unisex", "women")),
+                "season": _facts(4, ("fall", "spring", "summer", "winter")),
+                "usage": _facts(5, ("casual", "ethnic", "formal", "party", "sports")),
+            },
+            ("fashion",),
+            read_table,
+            TABLE_LAYOUT,
+        ),
     )
 }
 
@@ -241,8 +272,10 @@ def find(name: str) -> DataSet:
     return DATASETS[name]
 
 
-def load(name: str, data: Path) -> Labelled:
+def load(name: str, data: Path, half: str = "") -> Labelled:
     """The real data set below `data`. A table (labels.csv) serves for every set.
+
+    half: of a set whose table has halves, the one of HALVES to take; "" for both.
 
     Raises FileNotFoundError that says what to put where. An unexpected size is reported in `note`, not refused.
     """
@@ -252,25 +285,28 @@ def load(name: str, data: Path) -> Labelled:
         wanted = item.layout.format(folder=data / item.folders[0])
         raise FileNotFoundError(f"{item.title} is not below {data}: expected {wanted}")
     images, rows = (read_table if (folder / "labels.csv").exists() else item.read)(folder)
+    whole = len(images)
+    wanted = [i for i, row in enumerate(rows) if row.get("half", half) in (half, "") or not half]
+    images, rows = [images[i] for i in wanted], [rows[i] for i in wanted]
     known = [aspect for aspect in item.aspects if rows and all(row.get(aspect) for row in rows)]
     if not known:
         raise FileNotFoundError(f"{folder} holds no labelled images: expected {item.layout.format(folder=folder)}")
-    note = f"{item.title} in {folder} has {len(images)} images, the paper's {item.size}"
+    note = f"{item.title} in {folder} has {whole} images, expected {item.size}"
     labels = {aspect: np.array([row[aspect] for row in rows]) for aspect in known}
-    return Labelled(images, labels, "" if len(images) == item.size else note)
+    return Labelled(images, labels, "" if whole == item.size else note)
 
 
-def load_or_draw(name: str, data: str | None, images: int, seed: int) -> Labelled:
+def load_or_draw(name: str, data: str | None, images: int, seed: int, difficulty: int = 0, half: str = "") -> Labelled:
     """The real set below `data` where that is given, else its drawn twin."""
-    return load(name, Path(data)) if data else twin(name, images, seed)
+    return load(name, Path(data), half) if data else twin(name, images, seed, difficulty)
 
 
-def twin(name: str, images: int, seed: int) -> Labelled:
+def twin(name: str, images: int, seed: int, difficulty: int = 0) -> Labelled:
     """Drawn pictures with the aspects of the data set; ValueError for a set that has no twin."""
     from multimap_jax.scenes import SCENES, render_scene
 
     if name not in SCENES:
         raise ValueError(f"{find(name).title} has no drawn twin; twins: {', '.join(SCENES)}")
-    drawn = [render_scene(name, seed=seed, index=i) for i in range(images)]
+    drawn = [render_scene(name, seed=seed, index=i, difficulty=difficulty) for i in range(images)]
     labels = {aspect: np.array([row[aspect] for _, row in drawn]) for aspect in drawn[0][1]}
     return Labelled([picture for picture, _ in drawn], labels)

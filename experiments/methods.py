@@ -10,12 +10,15 @@ import numpy as np
 
 import multimap_jax as mm
 from experiments.case import SEEDS, Case
-from experiments.released_eval import batch_order, released_eval
+from experiments.image_proxies import KINDS
+from experiments.released_eval import RELEASED_TEMPLATE
+from experiments.rivals.multi_sub import multi_sub
+from experiments.rivals.od_crl import od_crl
+from experiments.rivals.tgaicc import LIMIT, tgaicc
 from multimap_jax.clustering import cluster
 from multimap_jax.prompts import reference_words, word_embeddings, word_similarities
-from multimap_jax.span import whitening, word_axes
+from multimap_jax.span import fit_span, rounding, word_axes, word_groups
 
-RELEASED_TEMPLATE = "{subject} with a {name} of {word}"
 BLOCK = 64  # images in a compiled call: the tables' 300 pictures waste few rows of it
 
 
@@ -34,11 +37,6 @@ def released(case: Case) -> np.ndarray:
     return mm.fit_proxies(case.clip, case.embeddings, case.asked(RELEASED_TEMPLATE), config=config).proxies
 
 
-def labels_by_seed(features: np.ndarray, matrix: Callable[[int], np.ndarray], case: Case) -> np.ndarray:
-    """k-means on features @ matrix(seed), labels int [seeds, images]."""
-    return np.stack([cluster(features @ matrix(seed), case.clusters, seed).labels for seed in range(SEEDS)])
-
-
 def default(case: Case) -> np.ndarray:
     """What `mm.MultiMaP` gives without further arguments, once for each seed."""
 
@@ -49,21 +47,43 @@ def default(case: Case) -> np.ndarray:
     return np.stack([labels(seed) for seed in range(SEEDS)])
 
 
-def default_axes(case: Case) -> np.ndarray:
-    """The first step of `fit_projection` alone."""
-    texts = word_embeddings(case.clip, case.asked())
-    return case.embeddings @ word_axes(texts, case.embeddings, case.clip.temperature_scale)
+def by_seed(groups: Callable[[int], np.ndarray]) -> np.ndarray:
+    """Labels int [seeds, images] of groups(seed)."""
+    return np.stack([groups(seed) for seed in range(SEEDS)])
+
+
+def default_words(case: Case) -> np.ndarray:
+    """The groups that the words make (step 1 of `fit_span`): k-means on square roots of zero-shot probabilities."""
+    texts, scale = word_embeddings(case.clip, case.asked()).astype(np.float64), case.clip.temperature_scale
+    return by_seed(lambda seed: word_groups(texts, case.embeddings, case.clusters, scale, seed))
 
 
 def default_round(case: Case) -> np.ndarray:
-    """The first two steps of `fit_projection`: without words learnt for groups."""
-    features = default_axes(case)
-    return labels_by_seed(features, lambda seed: whitening(features, case.clusters, seed), case)
+    """Steps 1 to 3 of `fit_span`, without words learnt for groups."""
+    features = in_span(case)
+
+    def groups(words):
+        matrix = rounding(features, words, case.clusters)
+        return cluster(features @ matrix, case.clusters, begin=words).labels
+
+    return np.stack([groups(words) for words in default_words(case)])
 
 
-def default_proxies(case: Case) -> np.ndarray:
-    """The default recipe's proxies, one for every image."""
-    return mm.fit_proxies(case.clip, case.embeddings, case.asked()).proxies
+def default_images(case: Case) -> np.ndarray:
+    """The groups that `fit_span` learns words for: found in image embeddings, round within the groups of the words."""
+    k, images = case.clusters, case.embeddings
+    rows = [images @ rounding(images, words, k) for words in default_words(case)]
+    return np.stack([cluster(each, k, seed).labels for seed, each in enumerate(rows)])
+
+
+def span_anywhere(case: Case) -> np.ndarray:
+    """The default recipe's features, k-means started anywhere and not from the groups of the words."""
+
+    def groups(seed):
+        span = fit_span(case.clip, case.embeddings, case.asked(), case.clusters, case.contrast, seed=seed)
+        return cluster(case.embeddings @ span.projection, case.clusters, seed).labels
+
+    return by_seed(groups)
 
 
 def zero_shot(case: Case, names: bool = False) -> np.ndarray:
@@ -72,6 +92,14 @@ def zero_shot(case: Case, names: bool = False) -> np.ndarray:
     return reference_words(
         case.clip, case.embeddings, dataclasses.replace(aspect, words=case.names) if names else aspect
     )
+
+
+def most_picked(case: Case) -> np.ndarray:
+    """Labels: argmax over the words that most images pick, as many as there are groups."""
+    similar = word_similarities(case.clip, case.embeddings, case.asked())
+    picked = np.bincount(similar.argmax(1), minlength=similar.shape[1])
+    kept = np.sort(np.argsort(-picked, kind="stable")[: case.clusters])
+    return kept[similar[:, kept].argmax(1)]
 
 
 def image_kmeans(case: Case) -> np.ndarray:
@@ -86,34 +114,32 @@ def crl(case: Case) -> np.ndarray:
 
 def in_span(case: Case) -> np.ndarray:
     """Image embeddings projected on the span of the words' centred prompt embeddings."""
-    texts = word_embeddings(case.clip, case.asked())
-    _, lengths, basis = np.linalg.svd(texts - texts.mean(0), full_matrices=False)
-    return case.embeddings @ basis[lengths > 1e-5 * lengths[0]].T
-
-
-def multi_sub(case: Case, epochs: int = 100) -> np.ndarray:
-    """Multi-Sub's representation: proxies mixed from the words beside images whose projection learns with them."""
-    order = batch_order(len(case.pooled), 20, epochs, seed=0)
-    return released_eval(case.clip, case.pooled, case.asked(RELEASED_TEMPLATE), order).combined
+    return case.embeddings @ word_axes(word_embeddings(case.clip, case.asked()).astype(np.float64))
 
 
 METHODS: dict[str, Callable[[Case], np.ndarray]] = {
     "Multi-MaP": paper,
     "Multi-MaP released": released,
     "Multi-MaP default": default,
-    "default: axes": default_axes,
-    "default: axes and round groups": default_round,
-    "default: proxies": default_proxies,
+    "default: words": default_words,
+    "default: round groups": default_round,
+    "default: groups of images": default_images,
+    "default: started anywhere": span_anywhere,
+    **KINDS,
     "Multi-MaP_p": functools.partial(paper, reference_weight=0.0, concept_weight=0.0, concept="none"),
     "Multi-MaP_c": functools.partial(paper, reference_weight=0.0, concept="distance"),
     "Multi-MaP_r": functools.partial(paper, concept_weight=0.0, concept="none"),
     "Multi-MaP_cr": functools.partial(paper, concept="distance"),
     "CLIP_GPT": zero_shot,
+    "most picked": most_picked,
     "CLIP_label": functools.partial(zero_shot, names=True),
     "image k-means": image_kmeans,
     "CRL": crl,
     "image in span": in_span,
+    "OD-CRL": od_crl,
+    "TGAICC": tgaicc,
     "Multi-Sub": multi_sub,
+    "Multi-Sub as released": functools.partial(multi_sub, released=True),
 }
 
 
@@ -124,13 +150,15 @@ def find(name: str) -> Callable[[Case], np.ndarray]:
 
 
 def applies(name: str, case: Case) -> bool:
-    """CLIP_label needs true names, Multi-Sub what the image tower pools; it and the released recipe a text width equal
-    to the embedding dimension."""
+    """CLIP_label needs true names, TGAICC few enough images for arrays of all pairs, Multi-Sub what the image tower
+    pools; it and the released recipe a text width equal to the embedding dimension."""
     text = case.clip.config.text
     square = text.width == text.embed
     needs = {
         "CLIP_label": bool(case.names),
         "Multi-MaP released": square,
+        "TGAICC": len(case.embeddings) <= LIMIT,
         "Multi-Sub": square and case.pooled is not None,
+        "Multi-Sub as released": square and case.pooled is not None,
     }
     return needs.get(name, True)

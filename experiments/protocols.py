@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from experiments.datasets import MORE_PRODUCTS
+
 PROTOCOLS = ("exact", "superset", "subset")
 # Other words for the same thing, as a language model gives them: plurals and synonyms.
 SYNONYMS = {
@@ -47,22 +49,24 @@ OTHERS = {
     "glass": ("goggles", "fashionable"),
     "pose": ("down", "nodding", "squinting", "tilting head"),
     "type": ("van", "bus", "coupe", "convertible"),
+    **{f"product {aspect}": words for aspect, words in MORE_PRODUCTS.items()},
 }
 
 
 def word_list(protocol: str, subject: str, aspect: str, names: Sequence[str], turn: int = 0) -> tuple[str, ...] | None:
     """The candidate words for true `names`, sorted; None where the protocol does not apply.
 
-    "exact": the names. "superset": with plurals, synonyms and words that nothing fits, two to four times as many.
+    "exact": the names. "superset": with plurals, synonyms and words that nothing fits, two to four times as many; does
+    not apply where we know of none. A catalogue's products have no synonyms, only other products of it.
     "subset": a third of the names left out, beginning with number `turn`; does not apply to two names.
     """
     names = sorted(names)
     if protocol == "exact":
         return tuple(names)
     if protocol == "superset":
-        more = [word for name in names for word in SYNONYMS.get(name, ())]
-        more += OTHERS.get(aspect, OTHERS.get(f"{subject} {aspect}", ()))
-        return tuple(sorted(dict.fromkeys([*names, *more])))
+        more = [] if subject == "product" else [word for name in names for word in SYNONYMS.get(name, ())]
+        more += OTHERS.get(f"{subject} {aspect}", () if subject == "product" else OTHERS.get(aspect, ()))
+        return tuple(sorted(dict.fromkeys([*names, *more]))) if more else None
     if protocol != "subset":
         raise ValueError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
     if len(names) < 3:

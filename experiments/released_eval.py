@@ -36,6 +36,7 @@ from multimap_jax.precision import compute_dtype, matmul_precision
 from multimap_jax.prompts import make_prompt
 
 FLAGS = flags.FLAGS
+RELEASED_TEMPLATE = "{subject} with a {name} of {word}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +159,7 @@ def main(_):
     with open(FLAGS.labels, newline="", encoding="utf-8") as file:
         truth = {row["image"]: row[FLAGS.aspect] for row in csv.DictReader(file)}
     clip, names = mm.load_clip(FLAGS.clip), list(truth)
-    aspect = mm.Aspect(FLAGS.aspect, FLAGS.subject, tuple(FLAGS.words), "{subject} with a {name} of {word}")
+    aspect = mm.Aspect(FLAGS.aspect, FLAGS.subject, tuple(FLAGS.words), RELEASED_TEMPLATE)
     pooled = pool_images(clip, [Path(FLAGS.images) / name for name in names])
     order = batch_order(len(names), FLAGS.batch_size, FLAGS.epochs, FLAGS.seed)
     result = released_eval(clip, pooled, aspect, order, FLAGS.learning_rate, FLAGS.weight_decay, FLAGS.batch_size)

@@ -71,14 +71,14 @@ def sampled_agreement(drawn: str, name: str, images: int) -> dict[str, float]:
     embedding and one proxy, however often it is named."""
     import multimap_jax as mm
     from multimap_jax.clustering import Product, cluster, draw
-    from multimap_jax.span import fit_projection
+    from multimap_jax.span import fit_span
 
     clip, aspect = mm.load_clip(name), mm.Aspect("species", "flower", WORDS)
     pictures = clip.embed_images(drawn)
     again = np.arange(images) % len(pictures)
     embeddings = pictures[again]
     proxies = mm.fit_proxies(clip, pictures, aspect).proxies[again]
-    rows = {"span": Product(embeddings, fit_projection(clip, embeddings, aspect, 4)), "proxy": proxies}
+    rows = {"span": Product(embeddings, fit_span(clip, embeddings, aspect, 4).projection), "proxy": proxies}
     tenth = draw(range(images), 0, images // 10)
     pairs = {kind: (cluster(each, 4), cluster(each, 4, drawn=tenth)) for kind, each in rows.items()}
     return {kind: round(mm.evaluate(a.labels, b.labels)["ari"], 4) for kind, (a, b) in pairs.items()}

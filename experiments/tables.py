@@ -16,6 +16,7 @@ import multimap_jax as mm
 from experiments import datasets, grid, methods
 from experiments.benchmarking import command_line, table
 from experiments.case import SEEDS, Case, make_case, score
+from experiments.datasets import DIFFICULTY
 from experiments.kept import Runs, code_digest
 from multimap_jax.clip.model import load_clip
 from multimap_jax.compilation import use_compilation_cache
@@ -33,6 +34,8 @@ def define_flags(out: str) -> None:
     flags.DEFINE_string("clip", "embedded", "checkpoint")
     flags.DEFINE_integer("images_per_set", 300, "drawn pictures of each set")
     flags.DEFINE_integer("scene_seeds", 3, "sets drawn of each kind")
+    flags.DEFINE_integer("difficulty", DIFFICULTY, "of the drawn pictures", lower_bound=0, upper_bound=3)
+    flags.DEFINE_enum("half", "report", datasets.HALVES, "of sets that have halves")
     flags.DEFINE_integer("steps", 1000, "Adam steps of the paper's recipe")
     flags.DEFINE_list("datasets", "aloi fruit fruit360 card cmuface cars flowers".split(), "which sets")
     flags.DEFINE_list("methods", None, "instead of the table's own")
@@ -65,7 +68,8 @@ def run_table(name: str, default_methods: Sequence[str], paper_csv: str) -> None
         cells += run_set(item, names, clip, runs)
     paper = read_paper(PAPER / paper_csv)
     write_csv(out / f"{name}.csv", cells, paper)
-    source = f"the pictures in {Path(FLAGS.data).name}" if FLAGS.data else "drawn twins, not the paper's pictures"
+    source = f"drawn twins of difficulty {FLAGS.difficulty}, not the paper's pictures"
+    source = f"the pictures in {Path(FLAGS.data).name}" if FLAGS.data else source
     (out / f"{name}.md").write_text(markdown(name, cells, paper, source, clip.name))
     print(f"written: {out / f'{name}.csv'}, {out / f'{name}.md'}")
 
@@ -78,12 +82,13 @@ def run_set(item: datasets.DataSet, names: Sequence[str], clip: mm.Clip, runs: R
 
         def key(aspect, method, seed=seed):
             code = cell_code(item, aspect, method)
-            return (clip.hash[:12], FLAGS.data or "twin", item.name, aspect, method, images, steps, seed, code)
+            source = (FLAGS.data, FLAGS.half) if FLAGS.data else ("twin", FLAGS.difficulty)
+            return (clip.hash[:12], *source, item.name, aspect, method, images, steps, seed, code)
 
         wanted = [(aspect, method) for aspect in item.aspects for method in names]
         if not all(key(*cell) in runs.scores for cell in wanted):
             try:
-                labelled = datasets.load_or_draw(item.name, FLAGS.data, images, seed)
+                labelled = datasets.load_or_draw(item.name, FLAGS.data, images, seed, FLAGS.difficulty, FLAGS.half)
             except (FileNotFoundError, ValueError) as error:
                 print(f"left empty: {error}")
                 break

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy.special import softmax
 
 # Rows that k-means looks at; the rest only go to the nearest centre. experiments/results/scaling_cpu compares a tenth
 # of the rows with all of them.
@@ -44,6 +45,19 @@ class Product:
         return np.asarray(self.rows[index], np.float64) @ self.matrix
 
 
+@dataclasses.dataclass(frozen=True)
+class Roots:
+    """Square roots of the probabilities that a softmax makes of rows [n, d], computed when they are asked for."""
+
+    rows: np.ndarray | Product
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index) -> np.ndarray:
+        return np.sqrt(softmax(self.rows[index], axis=1))
+
+
 def walk(rows) -> Iterator[tuple[slice, np.ndarray]]:
     """(which, those rows) of PART rows after PART rows."""
     for begin in range(0, len(rows), PART):
@@ -51,16 +65,20 @@ def walk(rows) -> Iterator[tuple[slice, np.ndarray]]:
         yield part, rows[part]
 
 
-def cluster(rows, k: int, seed: int = 0, drawn: np.ndarray | None = None) -> Groups:
+def cluster(rows, k: int, seed: int = 0, drawn: np.ndarray | None = None, begin: np.ndarray | None = None) -> Groups:
     """k-means (k-means++, best of 10 starts) on rows [images, d]; ValueError for more groups than images.
 
     drawn: indices of the images that the centres are found on, None for all (see `draw`); all images go to the nearest
     one: so the cost of k-means ends growing. Its agreement with k-means on all is in experiments/RESULTS.md.
+    begin: groups [images] to start from instead, where all k of them hold images.
     """
     from sklearn.cluster import KMeans
 
     check_clusters(k, len(rows))
-    kmeans = KMeans(k, init="k-means++", n_init=10, random_state=seed)
+    start: dict = {"init": "k-means++", "n_init": 10}
+    if begin is not None and len(np.unique(begin)) == k:
+        start = {"init": group_means(rows, begin, k), "n_init": 1}
+    kmeans = KMeans(k, **start, random_state=seed)
     centres = kmeans.fit(take(rows, drawn)).cluster_centers_
     labels, distances = nearest(rows, centres)
     sizes = np.bincount(labels, minlength=k)

@@ -33,7 +33,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       n_clusters: number of groups; None: as many as the aspect has words.
       contrast: names of other aspects (see `fit_proxies`).
       config: the recipe; None: the default one.
-      features: what k-means runs on, a kind of `features.TABLE`: "span" (see `span.fit_projection`), "proxy", "prompt",
+      features: what k-means runs on, a kind of `features.TABLE`: "span" (see `span.fit_span`), "proxy", "prompt",
         "word", "image" or "proxy+image". None: "span" under the default recipe for two words or more, else "proxy".
       random_state: seed of k-means (and of the released recipe's batch order); an integer, None or a RandomState.
       progress: whether bars are shown on stderr.
@@ -125,11 +125,12 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         if proxies is None and (feature.proxies or self.keep_proxies):
             proxies = self._fit_proxies(embeddings, config, seed)
         drawn = draw(range(len(embeddings)) if names is None else names, seed)
-        projection = None
+        projection = begin = None
         if feature.fit:
-            projection = feature.fit(clip, embeddings, self.aspect, clusters, self.contrast, config, seed, drawn)
+            span = feature.fit(clip, embeddings, self.aspect, clusters, self.contrast, config, seed, drawn)
+            projection, begin = span.projection, span.labels
         rows = feature.rows(kinds.Material(clip, config, embeddings, proxies, projection))
-        groups = cluster(rows, clusters, seed, drawn)
+        groups = cluster(rows, clusters, seed, drawn, begin)
         scores = word_scores(clip, embeddings, self.aspect, groups.labels, clusters)
         self.cluster_names_, self.cluster_confidences_ = name_groups(scores, self.aspect.words, self.aspect.name)
         self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centres, groups.distances

@@ -13,13 +13,13 @@ from multimap_jax.clustering import Product
 from multimap_jax.prompts import Aspect
 from multimap_jax.proxies import ProxyFit, embed_words
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.span import fit_projection
+from multimap_jax.span import Span, fit_span
 
 
 @dataclasses.dataclass(frozen=True)
 class Material:
     """What rows are made of. images [images, embed]: unit embeddings. proxies: of these images, None where the kind
-    needs none. projection [embed, axes]: what `Feature.fit` gave, None where it gives nothing."""
+    needs none. projection [embed, axes]: of what `Feature.fit` gave, None where it gives nothing."""
 
     clip: Clip
     config: ProxyConfig
@@ -38,7 +38,7 @@ class Feature:
       group_proxies: whether `fit` learns a proxy of every group, where there are fewer words than groups.
       words: how many words the aspect must have at least.
       image_space: whether the recipe's prompts must lie in the space of the images.
-      fit: `span.fit_projection`, or None where nothing is fitted.
+      fit: `span.fit_span`, or None where nothing is fitted.
     """
 
     rows: Callable[[Material], np.ndarray | Product]
@@ -46,13 +46,13 @@ class Feature:
     group_proxies: bool = False
     words: int = 0
     image_space: bool = False
-    fit: Callable[..., np.ndarray] | None = None
+    fit: Callable[..., Span] | None = None
 
 
 TABLE: dict[str, Feature] = {
     # The image in the span of the words' prompts.
     "span": Feature(
-        lambda m: Product(m.images, m.projection), words=2, image_space=True, group_proxies=True, fit=fit_projection
+        lambda m: Product(m.images, m.projection), words=2, image_space=True, group_proxies=True, fit=fit_span
     ),
     # w_i, the paper's.
     "proxy": Feature(lambda m: m.proxies.proxies, proxies=True),

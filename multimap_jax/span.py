@@ -1,4 +1,4 @@
-"""Features of the default recipe: images in the span of the words, every direction as wide as it is telling."""
+"""Features of the default recipe: images in the span of the words, round within the groups that the words make."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ import numpy as np
 from scipy.special import softmax
 
 from multimap_jax.clip.model import Clip
-from multimap_jax.clustering import Product, cluster, group_means, walk
+from multimap_jax.clustering import Product, Roots, cluster, group_means, walk
 from multimap_jax.prompts import Aspect, word_embeddings
 from multimap_jax.proxies import fit_proxies
 from multimap_jax.recipes import ProxyConfig
 
-# Chosen on drawn pictures that no table shows. What the axes (POWER) and the rounds (ROUNDS, SHRINKAGE) bring is in the
-# ablation of experiments/results/quality and quality_photos; other values of the three are in no table.
-POWER = 0.25
-ROUNDS = 4
-SHRINKAGE = 0.3
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """projection float64 [embed, axes]: from image embeddings to features. labels int [images]: the groups of the
+    words, which k-means on the features starts from."""
+
+    projection: np.ndarray
+    labels: np.ndarray
 
 
-def fit_projection(
+def fit_span(
     clip: Clip,
     embeddings: np.ndarray,
     aspect: Aspect,
@@ -31,46 +34,53 @@ def fit_projection(
     config: ProxyConfig | None = None,
     seed: int = 0,
     drawn: np.ndarray | None = None,
-) -> np.ndarray:
-    """The matrix [embed, axes] that takes image embeddings [images, embed] to the features of the default recipe.
+) -> Span:
+    """Features of the default recipe for image embeddings [images, embed].
 
-    With t_w the unit embedding of the prompt filled with word w, and p_w the mean over images of the zero-shot
-    probability of w:
+      1. k groups of the words: k-means on the square roots of every image's zero-shot probabilities (as far apart as
+         the probabilities are by Hellinger's distance).
+      2. The image in the span of the words: its coordinates along the axes of the words' prompts around their centre.
+      3. These are made such that the scatter within the groups of 1 is round (Fisher's discriminant).
 
-      1. Axes are those of the rows (t_w − Σ p_w t_w) · p_w^¼, as long as their singular values: what all prompts have
-         in common goes, and words that no picture shows fade.
-      2. k groups are found by k-means and the axes made such that the scatter within groups is round (its covariance
-         shrunk by .3 towards a sphere), four times over.
-      3. Where there are fewer words than groups: one proxy word is learnt for every group, from the group's mean image
-         moved to where the words are; its prompt joins the words, and 1 and 2 are done again.
+    Where there are fewer words than groups, words are learnt first: the image embeddings themselves are made round
+    within the groups of 1, k groups are found in them, one proxy word is learnt for each, from its mean image moved to
+    where the words are, and its prompt joins the words.
+
+    No number in this was chosen. What each step brings is in experiments/results/quality_*.
 
     An image not seen before needs nothing but the product with this matrix. drawn: see `clustering.cluster`.
 
     Raises ValueError for words that are all the same to the encoder.
     """
-    images = np.asarray(embeddings)
+    images, scale = np.asarray(embeddings), clip.temperature_scale
     texts = word_embeddings(clip, aspect).astype(np.float64)
-    projection = _project(texts, images, k, seed, clip.temperature_scale, drawn)
-    if len(texts) < k:
-        labels = cluster(Product(images, projection), k, seed, drawn).labels
-        targets = group_targets(texts, images, labels, clip.temperature_scale)
-        # A block of its own: the groups are few, and do not depend on the shape that images are computed in.
-        config = dataclasses.replace(config or ProxyConfig(), block_size=-(-k // 8) * 8)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # said when the words were first checked
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of words: said when they were first checked; of empty groups: said at the end
+        axes = word_axes(texts)
+        if len(texts) < k:
+            labels = word_groups(texts, images, k, scale, seed, drawn)
+            labels = cluster(Product(images, rounding(images, labels, k)), k, seed, drawn).labels
+            # A block of its own: the groups are few, and do not depend on the shape that images are computed in.
+            config = dataclasses.replace(config or ProxyConfig(), block_size=-(-k // 8) * 8)
+            targets = group_targets(texts, images, labels, scale)
             learnt = fit_proxies(clip, targets, aspect, contrast, config).prompt_embeddings
-        projection = _project(np.concatenate([texts, learnt]), images, k, seed, clip.temperature_scale, drawn)
-    return projection
+            texts = np.concatenate([texts, learnt])
+            axes = word_axes(texts)
+        labels = word_groups(texts, images, k, scale, seed, drawn)
+    return Span(axes @ rounding(Product(images, axes), labels, k), labels)
 
 
-def word_axes(texts: np.ndarray, images: np.ndarray, scale: float, power: float = POWER) -> np.ndarray:
-    """Axes [embed, axes] of the words' prompts `texts` [words, embed], each word weighed by its share of the images."""
-    share = word_shares(texts, images, scale)
-    _, lengths, axes = np.linalg.svd((texts - share @ texts) * share[:, None] ** power, full_matrices=False)
+def word_groups(texts: np.ndarray, images: np.ndarray, k: int, scale: float, seed: int, drawn=None) -> np.ndarray:
+    """k groups of images that words are alike likely for, int [images]."""
+    return cluster(Roots(Product(images, scale * texts.T)), k, seed, drawn).labels
+
+
+def word_axes(texts: np.ndarray) -> np.ndarray:
+    """Orthonormal axes [embed, axes] of the span of the words' prompts `texts` [words, embed] around their centre."""
+    _, lengths, axes = np.linalg.svd(texts - texts.mean(0), full_matrices=False)
     if not lengths[0] > 1e-6:
         raise ValueError("the words are all the same to this encoder: give others, or features 'proxy'")
-    kept = lengths > 1e-4 * lengths[0]
-    return axes[kept].T * lengths[kept]
+    return axes[lengths > 1e-4 * lengths[0]].T
 
 
 def word_shares(texts: np.ndarray, images: np.ndarray, scale: float) -> np.ndarray:
@@ -79,25 +89,26 @@ def word_shares(texts: np.ndarray, images: np.ndarray, scale: float) -> np.ndarr
     return sum(softmax(part, axis=1).sum(0) for _, part in walk(similar)) / len(images)
 
 
-def whitening(rows, k: int, seed: int, drawn: np.ndarray | None = None) -> np.ndarray:
-    """The matrix [d, d] after which the scatter within k groups of `rows` [images, d] is round."""
-    width = len(rows[:1][0])
-    matrix, total = np.eye(width), np.trace(scatter(rows, np.zeros(len(rows), np.int64), 1))
-    for _ in range(ROUNDS):
-        covariance = scatter(rows, cluster(Product(rows, matrix), k, seed, drawn).labels, k)
-        within = np.trace(covariance)
-        if within <= 1e-9 * total:  # nothing left within the groups
-            break
-        values, vectors = np.linalg.eigh((1 - SHRINKAGE) * covariance + SHRINKAGE * within / width * np.eye(width))
-        matrix = vectors / np.sqrt(values)
-    return matrix
+def rounding(rows, labels: np.ndarray, k: int) -> np.ndarray:
+    """The matrix [d, d] after which the scatter of rows [images, d] within their k groups is round.
 
-
-def scatter(rows, labels: np.ndarray, k: int) -> np.ndarray:
-    """Covariance [d, d] of rows [images, d] around the means of their k groups."""
-    means = group_means(rows, labels, k)
-    rests = (part - means[labels[whole]] for whole, part in walk(rows))
-    return sum(rest.T @ rest for rest in rests) / len(rows)
+    Its covariance is shrunk towards a sphere as far as Ledoit and Wolf (2004) find best for this many images, so that
+    no direction is blown up for want of images.
+    """
+    means, width = group_means(rows, labels, k), len(rows[:1][0])
+    covariance, fourth = np.zeros((width, width)), 0.0
+    for whole, part in walk(rows):
+        rest = part - means[labels[whole]]
+        covariance += rest.T @ rest / len(rows)
+        fourth += np.square(np.square(rest).sum(1)).sum() / len(rows)
+    sphere = np.trace(covariance) / width
+    if sphere <= 1e-9 * np.square(means - means.mean(0)).sum():  # nothing left within the groups
+        return np.eye(width)
+    off = np.square(covariance).sum() - width * sphere**2
+    noise = (fourth - np.square(covariance).sum()) / len(rows)
+    shrunk = min(1.0, noise / off) if off > 0 else 1.0
+    values, vectors = np.linalg.eigh((1 - shrunk) * covariance + shrunk * sphere * np.eye(width))
+    return vectors / np.sqrt(np.maximum(values, 1e-9 * sphere))
 
 
 def group_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, scale: float) -> np.ndarray:
@@ -113,8 +124,3 @@ def group_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, sca
     spread, found = share @ np.square(texts - middle).sum(1), sizes @ np.square(means).sum(1)
     targets = middle + np.sqrt(spread / max(found, 1e-12)) * means
     return (targets / np.linalg.norm(targets, axis=1, keepdims=True)).astype(np.float32)
-
-
-def _project(texts: np.ndarray, images: np.ndarray, k: int, seed: int, scale: float, drawn) -> np.ndarray:
-    axes = word_axes(texts, images, scale)
-    return axes @ whitening(Product(images, axes), k, seed, drawn)

@@ -29,7 +29,7 @@ def test_released_layout_joins_the_aspects_by_file_name(tmp_path):
         touch(tmp_path / "fruit" / path)
     found = datasets.load("fruit", tmp_path)
     assert found.labels["color"].tolist() == ["green", "red"] and found.labels["species"].tolist() == ["grape", "apple"]
-    assert len(found.images) == 2 and "has 2 images, the paper's 105" in found.note
+    assert len(found.images) == 2 and "has 2 images, expected 105" in found.note
 
 
 def test_card_folders_give_rank_and_suit_and_leave_jokers_out(tmp_path):
@@ -69,6 +69,31 @@ def test_a_table_serves_for_every_set(tmp_path):
     assert found.images == [tmp_path / "flowers" / "images" / "a.png"] and found.labels["color"].tolist() == ["red"]
 
 
+def test_a_table_may_have_a_core_and_halves(tmp_path):
+    lines = ["image,color,type,core,half"]
+    lines += [f"{n}.png,red,heels,{int(n != 'b')},{'choose' if n == 'c' else 'report'}" for n in "abc"]
+    (tmp_path / "fashion").mkdir()
+    (tmp_path / "fashion" / "labels.csv").write_text("\n".join(lines))
+    for half, names in (("", "ac"), ("report", "a"), ("choose", "c")):
+        found = datasets.load("fashion", tmp_path, half)
+        assert [path.stem for path in found.images] == list(names) and len(found.labels["type"]) == len(names)
+        assert "has 2 images, expected 1719" in found.note
+
+
+FASHION = Path(__file__).parents[2] / "shared" / "data" / "fashion"
+
+
+@pytest.mark.skipif(not FASHION.is_dir(), reason="needs the product photographs in ../shared/data/fashion")
+def test_the_halves_of_fashion_are_its_core():
+    halves = [datasets.load("fashion", FASHION.parent, half) for half in datasets.HALVES]
+    assert [len(each.images) for each in halves] == [844, 875] and not halves[0].note
+    facts = datasets.find("fashion").aspects
+    for each in halves:
+        for aspect in ("color", "type"):
+            assert tuple(sorted(set(each.labels[aspect].tolist()))) == facts[aspect].labels
+    assert not set(halves[0].images) & set(halves[1].images)
+
+
 def test_a_missing_set_says_what_to_put_where(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"Fruit is not below .*fruit/color/red"):
         datasets.load("fruit", tmp_path)
@@ -82,6 +107,12 @@ def test_unknown_names_list_the_known_ones():
         datasets.find("birds")
     with pytest.raises(ValueError, match="has no drawn twin"):
         datasets.twin("cifar10", 2, 0)
+
+
+def test_a_hard_twin_has_the_labels_of_the_plain_one():
+    plain, hard = (datasets.twin("fruit", 6, 3, level) for level in (0, 2))
+    assert all((plain.labels[aspect] == hard.labels[aspect]).all() for aspect in plain.labels)
+    assert not np.array_equal(plain.images, hard.images)
 
 
 def test_a_twin_has_the_clusters_of_its_set():

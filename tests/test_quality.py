@@ -24,6 +24,9 @@ def test_word_lists_of_one_aspect():
     assert protocols.word_list("subset", "fruit", "color", names, 0) == ("red", "yellow")
     assert protocols.word_list("subset", "fruit", "color", names, 1) == ("green", "yellow")
     assert protocols.word_list("subset", "object", "shape", ["ball", "cylinder"]) is None
+    products = protocols.word_list("superset", "product", "color", ["red", "green", "black"])
+    assert "navy blue" in products and "crimson" not in products
+    assert protocols.word_list("superset", "product", "gender", ["men", "women"]) is None
     with pytest.raises(ValueError, match="known: exact, superset, subset"):
         protocols.word_list("some", "fruit", "color", names)
 
@@ -63,17 +66,35 @@ def cell(method, values, aspect="color", protocol="exact"):
     return quality.Cell("fruit", aspect, protocol, method, values.mean(), 0.5, 0.5, values)
 
 
-def test_a_verdict_compares_means_and_paired_resamples():
-    base = np.linspace(0.4, 0.6, 50)
+def test_verdicts_compare_means_and_paired_resamples():
+    base = np.random.default_rng(0).normal(0.5, 0.05, 200)
     first = [cell("CRL", base), cell("CLIP_GPT", base - 0.2), cell("image in span", base + 0.01)]
     second = [cell("CRL", base, "species"), cell("CLIP_GPT", base, "species"), cell("image in span", base, "species")]
-    found = quality.verdict(
-        [*first, cell("default", base + 0.05), *second, cell("default", base - 0.03, "species")], "exact"
-    )
-    assert found.cells == 2 and found.best_published == "CRL"
+    ours = [cell("default", base + 0.05), cell("default", base - 0.03, "species")]
+    (found,) = quality.verdicts_of([*first, *second, *ours])
+    assert found.protocol == "exact" and found.cells == 2 and found.best_published == "CRL"
     assert (found.over_published, found.over_span, found.over_zero_shot) == pytest.approx((0.01, 0.005, 0.11))
     assert len(found.better) == 1 and found.better[0].startswith("fruit color (image in span, ")
     assert len(found.worse) == 1 and found.worse[0].startswith("fruit species (")
+    assert (found.means["default"].better, found.means["default"].worse) == (1, 1)
+    assert (found.means["CLIP_GPT"].better, found.means["CLIP_GPT"].worse) == (1, 1)
+    low, mean, high = (getattr(found.means["CRL"], name) for name in ("low", "nmi", "high"))
+    assert low < mean < high and found.visible == pytest.approx(0, abs=1e-9)
+
+
+def test_differences_count_after_holms_correction_only():
+    noise = np.random.default_rng(1).normal(0, 0.01, 1000)
+    noise = (noise - noise.mean()) / noise.std()
+
+    def pair(errors):
+        return cell("default", 0.5 + 0.01 * (noise + errors)), cell("CRL", np.full(1000, 0.5))
+
+    assert quality.signs([pair(2.1)]) == [1] and quality.signs([pair(1.9)]) == [0]
+    assert quality.signs([pair(-2.1)]) == [-1]
+    assert quality.signs([pair(2.1), pair(0.0)]) == [0, 0]
+    assert quality.signs([pair(2.1), pair(4.0)]) == [1, 1]  # the second of two is held against 5% again
+    assert quality.signs([pair(2.1), pair(2.2), pair(-6.0)]) == [0, 0, -1]
+    assert quality.error(*pair(3.0)) == pytest.approx(0.01, rel=1e-6)
 
 
 def test_aspects_that_no_method_finds_stand_apart():
@@ -125,4 +146,5 @@ def test_the_program_writes_its_three_files_and_computes_nothing_twice(quality_f
     monkeypatch.setattr(kept.Runs, "add", lambda *_: pytest.fail("a finished cell was computed again"))
     quality.main(None)
     text = (quality_flags / "quality.md").read_text()
-    assert "| Fruit color, subset |" in text and "\n| default: axes | – |" in text
+    assert "| Fruit color, subset |" in text and "Images: Fruit 60." in text and "difficulty 2" in text
+    assert "would have been seen in four cases of five" in text

@@ -1,45 +1,65 @@
-"""Features of the default recipe: words' axes and round groups, words learnt for groups that have none."""
+"""Features of the default recipe: the words' span, round groups, words learnt for groups that have none."""
 
 import numpy as np
 import pytest
+from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 import multimap_jax as mm
 from experiments import datasets
-from multimap_jax.clustering import cluster
-from multimap_jax.span import fit_projection, group_targets, whitening, word_axes, word_shares
+from multimap_jax.clustering import PART, Product, cluster
+from multimap_jax.span import fit_span, group_targets, rounding, word_axes, word_groups, word_shares
 from tests.tiny import unit_rows
 
 
-def test_axes_leave_out_what_words_share_and_fade_words_that_nothing_shows():
+def test_axes_leave_out_what_words_share():
     texts = np.array([[1.0, 1, 0, 0], [1, -1, 0, 0], [1, 0, 1, 0]]) / np.sqrt(2)
+    axes = word_axes(texts)
+    assert axes.shape == (4, 2) and np.allclose(axes.T @ axes, np.eye(2))
+    assert np.abs(axes[[0, 3]]).max() < 1e-12
     images = np.array([[1.0, 1, 0, 0], [1, -1, 0, 0]] * 5) / np.sqrt(2)
     assert word_shares(texts, images, 50).round(3).tolist() == [0.5, 0.5, 0.0]
-    axes = word_axes(texts, images, 50)
-    spread = np.linalg.norm(axes, axis=1)
-    # The difference of the two words that are seen, hardly the third, and nothing of what no word has.
-    assert spread[1] > 30 * spread[2] and spread[1] > 30 * spread[0] and spread[3] < 1e-12
-    assert np.linalg.norm(word_axes(texts, images, 50, power=0.0), axis=1)[2] > 0.5
 
 
 def test_words_that_are_one_to_the_encoder_are_refused():
     with pytest.raises(ValueError, match="all the same to this encoder"):
-        word_axes(np.ones((2, 4)) / 2, unit_rows(5, seed=0)[:, :4], 50)
+        word_axes(np.ones((2, 4)) / 2)
 
 
-def test_whitening_finds_long_groups_that_plain_k_means_cuts():
+def test_groups_of_words_are_zero_shot_where_it_is_sure():
+    texts = np.eye(4)[:3]
+    images = texts[np.arange(30) % 3] + 0.01 * unit_rows(30, seed=1)[:, :4]
+    labels = word_groups(texts, images, 3, 50.0, 0)
+    assert adjusted_rand_score(np.arange(30) % 3, labels) == 1
+
+
+def test_rounding_finds_long_groups_that_plain_k_means_cuts():
     random = np.random.default_rng(0)
     truth = np.repeat([0, 1], 100)
-    features = np.stack([random.normal(size=200) * 4, 8.0 * truth + random.normal(size=200)], axis=1)
+    features = np.stack([random.normal(size=200) * 4, 6.0 * truth + random.normal(size=200)], axis=1)
     features[:, 0] += truth * 2
-    plain, found = (cluster(features @ matrix, 2).labels for matrix in (np.eye(2), whitening(features, 2, 0)))
-    assert adjusted_rand_score(truth, found) == 1 > adjusted_rand_score(truth, plain)
+    rough = np.where(random.random(200) < 0.2, 1 - truth, truth)
+    matrix = rounding(features, rough, 2)
+    plain, found = cluster(features, 2).labels, cluster(features @ matrix, 2, begin=rough).labels
+    assert adjusted_rand_score(truth, found) > 0.9 > 0.7 > adjusted_rand_score(truth, plain)
 
 
-def test_whitening_stands_groups_without_scatter():
-    features = np.repeat(np.eye(3), 4, axis=0)
-    assert np.isfinite(whitening(features, 3, 0)).all()
-    assert np.isfinite(whitening(np.eye(3), 3, 0)).all()
+@pytest.mark.parametrize("rows", [30, 400, PART + 100])
+def test_rounding_makes_the_shrunk_covariance_a_sphere(rows):
+    random = np.random.default_rng(rows)
+    features, labels = random.normal(size=(rows, 6)) * [5, 1, 1, 1, 0.2, 0.1], random.integers(0, 3, rows)
+    means = np.stack([features[labels == label].mean(0) for label in range(3)])
+    shrunk, _ = ledoit_wolf(features - means[labels], assume_centered=True)
+    for given in (features, Product(features, np.eye(6))):
+        matrix = rounding(given, labels, 3)
+        assert np.allclose(matrix.T @ shrunk @ matrix, np.eye(6), atol=1e-8)
+
+
+def test_rounding_stands_groups_without_scatter():
+    labels = np.repeat(np.arange(3), 4)
+    assert np.array_equal(rounding(np.repeat(np.eye(3), 4, axis=0), labels, 3), np.eye(3))
+    assert np.isfinite(rounding(np.eye(3), np.zeros(3, int), 2)).all()
+    assert np.isfinite(rounding(np.ones((5, 3)), np.zeros(5, int), 1)).all()
 
 
 def test_targets_of_groups_lie_where_the_words_are():
@@ -56,8 +76,9 @@ def test_targets_of_groups_lie_where_the_words_are():
 def test_projection_of_few_words_and_many(clip):
     rows = unit_rows(40, seed=2)
     aspect = mm.Aspect("color", words=("red", "green", "yellow"))
-    assert fit_projection(clip, rows, aspect, 3).shape == (32, 2)
-    assert fit_projection(clip, rows, aspect, 5).shape == (32, 3 + 5 - 1)
+    assert fit_span(clip, rows, aspect, 3).projection.shape == (32, 2)
+    found = fit_span(clip, rows, aspect, 5)
+    assert found.projection.shape == (32, 3 + 5 - 1) and set(found.labels.tolist()) <= set(range(5))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
@@ -12,9 +13,10 @@ from absl import flags
 
 import multimap_jax as mm
 from experiments import case as case_module
-from experiments import datasets, grid, kept, methods, results, tables
+from experiments import datasets, difficulty, grid, image_proxies, kept, methods, results, tables
 from experiments.case import SEEDS, labellings, make_case, score
 from experiments.released_eval import pool_images
+from multimap_jax.prompts import word_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,22 @@ def case():
     item, embeddings = datasets.find("fruit"), clip.embed_images(labelled.images)
     case = make_case(item, labelled, "color", clip, embeddings, mm.ProxyConfig.paper(steps=20))
     return dataclasses.replace(case, pooled=pool_images(clip, labelled.images))
+
+
+def test_the_most_picked_words_are_as_many_as_the_groups(case):
+    labels, long = methods.most_picked(case), dataclasses.replace(case, words=("red", "crimson", "green", "yellow"))
+    assert set(labels) <= set(range(len(case.words))) and len(set(labels)) <= case.clusters
+    counts = np.bincount(methods.zero_shot(long), minlength=4)
+    assert set(methods.most_picked(long)) <= set(np.argsort(-counts, kind="stable")[:3])
+    exact = dataclasses.replace(case, words=case.names)
+    assert np.array_equal(methods.most_picked(exact), methods.zero_shot(exact))
+
+
+def test_moved_images_lie_where_the_words_are(case):
+    moved = image_proxies.move(case)
+    assert moved.shape == case.embeddings.shape and np.allclose(np.linalg.norm(moved, axis=1), 1, atol=1e-5)
+    texts = word_embeddings(case.clip, case.asked())
+    assert (moved @ texts.T).mean() > (case.embeddings @ texts.T).mean() + 0.1
 
 
 @pytest.fixture
@@ -43,7 +61,8 @@ def test_every_method_gives_features_or_labels_of_all_images(name, case):
     assert np.isfinite(outcome).all()
     labels = labellings(outcome, case, seeds=2)
     assert {found.shape for found in labels} == {(36,)}
-    once, seeded = name.startswith("CLIP_"), name in ("Multi-MaP default", "default: axes and round groups")
+    once = name.startswith("CLIP_") or name == "most picked"
+    seeded = name.startswith("default: ") or name in ("Multi-MaP default", "TGAICC")
     assert len(labels) == (1 if once else SEEDS if seeded else 2)
     assert 0 <= score(outcome, case, seeds=2)[0]["nmi"] <= 1
 
@@ -131,9 +150,13 @@ def test_runs_are_json_lines(tmp_path):
 
 
 def test_the_results_are_made_from_what_was_measured():
-    written = (results.FOLDER / "RESULTS.md").read_text()
-    assert written == results.results(results.FOLDER / "results")
-    assert written.count("## One step of one image") == 3 and "| 100,000 |" in written
+    found = results.pages(results.FOLDER / "results")
+    for path, text in found.items():
+        assert path.read_text() == text, path
+    written = found[results.FOLDER / "RESULTS.md"]
+    assert written.startswith("# Results") and written.count("](results/benchmark_proxies") == 3
+    for link in re.findall(r"\]\((results/[^)]*)\)", written):
+        assert (results.FOLDER / link).is_file(), link
 
 
 def test_a_kept_run_is_of_one_code(monkeypatch):
@@ -185,7 +208,7 @@ def test_a_record_after_a_torn_line_is_kept(tmp_path):
 
 def test_the_code_of_a_method_is_that_of_what_it_calls_and_of_no_other():
     code = kept.sources(methods.default_round, {})
-    for part in ("default_round", "labels_by_seed", "default_axes"):
+    for part in ("default_round", "default_words", "in_span"):
         assert any(f"name='{part}'" in text for text in code)
     assert not any("name='crl'" in text for text in code)
     assert kept.code_digest(methods.METHODS["Multi-MaP_p"]) != kept.code_digest(methods.METHODS["Multi-MaP_r"])
@@ -200,3 +223,14 @@ def test_the_default_in_the_tables_is_what_the_estimator_gives(case):
     one = dataclasses.replace(case, words=case.words[:1], embeddings=case.embeddings[:12], truth=case.truth[:12])
     model = mm.MultiMaP(one.asked(), one.clip, one.clusters, one.contrast).fit(one.embeddings)
     assert model.features_ == "proxy" and (methods.default(one)[0] == model.labels_).all()
+
+
+def test_the_difficulty_is_the_lowest_that_zero_shot_finds_hard():
+    assert difficulty.chosen({0: 1.0, 1: 0.83, 2: 0.64, 3: 0.52}) == 2
+    assert difficulty.chosen({0: 1.0, 1: 0.83, 2: 0.44}) is None
+    clip, means = mm.load_clip("embedded"), {}
+    for level in (0, 2):
+        found = difficulty.zero_shot_means(clip, level, 20, 5)
+        assert len(found) == 15 and "cmuface identity" not in found
+        means[level] = np.mean(list(found.values()))
+    assert means[0] > 0.95 > 0.85 > means[2]
