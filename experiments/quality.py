@@ -64,6 +64,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("first_seed", 1000, "of the drawn sets", lower_bound=0)
     flags.DEFINE_integer("difficulty", datasets.DIFFICULTY, "of the drawn pictures", lower_bound=0, upper_bound=3)
     flags.DEFINE_enum("half", "report", datasets.HALVES, "of sets that have halves")
+    flags.DEFINE_list("aspects", None, "which aspects; all if not given")
     flags.DEFINE_list("datasets", "aloi fruit fruit360 card cmuface cars flowers".split(), "which sets")
 
 
@@ -156,7 +157,7 @@ def run_set(item: datasets.DataSet, clip: mm.Clip, runs: Runs) -> tuple[list[Cel
 def asked(item: datasets.DataSet, labelled: datasets.Labelled, seed: int):
     """(aspect, protocol, words) of every cell: aspects with words, each under the protocols that apply."""
     for aspect in item.aspects:
-        if aspect == "identity" or aspect not in labelled.labels:
+        if aspect == "identity" or aspect not in labelled.labels or aspect not in (FLAGS.aspects or item.aspects):
             continue
         for protocol in protocols.PROTOCOLS:
             names = sorted(set(labelled.labels[aspect].tolist()))
