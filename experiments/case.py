@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 
 import multimap_jax as mm
-from experiments import datasets
+from experiments import compare, datasets
 from multimap_jax.choices import TEMPLATE
 from multimap_jax.clustering import cluster
 
@@ -66,6 +66,14 @@ def make_case(
 def score(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[dict[str, float]]:
     """`mm.evaluate` for every k-means seed; once for labels that no seed changes."""
     return [mm.evaluate(case.truth, labels) for labels in labellings(outcome, case, seeds)]
+
+
+def rate(outcome: np.ndarray, case: Case, seed: int) -> dict:
+    """Means over k-means seeds, the number of images, and the NMI of every resample of the images."""
+    labels = labellings(outcome, case)
+    scores = [mm.evaluate(case.truth, each) for each in labels]
+    means = {name: float(np.mean([each[name] for each in scores])) for name in ("nmi", "ri", "accuracy")}
+    return means | {"images": len(case.truth), "resampled": compare.resample(case.truth, labels, seed)}
 
 
 def labellings(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[np.ndarray]:

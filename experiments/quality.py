@@ -30,9 +30,9 @@ import numpy as np
 from absl import app, flags
 
 import multimap_jax as mm
-from experiments import datasets, methods, protocols
+from experiments import compare, datasets, methods, protocols
 from experiments.benchmarking import dated, table
-from experiments.case import SEEDS, Case, labellings, make_case
+from experiments.case import SEEDS, Case, make_case, rate
 from experiments.image_proxies import KINDS
 from experiments.kept import Runs, code_digest
 from experiments.released_eval import pool_images
@@ -48,10 +48,6 @@ ABLATION = ("default: words", "default: round groups", "default: groups of image
 METHODS = {name: name for name in (*RIVALS, *ABLATION)} | {"Multi-MaP default": "default"}
 COLUMNS = "encoder dataset aspect protocol method nmi nmi_low nmi_high ri accuracy".split()
 SEEN = 0.15
-RESAMPLES = 1000
-LEVEL = 0.05
-# Standard errors that a true difference must have to be found in four cases of five at 5%.
-POWER = 2.8
 
 
 def define_flags() -> None:
@@ -83,38 +79,11 @@ class Cell:
 
     @property
     def interval(self) -> tuple[float, float]:
-        return tuple(np.quantile(self.resampled, (0.025, 0.975)))
+        return compare.interval(self.resampled)
 
     @property
     def place(self) -> tuple[str, str, str]:
         return self.dataset, self.aspect, self.protocol
-
-
-def resampled_nmi(truth: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """NMI under weights [resamples, images] that say how often each image was drawn, [resamples]."""
-    rows, columns = (np.unique(values, return_inverse=True)[1] for values in (truth, labels))
-    shape = rows.max() + 1, columns.max() + 1
-    joint = weights @ np.eye(shape[0] * shape[1])[rows * shape[1] + columns] / weights.sum(1, keepdims=True)
-    joint = joint.reshape(-1, *shape)
-
-    def entropy(p):
-        return -np.sum(p * np.log(np.where(p > 0, p, 1)), axis=-1)
-
-    first, second = entropy(joint.sum(2)), entropy(joint.sum(1))
-    shared = first + second - entropy(joint.reshape(len(joint), -1))
-    mean = (first + second) / 2
-    return np.where(mean > 1e-12, np.clip(shared / np.where(mean > 1e-12, mean, 1), 0, 1), 1.0)
-
-
-def score(outcome: np.ndarray, case: Case, seed: int) -> dict:
-    """Mean NMI, RI and accuracy over k-means seeds, and the NMI of every resample of the images."""
-    labels = labellings(outcome, case)
-    scores = [mm.evaluate(case.truth, each) for each in labels]
-    images = len(case.truth)
-    weights = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=RESAMPLES)
-    resampled = np.mean([resampled_nmi(case.truth, each, weights) for each in labels], axis=0)
-    means = {name: float(np.mean([each[name] for each in scores])) for name in ("nmi", "ri", "accuracy")}
-    return means | {"resampled": resampled.round(4).tolist()}
 
 
 def run_set(item: datasets.DataSet, clip: mm.Clip, runs: Runs) -> tuple[list[Cell], int]:
@@ -131,7 +100,7 @@ def run_set(item: datasets.DataSet, clip: mm.Clip, runs: Runs) -> tuple[list[Cel
         for aspect, protocol, words in asked(item, labelled, seed):
             for method, name in METHODS.items():
                 place = (item.name, aspect, protocol, name)
-                code = code_digest(methods.find(method), score, first_case, datasets.load_or_draw, item.subject, words)
+                code = code_digest(methods.find(method), rate, first_case, datasets.load_or_draw, item.subject, words)
                 source = (FLAGS.data, FLAGS.half) if FLAGS.data else ("twin", FLAGS.difficulty)
                 key = (clip.hash[:12], *source, *place, images, paper_steps(), seed, code)
                 if key not in runs.scores:
@@ -148,7 +117,7 @@ def run_set(item: datasets.DataSet, clip: mm.Clip, runs: Runs) -> tuple[list[Cel
                     )
                     if not methods.applies(method, case):
                         continue
-                    runs.add(key, score(methods.find(method)(case), case, seed))
+                    runs.add(key, rate(methods.find(method)(case), case, seed))
                     print(f"{' '.join(place)}: NMI {runs.scores[key]['nmi']:.3f}", flush=True)
                 found.setdefault(place, []).append(runs.scores[key])
     return [Cell(*place, *means(scores)) for place, scores in found.items()], len(labelled.images)
@@ -236,24 +205,16 @@ def rows_of(cells: Sequence[Cell]) -> dict[tuple, dict[str, Cell]]:
     return rows
 
 
-def error(first: Cell, second: Cell) -> float:
-    """Standard error of the difference of two methods in one cell, over the same resamples."""
-    return float(np.std(minus(first, second).resampled))
+def minus(first: Cell, second: Cell) -> Cell:
+    """The difference of two methods in one cell, over the same resamples."""
+    return dataclasses.replace(first, nmi=first.nmi - second.nmi, resampled=first.resampled - second.resampled)
 
 
 def signs(pairs: Sequence[tuple[Cell, Cell]]) -> list[int]:
     """Of each pair: 1 where the first is significantly better, -1 where worse, 0 else; Holm's correction over all."""
-    from scipy.stats import norm
-
-    differences = [first.nmi - second.nmi for first, second in pairs]
-    errors = [error(*pair) for pair in pairs]
-    p = [2 * norm.sf(abs(d) / e) if e > 1e-12 else float(abs(d) < 1e-9) for d, e in zip(differences, errors)]
-    found, order = [0] * len(pairs), np.argsort(p)
-    for rank, i in enumerate(order):
-        if p[i] > LEVEL / (len(p) - rank):
-            break
-        found[i] = int(np.sign(differences[i]))
-    return found
+    found = [minus(*pair) for pair in pairs]
+    significant = compare.holm([compare.p_value(each.nmi, each.resampled) for each in found])
+    return [int(np.sign(each.nmi)) * counts for each, counts in zip(found, significant)]
 
 
 def best_rival(row: dict[str, Cell]) -> Cell:
@@ -288,22 +249,18 @@ def verdict(rows: dict, protocol: str, names: Sequence[str], against: dict, plac
         differing[against["default"][i]].append(text)
     best = max((name for name in PUBLISHED if name in means), key=lambda name: means[name].nmi)
     over = [means["default"].nmi - means[name].nmi for name in (best, "image in span", "CLIP_GPT")]
-    visible = POWER * float(np.median([error(row["default"], best_rival(row)) for row in rows.values()]))
+    errors = [np.std(minus(row["default"], best_rival(row)).resampled) for row in rows.values()]
+    visible = compare.VISIBLE * float(np.median(errors))
     gain = ()
     if {"Multi-MaP", "CLIP_GPT"} <= set(means):
         gain = mean_and_interval([minus(row["Multi-MaP"], row["CLIP_GPT"]) for row in rows.values()])
     return Verdict(protocol, len(rows), means, best, *over, differing[-1], differing[1], visible, gain)
 
 
-def minus(first: Cell, second: Cell) -> Cell:
-    """The difference of two methods in one cell, over the same resamples."""
-    return dataclasses.replace(first, nmi=first.nmi - second.nmi, resampled=first.resampled - second.resampled)
-
-
 def mean_and_interval(cells: Sequence[Cell]) -> tuple[float, float, float]:
     """Mean NMI of cells and its 95% interval."""
-    low, high = np.quantile(np.mean([cell.resampled for cell in cells], axis=0), (0.025, 0.975))
-    return float(np.mean([cell.nmi for cell in cells])), float(low), float(high)
+    resampled = np.mean([cell.resampled for cell in cells], axis=0)
+    return float(np.mean([cell.nmi for cell in cells])), *compare.interval(resampled)
 
 
 def write(out: Path, encoder: str, source: str, images: dict[str, int], cells: Sequence[Cell]) -> None:

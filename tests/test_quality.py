@@ -6,9 +6,6 @@ import json
 import numpy as np
 import pytest
 from absl import flags
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import normalized_mutual_info_score
 
 import multimap_jax as mm
 from experiments import datasets, kept, methods, protocols, quality
@@ -50,17 +47,6 @@ def test_long_lists_are_two_to_four_times_as_long_and_short_ones_miss_a_third(su
             assert len(names) - len(shorter) == max(1, round(len(names) / 3))
 
 
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=12))
-def test_weighted_nmi_is_that_of_images_repeated_as_often(rows):
-    truth, labels, weights = map(np.array, zip(*rows))
-    if not weights.sum():
-        return
-    found = quality.resampled_nmi(truth, labels, weights[None])
-    repeated = normalized_mutual_info_score(np.repeat(truth, weights), np.repeat(labels, weights))
-    assert found == pytest.approx([repeated], abs=1e-9)
-
-
 def cell(method, values, aspect="color", protocol="exact"):
     values = np.asarray(values, float)
     return quality.Cell("fruit", aspect, protocol, method, values.mean(), 0.5, 0.5, values)
@@ -80,21 +66,6 @@ def test_verdicts_compare_means_and_paired_resamples():
     assert (found.means["CLIP_GPT"].better, found.means["CLIP_GPT"].worse) == (1, 1)
     low, mean, high = (getattr(found.means["CRL"], name) for name in ("low", "nmi", "high"))
     assert low < mean < high and found.visible == pytest.approx(0, abs=1e-9)
-
-
-def test_differences_count_after_holms_correction_only():
-    noise = np.random.default_rng(1).normal(0, 0.01, 1000)
-    noise = (noise - noise.mean()) / noise.std()
-
-    def pair(errors):
-        return cell("default", 0.5 + 0.01 * (noise + errors)), cell("CRL", np.full(1000, 0.5))
-
-    assert quality.signs([pair(2.1)]) == [1] and quality.signs([pair(1.9)]) == [0]
-    assert quality.signs([pair(-2.1)]) == [-1]
-    assert quality.signs([pair(2.1), pair(0.0)]) == [0, 0]
-    assert quality.signs([pair(2.1), pair(4.0)]) == [1, 1]  # the second of two is held against 5% again
-    assert quality.signs([pair(2.1), pair(2.2), pair(-6.0)]) == [0, 0, -1]
-    assert quality.error(*pair(3.0)) == pytest.approx(0.01, rel=1e-6)
 
 
 def test_aspects_that_no_method_finds_stand_apart():

@@ -123,24 +123,22 @@ def test_the_papers_figures_stand_beside_ours():
     assert paper["Card", "order", "CLIP_GPT"] == (0.3518, 0.8458) and len(paper) == 48
 
 
-def cell(method, nmi):
-    return tables.Cell("fruit", "color", method, np.array(nmi), np.array(nmi))
+def cell(method, nmi, spread=0.0):
+    resampled = nmi + spread * np.random.default_rng(0).normal(size=500)
+    return tables.Cell("fruit", "color", method, 300, nmi, nmi, resampled)
 
 
 def test_bold_needs_a_paired_difference_beyond_chance():
-    base = np.linspace(0.2, 0.8, 10)
-    noise = np.tile([0.01, -0.01], 5)
-    assert tables.significantly_best([cell("a", base + 0.05 + noise), cell("b", base)]) == "a"
-    assert tables.significantly_best([cell("a", base + 0.001 + noise), cell("b", base)]) is None
-    assert tables.significantly_best([cell("a", base), cell("b", base)]) is None
-    assert tables.significantly_best([cell("a", base + 0.1), cell("b", base)]) == "a"
+    def best(*rows):
+        return tables.significantly_best(rows)
 
-
-def test_interval_of_a_case_worked_out_by_hand():
-    # Mean 2, standard error 1 / sqrt(3), t(0.975, 2) = 4.3027.
-    low, high = tables.interval(np.array([1.0, 2.0, 3.0]))
-    assert low == pytest.approx(2 - 4.3027 / 3**0.5, abs=1e-3) and high == pytest.approx(2 + 4.3027 / 3**0.5, abs=1e-3)
-    assert tables.interval(np.array([0.5, 0.5])) == (0.5, 0.5)
+    sure, close = [cell("a", 0.6, 0.01), cell("b", 0.5)], [cell("a", 0.51, 0.01), cell("b", 0.5)]
+    assert best(sure) == ["a"] and best(close) == [None] and best([cell("a", 0.5), cell("b", 0.5)]) == [None]
+    assert best([*sure, cell("c", 0.595)]) == [None]
+    doubtful = [cell("a", 0.522, 0.01), cell("b", 0.5)]
+    assert best(doubtful) == ["a"] and best(doubtful, close) == [None, None] and best(doubtful, sure) == ["a", "a"]
+    assert best([tables.make_cell("fruit", "color", "a", [])]) == [None]
+    assert tables.visible([close, sure]) == pytest.approx(0.028, rel=0.1)
 
 
 def test_runs_are_json_lines(tmp_path):
@@ -187,15 +185,15 @@ def test_a_cell_is_of_all_that_makes_it(monkeypatch):
     ):
         monkeypatch.setattr(module, name, value)
         if name == "SEEDS":
-            monkeypatch.setattr(case_module.score, "__defaults__", (3,))
+            monkeypatch.setattr(case_module.labellings, "__defaults__", (3,))
         digests.append(code())
     kept.code_digest.cache_clear()
     assert digests[0] == digests[1] and len(set(digests)) == 4
 
 
 def test_the_code_of_a_program_counts_though_it_is_run_as_main(tmp_path):
-    script = "from experiments import kept, quality; quality.score.__module__ = '__main__';"
-    script += "assert any('resampled_nmi' in text for text in kept.sources(quality.score, {}))"
+    script = "from experiments import case, kept; case.rate.__module__ = '__main__';"
+    script += "assert any('resampled_nmi' in text for text in kept.sources(case.rate, {}))"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=results.FOLDER.parent)
 
 
