@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.inputs.folder import image_suffixes
+from multimap_jax.inputs.kinds import suffixes
 
 # Of the drawn sets in all tables: what `difficulty` finds by its rule. HALVES: of a set that has them, see `load`.
 DIFFICULTY = 2
@@ -81,7 +81,7 @@ def read_aspect_folders(folder: Path):
     labels: dict[str, dict[str, str]] = {}
     paths: dict[str, Path] = {}
     for path in sorted(folder.glob("*/*/*")):
-        if path.suffix.lower() in image_suffixes():
+        if path.suffix.lower() in suffixes():
             labels.setdefault(path.name, {})[path.parts[-3]] = path.parts[-2]
             paths.setdefault(path.name, path)
     return [paths[name] for name in paths], [labels[name] for name in paths]
@@ -92,7 +92,7 @@ def read_card_folders(folder: Path):
     paths, rows = [], []
     for path in sorted(folder.rglob("*")):
         rank, of, suit = path.parent.name.partition(" of ")
-        if of and rank in RANKS and suit in SUITS and path.suffix.lower() in image_suffixes():
+        if of and rank in RANKS and suit in SUITS and path.suffix.lower() in suffixes():
             paths.append(path)
             rows.append({"order": rank, "suits": suit})
     return paths, rows

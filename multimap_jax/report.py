@@ -133,10 +133,14 @@ def _metrics(metrics: dict | None) -> str:
 
 def _thumbnail(image) -> str:
     """base64 of a small JPEG; "" where the image can no longer be read."""
-    picture = decode(image, 0, lambda picture: picture)
+
+    def shrink(picture):
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        return picture
+
+    picture = decode(image, 0, shrink)
     if isinstance(picture, Unreadable):
         return ""
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=80)
     return base64.b64encode(buffer.getvalue()).decode("ascii")

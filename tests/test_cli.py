@@ -9,11 +9,10 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import multimap_jax
 from multimap_jax import cli
-from multimap_jax.clip.images import open_image
+from multimap_jax.clip.images import opened_image
 from multimap_jax.clip.model import Clip
 from multimap_jax.scenes import write_scenes
 
@@ -228,7 +227,8 @@ def test_help_loads_no_heavy_module():
 
 
 def test_scenes_are_images_that_the_command_reads(fruit):
-    assert np.asarray(open_image(Image.open(fruit / "fruit_0000.png"))).shape[2] == 3
+    with opened_image(fruit / "fruit_0000.png") as opened:
+        assert np.asarray(opened).shape[2] == 3
 
 
 @pytest.mark.slow

@@ -71,3 +71,30 @@ def test_names_that_are_not_utf_8_are_written_as_text(folder):
     (folder / os.fsdecode(b"\xff.png")).write_bytes((folder / "a.png").read_bytes())
     (folder / os.fsdecode(b"\xfe.png")).write_bytes((folder / "a.png").read_bytes())
     assert {"\ufffd.png", "\ufffd.png#2"} <= set(read_folder(folder).names)
+
+
+def test_photographs_of_kinds_that_are_not_read_are_named(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    for name in ("b.dng", "c.CR2", "sub/d.dng", "notes.txt", ".hidden.dng"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"raw")
+    found = read_folder(tmp_path)
+    assert found.names == ["a.png"]
+    assert found.notes == ("files of kinds that are not read were passed over: 1 .cr2, 2 .dng (the first: b.dng)",)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ValueError, match=r"files of other kinds there: 4; files of kinds .* \(the first: b.dng\)"):
+        read_folder(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert read_folder(tmp_path).notes == ("the folder closed was passed over: it cannot be read (Permission denied)",)

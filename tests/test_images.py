@@ -1,19 +1,24 @@
 """Images in: every mode, every damage, one embedding whatever comes with it."""
 
 import io
+import os
 import threading
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import multimap_jax as mm
-from multimap_jax.clip.images import as_list, open_image, stream_pixels
+from multimap_jax.clip import images as images_module
+from multimap_jax.clip.images import Room, as_list, decode, opened_image, stream_pixels
+from multimap_jax.inputs import kinds
 from multimap_jax.inputs.folder import read_folder
 
 
 def corner(image):
-    return open_image(image).getpixel((0, 0))
+    with opened_image(image) as opened:
+        return opened.getpixel((0, 0))
 
 
 def test_exif_orientation_is_honoured(tmp_path):
@@ -22,8 +27,8 @@ def test_exif_orientation_is_honoured(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter, clockwise
     picture.save(tmp_path / "turned.png", exif=exif)
-    upright = open_image(tmp_path / "turned.png")
-    assert upright.size == (2, 4) and upright.getpixel((1, 0)) == (255, 0, 0)
+    with opened_image(tmp_path / "turned.png") as upright:
+        assert upright.size == (2, 4) and upright.getpixel((1, 0)) == (255, 0, 0)
 
 
 MODES = {
@@ -45,7 +50,8 @@ MODES = {
 def test_modes(mode):
     image, expected = MODES[mode]
     assert max(abs(a - b) for a, b in zip(corner(image), expected)) <= 1
-    assert open_image(image).mode == "RGB"
+    with opened_image(image) as opened:
+        assert opened.mode == "RGB"
 
 
 def test_transparent_palette_files_lie_on_white(tmp_path):
@@ -62,7 +68,7 @@ def test_arrays():
         np.zeros(3, np.uint8),
     ):
         with pytest.raises(TypeError, match="expected a uint8 array"):
-            open_image(wrong)
+            corner(wrong)
 
 
 @pytest.fixture
@@ -127,7 +133,69 @@ def test_pixels_are_what_transformers_makes_of_them(clip, folder):
     picture = Image.open(folder / "a" / "z.jpg")
     processor = CLIPImageProcessorPil.from_pretrained(clip.directory)
     theirs = processor(picture, return_tensors="np")["pixel_values"][0].transpose(1, 2, 0)
-    assert (clip.preprocess(open_image(picture)) == theirs).all()
+    with opened_image(picture) as opened:
+        assert (clip.preprocess(opened) == theirs).all()
+
+
+def reason(path):
+    return decode(path, 0, np.asarray).reason
+
+
+def test_the_kind_of_a_file_is_what_its_content_says(tmp_path):
+    Image.new("RGB", (5, 4), "red").save(tmp_path / "really.png", "JPEG")
+    assert decode(tmp_path / "really.png", 0, np.asarray).shape == (4, 5, 3)
+    for name, content in {
+        "script.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
+        "page.png": b"%PDF-1.4\n",
+        "text.webp": b"hello",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        assert reason(tmp_path / name) == "not an image"
+
+
+@pytest.mark.parametrize("ending", ["heic", "avif", "webp", "jp2", "bmp", "gif", "tiff", "ppm", "qoi"])
+def test_kinds_that_telephones_and_others_write_are_read(tmp_path, ending):
+    kinds.formats()  # registers HEIF for writing too
+    Image.new("RGB", (64, 48), (200, 30, 30)).save(tmp_path / f"a.{ending}")
+    assert read_folder(tmp_path).names == [f"a.{ending}"]
+    assert max(abs(a - b) for a, b in zip(corner(tmp_path / f"a.{ending}"), (200, 30, 30))) <= 12
+
+
+def test_narrow_and_huge_images_are_refused_before_they_take_memory(tmp_path, monkeypatch):
+    for size in ((100_000, 1), (1, 300_000), (101, 2)):
+        Image.new("1", size).save(tmp_path / "narrow.png")
+        assert reason(tmp_path / "narrow.png").endswith("one side is over 50 times the other; cut it")
+    assert decode(np.zeros((1, 60, 3), np.uint8), 0, np.asarray).reason.startswith("1 by 60 pixels")
+    Image.new("1", (300, 300)).save(tmp_path / "huge.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)
+    assert reason(tmp_path / "huge.png") == "more than 80,000 pixels: make it smaller"
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    assert reason(tmp_path / "pipe.jpg") == reason(tmp_path / "folder.jpg") == "not a regular file"
+
+
+def test_threads_together_hold_no_more_pixels_than_there_is_room_for(tmp_path, monkeypatch):
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    Image.new("RGB", (60, 60)).save(tmp_path / "large.png")
+    inside, most, lock, room = [0], [0], threading.Lock(), Room(1000)
+    monkeypatch.setattr(images_module, "ROOM", room)
+
+    def preprocess(image):
+        pixels = min(image.width * image.height, 1000)
+        with lock:
+            inside[0] += pixels
+            most[0] = max(most[0], inside[0])
+        time.sleep(0.002)
+        with lock:
+            inside[0] -= pixels
+        return np.zeros(1)
+
+    names = ["a.png", "large.png", "a.png", "a.png"] * 8
+    batches = list(stream_pixels([tmp_path / name for name in names], preprocess, 8, threads=8))
+    assert sum(map(len, batches)) == 32 and most[0] <= 1000 and room.free == 1000
 
 
 def test_decoding_never_runs_far_ahead():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import stat
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +16,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from multimap_jax.inputs import kinds
 from multimap_jax.inputs.folder import read_folder
+
+# Pixels that are decoded at once by all threads together, some ten bytes each; and how many times an image's longer
+# side may be its shorter one.
+ROOM_PIXELS = 2**26
+NARROWEST = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,22 +67,71 @@ def as_list(images) -> list:
     return list(images)
 
 
-def open_image(image) -> Image.Image:
+class Room:
+    """Room for `limit` pixels at once. What is larger than all of it goes in alone."""
+
+    def __init__(self, limit: int):
+        self.limit = self.free = limit
+        self.changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def take(self, pixels: int) -> Iterator[None]:
+        pixels = min(pixels, self.limit)
+        with self.changed:
+            self.changed.wait_for(lambda: self.free >= pixels)
+            self.free -= pixels
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.free += pixels
+                self.changed.notify_all()
+
+
+ROOM = Room(ROOM_PIXELS)
+
+
+@contextlib.contextmanager
+def opened_image(image) -> Iterator[Image.Image]:
     """A path, PIL image or uint8 array [h, w, 3] (or grey [h, w]) as an upright RGB image.
 
-    EXIF orientation is applied; transparency is laid on white; 16-bit grey is scaled to 8 bits.
+    EXIF orientation is applied; transparency is laid on white; 16-bit grey is scaled to 8 bits. What kind of file it is
+    its content says, and only kinds.FORMATS are read. Within this context the image has its share of ROOM.
+
+    Raises ValueError, with what is wrong, for what is no regular file, too large or too narrow.
     """
     if isinstance(image, (str, os.PathLike)):
+        if not stat.S_ISREG(os.stat(image).st_mode):
+            raise ValueError("not a regular file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of damaged metadata of images that it can read
-            with Image.open(image) as opened:
-                return _to_rgb(ImageOps.exif_transpose(opened))
-    if isinstance(image, Image.Image):
-        return _to_rgb(ImageOps.exif_transpose(image))
-    array = np.asarray(image)
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)) or not array.size:
-        raise TypeError(f"expected a uint8 array [h, w, 3], found {array.dtype} {list(array.shape)}")
-    return Image.fromarray(array).convert("RGB")
+            try:
+                found = Image.open(image, formats=kinds.formats())
+            except Image.DecompressionBombError:
+                raise ValueError(f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller") from None
+            with found:
+                check_shape(found.size)
+                with ROOM.take(found.width * found.height):
+                    yield _to_rgb(ImageOps.exif_transpose(found))
+    elif isinstance(image, Image.Image):
+        check_shape(image.size)
+        with ROOM.take(image.width * image.height):
+            yield _to_rgb(ImageOps.exif_transpose(image))
+    else:
+        array = np.asarray(image)
+        rgb = array.ndim == 3 and array.shape[2] == 3
+        if array.dtype != np.uint8 or not (array.ndim == 2 or rgb) or not array.size:
+            raise TypeError(f"expected a uint8 array [h, w, 3], found {array.dtype} {list(array.shape)}")
+        check_shape(array.shape[:2])
+        yield Image.fromarray(array).convert("RGB")
+
+
+def check_shape(sides: tuple[int, int]) -> None:
+    """ValueError for an image so narrow that, its shorter side scaled to the encoder's, little of it would be seen and
+    much memory taken."""
+    short, long = min(sides), max(sides)
+    if long > NARROWEST * short:
+        raise ValueError(f"{sides[0]:,} by {sides[1]:,} pixels: one side is over {NARROWEST} times the other; cut it")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -102,7 +160,8 @@ def name_of(image, index: int) -> str:
 def decode(image, index: int, preprocess: Callable[[Image.Image], np.ndarray]) -> np.ndarray | Unreadable:
     """Pixels [size, size, 3] float32, or why there are none."""
     try:
-        return preprocess(open_image(image))
+        with opened_image(image) as opened:
+            return preprocess(opened)
     except FileNotFoundError:
         return Unreadable(index, name_of(image, index), "no such file")
     except UnidentifiedImageError:

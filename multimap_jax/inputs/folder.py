@@ -9,7 +9,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from PIL import Image
+from multimap_jax.inputs import kinds
 
 # From the middle of a file: at its beginning pictures of one camera are alike.
 SAMPLE_BYTES = 512
@@ -60,15 +60,10 @@ def version(file: str) -> str:
     return f"{found.st_size}-{found.st_mtime_ns}-{hashlib.blake2b(sample, digest_size=6).hexdigest()}"
 
 
-def image_suffixes() -> set[str]:
-    """The file endings that Pillow opens as images."""
-    Image.init()
-    documents = {".pdf", ".ps", ".eps", ".mpg", ".mpeg", ".h5", ".hdf", ".grib", ".bufr"}
-    return {suffix for suffix, kind in Image.EXTENSION.items() if kind in Image.OPEN} - documents
-
-
 def read_folder(path: str | Path) -> Folder:
-    """Image files below `path`, sorted by name; hidden files and folders are passed over.
+    """Image files below `path`, by their endings, sorted by name; hidden files and folders are passed over.
+
+    Notes say what else looks like photographs and is of a kind that is not read, and which folders cannot be.
 
     Linked folders are followed once: where a link leads to a place that is read anyway, or back to a folder that it
     stands in, a note says that it was passed over.
@@ -80,21 +75,27 @@ def read_folder(path: str | Path) -> Folder:
         raise FileNotFoundError(f"there is no folder {path}")
     if not path.is_dir():
         raise NotADirectoryError(f"{path} is a file, expected a folder of images")
-    suffixes, found, others, notes = image_suffixes(), [], 0, []
+    suffixes, found, others, notes, unread = kinds.suffixes(), [], 0, [], []
+
+    def closed(error: OSError) -> None:
+        name = relative_name(Path(error.filename), path)
+        notes.append(f"the folder {name} was passed over: it cannot be read ({error.strerror})")
+
     seen: set[str] = set()
     waiting = [path]
     while waiting:
         links = []
-        for root, folders, names in os.walk(waiting.pop(0)):
+        for root, folders, names in os.walk(waiting.pop(0), onerror=closed):
             seen.add(os.path.realpath(root))
             visible = sorted(name for name in folders if not name.startswith("."))
             links += [Path(root, name) for name in visible if os.path.islink(os.path.join(root, name))]
             folders[:] = [name for name in visible if os.path.realpath(os.path.join(root, name)) not in seen]
             for name in names:
                 if not name.startswith("."):
-                    is_image = Path(name).suffix.lower() in suffixes
-                    others += not is_image
-                    found += [Path(root, name)] if is_image else []
+                    ending = Path(name).suffix.lower()
+                    others += ending not in suffixes
+                    found += [Path(root, name)] if ending in suffixes else []
+                    unread += [Path(root, name)] if ending in kinds.PHOTOGRAPHS else []
         # Folders that are there by themselves come before links to them.
         for link in links:
             target, name = os.path.realpath(link), relative_name(link, path)
@@ -105,8 +106,14 @@ def read_folder(path: str | Path) -> Folder:
             else:
                 seen.add(target)
                 waiting.append(link)
+    if unread:
+        counts = collections.Counter(file.suffix.lower() for file in unread)
+        kinds_found = ", ".join(f"{number:,} {ending}" for ending, number in sorted(counts.items()))
+        first = relative_name(min(unread), path)
+        notes.append(f"files of kinds that are not read were passed over: {kinds_found} (the first: {first})")
     if not found:
-        raise ValueError(f"no image files (.jpg, .png, .webp, …) in {path}; files of other kinds there: {others}")
+        more = f"; {notes[-1]}" if notes else ""
+        raise ValueError(f"no image files (.jpg, .png, .heic, …) in {path}; files of other kinds there: {others}{more}")
     found.sort(key=lambda file: file.relative_to(path).as_posix())
     return Folder(path, tuple(found), tuple(notes))
 
