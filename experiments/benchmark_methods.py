@@ -4,7 +4,7 @@
 
 Drawn fruit by color under the true words, embedded beforehand. `seconds`: from embeddings to groups with one k-means
 seed, the median of three after a first call that compiles. `memory`: what the process holds at most beyond what it
-held before the first call. Prints one JSON line. About 3 minutes on two CPU cores.
+held before the first call. Prints one JSON line. About 6 minutes on two CPU cores.
 """
 
 from __future__ import annotations

@@ -61,9 +61,11 @@ def opening(folder: Path) -> str:
             verdicts |= {f"{title}, {each['protocol']}": each for each in found["verdicts"]}
     measured = folder / "benchmark_methods_cpu.json"
     costs = {row["name"]: row for row in json.loads(measured.read_text())["rows"]} if measured.exists() else {}
-    names = list(dict.fromkeys(name for each in verdicts.values() for name in each["means"]))
+    names = dict.fromkeys(name for each in verdicts.values() for name in each["means"])
+    # Parts of the default and proxies of images have a table in quality.md.
+    names = [name for name in names if not name.startswith(("default:", "image pro"))]
     rows = []
-    for name in sorted(names, key=lambda name: (name != "default", name.startswith(("default:", "image pro")))):
+    for name in sorted(names, key=lambda name: name != "default"):
         found = [each["means"].get(name) for each in verdicts.values()]
         cells = [f"{one['nmi']:.3f} ±{(one['high'] - one['low']) / 2:.3f}" if one else "–" for one in found]
         better, worse = (sum(one[which] for one in found if one) for which in ("better", "worse"))
