@@ -96,25 +96,25 @@ def run_set(item: datasets.DataSet, clip: mm.Clip, runs: Runs) -> tuple[list[Cel
         except (FileNotFoundError, ValueError) as error:
             print(f"left out: {error}")
             return [], 0
-        case = None
-        for aspect, protocol, words in asked(item, labelled, seed):
+        case, lists = None, list(asked(item, labelled, seed))
+        for aspect, protocol, words in lists:
+            if aspect not in (FLAGS.aspects or item.aspects):
+                continue
+            others = tuple((each, given) for each, same, given in lists if each != aspect and same == protocol)
+            made_by = rate, first_case, datasets.load_or_draw, item.subject, words, others
             for method, name in METHODS.items():
                 place = (item.name, aspect, protocol, name)
-                code = code_digest(methods.find(method), rate, first_case, datasets.load_or_draw, item.subject, words)
+                code = code_digest(methods.find(method), *made_by)
                 source = (FLAGS.data, FLAGS.half) if FLAGS.data else ("twin", FLAGS.difficulty)
                 key = (clip.hash[:12], *source, *place, images, paper_steps(), seed, code)
                 if key not in runs.scores:
                     case = case or first_case(item, labelled, aspect, clip)
                     truth, names = labelled.labels[aspect], tuple(sorted(set(labelled.labels[aspect].tolist())))
                     contrast = tuple(other for other in item.aspects if other != aspect)
-                    others = tuple(
-                        mm.Aspect(each, item.subject, list_)
-                        for each, same, list_ in asked(item, labelled, seed)
-                        if each != aspect and same == protocol
-                    )
                     case = dataclasses.replace(
-                        case, aspect=aspect, truth=truth, words=words, names=names, contrast=contrast, others=others
-                    )
+                        case, aspect=aspect, truth=truth, words=words, names=names, contrast=contrast,
+                        others=tuple(mm.Aspect(each, item.subject, given) for each, given in others),
+                    )  # fmt: skip
                     if not methods.applies(method, case):
                         continue
                     runs.add(key, rate(methods.find(method)(case), case, seed))
@@ -126,7 +126,7 @@ def run_set(item: datasets.DataSet, clip: mm.Clip, runs: Runs) -> tuple[list[Cel
 def asked(item: datasets.DataSet, labelled: datasets.Labelled, seed: int):
     """(aspect, protocol, words) of every cell: aspects with words, each under the protocols that apply."""
     for aspect in item.aspects:
-        if aspect == "identity" or aspect not in labelled.labels or aspect not in (FLAGS.aspects or item.aspects):
+        if aspect == "identity" or aspect not in labelled.labels:
             continue
         for protocol in protocols.PROTOCOLS:
             names = sorted(set(labelled.labels[aspect].tolist()))
