@@ -35,7 +35,7 @@ def run_method(method: str, clip_name: str, images: int, repeats: int) -> dict:
     from multimap_jax.compilation import use_compilation_cache
 
     use_compilation_cache()
-    methods.SEEDS = cases.SEEDS = 1
+    cases.SEEDS = 1
     item, clip = datasets.find("fruit"), mm.load_clip(clip_name)
     labelled = datasets.twin("fruit", images, 1000, 2)
     config = mm.ProxyConfig.paper(block_size=methods.BLOCK)

@@ -7,6 +7,7 @@ A method gives features [images, d], on which k-means runs with ten seeds, or la
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -70,8 +71,8 @@ def score(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[dict[str,
 
 def rate(outcome: np.ndarray, case: Case, seed: int) -> dict:
     """Means over k-means seeds, the number of images, and the NMI of every resample of the images."""
-    labels = labellings(outcome, case)
-    scores = [mm.evaluate(case.truth, each) for each in labels]
+    labels = np.stack(labellings(outcome, case))
+    scores = score(labels, case)
     means = {name: float(np.mean([each[name] for each in scores])) for name in ("nmi", "ri", "accuracy")}
     return means | {"images": len(case.truth), "resampled": compare.resample(case.truth, labels, seed)}
 
@@ -81,3 +82,8 @@ def labellings(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[np.n
     if np.issubdtype(outcome.dtype, np.integer):
         return list(np.atleast_2d(outcome))
     return [cluster(outcome, case.clusters, seed).labels for seed in range(seeds)]
+
+
+def by_seed(groups: Callable[[int], np.ndarray]) -> np.ndarray:
+    """Labels int [seeds, images] of groups(seed)."""
+    return np.stack([groups(seed) for seed in range(SEEDS)])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 import multimap_jax as mm
-from experiments.case import SEEDS, Case
+from experiments.case import Case, by_seed
 from experiments.image_proxies import KINDS
 from experiments.released_eval import RELEASED_TEMPLATE
 from experiments.rivals.multi_sub import multi_sub
@@ -44,12 +44,7 @@ def default(case: Case) -> np.ndarray:
         model = mm.MultiMaP(case.asked(), case.clip, case.clusters, case.contrast, random_state=seed)
         return model.fit(case.embeddings).labels_
 
-    return np.stack([labels(seed) for seed in range(SEEDS)])
-
-
-def by_seed(groups: Callable[[int], np.ndarray]) -> np.ndarray:
-    """Labels int [seeds, images] of groups(seed)."""
-    return np.stack([groups(seed) for seed in range(SEEDS)])
+    return by_seed(labels)
 
 
 def default_words(case: Case) -> np.ndarray:

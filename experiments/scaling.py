@@ -78,9 +78,13 @@ def sampled_agreement(drawn: str, name: str, images: int) -> dict[str, float]:
     again = np.arange(images) % len(pictures)
     embeddings = pictures[again]
     proxies = mm.fit_proxies(clip, pictures, aspect).proxies[again]
-    rows = {"span": Product(embeddings, fit_span(clip, embeddings, aspect, 4).projection), "proxy": proxies}
+    span = fit_span(clip, embeddings, aspect, 4)
+    rows = {"span": (Product(embeddings, span.projection), span.labels), "proxy": (proxies, None)}
     tenth = draw(range(images), 0, images // 10)
-    pairs = {kind: (cluster(each, 4), cluster(each, 4, drawn=tenth)) for kind, each in rows.items()}
+    pairs = {
+        kind: (cluster(each, 4, begin=begin), cluster(each, 4, drawn=tenth, begin=begin))
+        for kind, (each, begin) in rows.items()
+    }
     return {kind: round(mm.evaluate(a.labels, b.labels)["ari"], 4) for kind, (a, b) in pairs.items()}
 
 

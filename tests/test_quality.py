@@ -8,7 +8,8 @@ import pytest
 from absl import flags
 
 import multimap_jax as mm
-from experiments import datasets, kept, methods, protocols, quality
+from experiments import case as case_module
+from experiments import datasets, kept, protocols, quality
 from experiments.training.captions import known_words
 from multimap_jax.scenes import SCENES
 
@@ -105,7 +106,7 @@ def test_kept_cells_are_of_one_number_of_steps_and_one_code(quality_flags, monke
 def test_the_program_writes_its_three_files_and_computes_nothing_twice(quality_flags, monkeypatch):
     few = {"CLIP_GPT": "CLIP_GPT", "image in span": "image in span", "Multi-MaP default": "default"}
     monkeypatch.setattr(quality, "METHODS", few)
-    monkeypatch.setattr(methods, "SEEDS", 2)
+    monkeypatch.setattr(case_module, "SEEDS", 2)
     quality.main(None)
     with (quality_flags / "quality.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -22,8 +22,9 @@ from collections.abc import Sequence
 import numpy as np
 
 import multimap_jax as mm
-from experiments.case import SEEDS, Case
-from multimap_jax.prompts import word_similarities
+from experiments.case import Case, by_seed
+from multimap_jax.clustering import Product, Roots
+from multimap_jax.prompts import word_embeddings
 
 TEMPLATES = (
     "a {subject} with the {name} of {word}",
@@ -48,20 +49,14 @@ def tgaicc(case: Case) -> np.ndarray:
         base = np.stack([one_clustering(said, k, seed) for said, _, k in asked])
         return consensus(base[members_for(0, owners, alike(base, len(aspects)))], case.clusters, seed)
 
-    return np.stack([labels(seed) for seed in range(SEEDS)])
+    return by_seed(labels)
 
 
 def answers(case: Case, aspect: mm.Aspect) -> list[np.ndarray]:
     """Square roots of the probabilities of the aspect's words, [images, words] for every template."""
     filled = [mm.Aspect(aspect.name, aspect.subject, aspect.words, template) for template in TEMPLATES]
-    scale = case.clip.temperature_scale
-    return [roots(scale * word_similarities(case.clip, case.embeddings, each)) for each in filled]
-
-
-def roots(logits: np.ndarray) -> np.ndarray:
-    """Square roots of the softmax of each row [images, words]."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return np.sqrt(powers / powers.sum(1, keepdims=True))
+    scaled = [case.clip.temperature_scale * word_embeddings(case.clip, each).T for each in filled]
+    return [Roots(Product(case.embeddings, texts))[:] for texts in scaled]
 
 
 def one_clustering(rows: np.ndarray, k: int, seed: int) -> np.ndarray:

@@ -100,30 +100,33 @@ def opened_image(image) -> Iterator[Image.Image]:
 
     Raises ValueError, with what is wrong, for what is no regular file, too large or too narrow.
     """
+    with _picture(image) as found:
+        check_shape(found.size)
+        with ROOM.take(found.width * found.height):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow warns of damaged metadata of images that it can read
+                rgb = _to_rgb(ImageOps.exif_transpose(found))
+            yield rgb
+
+
+def _picture(image) -> contextlib.AbstractContextManager[Image.Image]:
+    """What a path, PIL image or array holds, as a PIL image; closed at the end where it was opened here."""
     if isinstance(image, (str, os.PathLike)):
         if not stat.S_ISREG(os.stat(image).st_mode):
             raise ValueError("not a regular file")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of damaged metadata of images that it can read
+            warnings.simplefilter("ignore")
             try:
-                found = Image.open(image, formats=kinds.formats())
+                return Image.open(image, formats=kinds.formats())
             except Image.DecompressionBombError:
                 raise ValueError(f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller") from None
-            with found:
-                check_shape(found.size)
-                with ROOM.take(found.width * found.height):
-                    yield _to_rgb(ImageOps.exif_transpose(found))
-    elif isinstance(image, Image.Image):
-        check_shape(image.size)
-        with ROOM.take(image.width * image.height):
-            yield _to_rgb(ImageOps.exif_transpose(image))
-    else:
-        array = np.asarray(image)
-        rgb = array.ndim == 3 and array.shape[2] == 3
-        if array.dtype != np.uint8 or not (array.ndim == 2 or rgb) or not array.size:
-            raise TypeError(f"expected a uint8 array [h, w, 3], found {array.dtype} {list(array.shape)}")
-        check_shape(array.shape[:2])
-        yield Image.fromarray(array).convert("RGB")
+    if isinstance(image, Image.Image):
+        return contextlib.nullcontext(image)
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)) or not array.size:
+        raise TypeError(f"expected a uint8 array [h, w, 3], found {array.dtype} {list(array.shape)}")
+    check_shape(array.shape[:2])  # an array's sides are said as it has them, height first
+    return contextlib.nullcontext(Image.fromarray(array))
 
 
 def check_shape(sides: tuple[int, int]) -> None:
