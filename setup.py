@@ -39,5 +39,5 @@ setup(
         "cuda13": ["jax[cuda13]>=0.8"],
         "tpu": ["jax[tpu]>=0.8"],
     },
-    entry_points={"console_scripts": ["multimap = multimap_jax.cli:main"]},
+    entry_points={"console_scripts": ["multimap = multimap_jax.__main__:main"]},
 )

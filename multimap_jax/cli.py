@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import subprocess
 import sys
 import textwrap
-import threading
 import warnings
 from pathlib import Path
 
 from absl import flags
 
 from multimap_jax import choices
+from multimap_jax.inputs.names import printable
+from multimap_jax.stop import CHILD, begin_child, run_child, until_stopped
 
-CHILD = "MULTIMAP_PROCESS_OF_MANY"
 USAGE = """Groups the images of a folder by what a word says, and another way for another word.
 
   multimap --images=photos/ --subject=fruit --aspect=color --aspect=species \\
@@ -35,7 +33,6 @@ Writes labels.csv, run.json, report.html and, given --labels, metrics.json into 
 """
 CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
 REPEATABLE = ("aspect", "words", "clusters")
-AGAIN_SECONDS = 1.0
 
 
 def define_flags() -> flags.FlagValues:
@@ -137,46 +134,33 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if rest:
         return _fail(f"unexpected argument {rest[0]!r}: everything is a flag, such as --images=FOLDER (see --help)")
+    return until_stopped(lambda: _command(values, argv, apply), lambda: _leave(_fail(_stopped(values.out), 130)))
+
+
+def _command(values: flags.FlagValues, argv: list[str], apply: bool) -> int:
+    """What the flags ask for; what is wrong is said here."""
     try:
         processes = None if apply else _processes(values)
         if processes and processes.coordinator and CHILD not in os.environ:
-            return _run_child(argv, values.out)
-        with warnings.catch_warnings(), _stopped_by_signals():
+            status = run_child([sys.executable, "-m", "multimap_jax", *argv[1:]])
+            return status if status >= 0 else _fail(ended_by(-status, Path(values.out)), 1)
+        if CHILD in os.environ:
+            begin_child()
+        with warnings.catch_warnings():
             _show_warnings_as_notes()
             return _apply(values) if apply else _run(values, processes)
-    except KeyboardInterrupt:
-        kept = f"what was finished is kept in {values.out}: the same command goes on from there"
-        return _leave(_fail(f"stopped; {kept}", 130))
+    except MemoryError:
+        return _leave(_fail(f"there is too little memory; {_kept(values.out)}"))
     except (ValueError, TypeError, OSError) as error:
         return _leave(_fail(sentence(error)))
 
 
-@contextlib.contextmanager
-def _stopped_by_signals():
-    """Within this context SIGTERM and Ctrl-C end a run with a word and without its lock.
+def _kept(out: str) -> str:
+    return f"what was finished is kept in {out}: the same command goes on from there"
 
-    Python loses an exception that a signal raises inside a callback (of the garbage collector, of a C library): where
-    the run goes on, it is raised again every second.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    clock = getattr(signal, "SIGALRM", None)  # not on Windows
 
-    def stop(*_):
-        if clock:
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
-        raise KeyboardInterrupt
-
-    numbers = [number for number in (signal.SIGTERM, signal.SIGINT, clock) if number]
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        if clock:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _stopped(out: str | None) -> str:
+    return f"stopped; {_kept(out)}" if out else "stopped"
 
 
 def _show_warnings_as_notes() -> None:
@@ -186,7 +170,7 @@ def _show_warnings_as_notes() -> None:
     def show(message, *_, **__):
         if str(message) not in said:
             said.add(str(message))
-            print(f"multimap: note: {message}", file=sys.stderr)
+            print(printable(f"multimap: note: {message}"), file=sys.stderr)
 
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", UserWarning)
@@ -203,15 +187,6 @@ def _processes(values: flags.FlagValues):
     if None in given:
         raise ValueError("--coordinator, --processes and --process belong together: give all three or none")
     return Processes(values.coordinator, values.processes, values.process)
-
-
-def _run_child(argv: list[str], out: str) -> int:
-    """Runs the command in a process of its own: JAX's runtime ends it without a word of ours where another is gone."""
-    command = [sys.executable, "-m", "multimap_jax", *argv[1:]]
-    child = subprocess.Popen(command, env=os.environ | {CHILD: "1"})
-    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    status = child.wait()
-    return status if status >= 0 else _fail(ended_by(-status, Path(out)), 1)
 
 
 def ended_by(number: int, out: Path) -> str:
@@ -286,7 +261,7 @@ def _apply(values: flags.FlagValues) -> int:
 def _say(text: str) -> None:
     """Prints; a reader that went away (`multimap … | head`) does not end the run."""
     try:
-        print(text, flush=True)
+        print(printable(text), flush=True)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")
 
@@ -351,5 +326,5 @@ def sentence(error: Exception) -> str:
 
 
 def _fail(said: str, status: int = 2) -> int:
-    print(f"multimap: {said}", file=sys.stderr)
+    print(printable(f"multimap: {said}"), file=sys.stderr)
     return status

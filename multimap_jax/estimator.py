@@ -221,6 +221,8 @@ def fractional(array: np.ndarray) -> bool:
 def draw_seed(random_state) -> int:
     """An integer as it is; else one that is drawn, as scikit-learn's estimators do."""
     if isinstance(random_state, numbers.Integral):
+        if not 0 <= random_state < 2**32:
+            raise ValueError(f"the seed is {random_state}, expected a whole number of 0 to {2**32 - 1:,}")
         return int(random_state)
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 

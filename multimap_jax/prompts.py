@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import string
+import unicodedata
 import warnings
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ import numpy as np
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.clip.model import Clip
 from multimap_jax.clip.tokenizer import Tokenizer
+from multimap_jax.inputs.names import CONTROLS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Aspect:
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"{name} of an aspect: expected a string, found {getattr(self, name)!r}")
         object.__setattr__(self, "words", tuple(self.words))
+        for text in (self.name, *self.words):
+            check_text(text)
+        for text in (self.subject, self.template):  # for the tokenizer alone, which takes any text
+            check_text(text, ("Cs",))
         if not self.name.strip():
             raise ValueError("an aspect needs a name, found an empty one")
         plain = [" ".join(word.lower().split()) for word in self.words]
@@ -68,6 +74,15 @@ class Aspect:
         """The prompt with `word` in it."""
         left, right = self.sides()
         return left + word + right
+
+
+def check_text(text: str, refused: Sequence[str] = CONTROLS) -> None:
+    """TypeError for what is no string, ValueError for one with a control character or bytes that are no UTF-8."""
+    if not isinstance(text, str):
+        raise TypeError(f"expected words as strings, found {text!r}")
+    wrong = [each for each in text if unicodedata.category(each) in refused]
+    if wrong:
+        raise ValueError(f"{ascii(text)} holds {ascii(wrong[0])}: expected text in UTF-8 without control characters")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +121,7 @@ def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> Non
     if aspect.name in contrast:
         raise ValueError(f"contrast of aspect {aspect.name!r} holds the aspect itself: take it out")
     for word in (*aspect.words, aspect.name, *contrast):
+        check_text(word)
         ids = clip.tokenizer.encode(word)
         if not ids or clip.tokenizer.end in ids or clip.tokenizer.start in ids:
             raise ValueError(f"the tokenizer of {clip.name} cannot represent the word {word!r}: use another one")

@@ -18,6 +18,7 @@ CHOICES = {
     "precision": choices.PRECISIONS,
 }
 POSITIVE = ("batch_size", "block_size")
+MOST = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +108,10 @@ class ProxyConfig:
         for field in choices.NUMBERS:
             value = getattr(self, field)
             # Inside jit and tree operations the leaves are tracers or placeholders, which have no value to look at.
-            if isinstance(value, numbers.Real) and not value >= 0:
-                raise ValueError(f"{field} is {value}, expected 0 or more")
+            if isinstance(value, str | list | dict | None):
+                raise TypeError(f"{field} is {value!r}, expected a number")
+            if isinstance(value, numbers.Real) and not 0 <= value <= MOST:
+                raise ValueError(f"{field} is {value}, expected a number of 0 to {MOST:,}")
         for field in POSITIVE:
             value = getattr(self, field)
             if value is not None and (not isinstance(value, int) or value < 1):

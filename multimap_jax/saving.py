@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from multimap_jax.clip.model import Clip
+from multimap_jax.inputs.files import read_arrays, read_json, said_of
 from multimap_jax.prompts import Aspect
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.recipes import ProxyConfig
@@ -55,18 +55,12 @@ def read_model(directory: Path) -> tuple[dict, dict]:
         raise FileNotFoundError(
             f"{directory} holds no model: expected {SETTINGS} and {ARRAYS}, as MultiMaP.save writes"
         )
-    try:
-        content = json.loads((directory / SETTINGS).read_text())
-    except ValueError as error:
-        raise ValueError(f"{directory / SETTINGS} is not JSON ({error}): save the model again") from None
-    version = content.get("format") if isinstance(content, dict) else None
+    content = read_json(directory / SETTINGS, advice="save the model again")
+    version = content.get("format")
     if version not in READ:
         raise ValueError(f"{directory} has model format {version}, this version reads {' and '.join(map(str, READ))}")
-    try:
+    with said_of(f"the model in {directory}", "it is damaged, save it again"):
         return settings_of(content), attributes_of(content, directory / ARRAYS)
-    except (KeyError, TypeError, AttributeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"the model in {directory} is damaged ({reason}): save it again") from None
 
 
 def settings_of(content: dict) -> dict:
@@ -84,10 +78,11 @@ def settings_of(content: dict) -> dict:
 
 
 def attributes_of(content: dict, path: Path) -> dict:
-    # Opened here: where it is no archive, NumPy leaves it open.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        attributes = {name: arrays[name] for name in ALWAYS}
-        attributes |= {name: arrays[name] for name in OF_PROXIES if name in arrays}
+    attributes = read_arrays(path, (*ALWAYS, *OF_PROXIES))
+    absent = [name for name in ALWAYS if name not in attributes]
+    if absent:
+        raise ValueError(f"{path.name} lacks {', '.join(absent)}")
+    check_groups(content)
     check_arrays(attributes, len(content["cluster_names"]), content["n_features_in"])
     attributes |= {name: content[name.rstrip("_")] for name in NUMBERS if name.rstrip("_") in content}
     recipe = ProxyConfig(**content["config"] or {})
@@ -104,15 +99,33 @@ def attributes_of(content: dict, path: Path) -> dict:
     }
 
 
+def check_groups(content: dict) -> None:
+    """ValueError where what a file says of its groups is no model's."""
+    names, confidences = content["cluster_names"], content["cluster_confidences"]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"cluster_names are {str(names)[:40]}, expected strings")
+    if len(confidences) != len(names) or not np.isfinite(np.array(confidences, np.float64)).all():
+        raise ValueError(f"cluster_confidences are {str(confidences)[:40]}, expected {len(names)} numbers")
+    for name in ("n_features_in", "random_state"):
+        if type(content[name]) is not int or content[name] < 0:
+            raise ValueError(f"{name} is {str(content[name])[:40]}, expected a whole number")
+
+
 def check_arrays(arrays: dict, k: int, embed: int) -> None:
     """ValueError where the arrays of a file are no model's: other shapes, labels out of range, no numbers."""
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+            raise ValueError(f"{name} has no numbers, or NaN or infinite ones")
+    for name in ("proxies_", "prompt_embeddings_", "reference_", "loss_"):
+        if name in arrays and (not arrays[name].ndim or len(arrays[name]) != len(arrays["labels_"])):
+            raise ValueError(f"{name} has shape {list(arrays[name].shape)}, expected a row for each of the images")
     labels, centres = arrays["labels_"], arrays["cluster_centers_"]
     if labels.dtype.kind != "i" or labels.ndim != 1 or not 0 <= labels.min(initial=0) <= labels.max(initial=0) < k:
         raise ValueError(f"labels_ are {labels.dtype} {list(labels.shape)}, expected whole numbers of 0 to {k - 1}")
     for name in ("distances_", "outliers_"):
         if arrays[name].shape != labels.shape:
             raise ValueError(f"{name} has shape {list(arrays[name].shape)}, expected {list(labels.shape)}")
-    if centres.ndim != 2 or len(centres) != k or not np.isfinite(centres).all():
+    if centres.ndim != 2 or len(centres) != k:
         raise ValueError(f"cluster_centers_ has shape {list(centres.shape)}, expected {k} rows of numbers")
     if arrays["projection_"].ndim != 2 or len(arrays["projection_"]) != embed:
         raise ValueError(f"projection_ has shape {list(arrays['projection_'].shape)}, expected {embed} rows")

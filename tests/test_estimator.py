@@ -255,7 +255,7 @@ def test_models_of_format_2_are_still_read(tmp_path):
 
 DAMAGE = {
     "not JSON": (lambda folder: (folder / "model.json").write_text("{"), "is not JSON"),
-    "a list": (lambda folder: (folder / "model.json").write_text("[]"), "this version reads 2 and 3"),
+    "a list": (lambda folder: (folder / "model.json").write_text("[]"), "expected an object"),
     "no format": (lambda folder: (folder / "model.json").write_text('{"format": null}'), "this version reads 2 and 3"),
     "nothing else": (lambda folder: (folder / "model.json").write_text('{"format": 3}'), "is damaged"),
     "another field": (lambda folder: change(folder, aspect={"name": "color", "colour": 1}), "is damaged"),
@@ -263,10 +263,10 @@ DAMAGE = {
     "torn arrays": (lambda folder: (folder / "arrays.npz").write_bytes(b"PK\x03\x04 torn"), "is damaged"),
     "no labels": (lambda folder: np.savez(folder / "arrays.npz", distances_=np.zeros(1)), "is damaged"),
     "labels out of range": (lambda folder: swap(folder, labels_=np.full(21, 3)), "expected whole numbers of 0 to 2"),
-    "labels of words": (lambda folder: swap(folder, labels_=np.full(21, "a")), "expected whole numbers"),
+    "labels of words": (lambda folder: swap(folder, labels_=np.full(21, "a")), "labels_ has no numbers"),
     "other distances": (lambda folder: swap(folder, distances_=np.zeros(20)), r"distances_ has shape \[20\]"),
     "other centres": (lambda folder: swap(folder, cluster_centers_=np.zeros((2, 2))), "expected 3 rows"),
-    "no numbers": (lambda folder: swap(folder, cluster_centers_=np.full((3, 2), np.nan)), "rows of numbers"),
+    "no numbers": (lambda folder: swap(folder, cluster_centers_=np.full((3, 2), np.nan)), "NaN or infinite"),
     "another projection": (lambda folder: swap(folder, projection_=np.zeros((5, 2))), "expected 32 rows"),
     "pickled": (lambda folder: np.savez(folder / "arrays.npz", labels_=np.array([{}])), "is damaged"),
 }

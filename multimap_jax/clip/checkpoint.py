@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -18,6 +18,7 @@ from flax import nnx
 
 from multimap_jax.clip.config import CLIPConfig
 from multimap_jax.clip.towers import Towers
+from multimap_jax.inputs.files import check_regular, read_json, said_of
 
 SINGLE, INDEX, FLAX = "model.safetensors", "model.safetensors.index.json", "flax_model.msgpack"
 
@@ -69,6 +70,9 @@ LAYER = (
     ("mlp.fc2.weight", "down.kernel", TRANSPOSED, None),
     ("mlp.fc2.bias", "down.bias", SAME, None),
 )
+FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
+AGAIN = "fetch or save it again"
+LISTED = 40
 # Written by old releases; they hold 0, 1, 2, … and nothing learnt.
 IGNORED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 
@@ -98,28 +102,39 @@ def name_table(config: CLIPConfig) -> dict[str, Place]:
     return table
 
 
-def towers_from_arrays(arrays: dict[str, np.ndarray], config: CLIPConfig, source: str) -> Towers:
-    """Towers holding `arrays` (stored names) as float32. ValueError lists all that is missing, unknown or misshapen."""
-    abstract = nnx.eval_shape(lambda: Towers(config))
-    leaves, structure = jax.tree_util.tree_flatten_with_path(abstract)
-    ours = {_path(keys): np.zeros(leaf.shape, np.float32) for keys, leaf in leaves}
+def towers_from_arrays(arrays: Mapping[str, np.ndarray | Stored], config: CLIPConfig, source: str) -> Towers:
+    """Towers holding `arrays` (stored names) as float32.
+
+    Shapes are compared before memory is asked for. ValueError lists all that is missing, unknown, misshapen or, where
+    nothing is, not finite.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(nnx.eval_shape(lambda: Towers(config)))
+    shapes = {_path(keys): leaf.shape for keys, leaf in leaves}
     table = name_table(config)
     problems = [f"missing: {name}" for name in table if name not in arrays]
     problems += [f"unknown: {name} {arrays[name].shape}" for name in sorted(set(arrays) - set(table) - set(IGNORED))]
     for name, place in table.items():
-        if name not in arrays:
-            continue
-        target, found = ours[place.path][place.index], arrays[name]
-        expected = place.save(target).shape
-        if expected == found.shape:
-            target[...] = place.load(found.astype(np.float32))
-        else:
-            problems.append(f"misshapen: {name} has shape {found.shape}, expected {expected} by config.json")
-    if problems:
-        raise ValueError(
-            f"the weights in {source} do not fit its config.json ({len(problems)} arrays):\n  " + "\n  ".join(problems)
-        )
+        if name in arrays:
+            expected = place.save(np.broadcast_to(np.float32(0), shapes[place.path])[place.index]).shape
+            if expected != arrays[name].shape:
+                found = f"{name} has shape {arrays[name].shape}, expected {expected} by config.json"
+                problems.append(f"misshapen: {found}")
+    refuse(problems, f"the weights in {source} do not fit its config.json")
+    ours = {path: np.zeros(shape, np.float32) for path, shape in shapes.items()}
+    for name, place in table.items():
+        found = np.asarray(arrays[name]).astype(np.float32)
+        if not np.isfinite(found).all():
+            problems.append(name)
+        ours[place.path][place.index] = place.load(found)
+    refuse(problems, f"the weights in {source} hold NaN or infinite numbers: {AGAIN}")
     return jax.tree_util.tree_unflatten(structure, [jnp.asarray(ours[_path(keys)]) for keys, _ in leaves])
+
+
+def refuse(problems: list[str], said: str) -> None:
+    """ValueError with the first problems, where there are any."""
+    if problems:
+        lines = problems[:LISTED] + [f"and {len(problems) - LISTED:,} more"] * (len(problems) > LISTED)
+        raise ValueError(f"{said} ({len(problems):,} arrays):\n  " + "\n  ".join(lines))
 
 
 def arrays_from_towers(towers: Towers) -> dict[str, np.ndarray]:
@@ -137,8 +152,9 @@ def _path(keys) -> str:
     return ".".join(key.name for key in keys if key.name != "value")
 
 
-def read_arrays(directory: Path) -> dict[str, np.ndarray]:
-    """All arrays of the checkpoint in `directory` under their PyTorch names; FileNotFoundError says what to do."""
+def read_arrays(directory: Path) -> dict[str, np.ndarray | Stored]:
+    """All arrays of the checkpoint in `directory` under their PyTorch names; those of safetensors are read when asked
+    for. FileNotFoundError says what to do, ValueError what is damaged."""
     if (directory / SINGLE).exists():
         return _read_safetensors(directory / SINGLE)
     if (directory / INDEX).exists():
@@ -161,32 +177,56 @@ def weight_files(directory: Path) -> list[Path]:
     """The files that `read_arrays` reads, in a fixed order."""
     for name in (SINGLE, INDEX, FLAX):
         if (directory / name).exists():
-            shards = sorted(set(_shard_names(directory))) if name == INDEX else []
+            shards = _shard_names(directory) if name == INDEX else []
             return [directory / name, *(directory / shard for shard in shards)]
     return []
 
 
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """An array in a safetensors file: its shape is known, its numbers are read by `np.asarray`."""
 
+    file: object
+    name: str
+    path: Path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.file.get_slice(self.name).get_shape())
+
+    def __array__(self, dtype=None, copy=None):
+        kind = self.file.get_slice(self.name).get_dtype()
+        if kind not in FLOATS:
+            raise ValueError(f"{self.name} in {self.path} is stored as {kind}, expected one of {', '.join(FLOATS)}")
+        with said_of(f"{self.name} in {self.path}", AGAIN):
+            return self.file.get_tensor(self.name)
+
+
+def _read_safetensors(path: Path) -> dict[str, Stored]:
+    from safetensors import SafetensorError, safe_open
+
+    check_regular(path)
     try:
-        return load_file(path)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch or save it again") from error
+        file = safe_open(path, "numpy")
+        return {name: Stored(file, name, path) for name in file.keys()}
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); {AGAIN}") from error
 
 
 def _shard_names(directory: Path) -> list[str]:
-    weight_map = json.loads((directory / INDEX).read_text())["weight_map"]
+    """The files of an index, each once."""
+    found = read_json(directory / INDEX).get("weight_map")
+    if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
+        raise ValueError(f"{directory / INDEX} has no weight_map from names of arrays to files: {AGAIN}")
     # A name with a folder in it could point outside the checkpoint.
-    return [Path(name).name for name in weight_map.values()]
+    return sorted({Path(name).name for name in found.values()})
 
 
-def _read_shards(directory: Path) -> dict[str, np.ndarray]:
-    shards = sorted(set(_shard_names(directory)))
-    absent = [name for name in shards if not (directory / name).exists()]
+def _read_shards(directory: Path) -> dict[str, Stored]:
+    shards = _shard_names(directory)
+    absent = [name for name in shards if not (directory / name).is_file()]
     if absent:
-        raise FileNotFoundError(f"{directory / INDEX} names shards that are not there: {', '.join(absent)}")
+        raise FileNotFoundError(f"{directory / INDEX} names shards that are not there: {', '.join(absent[:LISTED])}")
     arrays = {}
     for name in shards:
         arrays |= _read_safetensors(directory / name)
@@ -198,18 +238,18 @@ def _read_flax(path: Path) -> dict[str, np.ndarray]:
     from flax.serialization import msgpack_restore
     from flax.traverse_util import flatten_dict
 
+    check_regular(path)
     try:
-        tree = flatten_dict(msgpack_restore(path.read_bytes()))
+        arrays = {}
+        for (*module, leaf), value in flatten_dict(msgpack_restore(path.read_bytes())).items():
+            array = np.asarray(value)
+            if leaf == "kernel":
+                array = array.T if array.ndim == 2 else array.transpose(3, 2, 0, 1)
+            leaf = "weight" if leaf in ("kernel", "scale", "embedding") else leaf
+            arrays[".".join((*module, leaf))] = array.astype(np.float32)
+        return arrays
     except Exception as error:  # msgpack has no common base class for what a damaged file raises
-        raise ValueError(f"{path} is not a whole Flax checkpoint ({error}); fetch or save it again") from error
-    arrays = {}
-    for (*module, leaf), value in tree.items():
-        array = np.asarray(value)
-        if leaf == "kernel":
-            array = array.T if array.ndim == 2 else array.transpose(3, 2, 0, 1)
-        leaf = "weight" if leaf in ("kernel", "scale", "embedding") else leaf
-        arrays[".".join((*module, leaf))] = array
-    return arrays
+        raise ValueError(f"{path} is not a whole Flax checkpoint ({error}); {AGAIN}") from error
 
 
 def save_checkpoint(directory: str | Path, towers: Towers, dtype=np.float32) -> None:

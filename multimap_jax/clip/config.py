@@ -5,6 +5,22 @@ from __future__ import annotations
 import dataclasses
 
 ACTIVATIONS = ("quick_gelu", "gelu")
+# The largest of every size: far above any CLIP, and small enough that nothing is asked for that no machine has.
+LIMITS = {
+    "vocab_size": 2**24,
+    "max_position_embeddings": 2**16,
+    "hidden_size": 2**16,
+    "num_hidden_layers": 2**10,
+    "num_attention_heads": 2**16,
+    "intermediate_size": 2**18,
+    "projection_dim": 2**16,
+    "image_size": 2**10,
+    "patch_size": 2**10,
+}
+# What is read of config.json, and of its two parts.
+PARTS = ("text_config", "vision_config", "text_config_dict", "vision_config_dict")
+TOP = ("model_type", "projection_dim", *PARTS)
+TOWER = (*LIMITS, "hidden_act", "layer_norm_eps", "num_channels", "bos_token_id", "eos_token_id", "pad_token_id")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,15 +61,20 @@ class CLIPConfig:
 
     @classmethod
     def from_transformers(cls, config) -> CLIPConfig:
-        """From a `transformers.CLIPConfig`; ValueError lists every setting that the towers do not have."""
+        """From a `transformers.CLIPConfig`; ValueError lists every setting that the towers cannot have."""
         text, image = config.text_config, config.vision_config
-        problems = [
-            f"{name} has hidden_act {part.hidden_act!r} (known: {', '.join(ACTIVATIONS)})"
-            for name, part in (("text_config", text), ("vision_config", image))
-            if part.hidden_act not in ACTIVATIONS
-        ]
+        parts = (
+            ("text_config", text, ("vocab_size", "max_position_embeddings", *OF_BOTH)),
+            ("vision_config", image, ("image_size", "patch_size", *OF_BOTH)),
+        )
+        problems = [problem for name, part, sizes in parts for problem in problems_of(name, part, sizes)]
+        problems += size_problems("config.json", config, ("projection_dim",))
         if image.num_channels != 3:
-            problems.append(f"vision_config has num_channels {image.num_channels} (expected 3)")
+            problems.append(f"vision_config has num_channels {image.num_channels!r} (expected 3)")
+        if not problems and image.patch_size > image.image_size:
+            problems.append(f"vision_config has patch_size {image.patch_size} for image_size {image.image_size}")
+        if text.eos_token_id is not None and not isinstance(text.eos_token_id, int):
+            problems.append(f"text_config has eos_token_id {text.eos_token_id!r} (expected a whole number)")
         if problems:
             raise ValueError("this CLIP cannot be run here: " + "; ".join(problems))
         # Early conversions wrote eos_token_id 2, which is no end token; transformers too takes the argmax there.
@@ -86,6 +107,30 @@ class CLIPConfig:
             "text_config": text,
             "vision_config": image,
         }
+
+
+OF_BOTH = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+
+
+def problems_of(name: str, part, sizes: tuple[str, ...]) -> list[str]:
+    """What is wrong with the settings of one tower."""
+    problems = size_problems(name, part, sizes)
+    if part.hidden_act not in ACTIVATIONS:
+        problems.append(f"{name} has hidden_act {part.hidden_act!r} (known: {', '.join(ACTIVATIONS)})")
+    if not isinstance(part.layer_norm_eps, float | int) or not 0 < part.layer_norm_eps < 1:
+        problems.append(f"{name} has layer_norm_eps {part.layer_norm_eps!r} (expected a number above 0, below 1)")
+    if not problems and part.hidden_size % part.num_attention_heads:
+        problems.append(f"{name} has hidden_size {part.hidden_size} for {part.num_attention_heads} attention heads")
+    return problems
+
+
+def size_problems(name: str, part, sizes: tuple[str, ...]) -> list[str]:
+    found = {size: getattr(part, size) for size in sizes}
+    return [
+        f"{name} has {size} {value!r} (expected a whole number of 1 to {LIMITS[size]:,})"
+        for size, value in found.items()
+        if type(value) is not int or not 0 < value <= LIMITS[size]
+    ]
 
 
 def _sizes(part, config):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,14 +12,16 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from multimap_jax.clip.checkpoint import FLAX, INDEX, SINGLE, read_arrays, towers_from_arrays, weight_files
-from multimap_jax.clip.config import CLIPConfig
+from multimap_jax.clip.config import PARTS, TOP, TOWER, CLIPConfig
 from multimap_jax.clip.images import Unreadable, UnreadableImagesError, as_list, stream_pixels
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
 from multimap_jax.clip.transformers_alone import transformers_alone
+from multimap_jax.inputs.files import JSON_BYTES, check_regular, read_json, said_of
 from multimap_jax.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.precision import matmul_precision
 
@@ -56,7 +57,7 @@ class Clip:
         self.towers, self.tokenizer, self.preprocess = towers, tokenizer, preprocess
         self.config = CLIPConfig(towers.text.config, towers.image.config)
         words = directory / "words.json"
-        self.known_words = frozenset(json.loads(words.read_text())) if words.exists() else None
+        self.known_words = frozenset(map(str, read_json(words, list))) if words.exists() else None
 
     def __deepcopy__(self, memo):
         # Frozen and large: scikit-learn's clone and copy.deepcopy share it.
@@ -276,47 +277,66 @@ def _fetch(hub_id: str) -> Path:
 
 
 def _load_directory(name: str, directory: Path) -> Clip:
+    for file in _SMALL_FILES:
+        if (directory / file).exists():
+            check_regular(directory / file, JSON_BYTES)
+            if file.endswith(".json"):
+                read_json(directory / file)
     config = _read_config(directory)
-    towers = towers_from_arrays(read_arrays(directory), config, str(directory))
-    return Clip(name, directory, towers, Tokenizer(directory, config.text), _preprocessing(directory, config))
+    arrays = read_arrays(directory)
+    preprocess, tokenizer = _preprocessing(directory, config), Tokenizer(directory, config.text)
+    return Clip(name, directory, towers_from_arrays(arrays, config, str(directory)), tokenizer, preprocess)
 
 
 def _read_config(directory: Path) -> CLIPConfig:
     path = directory / "config.json"
     if not path.exists():
         raise FileNotFoundError(f"{directory} has no config.json: expected a CLIP in the Hugging Face layout")
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error})") from error
+    content = read_json(path)
     if content.get("model_type") != "clip":
         raise ValueError(
             f"{path} describes a model of type {content.get('model_type')!r}, expected 'clip' (a CLIP with ViT image "
             "tower, such as openai/clip-vit-base-patch32); other architectures cannot be run here"
         )
-    with transformers_alone():
+    content = {key: value for key, value in content.items() if key in TOP}
+    for key in PARTS:
+        part = {} if content.get(key) is None else content[key]
+        if not isinstance(part, dict):
+            raise ValueError(f"{key} in {path} is {str(part)[:40]}, expected an object: fetch or save it again")
+        # Others ask transformers for things, and some of those for memory without end.
+        content |= {key: {name: value for name, value in part.items() if name in TOWER}} if part else {}
+    with transformers_alone(), said_of(str(path), "fetch or save it again"):
         from transformers.models.clip.configuration_clip import CLIPConfig as TransformersConfig
 
-        return CLIPConfig.from_transformers(TransformersConfig.from_dict(content))
+        found = TransformersConfig.from_dict(content)
+    return CLIPConfig.from_transformers(found)
 
 
 def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
-    """PIL RGB image -> float32 [size, size, 3], as preprocessor_config.json says."""
-    if not (directory / "preprocessor_config.json").exists():
+    """PIL RGB image -> float32 [size, size, 3], as preprocessor_config.json says; tried here on a small picture."""
+    path, size = directory / "preprocessor_config.json", config.image.size
+    if not path.exists():
         raise FileNotFoundError(
             f"{directory} has no preprocessor_config.json, which says how its images are scaled; "
             "save it with CLIPImageProcessor.save_pretrained"
         )
-    with transformers_alone():
+    with transformers_alone(), said_of(str(path), "save it with CLIPImageProcessor.save_pretrained"):
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
         processor = CLIPImageProcessorPil.from_pretrained(directory)
-    size = config.image.size
+        sizes = [*dict(processor.size or {}).values(), *dict(processor.crop_size or {}).values()]
+        wrong = [each for each in sizes if each is not None and not (type(each) is int and 0 < each <= 2 * size)]
+        if wrong:
+            raise ValueError(f"it scales images to {wrong[0]!r}, expected 1 to {2 * size} for encoders of {size}")
 
     def preprocess(image):
         pixels = processor(image, return_tensors="np")["pixel_values"][0]
         if pixels.shape != (3, size, size):
-            raise ValueError(f"preprocessor_config.json makes images {pixels.shape[1:]}, config.json says {size}")
+            raise ValueError(f"it makes images of shape {pixels.shape}, config.json says {(3, size, size)}")
         return np.ascontiguousarray(pixels.transpose(1, 2, 0), np.float32)
 
+    with said_of(str(path), "save it with CLIPImageProcessor.save_pretrained"):
+        tried = preprocess(Image.new("RGB", (5, 3), "white"))
+        if not np.isfinite(tried).all():
+            raise ValueError("it makes images of NaN or infinite numbers")
     return preprocess

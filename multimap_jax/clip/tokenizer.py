@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from multimap_jax.clip.config import TextConfig
 from multimap_jax.clip.transformers_alone import transformers_alone
+from multimap_jax.inputs.files import said_of
+
+COPY = "copy vocab.json and merges.txt (or tokenizer.json) of this checkpoint there"
 
 
 class Tokenizer:
@@ -16,17 +20,28 @@ class Tokenizer:
 
     def __init__(self, directory: Path, config: TextConfig):
         _check_files(directory)
-        with transformers_alone():
+        with transformers_alone(), said_of(f"the tokenizer in {directory}", COPY):
             from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
             self._tokenizer = CLIPTokenizer.from_pretrained(directory)
+            check_merges(self._tokenizer)
         self.context = config.context
         self.start, self.end = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
         # A damaged vocabulary gives a working tokenizer of two tokens, so its size is looked at.
         if not 2 < len(self._tokenizer) <= config.vocabulary:
             raise ValueError(
                 f"the tokenizer in {directory} has {len(self._tokenizer)} tokens, config.json says "
-                f"{config.vocabulary}: copy vocab.json and merges.txt (or tokenizer.json) of this checkpoint there"
+                f"{config.vocabulary}: {COPY}"
+            )
+        ids = {self.start, self.end, *self._tokenizer.get_vocab().values()}
+        if not all(type(each) is int and 0 <= each < config.vocabulary for each in ids):
+            raise ValueError(
+                f"the tokenizer in {directory} has ids beyond the {config.vocabulary} of config.json: {COPY}"
+            )
+        if config.end_token not in (None, self.end):
+            raise ValueError(
+                f"the tokenizer in {directory} ends texts with token {self.end}, where the tower of config.json "
+                f"looks for {config.end_token}: {COPY}"
             )
 
     def encode(self, text: str) -> list[int]:
@@ -46,6 +61,16 @@ class Tokenizer:
             )
         length = min(-(-len(rows[longest]) // 8) * 8, self.context)
         return np.array([row + [self.end] * (length - len(row)) for row in rows], np.int32)
+
+
+def check_merges(tokenizer) -> None:
+    """ValueError where the merges do not make every token that is longer than a letter, as those of a file that was cut
+    short: such a tokenizer works, and gives every word other tokens than the checkpoint was trained with."""
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    made = {left + right for left, right in model["merges"]} | set(tokenizer.added_tokens_encoder)
+    lost = [token for token in model["vocab"] if len(token.removesuffix("</w>")) > 1 and token not in made]
+    if lost:
+        raise ValueError(f"no merge makes {len(lost):,} of {len(model['vocab']):,} tokens, the first {lost[0]!r}")
 
 
 def _check_files(directory: Path) -> None:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from multimap_jax.inputs import kinds
+from multimap_jax.inputs.names import name_of_path
 
 # From the middle of a file: at its beginning pictures of one camera are alike.
 SAMPLE_BYTES = 512
@@ -25,13 +26,8 @@ class Folder:
 
     @functools.cached_property
     def names(self) -> list[str]:
-        """What the images are called, each a name of its own."""
-        names, seen = [], collections.Counter()
-        for file in self.files:
-            name = relative_name(file, self.path)
-            seen[name] += 1
-            names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-        return names
+        """What the images are called."""
+        return [relative_name(file, self.path) for file in self.files]
 
     @functools.cached_property
     def paths(self) -> dict[str, Path]:
@@ -119,10 +115,5 @@ def read_folder(path: str | Path) -> Folder:
 
 
 def relative_name(file: Path, folder: Path) -> str:
-    """What an image is called: its path below the folder, with "/"."""
-    return readable(file.relative_to(folder).as_posix())
-
-
-def readable(name: str) -> str:
-    """File names that are not UTF-8 come with surrogates, which no text file takes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """What an image is called: its path below the folder, with "/", as `name_of_path` writes it."""
+    return name_of_path(file.relative_to(folder).as_posix())

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.estimator import MultiMaP, load
+from multimap_jax.inputs.files import read_json, said_of
 from multimap_jax.inputs.folder import read_folder
+from multimap_jax.inputs.names import name_of_path
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.files import RUN, check_own, file_hashes, make_writable
 from multimap_jax.run.job import Clock, embed, measured, tell_apart, write_results
@@ -19,6 +20,8 @@ from multimap_jax.run.measure import read_labels
 from multimap_jax.run.processes import ALONE, Company
 from multimap_jax.run.say import say_end, say_result
 from multimap_jax.saving import ARRAYS, SETTINGS
+
+AGAIN = "run multimap again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +61,7 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     with locked(job.out, ALONE):
         embedded, images = embed(folder, clip, job.out, Company(ALONE), progress)
         clock.lap("embed")
-        notes = [f"New images in the groups of {job.run}: nothing was grouped anew.", *folder.notes]
+        notes = [f"New images in the groups of {name_of_path(str(job.run))}: nothing was grouped anew.", *folder.notes]
         names, skipped = tell_apart(folder, embedded, images, notes)
         results = []
         for model in models:
@@ -80,22 +83,22 @@ def read_run(run: Path) -> dict:
     path = run / RUN
     if not path.is_file():
         raise FileNotFoundError(f"there is no finished run in {run}: expected {RUN} and models, as multimap writes")
-    try:
-        content = json.loads(path.read_text())
-        known = [{key: aspect[key] for key in ("name", "model", "files")} for aspect in content["aspects"]]
+    content = read_json(path, advice=AGAIN)
+    with said_of(f"{path}, damaged or of an earlier version,", AGAIN):
+        aspects, clip = content["aspects"], content["clip"]
+        texts = [clip["name"], clip["hash"], *(aspect[key] for aspect in aspects for key in ("name", "model"))]
+        if not aspects or not all(isinstance(text, str) for text in texts) or type(content["seed"]) is not int:
+            raise ValueError("no aspects, or other things than names")
+        if not all(set(aspect["files"]) == {SETTINGS, ARRAYS} for aspect in aspects):
+            raise ValueError("it does not name the files of a model")
         ProxyConfig(**content["config"])
-        found = known and content["clip"]["name"] and content["clip"]["hash"] and isinstance(content["seed"], int)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged or of an earlier version ({error!r}): run multimap again") from None
-    if not found:
-        raise ValueError(f"{path} is damaged: run multimap again")
     return content
 
 
 def aspects_of(out: Path) -> list[dict]:
     """The aspects that a run.json in `out` speaks of, [] where there is none."""
     try:
-        return json.loads((out / RUN).read_text())["aspects"]
+        return [aspect for aspect in read_json(out / RUN)["aspects"] if isinstance(aspect, dict)]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -116,8 +119,6 @@ def load_checkpoint(job: Apply, content: dict) -> Clip:
 def read_checked(run: Path, aspect: dict, clip: Clip) -> MultiMaP:
     """The model of one aspect, if its files are those that the run wrote. ValueError where they are not."""
     folder = run / "models" / Path(str(aspect["model"])).name
-    if set(aspect["files"]) != {SETTINGS, ARRAYS}:
-        raise ValueError(f"{run / RUN} does not name the files of a model: run multimap again")
     found = file_hashes(folder)
     for name, digest in aspect["files"].items():
         if found.get(name) != digest:

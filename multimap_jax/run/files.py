@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from multimap_jax import __version__
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
+from multimap_jax.inputs.files import read_json
 from multimap_jax.machine import machine
 
 GO_ON = "what was finished is kept, and the same command goes on from there"
@@ -96,6 +97,7 @@ def write_json(path: Path, content) -> None:
 
 # The files of results: what the last command asked for, whole. run.json lists the others.
 LABELS, TABLE, METRICS, REPORT, RUN = "labels.csv", "labels.parquet", "metrics.json", "report.html", "run.json"
+COLUMNS = ("group", "distance", "far")  # of each aspect in labels.parquet, besides the one called by its name
 RESULTS = (LABELS, TABLE, METRICS, REPORT)
 
 
@@ -116,7 +118,7 @@ def check_own(out: Path, labels: Path | None) -> None:
 def listed(out: Path) -> list[str]:
     """The files of results that the run.json in `out` says are its own."""
     try:
-        content = json.loads((out / RUN).read_text())
+        content = read_json(out / RUN)
         return [*content.get("files", RESULTS), RUN] if "multimap_jax" in content["versions"] else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
@@ -158,9 +160,8 @@ def labels_table(names: Sequence[str], results: Sequence) -> dict[str, list]:
     for result in results:
         name = result.aspect.name
         table[name] = np.array(result.model.cluster_names_, object)[result.labels].tolist()
-        table[f"{name}: group"] = result.labels.tolist()
-        table[f"{name}: distance"] = result.distances.tolist()
-        table[f"{name}: far"] = result.outliers.tolist()
+        columns = (result.labels, result.distances, result.outliers)
+        table |= {f"{name}: {column}": values.tolist() for column, values in zip(COLUMNS, columns)}
     return table
 
 

@@ -19,7 +19,8 @@ from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, EmbeddedImages, load_clip
 from multimap_jax.clustering import SAMPLE
 from multimap_jax.estimator import MultiMaP
-from multimap_jax.inputs.folder import Folder, readable
+from multimap_jax.inputs.folder import Folder
+from multimap_jax.inputs.names import name_of_path
 from multimap_jax.mesh import image_mesh
 from multimap_jax.prompts import Aspect, make_prompt
 from multimap_jax.proxies import ProxyFit, fit_proxies
@@ -63,7 +64,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
             sweep(job.out)
         company = meet(job.processes, alike(plan), job.out)
         clip = load_clip(job.clip)
-        models = make_models(job, clip, progress)
+        models = make_models(plan, clip, progress)
         if job.fresh and job.processes.index == 0:
             forget(job.out)
         notes = [DRAWINGS] * clip.embedded + list(plan.folder.notes)
@@ -124,7 +125,7 @@ def embed(folder: Folder, clip: Clip, out: Path, company: Company, progress: boo
     def cut() -> dict:
         store.check_encoder(clip)
         images = sorted(zip(folder.names, folder.versions()))
-        pieces = store.cut(images, clip.image_block * image_mesh().size)
+        pieces = store.cut(images, clip.image_block * image_mesh().size, clip.config.image.embed)
         return {"images": images, "pieces": list(pieces.values()), "encoder": clip.hash}
 
     told = company.tell("images", cut)
@@ -301,4 +302,4 @@ def page(result: Result) -> Page:
 
 
 def title(images: Path, results: Sequence[Result]) -> str:
-    return f"{readable(images.resolve().name)} by {', '.join(result.aspect.name for result in results)}"
+    return f"{name_of_path(images.resolve().name)} by {', '.join(result.aspect.name for result in results)}"

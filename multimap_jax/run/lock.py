@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from multimap_jax.inputs.files import read_json
 from multimap_jax.run.processes import Processes
 
 SIGN_SECONDS, SILENT_SECONDS = 10, 60
@@ -77,7 +78,7 @@ def put(aside: Path, path: Path) -> None:
 def holder(path: Path) -> str:
     """Who holds a lock, in words; "" where nobody does any more."""
     try:
-        found, age = json.loads(path.read_text()), time.time() - path.stat().st_mtime
+        found, age = read_json(path), time.time() - path.stat().st_mtime
         host, process, start = found["host"], found["process"], found["began"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -6,14 +6,18 @@ import csv
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
 from multimap_jax.clustering import cluster, draw
 from multimap_jax.estimator import MultiMaP
+from multimap_jax.inputs.files import check_regular
+from multimap_jax.inputs.names import name_of_path
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import reference_words
 
+SEPARATORS, LINE = ",;\t", 2**20
 RIVALS = {"image_kmeans": "k-means on image embeddings", "zero_shot": "zero-shot words"}
 
 
@@ -24,49 +28,82 @@ Truth = dict[str, dict[str, str]]
 def read_labels(path: Path, aspects: Sequence[str], names: Sequence[str], images: Path) -> Truth:
     """True labels from a csv with a column image and one column an aspect (other columns are passed over).
 
+    Columns may stand apart by commas, semicolons or tabs.
+
     Raises FileNotFoundError, or ValueError for a file that is no such table, names an image or a column twice, or has
     no label for any of the images `names`.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no labels file {path}")
+    check_regular(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            columns = next(reader, [])
-            rows = [(reader.line_num, dict(zip(columns, row))) for row in reader]
+            known, rows = _read_columns(file, path, aspects)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a csv file in UTF-8 ({error})") from None
-    known = [aspect for aspect in aspects if aspect in columns]
-    if "image" not in columns or not known:
-        raise ValueError(
-            f"{path} has the columns {', '.join(columns) or '(none)'}; expected image and at least one of the aspects "
-            f"{', '.join(aspects)}"
-        )
-    for column in ("image", *known):
-        if columns.count(column) > 1:
-            raise ValueError(f"{path} has the column {column} {columns.count(column)} times, expected once")
-    lines: dict[str, int] = {}
-    rows = [(line, row) for line, row in rows if row.get("image")]
-    for line, row in rows:
-        if row["image"] in lines:
-            raise ValueError(f"{path} names the image {row['image']} twice, in lines {lines[row['image']]} and {line}")
-        lines[row["image"]] = line
-    if not lines.keys() & set(names):
+    wanted, lines, labels = set(names), {}, {aspect: {} for aspect in known}
+    for line, given, *values in rows:
+        name = given if given in wanted else name_of_path(given)
+        if name in lines:
+            raise ValueError(f"{path} names the image {name} twice, in lines {lines[name]} and {line}")
+        lines[name] = line
+        if name in wanted:
+            for aspect, value in zip(known, values):
+                labels[aspect] |= {name: value} if value else {}
+    if not lines.keys() & wanted:
         raise ValueError(
             f"no image of {images} is in {path}: its column image holds paths relative to --images, such as "
-            f"{names[0]}, found {next(iter(lines), 'no row')}"
+            f"{names[0]}, found {next(iter(lines), 'no row')}{proposal(list(lines), names, images)}"
         )
-    wanted = set(names)
-    labels = {
-        aspect: {row["image"]: row[aspect] for _, row in rows if row["image"] in wanted and row.get(aspect)}
-        for aspect in known
-    }
     empty = [aspect for aspect in known if not labels[aspect]]
     if empty:
         raise ValueError(
             f"the column {empty[0]} of {path} is empty for every image of {images}: fill it or take it out"
         )
     return labels
+
+
+def _read_columns(file: TextIO, path: Path, aspects: Sequence[str]) -> tuple[list[str], list[tuple]]:
+    """(the aspects that have a column; for each row that names an image its line, the name and its values of these).
+    Nothing else is held. ValueError where columns are missing or there twice."""
+    first = file.readline(LINE)
+    file.seek(0)
+    separator = max(SEPARATORS, key=first.count)
+    reader = csv.reader(file, delimiter=separator)
+    columns = [column.strip() for column in next(reader, [])]
+    known = [aspect for aspect in aspects if aspect in columns]
+    if "image" not in columns or not known:
+        raise ValueError(
+            f"{path} has the columns {', '.join(columns)[:200] or '(none)'}; expected image and at least one of the "
+            f"aspects {', '.join(aspects)}"
+        )
+    for column in ("image", *known):
+        if columns.count(column) > 1:
+            raise ValueError(f"{path} has the column {column} {columns.count(column)} times, expected once")
+    places = [columns.index(column) for column in ("image", *known)]
+    rows = ((reader.line_num, *(row[place] if place < len(row) else "" for place in places)) for row in reader)
+    return known, [row for row in rows if row[1]]
+
+
+def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
+    """What would make the names of a labels file those of images, as the end of a sentence; "" where nothing does."""
+    below = str(images.resolve()) + "/"
+    changes = {
+        "with / for \\": (lambda name: name.replace("\\\\", "/"), None),
+        "without ./ before them": (lambda name: name.removeprefix("./"), None),
+        f"relative to {images}": (lambda name: name.removeprefix(below), None),
+        "without their first folder": (lambda name: name.partition("/")[2], None),
+        "with their ending": (None, lambda name: name.rpartition(".")[0]),
+        "with the folders that they are in": (None, lambda name: name.rpartition("/")[2]),
+        "in other capitals": (str.lower, str.lower),
+        "by the names of their files alone": (lambda name: Path(name).name, lambda name: Path(name).name),
+    }
+    for words, (ours, theirs) in changes.items():
+        known = {theirs(name) if theirs else name for name in names}
+        matching = sum((ours(name) if ours else name) in known for name in found)
+        if matching:
+            return f"; {words} {matching:,} of its {len(found):,} names would match"
+    return ""
 
 
 def measure(truth: Truth, names: Sequence[str], model: MultiMaP, labels: np.ndarray, embeddings: np.ndarray):

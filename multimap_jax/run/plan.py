@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from multimap_jax import features
+from multimap_jax.blocks import default_block_size
 from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import check_clusters
-from multimap_jax.estimator import MultiMaP
+from multimap_jax.estimator import MultiMaP, draw_seed
 from multimap_jax.inputs.folder import Folder, read_folder
 from multimap_jax.prompts import Aspect
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.run.files import check_own, make_writable
+from multimap_jax.run.files import COLUMNS, check_own, make_writable
 from multimap_jax.run.measure import Truth, read_labels
 from multimap_jax.run.processes import ALONE, Processes
+from multimap_jax.run.say import count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +84,10 @@ def make_plan(job: Job) -> Plan:
 
     Raises ValueError, FileNotFoundError, NotADirectoryError or OSError, each with one sentence.
     """
+    draw_seed(job.seed)
     folder = read_folder(job.images)
+    check_columns([aspect.name for aspect in job.aspects])
     for aspect in job.aspects:
-        if aspect.name == "image":
-            raise ValueError("an aspect cannot be called 'image', which labels.csv has a column for: give another name")
         job.kind(aspect)
         check_clusters(job.clusters[aspect.name], len(folder.files))
     truth = None
@@ -95,8 +98,29 @@ def make_plan(job: Job) -> Plan:
     return Plan(job, folder, truth)
 
 
-def make_models(job: Job, clip: Clip, progress: bool) -> list[MultiMaP]:
-    """A model for every aspect, looked at but not fitted. ValueError or TypeError as `MultiMaP.check` says."""
+def check_columns(aspects: Sequence[str]) -> None:
+    """ValueError for an aspect that a column of the results is called."""
+    taken = {"image", *(f"{aspect}: {column}" for aspect in aspects for column in COLUMNS)}
+    for aspect in aspects:
+        if aspect in taken:
+            raise ValueError(f"an aspect cannot be called {aspect!r}, which the labels have a column for: rename it")
+
+
+def check_block(block: int | None, images: int) -> None:
+    """ValueError for blocks that no images will ever fill: each takes its memory and time all the same."""
+    most = max(images, default_block_size())
+    if block is not None and block > most:
+        raise ValueError(
+            f"block_size is {block:,} for {count(images, 'image')}: a block is computed whole, however few images are "
+            f"in it; give {most:,} at most"
+        )
+
+
+def make_models(plan: Plan, clip: Clip, progress: bool) -> list[MultiMaP]:
+    """A model for every aspect, looked at but not fitted. ValueError or TypeError as `MultiMaP.check` says, or for
+    blocks that these images cannot fill."""
+    job = plan.job
+    check_block(job.config.block_size, len(plan.folder.files))
     models = [
         MultiMaP(
             aspect,

@@ -206,6 +206,7 @@ def join(processes: Processes) -> None:
     patience = threading.Timer(JOIN_SECONDS, _give_up, [processes])
     patience.daemon = True
     patience.start()
+    jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM for itself
     jax.distributed.initialize(
         processes.coordinator,
         processes.count,

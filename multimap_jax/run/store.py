@@ -20,15 +20,16 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, EmbeddedImages
+from multimap_jax.inputs.files import read_arrays, read_json, read_table
 from multimap_jax.inputs.folder import version
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.run.files import write_array, write_arrays, write_json, write_table
@@ -36,6 +37,7 @@ from multimap_jax.run.files import write_array, write_arrays, write_json, write_
 # Images in a piece at most, and pieces that a folder is cut into at least, if they hold a block: in no table. An
 # interrupted run loses a sixteenth of its work, or some minutes of it.
 PIECE, PIECES = 4096, 16
+NEAR = 1e-3
 CHANGED = "changed or taken away while it was read"
 Image = tuple[str, str]  # name and version
 
@@ -53,9 +55,22 @@ class Plan:
         """{(name, version): piece}."""
         found: dict[Image, int] = {}
         for file in self.files():
-            table = pq.read_table(file).to_pydict()
-            found |= zip(zip(table["name"], table["version"]), table["piece"])
+            found |= read_plan(file)
         return found
+
+    def mend(self, pieces: Iterable[int], held: Callable[[int], set[Image] | None]) -> list[Path]:
+        """Replaces files that are damaged by what the pieces that are done say themselves; returns those files."""
+        damaged = [file for file in self.files() if not sound(read_plan, file)]
+        if damaged:
+            known = {image: piece for piece in pieces for image in held(piece) or ()}
+            for file in damaged:
+                file.unlink()
+            self.write(damaged[0], known)
+        return damaged
+
+    def write(self, file: Path, pieces: dict[Image, int]) -> None:
+        table = {"name": [name for name, _ in pieces], "version": [read for _, read in pieces]}
+        write_table(file, table | {"piece": list(pieces.values())})
 
     def extend(
         self, images: Sequence[Image], size: int, held: Callable[[int], set[Image] | None], above: int = -1
@@ -73,10 +88,9 @@ class Plan:
         new = [image for image in images if image not in planned or image in lost]
         if new:
             first = max(above, *planned.values(), -1) + 1
-            table = {"name": [n for n, _ in new], "version": [v for _, v in new]}
-            table["piece"] = [first + i // size for i in range(len(new))]
-            write_table(self.folder / f"plan_{len(self.files()):06}.parquet", table)
-            planned |= zip(new, table["piece"])
+            added = {image: first + i // size for i, image in enumerate(new)}
+            self.write(self.folder / f"plan_{len(self.files()):06}.parquet", added)
+            planned |= added
         return {image: planned[image] for image in images}
 
 
@@ -86,12 +100,35 @@ class Embeddings:
     def __init__(self, out: Path):
         self.out, self.plan = out, Plan(out / "plan")
 
-    def cut(self, images: Sequence[Image], block: int) -> dict[Image, int]:
-        """Pieces of the images; new ones are planned. block: images that are computed at once."""
-        blocks = -(-len(images) // (PIECES * block))
+    def cut(self, images: Sequence[Image], block: int, width: int) -> dict[Image, int]:
+        """Pieces of the images; new ones are planned. block: images that are computed at once. width: of embeddings.
+
+        Damaged pieces are taken away first, so that they are computed again.
+        """
+        blocks, pieces = -(-len(images) // (PIECES * block)), self.pieces()
+        damaged = [self.file("img_emb", piece) for piece in pieces if not sound(self.check, piece, width)]
+        for file in damaged:
+            file.unlink()
+        pieces = [piece for piece in pieces if self.done(piece)]
+        say_damaged(damaged + self.plan.mend(pieces, self.held))
+        return self.plan.extend(images, min(PIECE, max(1, blocks) * block), self.held, max(pieces, default=-1))
+
+    def pieces(self) -> list[int]:
+        """The numbers of the pieces that are done."""
         there = (self.out / "embeddings" / "img_emb").glob("img_emb_*.npy")
-        above = max((int(path.stem.rpartition("_")[2]) for path in there), default=-1)
-        return self.plan.extend(images, min(PIECE, max(1, blocks) * block), self.held, above)
+        return sorted(int(path.stem.rpartition("_")[2]) for path in there if path.stem.rpartition("_")[2].isdecimal())
+
+    def check(self, piece: int, width: int) -> None:
+        """Any error where a piece is not as it was written."""
+        kept, skipped = self.read("metadata", piece), self.read("skipped", piece)
+        array = np.load(self.file("img_emb", piece), mmap_mode="r", allow_pickle=False)
+        check_texts(kept["image_path"], kept["version"])
+        check_texts(skipped["image_path"], skipped["version"], skipped["reason"])
+        if array.shape != (len(kept["image_path"]), width) or array.dtype != np.float32:
+            raise ValueError(f"{array.dtype} {array.shape}")
+        norms = np.einsum("ie,ie->i", array, array)
+        if not (np.abs(norms - 1) < NEAR).all():
+            raise ValueError("rows that are no unit rows")
 
     def check_encoder(self, clip: Clip) -> None:
         """ValueError where the embeddings that are there are another encoder's."""
@@ -102,7 +139,7 @@ class Embeddings:
             raise ValueError(f"{path} is missing, so nobody knows whose embeddings lie there: give another --out")
         if not path.exists():
             return write_json(path, wanted)
-        found = json.loads(path.read_text())
+        found = read_json(path, advice="give another --out, or --fresh to forget what is there")
         if any(found.get(key) != wanted[key] for key in wanted if key != "name"):
             raise ValueError(
                 f"{self.out} holds embeddings by another encoder ({found.get('name')}), or by this one with other "
@@ -173,7 +210,8 @@ class Embeddings:
         return self.out / "embeddings" / kind / f"{kind}_{piece:06}.{ending}"
 
     def read(self, kind: str, piece: int) -> dict[str, list]:
-        return pq.read_table(self.file(kind, piece)).to_pydict()
+        more = ("reason", "again") if kind == "skipped" else ()
+        return read_table(self.file(kind, piece), ("image_path", "version", *more))
 
     def files(self) -> list[Path]:
         """All that this store has written or may have."""
@@ -198,15 +236,28 @@ class Proxies:
     def cut(self, images: Sequence[Image], key: dict, size: Callable[[], int]) -> dict[Image, int]:
         """Pieces of the images. size: gives the images of a piece, asked where none was planned before."""
         path = self.folder / "key.json"
-        if not path.exists():
+        if not sound(self.piece_size):
             write_json(path, key | {"piece": size()})
-        return self.plan.extend(images, json.loads(path.read_text())["piece"], self.held)
+        files = sorted(self.folder.glob("proxies_*.npz"))
+        damaged = [file for file in files if not sound(check_fit, file)]
+        for file in damaged:
+            file.unlink()
+        pieces = [int(file.stem.rpartition("_")[2]) for file in files if file not in damaged]
+        say_damaged(damaged + self.plan.mend(pieces, self.held))
+        return self.plan.extend(images, self.piece_size(), self.held, max(pieces, default=-1))
+
+    def piece_size(self) -> int:
+        """Images of a piece, as it was decided once; any error where that is not written."""
+        size = read_json(self.folder / "key.json")["piece"]
+        if type(size) is not int or size < 1:
+            raise ValueError(f"a piece of {size!r} images")
+        return size
 
     def held(self, piece: int) -> set[Image] | None:
         if not self.file(piece).exists():
             return None
-        with np.load(self.file(piece), allow_pickle=False) as arrays:
-            return set(zip(arrays["names"].tolist(), arrays["versions"].tolist()))
+        arrays = read_arrays(self.file(piece), ("names", "versions"))
+        return set(zip(arrays["names"].tolist(), arrays["versions"].tolist()))
 
     def compute(self, pieces: dict[Image, int], mine: Sequence[int], fit: Callable[[np.ndarray], ProxyFit]) -> None:
         """Learns those of the pieces `mine` that are not done. fit: positions among the images -> their proxies."""
@@ -223,8 +274,7 @@ class Proxies:
         place, found, weights = {image: i for i, image in enumerate(pieces)}, {}, []
         losses, steps = 0.0, 0
         for piece in sorted(set(pieces.values())):
-            with np.load(self.file(piece), allow_pickle=False) as stored:
-                arrays = dict(stored)
+            arrays = read_arrays(self.file(piece))
             images = zip(arrays["names"].tolist(), arrays["versions"].tolist())
             here = [(place[image], row) for row, image in enumerate(images) if image in place]
             to, rows = np.array(here, np.int64).reshape(-1, 2).T
@@ -244,6 +294,55 @@ class Proxies:
     def files(self) -> list[Path]:
         pieces = sorted(set(self.plan.read().values()))
         return [*map(self.file, pieces), *self.plan.files(), self.folder / "key.json"]
+
+
+def read_plan(file: Path) -> dict[Image, int]:
+    """{(name, version): piece} of one file; any error where it is damaged."""
+    table = read_table(file, ("name", "version", "piece"))
+    check_texts(table["name"], table["version"])
+    if not all(type(piece) is int and piece >= 0 for piece in table["piece"]):
+        raise ValueError("pieces that are no numbers")
+    return dict(zip(zip(table["name"], table["version"]), table["piece"]))
+
+
+def check_fit(file: Path) -> None:
+    """Any error where a piece of proxies is not as it was written."""
+    arrays = read_arrays(file)
+    rows = len(arrays["names"])
+    check_texts(arrays["names"].tolist(), arrays["versions"].tolist())
+    for name in ("versions", "proxies", "prompt_embeddings", "reference", "loss"):
+        if len(arrays[name]) != rows:
+            raise ValueError(f"{name}: {len(arrays[name])} rows, expected {rows}")
+    for name in ("proxies", "prompt_embeddings", "reference", "loss", "losses", "image_steps", "block_size"):
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} is not finite")
+
+
+def check_texts(*columns: list) -> None:
+    if not all(isinstance(text, str) for column in columns for text in column):
+        raise ValueError("names that are no text")
+
+
+def sound(read: Callable, *arguments) -> bool:
+    """Whether a file of a store is as it was written. Without memory or with a disk that fails nothing is known of it,
+    and that is raised."""
+    try:
+        read(*arguments)
+    except FileNotFoundError:
+        return False
+    except (MemoryError, OSError) as error:
+        if isinstance(error, MemoryError) or error.errno is not None:
+            raise
+        return False
+    except Exception:  # readers of parquet and of arrays raise whatever they like for a damaged file
+        return False
+    return True
+
+
+def say_damaged(files: Sequence[Path]) -> None:
+    if files:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        warnings.warn(f"{files[0]}{more} were damaged: what was in them is computed again", stacklevel=3)
 
 
 def forget(out: Path) -> None:

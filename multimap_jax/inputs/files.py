@@ -1,0 +1,86 @@
+"""Files that somebody else wrote, looked at before they are read: none is waited for, fills the memory or is half taken
+for what it is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+JSON_BYTES = 2**28
+KINDS = {dict: "an object", list: "a list"}
+
+
+def check_regular(path: Path, most: int | None = None) -> None:
+    """ValueError where `path` is not a regular file (a pipe would be waited for without end) or over `most` bytes."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path} is not a regular file")
+    if most is not None and found.st_size > most:
+        raise ValueError(f"{path} has {found.st_size:,} bytes, expected {most:,} at most")
+
+
+def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it again"):
+    """What a JSON file holds, an object or a list (`kind`). ValueError for anything else, with what to do."""
+    check_regular(path, JSON_BYTES)
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({plain(error)}): {advice}") from None
+    if not isinstance(content, kind):
+        raise ValueError(f"{path} holds {json.dumps(content)[:40]}, expected {KINDS[kind]}: {advice}")
+    return content
+
+
+def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an npz file by name, those of `names` that are there; as NumPy's `savez` writes them, uncompressed.
+
+    Raises ValueError, OSError or zipfile.BadZipFile for anything else.
+    """
+    check_regular(path)
+    # Opened here: where it is no archive, NumPy leaves it open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise ValueError("one array, expected an archive of them")
+        if sum(member.file_size for member in arrays.zip.infolist()) > os.fstat(file.fileno()).st_size:
+            raise ValueError("compressed, expected arrays as they are")
+        return {name: arrays[name] for name in (arrays.files if names is None else names) if name in arrays.files}
+
+
+def read_table(path: Path, columns: Sequence[str]) -> dict[str, list]:
+    """Columns of a parquet file whose rows differ. ValueError, OSError or an error of pyarrow for anything else."""
+    import pyarrow.parquet as pq
+
+    check_regular(path)
+    with path.open("rb") as file:
+        stored = pq.ParquetFile(file)
+        # Rows that differ take a byte at least: more of them are another's, and may fill the memory.
+        if stored.metadata.num_rows > os.fstat(file.fileno()).st_size:
+            raise ValueError(
+                f"{stored.metadata.num_rows:,} rows in a file of {os.fstat(file.fileno()).st_size:,} bytes"
+            )
+        found = stored.read(columns=list(columns)).to_pydict()
+    return {column: found[column] for column in columns}
+
+
+@contextmanager
+def said_of(what: str, advice: str) -> Iterator[None]:
+    """Within this context any error becomes a ValueError that says `what` cannot be read, why, and what to do: for
+    readers of others, which raise whatever they like for a damaged file."""
+    try:
+        yield
+    except MemoryError:
+        raise ValueError(f"{what} asks for more memory than there is: {advice}") from None
+    except Exception as error:
+        raise ValueError(f"{what} cannot be read ({plain(error)}): {advice}") from error
+
+
+def plain(error: BaseException) -> str:
+    """The first line of an error, not without end, with its kind where it says nothing else."""
+    first = str(error).strip().partition("\n")[0]
+    return (first if first else type(error).__name__)[:200]

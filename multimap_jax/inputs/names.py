@@ -1,0 +1,45 @@
+"""What images are called in tables and on the page, and what may go to a terminal. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+
+# Marks that turn the direction of text, and that end a line though they are no line break.
+TURNING = frozenset("\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+CONTROLS = ("Cc", "Cs")  # control characters, and bytes that are no UTF-8, as Python holds them
+
+
+def name_of_path(path: str) -> str:
+    """The name of a file: its path as one line of text that every table takes, with nothing lost.
+
+    A backslash is written twice; control characters and bytes that are no UTF-8 are written \\xNN, byte by byte.
+    """
+    if path.isprintable() and "\\" not in path:
+        return path
+    return "".join(map(_written, path))
+
+
+def path_of_name(name: str) -> str:
+    """The way back: `name_of_path(path_of_name(name)) == name`."""
+    pattern = re.compile(rb"\\(\\|x[0-9a-f]{2})")
+    back = pattern.sub(lambda found: b"\\" if found[1] == b"\\" else bytes([int(found[1][1:], 16)]), name.encode())
+    return os.fsdecode(back)
+
+
+def _written(character: str) -> str:
+    if character == "\\":
+        return "\\\\"
+    if unicodedata.category(character) not in CONTROLS:
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def printable(text: str) -> str:
+    """`text` for a terminal: what would steer it, or turn what is read, is written out. Lines stay lines."""
+    return "".join(ascii(each)[1:-1] if _steers(each) else each for each in text)
+
+
+def _steers(character: str) -> bool:
+    return character in TURNING or (unicodedata.category(character) in CONTROLS and character not in "\n\t")
