@@ -32,6 +32,7 @@ APPLY_USAGE = """Puts new images into the groups of a finished run. Nothing is g
 Writes labels.csv, run.json, report.html and, given --labels, metrics.json into --out.
 """
 CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
+DIGITS = 12
 REPEATABLE = ("aspect", "words", "clusters")
 
 
@@ -289,8 +290,9 @@ def _split(words: str | None) -> tuple[str, ...]:
 
 def _count(name: str, words: dict[str, str], clusters: dict[str, str]) -> int:
     if name in clusters:
-        if not clusters[name].isdecimal() or int(clusters[name]) < 1:
-            raise ValueError(f"--clusters={name}={clusters[name]}: expected a whole number of 1 or more")
+        # Longer than any number of images: Python would rather not read it.
+        if not clusters[name].isdecimal() or len(clusters[name]) > DIGITS or int(clusters[name]) < 1:
+            raise ValueError(f"--clusters={name}={clusters[name][:80]}: expected a whole number of 1 or more")
         return int(clusters[name])
     if name not in words:
         raise ValueError(

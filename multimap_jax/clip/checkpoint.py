@@ -108,6 +108,11 @@ def towers_from_arrays(arrays: Mapping[str, np.ndarray | Stored], config: CLIPCo
     Shapes are compared before memory is asked for. ValueError lists all that is missing, unknown, misshapen or, where
     nothing is, not finite.
     """
+    layers = config.text.layers + config.image.layers
+    if layers * len(LAYER) > len(arrays):  # with thousands of them even their names take long
+        raise ValueError(
+            f"the weights in {source} do not fit its config.json: {len(arrays)} arrays are too few for {layers} layers"
+        )
     leaves, structure = jax.tree_util.tree_flatten_with_path(nnx.eval_shape(lambda: Towers(config)))
     shapes = {_path(keys): leaf.shape for keys, leaf in leaves}
     table = name_table(config)

@@ -68,7 +68,7 @@ class CLIPConfig:
             ("vision_config", image, ("image_size", "patch_size", *OF_BOTH)),
         )
         problems = [problem for name, part, sizes in parts for problem in problems_of(name, part, sizes)]
-        problems += size_problems("config.json", config, ("projection_dim",))
+        problems += size_problems("config.json", {"projection_dim": config.projection_dim})
         if image.num_channels != 3:
             problems.append(f"vision_config has num_channels {image.num_channels!r} (expected 3)")
         if not problems and image.patch_size > image.image_size:
@@ -114,7 +114,7 @@ OF_BOTH = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermedi
 
 def problems_of(name: str, part, sizes: tuple[str, ...]) -> list[str]:
     """What is wrong with the settings of one tower."""
-    problems = size_problems(name, part, sizes)
+    problems = size_problems(name, {size: getattr(part, size) for size in sizes})
     if part.hidden_act not in ACTIVATIONS:
         problems.append(f"{name} has hidden_act {part.hidden_act!r} (known: {', '.join(ACTIVATIONS)})")
     if not isinstance(part.layer_norm_eps, float | int) or not 0 < part.layer_norm_eps < 1:
@@ -124,12 +124,12 @@ def problems_of(name: str, part, sizes: tuple[str, ...]) -> list[str]:
     return problems
 
 
-def size_problems(name: str, part, sizes: tuple[str, ...]) -> list[str]:
-    found = {size: getattr(part, size) for size in sizes}
+def size_problems(name: str, found: dict) -> list[str]:
+    """What is wrong with those of LIMITS that are in `found`."""
     return [
         f"{name} has {size} {value!r} (expected a whole number of 1 to {LIMITS[size]:,})"
         for size, value in found.items()
-        if type(value) is not int or not 0 < value <= LIMITS[size]
+        if size in LIMITS and (type(value) is not int or not 0 < value <= LIMITS[size])
     ]
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from multimap_jax.clip.checkpoint import FLAX, INDEX, SINGLE, read_arrays, towers_from_arrays, weight_files
-from multimap_jax.clip.config import PARTS, TOP, TOWER, CLIPConfig
+from multimap_jax.clip.config import PARTS, TOP, TOWER, CLIPConfig, size_problems
 from multimap_jax.clip.images import Unreadable, UnreadableImagesError, as_list, stream_pixels
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
@@ -277,6 +277,8 @@ def _fetch(hub_id: str) -> Path:
 
 
 def _load_directory(name: str, directory: Path) -> Clip:
+    if not str(directory).isprintable():
+        raise ValueError(f"{directory} has a name that tokenizers cannot be read from: rename it, with letters alone")
     for file in _SMALL_FILES:
         if (directory / file).exists():
             check_regular(directory / file, JSON_BYTES)
@@ -303,6 +305,9 @@ def _read_config(directory: Path) -> CLIPConfig:
         part = {} if content.get(key) is None else content[key]
         if not isinstance(part, dict):
             raise ValueError(f"{key} in {path} is {str(part)[:40]}, expected an object: fetch or save it again")
+        problems = size_problems(key, part)
+        if problems:
+            raise ValueError(f"{path} cannot be used: {'; '.join(problems)}")
         # Others ask transformers for things, and some of those for memory without end.
         content |= {key: {name: value for name, value in part.items() if name in TOWER}} if part else {}
     with transformers_alone(), said_of(str(path), "fetch or save it again"):
@@ -336,7 +341,8 @@ def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
         return np.ascontiguousarray(pixels.transpose(1, 2, 0), np.float32)
 
     with said_of(str(path), "save it with CLIPImageProcessor.save_pretrained"):
-        tried = preprocess(Image.new("RGB", (5, 3), "white"))
+        with np.errstate(all="ignore"):
+            tried = preprocess(Image.new("RGB", (5, 3), "white"))
         if not np.isfinite(tried).all():
             raise ValueError("it makes images of NaN or infinite numbers")
     return preprocess

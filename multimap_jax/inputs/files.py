@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,12 +44,11 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
     Raises ValueError, OSError or zipfile.BadZipFile for anything else.
     """
     check_regular(path)
-    # Opened here: where it is no archive, NumPy leaves it open.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise ValueError("one array, expected an archive of them")
-        if sum(member.file_size for member in arrays.zip.infolist()) > os.fstat(file.fileno()).st_size:
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        if sum(member.file_size for member in archive.infolist()) > os.fstat(file.fileno()).st_size:
             raise ValueError("compressed, expected arrays as they are")
+        file.seek(0)
+        arrays = np.load(file, allow_pickle=False)
         return {name: arrays[name] for name in (arrays.files if names is None else names) if name in arrays.files}
 
 
@@ -81,6 +81,5 @@ def said_of(what: str, advice: str) -> Iterator[None]:
 
 
 def plain(error: BaseException) -> str:
-    """The first line of an error, not without end, with its kind where it says nothing else."""
-    first = str(error).strip().partition("\n")[0]
-    return (first if first else type(error).__name__)[:200]
+    """An error in one line, not without end, with its kind where it says nothing else."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
