@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from multimap_jax.inputs import kinds
+from multimap_jax.inputs.files import passing, plain
 from multimap_jax.inputs.folder import read_folder
 
 # Pixels that are decoded at once by all threads together, some ten bytes each; and how many times an image's longer
@@ -171,9 +172,7 @@ def decode(image, index: int, preprocess: Callable[[Image.Image], np.ndarray]) -
         empty = isinstance(image, (str, os.PathLike)) and os.path.getsize(image) == 0
         return Unreadable(index, name_of(image, index), "the file is empty" if empty else "not an image")
     except Exception as error:  # decoders raise whatever they like (struct.error, SyntaxError, …) on damaged files
-        # The system's errors have a number, Pillow's own have none.
-        passing = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
-        return Unreadable(index, name_of(image, index), str(error) or type(error).__name__, passing)
+        return Unreadable(index, name_of(image, index), plain(error), passing(error))
 
 
 def stream_pixels(

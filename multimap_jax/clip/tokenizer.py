@@ -10,7 +10,7 @@ import numpy as np
 
 from multimap_jax.clip.config import TextConfig
 from multimap_jax.clip.transformers_alone import transformers_alone
-from multimap_jax.inputs.files import said_of
+from multimap_jax.inputs.files import read_json, said_of
 
 COPY = "copy vocab.json and merges.txt (or tokenizer.json) of this checkpoint there"
 
@@ -20,11 +20,14 @@ class Tokenizer:
 
     def __init__(self, directory: Path, config: TextConfig):
         _check_files(directory)
+        with said_of(f"the tokenizer in {directory}", COPY):
+            check_ids(directory, config.vocabulary)
         with transformers_alone(), said_of(f"the tokenizer in {directory}", COPY):
             from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
             self._tokenizer = CLIPTokenizer.from_pretrained(directory)
             check_merges(self._tokenizer)
+            self.encode("a word")  # settings of the wrong kind are noticed where they are used
         self.context = config.context
         self.start, self.end = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
         # A damaged vocabulary gives a working tokenizer of two tokens, so its size is looked at.
@@ -33,11 +36,8 @@ class Tokenizer:
                 f"the tokenizer in {directory} has {len(self._tokenizer)} tokens, config.json says "
                 f"{config.vocabulary}: {COPY}"
             )
-        ids = {self.start, self.end, *self._tokenizer.get_vocab().values()}
-        if not all(type(each) is int and 0 <= each < config.vocabulary for each in ids):
-            raise ValueError(
-                f"the tokenizer in {directory} has ids beyond the {config.vocabulary} of config.json: {COPY}"
-            )
+        if not all(type(each) is int and 0 <= each < config.vocabulary for each in (self.start, self.end)):
+            raise ValueError(f"the tokenizer in {directory} knows no tokens that begin and end a text: {COPY}")
         if config.end_token not in (None, self.end):
             raise ValueError(
                 f"the tokenizer in {directory} ends texts with token {self.end}, where the tower of config.json "
@@ -61,6 +61,24 @@ class Tokenizer:
             )
         length = min(-(-len(rows[longest]) // 8) * 8, self.context)
         return np.array([row + [self.end] * (length - len(row)) for row in rows], np.int32)
+
+
+def check_ids(directory: Path, vocabulary: int) -> None:
+    """ValueError where the files of a tokenizer give tokens other ids than 0 to vocabulary - 1: the library that reads
+    them asks for memory for every id up to the largest."""
+    found: list = []
+    for name in ("vocab.json", "added_tokens.json"):
+        if (directory / name).exists():
+            found += read_json(directory / name).values()
+    if (directory / "tokenizer.json").exists():
+        content = read_json(directory / "tokenizer.json")
+        found += content["model"]["vocab"].values()
+        found += [token["id"] for token in content.get("added_tokens", ())]
+    if (directory / "tokenizer_config.json").exists():
+        found += map(int, read_json(directory / "tokenizer_config.json").get("added_tokens_decoder") or ())
+    wrong = [each for each in found if type(each) is not int or not 0 <= each < vocabulary]
+    if wrong:
+        raise ValueError(f"a token has the id {str(wrong[0])[:40]}, config.json says {vocabulary} tokens")
 
 
 def check_merges(tokenizer) -> None:

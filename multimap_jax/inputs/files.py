@@ -3,6 +3,7 @@ for what it is not."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -78,6 +79,14 @@ def said_of(what: str, advice: str) -> Iterator[None]:
         raise ValueError(f"{what} asks for more memory than there is: {advice}") from None
     except Exception as error:
         raise ValueError(f"{what} cannot be read ({plain(error)}): {advice}") from error
+
+
+def passing(error: BaseException) -> bool:
+    """Whether what failed may go well another time though no file is changed: a disk that did not answer, too many open
+    files, no memory. A damaged file makes readers seek where there is nothing, which is EINVAL."""
+    if isinstance(error, OSError):  # the system's errors have a number, those that libraries raise have none
+        return error.errno not in (None, errno.EINVAL)
+    return isinstance(error, MemoryError)
 
 
 def plain(error: BaseException) -> str:

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, EmbeddedImages
-from multimap_jax.inputs.files import read_arrays, read_json, read_table
+from multimap_jax.inputs.files import passing, read_arrays, read_json, read_table
 from multimap_jax.inputs.folder import version
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.run.files import write_array, write_arrays, write_json, write_table
@@ -330,11 +330,9 @@ def sound(read: Callable, *arguments) -> bool:
         read(*arguments)
     except FileNotFoundError:
         return False
-    except (MemoryError, OSError) as error:
-        if isinstance(error, MemoryError) or error.errno is not None:
+    except Exception as error:  # readers of parquet and of arrays raise whatever they like for a damaged file
+        if passing(error):
             raise
-        return False
-    except Exception:  # readers of parquet and of arrays raise whatever they like for a damaged file
         return False
     return True
 
