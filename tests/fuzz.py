@@ -46,7 +46,7 @@ from multimap_jax.run.apply import read_run
 from multimap_jax.run.measure import read_labels
 from multimap_jax.saving import ARRAYS, SETTINGS, read_model
 
-LIMIT_SECONDS, MEMORY = 20, 2**30
+LIMIT_SECONDS, MEMORY = 20, 2**30  # of a case; what it may not come near to is half as much again
 SMALL = CLIPConfig(TextConfig(300, 8, 8, 1, 2, 8, 8), ImageConfig(8, 4, 8, 1, 2, 8, 8))
 NUMBERS = (0, 1, 127, 128, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
 
@@ -384,7 +384,7 @@ def case(read: Callable[[bytes], None], content: bytes) -> None:
         assert str(error).strip() and len(str(error)) < 20_000, repr(error)
     finally:
         signal.alarm(0)
-    assert peak() - before < MEMORY // 2, f"{(peak() - before) / 2**20:.0f} MB for one case"
+    assert peak() - before < MEMORY, f"{(peak() - before) / 2**20:.0f} MB for one case"
 
 
 def fuzz(name: str, examples: int, number: int) -> int:
@@ -416,9 +416,9 @@ def fuzz(name: str, examples: int, number: int) -> int:
 
 
 def limit_memory() -> None:
-    """MEMORY more of address space than there is now."""
+    """Half as much again as MEMORY of address space more than there is now: libraries take some without using it."""
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, now + MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY * 3 // 2, now + MEMORY * 3 // 2))
 
 
 def main() -> None:

@@ -168,7 +168,43 @@ def test_narrow_and_huge_images_are_refused_before_they_take_memory(tmp_path, mo
     assert decode(np.zeros((1, 60, 3), np.uint8), 0, np.asarray).reason.startswith("1 by 60 pixels")
     Image.new("1", (300, 300)).save(tmp_path / "huge.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)
+    assert reason(tmp_path / "huge.png") == "more than 153,391,689 pixels: make it smaller"
+    monkeypatch.undo()
+    monkeypatch.setattr(images_module, "MOST_BYTES", 7 * 80_000)
     assert reason(tmp_path / "huge.png") == "more than 80,000 pixels: make it smaller"
+    Image.new("F", (300, 300)).save(tmp_path / "wide.tiff")
+    assert reason(tmp_path / "wide.tiff") == "more than 46,666 pixels: make it smaller"
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "L", "1", "CMYK", "I;16", "I", "F", "RGB"])
+def test_pixels_are_the_same_whatever_is_converted_at_once(mode, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (37, 23, 4), np.uint8)
+    if mode in ("I;16", "I", "F"):
+        kind = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
+        image = Image.fromarray(noise[..., 0].astype(kind) * 200)
+    else:
+        image = Image.fromarray(noise, "RGBA" if mode != "CMYK" else "CMYK")
+        image = image.convert("LA").convert(mode) if mode == "PA" else image.convert(mode)
+    if mode == "P":
+        image.info["transparency"] = bytes(range(256))
+    assert image.mode == mode
+    whole = decode(image, 0, np.asarray)
+    monkeypatch.setattr(images_module, "STRIP", 100)
+    parts = decode(image, 0, np.asarray)
+    assert whole.shape == (37, 23, 3) and (whole == parts).all()
+
+
+def test_images_of_the_caller_are_left_as_they_are():
+    image = Image.new("RGB", (20, 10), "red")
+    image.getexif()[0x0112] = 6
+
+    def spoil(picture):
+        assert picture.size == (10, 20)
+        picture.paste("blue", (0, 0, 10, 20))
+        return picture.size
+
+    assert decode(image, 0, spoil) == (10, 20)
+    assert image.size == (20, 10) and image.getpixel((3, 3)) == (255, 0, 0)
 
 
 def test_only_regular_files_are_opened(tmp_path):

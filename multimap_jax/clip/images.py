@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import os
 import stat
 import threading
@@ -20,9 +21,12 @@ from multimap_jax.inputs import kinds
 from multimap_jax.inputs.files import passing, plain
 from multimap_jax.inputs.folder import read_folder
 
-# Pixels that are decoded at once by all threads together, some ten bytes each; and how many times an image's longer
-# side may be its shorter one.
-ROOM_PIXELS = 2**26
+# Bytes that all threads together decode into at once, and one image alone at most; bytes of a pixel on its way, of
+# modes of more than 8 bits and of others; pixels that are converted at once; how many times an image's longer side may
+# be its shorter one.
+ROOM_BYTES, MOST_BYTES = 2**29, 2**30
+WIDE_BYTES, PIXEL_BYTES = 12, 7
+STRIP = 2**20
 NARROWEST = 50
 
 
@@ -69,27 +73,36 @@ def as_list(images) -> list:
 
 
 class Room:
-    """Room for `limit` pixels at once. What is larger than all of it goes in alone."""
+    """Room for `limit` bytes at once. What is larger than all of it goes in alone."""
 
     def __init__(self, limit: int):
         self.limit = self.free = limit
         self.changed = threading.Condition()
 
     @contextlib.contextmanager
-    def take(self, pixels: int) -> Iterator[None]:
-        pixels = min(pixels, self.limit)
+    def take(self, amount: int) -> Iterator[None]:
+        amount = min(amount, self.limit)
         with self.changed:
-            self.changed.wait_for(lambda: self.free >= pixels)
-            self.free -= pixels
+            self.changed.wait_for(lambda: self.free >= amount)
+            self.free -= amount
         try:
             yield
         finally:
             with self.changed:
-                self.free += pixels
+                self.free += amount
                 self.changed.notify_all()
 
 
-ROOM = Room(ROOM_PIXELS)
+ROOM = Room(ROOM_BYTES)
+
+
+class BoundedFile(io.BufferedReader):
+    """A file that is never asked for more than it holds: decoders ask for whatever a header says."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > io.DEFAULT_BUFFER_SIZE:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
 
 
 @contextlib.contextmanager
@@ -103,31 +116,48 @@ def opened_image(image) -> Iterator[Image.Image]:
     """
     with _picture(image) as found:
         check_shape(found.size)
-        with ROOM.take(found.width * found.height):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow warns of damaged metadata of images that it can read
-                rgb = _to_rgb(ImageOps.exif_transpose(found))
-            yield rgb
+        wide = found.mode in ("I", "F") or found.mode.startswith("I;16")
+        each = WIDE_BYTES if wide else PIXEL_BYTES
+        if found.width * found.height > MOST_BYTES // each:
+            raise ValueError(too_many(MOST_BYTES // each))
+        with ROOM.take(found.width * found.height * each), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of damaged metadata of images that it can read
+            if isinstance(image, Image.Image):
+                upright = ImageOps.exif_transpose(found)  # a copy, so that the caller's image stays as it is
+            else:
+                ImageOps.exif_transpose(found, in_place=True)
+                upright = found
+            yield _to_rgb(upright)
 
 
-def _picture(image) -> contextlib.AbstractContextManager[Image.Image]:
+@contextlib.contextmanager
+def _picture(image) -> Iterator[Image.Image]:
     """What a path, PIL image or array holds, as a PIL image; closed at the end where it was opened here."""
     if isinstance(image, (str, os.PathLike)):
         if not stat.S_ISREG(os.stat(image).st_mode):
             raise ValueError("not a regular file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                return Image.open(image, formats=kinds.formats())
-            except Image.DecompressionBombError:
-                raise ValueError(f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller") from None
-    if isinstance(image, Image.Image):
-        return contextlib.nullcontext(image)
-    array = np.asarray(image)
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)) or not array.size:
-        raise TypeError(f"expected a uint8 array [h, w, 3], found {array.dtype} {list(array.shape)}")
-    check_shape(array.shape[:2])  # an array's sides are said as it has them, height first
-    return contextlib.nullcontext(Image.fromarray(array))
+        with BoundedFile(io.FileIO(image)) as file:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    opened = Image.open(file, formats=kinds.formats())
+                except Image.DecompressionBombError:
+                    raise ValueError(too_many(MOST_BYTES // PIXEL_BYTES)) from None
+            with opened:
+                yield opened
+    elif isinstance(image, Image.Image):
+        yield image
+    else:
+        array = np.asarray(image)
+        ranks = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+        if array.dtype != np.uint8 or not ranks or not array.size:
+            raise TypeError(f"expected a uint8 array [h, w, 3], found {array.dtype} {list(array.shape)}")
+        check_shape(array.shape[:2])  # an array's sides are said as it has them, height first
+        yield Image.fromarray(array)
+
+
+def too_many(pixels: int) -> str:
+    return f"more than {pixels:,} pixels: make it smaller"
 
 
 def check_shape(sides: tuple[int, int]) -> None:
@@ -140,21 +170,38 @@ def check_shape(sides: tuple[int, int]) -> None:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image, np.float64) / 65535)
+        return _grey(np.asarray(image), 65535)
     if image.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image, np.float64))
+        values = np.nan_to_num(np.asarray(image))
         # These modes carry no range of their own: the smallest usual one that holds the values.
-        return _grey(values / next(top for top in (1, 255, 65535, np.inf) if values.max() <= top))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+        return _grey(values, next(top for top in (1, 255, 65535, np.inf) if values.max() <= top))
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    rows = max(1, STRIP // image.width)
+    if not image.has_transparency_data or image.height <= rows:
+        return _on_white(image)
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        part = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_on_white(part), (0, top))
+    return whole
 
 
-def _grey(values: np.ndarray) -> Image.Image:
-    """Grey values [h, w] in 0…1."""
-    return Image.fromarray(np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)).convert("RGB")
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _grey(values: np.ndarray, top: float) -> Image.Image:
+    """Grey values [h, w] of 0 to `top`."""
+    found = np.empty(values.shape, np.uint8)
+    rows = max(1, STRIP // values.shape[1])
+    for begin in range(0, len(values), rows):
+        part = values[begin : begin + rows].astype(np.float64) / top
+        found[begin : begin + rows] = np.round(np.clip(part, 0, 1) * 255)
+    return Image.fromarray(found).convert("RGB")
 
 
 def name_of(image, index: int) -> str:
