@@ -18,6 +18,10 @@ PATIENCE_SECONDS = 20.0
 STACK = re.compile(rb"\s*@\s+0x|\*\*\* Check failure")
 
 
+class Stopped(KeyboardInterrupt):
+    """Python ends a process by SIGINT, whatever its status, where a bare KeyboardInterrupt once went through `exec`."""
+
+
 def until_stopped(action: Callable[[], int], stopped: Callable[[], int]) -> int:
     """What `action` returns or, where Ctrl-C or SIGTERM come first, what `stopped` returns.
 
@@ -31,7 +35,7 @@ def until_stopped(action: Callable[[], int], stopped: Callable[[], int]) -> int:
     def stop(*_):
         if clock:
             signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
-        raise KeyboardInterrupt
+        raise Stopped
 
     numbers = [number for number in (signal.SIGTERM, signal.SIGINT, clock) if number]
     before = {number: signal.signal(number, stop) for number in numbers}

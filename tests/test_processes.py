@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from multimap_jax import cli
+from multimap_jax import cli, stop
 from multimap_jax.run.files import make_writable
 from multimap_jax.run.processes import HEARTBEAT_SECONDS, Processes
 from multimap_jax.scenes import write_scenes
@@ -144,6 +144,52 @@ def test_a_killed_child_is_said_to_be_killed(start, tmp_path):
     os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 1 and "multimap: this process was ended by SIGKILL" in said, said
+
+
+def at_work(process, out):
+    """Waits until a process has embedded something; returns its child."""
+    end = time.monotonic() + 120
+    while not list(out.glob("embeddings/img_emb/*.npy")):
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.02)
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+
+
+def gone(process):
+    state = Path(f"/proc/{process}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] in "ZX"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_process_and_its_child_at_the_first_try(start, tmp_path, number):
+    process = start(tmp_path, 1, {0: ["--recipe=paper", "--steps=100000"]})[0]
+    child = at_work(process, tmp_path)
+    process.send_signal(number)
+    said = process.communicate(timeout=30)[0]
+    assert process.returncode == 130 and gone(child), said
+    assert said.endswith(f"stopped; what was finished is kept in {tmp_path}: the same command goes on from there\n")
+    assert "Traceback" not in said and " @ " not in said and not list(tmp_path.glob(".lock*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_child_ends_with_its_parent(start, tmp_path):
+    process = start(tmp_path, 1, {0: ["--recipe=paper", "--steps=100000"]})[0]
+    child = at_work(process, tmp_path)
+    process.kill()
+    end = time.monotonic() + 10
+    while not gone(child):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert "stopped, as the process that started this one has gone" in process.communicate(timeout=30)[0]
+
+
+def test_what_libraries_say_of_a_process_ends_without_a_stack(tmp_path, capfd):
+    say = (
+        r"import os; os.write(2, b'F1: gone\n    @     0x7f12 xla::Client\n*** Check failure stack trace: ***\nbye\n')"
+    )
+    assert stop.run_child([sys.executable, "-c", say + "; import sys; sys.exit(3)"]) == 3
+    assert capfd.readouterr().err == "F1: gone\nbye\n"
 
 
 @pytest.mark.slow
