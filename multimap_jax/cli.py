@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -173,6 +174,7 @@ def _show_warnings_as_notes() -> None:
             said.add(str(message))
             print(printable(f"multimap: note: {message}"), file=sys.stderr)
 
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # what is wrong with an image is said once, by its name
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", UserWarning)
     warnings.showwarning = show

@@ -310,10 +310,11 @@ def _read_config(directory: Path) -> CLIPConfig:
             raise ValueError(f"{path} cannot be used: {'; '.join(problems)}")
         # Others ask transformers for things, and some of those for memory without end.
         content |= {key: {name: value for name, value in part.items() if name in TOWER}} if part else {}
-    with transformers_alone(), said_of(str(path), "fetch or save it again"):
+    with transformers_alone():
         from transformers.models.clip.configuration_clip import CLIPConfig as TransformersConfig
 
-        found = TransformersConfig.from_dict(content)
+        with said_of(str(path), "fetch or save it again"):
+            found = TransformersConfig.from_dict(content)
     return CLIPConfig.from_transformers(found)
 
 
@@ -325,24 +326,42 @@ def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
             f"{directory} has no preprocessor_config.json, which says how its images are scaled; "
             "save it with CLIPImageProcessor.save_pretrained"
         )
-    with transformers_alone(), said_of(str(path), "save it with CLIPImageProcessor.save_pretrained"):
+    save = "save it with CLIPImageProcessor.save_pretrained"
+    with transformers_alone():
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-        processor = CLIPImageProcessorPil.from_pretrained(directory)
-        sizes = [*dict(processor.size or {}).values(), *dict(processor.crop_size or {}).values()]
-        wrong = [each for each in sizes if each is not None and not (type(each) is int and 0 < each <= 2 * size)]
-        if wrong:
-            raise ValueError(f"it scales images to {wrong[0]!r}, expected 1 to {2 * size} for encoders of {size}")
+        with said_of(str(path), save):
+            processor = CLIPImageProcessorPil.from_pretrained(directory)
+            sizes = [*dict(processor.size or {}).values(), *dict(processor.crop_size or {}).values()]
+            wrong = [each for each in sizes if each is not None and not (type(each) is int and 0 < each <= 2 * size)]
+            if wrong:
+                raise ValueError(f"it scales images to {wrong[0]!r}, expected 1 to {2 * size} for encoders of {size}")
 
     def preprocess(image):
-        pixels = processor(image, return_tensors="np")["pixel_values"][0]
+        pixels = processor(resized(image, processor), return_tensors="np")["pixel_values"][0]
         if pixels.shape != (3, size, size):
             raise ValueError(f"it makes images of shape {pixels.shape}, config.json says {(3, size, size)}")
         return np.ascontiguousarray(pixels.transpose(1, 2, 0), np.float32)
 
-    with said_of(str(path), "save it with CLIPImageProcessor.save_pretrained"):
+    with said_of(str(path), save):
         with np.errstate(all="ignore"):
             tried = preprocess(Image.new("RGB", (5, 3), "white"))
         if not np.isfinite(tried).all():
             raise ValueError("it makes images of NaN or infinite numbers")
     return preprocess
+
+
+def resized(image: Image.Image, processor) -> Image.Image:
+    """`image` in the size that the processor will give it, by the same filter: it then leaves it as it is, and copies a
+    small picture several times instead of a large one."""
+    size = {key: value for key, value in dict(processor.size or {}).items() if value}
+    if not processor.do_resize or processor.resample is None:
+        return image
+    (width, height), edge = image.size, size.get("shortest_edge")
+    if set(size) == {"shortest_edge"}:
+        wanted = (edge, int(edge * height / width)) if width <= height else (int(edge * width / height), edge)
+    elif set(size) == {"height", "width"}:
+        wanted = size["width"], size["height"]
+    else:
+        return image
+    return image.resize(wanted, processor.resample)

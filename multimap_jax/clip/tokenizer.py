@@ -20,14 +20,14 @@ class Tokenizer:
 
     def __init__(self, directory: Path, config: TextConfig):
         _check_files(directory)
-        with said_of(f"the tokenizer in {directory}", COPY):
-            check_ids(directory, config.vocabulary)
-        with transformers_alone(), said_of(f"the tokenizer in {directory}", COPY):
+        with transformers_alone():
             from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-            self._tokenizer = CLIPTokenizer.from_pretrained(directory)
-            check_merges(self._tokenizer)
-            self.encode("a word")  # settings of the wrong kind are noticed where they are used
+            with said_of(f"the tokenizer in {directory}", COPY):
+                check_ids(directory, config.vocabulary)
+                self._tokenizer = CLIPTokenizer.from_pretrained(directory)
+                check_merges(self._tokenizer)
+                self.encode("a word")  # settings of the wrong kind are noticed where they are used
         self.context = config.context
         self.start, self.end = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
         # A damaged vocabulary gives a working tokenizer of two tokens, so its size is looked at.
