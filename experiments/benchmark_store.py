@@ -44,6 +44,7 @@ class Instant:
         from multimap_jax.clip.model import EmbeddedImages
 
         rows = np.zeros((len(images), self.clip.config.image.embed), np.float32)
+        rows[:, 0] = 1
         return EmbeddedImages(rows, np.arange(len(images)), ())
 
 
@@ -59,11 +60,11 @@ def main(_):
         drawn, folder, out = Path(base) / "drawn", Path(base) / "folder", Path(base) / "out"
         write_scenes(drawn, "flowers", seed=1, count=400)
         link_pictures(drawn, folder, FLAGS.images)
-        images, seconds = read_folder(folder), []
-        paths = images.files[: len(images.names) // 10]
+        source, seconds = read_folder(folder), []
+        paths = list(source.images.values())[: FLAGS.images // 10]
         for _ in range(2):
             begin = time.perf_counter()
-            embed(images, Instant(clip), out, Company(ALONE), False)
+            embed(source, Instant(clip), out, Company(ALONE), False)
             seconds.append(time.perf_counter() - begin)
         clip.embed_readable(paths[:100])
         begin = time.perf_counter()

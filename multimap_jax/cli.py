@@ -21,6 +21,7 @@ USAGE = """Groups the images of a folder by what a word says, and another way fo
   multimap --images=photos/ --subject=fruit --aspect=color --aspect=species \\
            --words=color=red,green,yellow --clusters=species=3 --clip=openai/clip-vit-base-patch32 --out=out/
   multimap apply --run=out/ --images=new/ --out=more/        (new images into the same groups; apply --help)
+  multimap embed --images='shards/{00000..00031}.tar' --clip=… --out=out/ --part=2/16   (embed --help)
 
 Writes labels.csv, run.json, report.html and, given --labels, metrics.json into --out. What was computed is kept there:
 the same command goes on after an interruption, another aspect or more images cost only what is new.
@@ -32,6 +33,21 @@ APPLY_USAGE = """Puts new images into the groups of a finished run. Nothing is g
 
 Writes labels.csv, run.json, report.html and, given --labels, metrics.json into --out.
 """
+EMBED_USAGE = """Only embeds the images, for multimap --embeddings=OUT and for other tools.
+
+  multimap embed --images='shards/{00000..00031}.tar' --clip=openai/clip-vit-base-patch32 --out=out/ --part=2/16
+
+--part=2/16 is the second of sixteen workers, which need not know of each other: each takes every sixteenth piece. A
+worker that died is started again and does what is missing.
+"""
+SOURCE = (
+    "folder of images, looked through recursively; a list (.csv, .parquet) with a column of paths; parquet files that "
+    "hold images; tar files: 'shards/{00000..00031}.tar' or 'data/*.parquet'"
+)
+READY = (
+    "instead of --images: embeddings by --clip that are there, in a folder as multimap or clip-retrieval write them, "
+    "or one .npy with a .csv or .parquet of the same name"
+)
 CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
 DIGITS = 12
 REPEATABLE = ("aspect", "words", "clusters")
@@ -41,7 +57,10 @@ def define_flags() -> flags.FlagValues:
     """The flags of this command, in a set of their own: importing this module defines no global flag."""
     values = flags.FlagValues()
     define = {"flag_values": values}
-    flags.DEFINE_string("images", None, "folder of images, looked through recursively", **define)
+    flags.DEFINE_string("images", None, SOURCE, **define)
+    flags.DEFINE_string(
+        "embeddings", None, "instead of --images: embeddings by --clip, ours or clip-retrieval's", **define
+    )
     flags.DEFINE_string("subject", choices.SUBJECT, "what is in the images", **define)
     flags.DEFINE_multi_string("aspect", [], "what to group by, once for each grouping", **define)
     flags.DEFINE_list("contrast", list(choices.CONTRAST), "aspects pushed away from, if the recipe does", **define)
@@ -79,10 +98,11 @@ def define_flags() -> flags.FlagValues:
     return _define_common_flags(values)
 
 
-def _define_common_flags(values: flags.FlagValues) -> flags.FlagValues:
-    """`values` with the flags that every verb has."""
+def _define_common_flags(values: flags.FlagValues, labels: bool = True) -> flags.FlagValues:
+    """`values` with the flags that every verb has, or every one that groups images."""
     define = {"flag_values": values}
-    flags.DEFINE_string("labels", None, "csv of true labels: column image, then one column an aspect", **define)
+    if labels:
+        flags.DEFINE_string("labels", None, "csv of true labels: column image, then one column an aspect", **define)
     flags.DEFINE_bool("progress", True, "show progress bars", **define)
     flags.DEFINE_bool("version", False, "show the version", **define)
     flags.DEFINE_bool("help", False, "show this help", short_name="h", **define)
@@ -109,22 +129,41 @@ def define_apply_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     define = {"flag_values": values}
     flags.DEFINE_string("run", None, "folder of a finished run, its --out", **define)
-    flags.DEFINE_string("images", None, "folder of new images, looked through recursively", **define)
+    flags.DEFINE_string("images", None, f"the new images: {SOURCE}", **define)
     flags.DEFINE_string("out", None, "folder for the results, another one than the run's", **define)
     flags.DEFINE_string("clip", None, "where the run's checkpoint lies now", **define)
     return _define_common_flags(values)
 
 
+def define_embed_flags() -> flags.FlagValues:
+    """The flags of `multimap embed`."""
+    values = flags.FlagValues()
+    define = {"flag_values": values}
+    flags.DEFINE_string("images", None, SOURCE, **define)
+    flags.DEFINE_string("clip", "embedded", "'embedded', a directory in the Hugging Face layout, or a hub id", **define)
+    flags.DEFINE_string("out", None, "folder for the embeddings, the same one for all workers", **define)
+    flags.DEFINE_string("part", "1/1", "this worker's number, from 1, and how many there are: 2/16", **define)
+    return _define_common_flags(values, labels=False)
+
+
+VERBS = {
+    "apply": (define_apply_flags, APPLY_USAGE),
+    "embed": (define_embed_flags, EMBED_USAGE),
+    "": (define_flags, USAGE),
+}
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     argv = list(sys.argv if argv is None else argv)
-    apply = argv[1:2] == ["apply"]
-    if apply:
+    verb = argv[1] if len(argv) > 1 and argv[1] in VERBS else ""
+    if verb:
         del argv[1]
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that cannot write a name is no reason to stop
             stream.reconfigure(errors="replace")
-    values = define_apply_flags() if apply else define_flags()
+    define, usage = VERBS[verb]
+    values = define()
     try:
         rest = values(argv)[1:]
     except flags.Error as error:
@@ -132,17 +171,17 @@ def main(argv: list[str] | None = None) -> int:
     if values.help or values.version:
         from multimap_jax import __version__
 
-        _say(help_text(values, APPLY_USAGE if apply else USAGE) if values.help else f"multimap {__version__}")
+        _say(help_text(values, usage) if values.help else f"multimap {__version__}")
         return 0
     if rest:
         return _fail(f"unexpected argument {rest[0]!r}: everything is a flag, such as --images=FOLDER (see --help)")
-    return until_stopped(lambda: _command(values, argv, apply), lambda: _leave(_fail(_stopped(values.out), 130)))
+    return until_stopped(lambda: _command(values, argv, verb), lambda: _leave(_fail(_stopped(values.out), 130)))
 
 
-def _command(values: flags.FlagValues, argv: list[str], apply: bool) -> int:
+def _command(values: flags.FlagValues, argv: list[str], verb: str) -> int:
     """What the flags ask for; what is wrong is said here."""
     try:
-        processes = None if apply else _processes(values)
+        processes = None if verb else _processes(values)
         if processes and processes.coordinator and CHILD not in os.environ:
             status = run_child([sys.executable, "-m", "multimap_jax", *argv[1:]])
             return status if status >= 0 else _fail(ended_by(-status, Path(values.out)), 1)
@@ -150,7 +189,7 @@ def _command(values: flags.FlagValues, argv: list[str], apply: bool) -> int:
             begin_child()
         with warnings.catch_warnings():
             _show_warnings_as_notes()
-            return _apply(values) if apply else _run(values, processes)
+            return {"apply": _apply, "embed": _embed}[verb](values) if verb else _run(values, processes)
     except MemoryError:
         return _leave(_fail(f"there is too little memory; {_kept(values.out)}"))
     except (ValueError, TypeError, OSError) as error:
@@ -207,8 +246,10 @@ def ended_by(number: int, out: Path) -> str:
 
 
 def _run(values: flags.FlagValues, processes) -> int:
-    if not values.images:
+    if not values.images and not values.embeddings:
         raise ValueError("--images is missing: give the folder of images")
+    if values.images and values.embeddings:
+        raise ValueError("--images and --embeddings exclude each other: give one")
     if not values.aspect:
         raise ValueError("--aspect is missing: say what to group by, such as --aspect=color")
     for name in values.aspect:
@@ -227,7 +268,7 @@ def _run(values: flags.FlagValues, processes) -> int:
     if not values.out:
         raise ValueError("--out is empty: give the folder for the results")
     job = Job(
-        images=Path(values.images),
+        images=Path(values.images or values.embeddings),
         aspects=aspects,
         clusters=counts,
         contrast={name: tuple(other for other in values.contrast if other != name) for name in values.aspect},
@@ -239,6 +280,7 @@ def _run(values: flags.FlagValues, processes) -> int:
         seed=values.seed,
         keep_proxies=values.keep_proxies,
         fresh=values.fresh,
+        ready=bool(values.embeddings),
         processes=processes,
     )
     use_compilation_cache()
@@ -258,6 +300,26 @@ def _apply(values: flags.FlagValues) -> int:
     labels = Path(values.labels) if values.labels else None
     job = Apply(Path(values.run), Path(values.images), Path(values.out), values.clip, labels)
     run_apply(job, _say, progress=values.progress and sys.stderr.isatty())
+    return 0
+
+
+def _embed(values: flags.FlagValues) -> int:
+    for name in ("images", "out"):
+        if not values[name].value:
+            raise ValueError(f"--{name} is missing: {values[name].help}")
+    number, slash, workers = values.part.partition("/")
+    if not slash or not number.isdecimal() or not workers.isdecimal() or max(map(len, (number, workers))) > DIGITS:
+        raise ValueError(f"--part={values.part} cannot be read: expected a worker's number and how many, such as 2/16")
+    if not 1 <= int(number) <= int(workers):
+        hint = " (a scheduler that counts from 0: --part=$((INDEX+1))/N)" if int(number) == 0 else ""
+        raise ValueError(f"--part={values.part}: expected 1/{workers} to {workers}/{workers}{hint}")
+
+    from multimap_jax.compilation import use_compilation_cache
+    from multimap_jax.run.embed import Embed, run_embed
+
+    use_compilation_cache()
+    job = Embed(Path(values.images), Path(values.out), values.clip, (int(number), int(workers)))
+    run_embed(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
 
 

@@ -83,6 +83,9 @@ def make_report(title: str, images: Sequence, names: Sequence[str], pages: Seque
         for i, page in enumerate(pages)
     )
     body = "".join(_page(i, page, names) for i, page in enumerate(pages))
+    lost = sum(not each for each in thumbnails.values())
+    if lost:
+        notes = [*notes, f"{lost:,} of {len(thumbnails):,} pictures could not be opened to be shown."]
     warnings = "".join(f'<p class="warning">{html.escape(note)}</p>' for note in notes)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'

@@ -119,7 +119,7 @@ BAD = {
     "no images": (["--aspect=color"], "--images is missing"),
     "no aspect": (["--images={fruit}"], "--aspect is missing"),
     "no folder": (["--images={fruit}/nothing", *ASPECTS, *WORDS], "there is no folder"),
-    "a file": (["--images={fruit}/labels.csv", *ASPECTS, *WORDS], "is a file"),
+    "a file": (["--images={fruit}/fruit_0000.png", *ASPECTS, *WORDS], "is a file"),
     "empty folder": (["--images={empty}", *ASPECTS, *WORDS], "no image files"),
     "only text": (["--images={text}", *ASPECTS, *WORDS], "files of other kinds there: 1"),
     "only damaged": (["--images={damaged}", "--subject=fruit", "--aspect=color", "--clusters=color=1"], "can be read"),

@@ -75,7 +75,7 @@ def test_names_that_are_not_utf_8_are_written_as_text(folder):
     (folder / "a\n\x1b[31m\x85.png").write_bytes((folder / "a.png").read_bytes())
     found = read_folder(folder)
     assert {r"\xff.png", r"\xfe.png", r"a\\xff.png", r"a\x0a\x1b[31m\xc2\x85.png"} <= set(found.names)
-    for name, file in found.paths.items():
+    for name, file in found.images.items():
         assert path_of_name(name) == os.fspath(file.relative_to(folder)) and name.isprintable()
 
 

@@ -349,10 +349,10 @@ def test_an_image_that_fails_to_be_read_for_a_passing_reason_is_tried_again(frui
     open_image = images.Image.open
     for error in (OSError(errno.EIO, "Input/output error"), MemoryError()):
 
-        def fail(path, *given, error=error, **named):
-            if Path(path) == bad:
+        def fail(file, *given, error=error, **named):
+            if Path(file.name) == bad:
                 raise error
-            return open_image(path, *given, **named)
+            return open_image(file, *given, **named)
 
         out = tmp_path / type(error).__name__
         with monkeypatch.context() as patch:

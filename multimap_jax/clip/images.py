@@ -18,8 +18,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from multimap_jax.inputs import kinds
-from multimap_jax.inputs.files import passing, plain
-from multimap_jax.inputs.folder import read_folder
+from multimap_jax.inputs.files import BoundedFile, passing, plain
+from multimap_jax.inputs.open import READERS, open_source
+from multimap_jax.inputs.source import Packed
 
 # Bytes that all threads together decode into at once, and one image alone at most; bytes of a pixel on its way, of
 # modes of more than 8 bits and of others; pixels that are converted at once; how many times an image's longer side may
@@ -56,15 +57,15 @@ class UnreadableImagesError(ValueError):
 
 
 def as_list(images) -> list:
-    """A folder, one path, a list or an array [images, h, w, 3] as a list of single images."""
+    """A folder or another source, one path, a list or an array [images, h, w, 3] as a list of single images."""
     if isinstance(images, (str, os.PathLike)):
         path = Path(images)
-        if path.exists() and not path.is_dir():
+        if path.is_file() and path.suffix.lower() not in READERS:
             return [path]
-        folder = read_folder(path)
-        for note in folder.notes:
+        source = open_source(path)
+        for note in source.notes:
             warnings.warn(note, stacklevel=3)
-        return list(folder.files)
+        return list(source.images.values())
     if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
         raise TypeError(
             "expected a list of images (or an array [images, h, w, 3]), found a single one: put it in a list"
@@ -96,15 +97,6 @@ class Room:
 ROOM = Room(ROOM_BYTES)
 
 
-class BoundedFile(io.BufferedReader):
-    """A file that is never asked for more than it holds: decoders ask for whatever a header says."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > io.DEFAULT_BUFFER_SIZE:
-            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
-        return super().read(size)
-
-
 @contextlib.contextmanager
 def opened_image(image) -> Iterator[Image.Image]:
     """A path, PIL image or uint8 array [h, w, 3] (or grey [h, w]) as an upright RGB image.
@@ -133,10 +125,10 @@ def opened_image(image) -> Iterator[Image.Image]:
 @contextlib.contextmanager
 def _picture(image) -> Iterator[Image.Image]:
     """What a path, PIL image or array holds, as a PIL image; closed at the end where it was opened here."""
-    if isinstance(image, (str, os.PathLike)):
-        if not stat.S_ISREG(os.stat(image).st_mode):
+    if isinstance(image, (str, os.PathLike, Packed)):
+        if not isinstance(image, Packed) and not stat.S_ISREG(os.stat(image).st_mode):
             raise ValueError("not a regular file")
-        with BoundedFile(io.FileIO(image)) as file:
+        with io.BytesIO(image.read()) if isinstance(image, Packed) else BoundedFile(image) as file:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 try:
@@ -205,6 +197,8 @@ def _grey(values: np.ndarray, top: float) -> Image.Image:
 
 
 def name_of(image, index: int) -> str:
+    if isinstance(image, Packed):
+        return f"{image.file}, {image.place}"
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
 
 

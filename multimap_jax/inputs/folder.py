@@ -3,60 +3,15 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
-import functools
-import hashlib
 import os
 from pathlib import Path
 
 from multimap_jax.inputs import kinds
 from multimap_jax.inputs.names import name_of_path
-
-# From the middle of a file: at its beginning pictures of one camera are alike.
-SAMPLE_BYTES = 512
+from multimap_jax.inputs.source import Source
 
 
-@dataclasses.dataclass(frozen=True)
-class Folder:
-    """`files`: the image files below `path`, sorted by name. `notes`: what was passed over, in sentences."""
-
-    path: Path
-    files: tuple[Path, ...]
-    notes: tuple[str, ...] = ()
-
-    @functools.cached_property
-    def names(self) -> list[str]:
-        """What the images are called."""
-        return [relative_name(file, self.path) for file in self.files]
-
-    @functools.cached_property
-    def paths(self) -> dict[str, Path]:
-        """The file of each name."""
-        return dict(zip(self.names, self.files))
-
-    def versions(self) -> list[str]:
-        """What changes where the file of an image is changed or replaced: its size, its time of change, and a sample of
-        its bytes, for tools that keep both. A link that leads nowhere has the version ""."""
-        return [version(os.fspath(file)) for file in self.files]
-
-
-def version(file: str) -> str:
-    try:
-        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
-        return ""
-    try:
-        found = os.fstat(descriptor)
-        os.lseek(descriptor, found.st_size // 2, os.SEEK_SET)
-        sample = os.read(descriptor, SAMPLE_BYTES)
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)
-    return f"{found.st_size}-{found.st_mtime_ns}-{hashlib.blake2b(sample, digest_size=6).hexdigest()}"
-
-
-def read_folder(path: str | Path) -> Folder:
+def read_folder(path: str | Path) -> Source:
     """Image files below `path`, by their endings, sorted by name; hidden files and folders are passed over.
 
     Notes say what else looks like photographs and is of a kind that is not read, and which folders cannot be.
@@ -111,7 +66,7 @@ def read_folder(path: str | Path) -> Folder:
         more = f"; {notes[-1]}" if notes else ""
         raise ValueError(f"no image files (.jpg, .png, .heic, …) in {path}; files of other kinds there: {others}{more}")
     found.sort(key=lambda file: file.relative_to(path).as_posix())
-    return Folder(path, tuple(found), tuple(notes))
+    return Source(path, {relative_name(file, path): file for file in found}, tuple(notes))
 
 
 def relative_name(file: Path, folder: Path) -> str:

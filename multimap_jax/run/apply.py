@@ -10,8 +10,8 @@ from pathlib import Path
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.inputs.files import read_json, said_of
-from multimap_jax.inputs.folder import read_folder
 from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.open import open_source
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.files import RUN, check_own, file_hashes, make_writable
 from multimap_jax.run.job import Clock, embed, measured, tell_apart, write_results
@@ -45,9 +45,9 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     is possible.
     """
     clock, content = Clock(), read_run(job.run)
-    folder = read_folder(job.images)
+    source = open_source(job.images)
     aspects = [aspect["name"] for aspect in content["aspects"]]
-    truth = None if job.labels is None else read_labels(job.labels, aspects, folder.names, job.images)
+    truth = None if job.labels is None else read_labels(job.labels, aspects, source.names, job.images)
     if job.out.exists() and job.run.exists() and job.out.samefile(job.run):
         raise ValueError(f"--out={job.out} is the run itself, whose results would be lost: give another folder")
     if any("model" in aspect for aspect in aspects_of(job.out)):
@@ -59,10 +59,10 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     job = dataclasses.replace(job, seed=content["seed"], config=ProxyConfig(**content["config"]))
     clock.lap("load")
     with locked(job.out, ALONE):
-        embedded, images = embed(folder, clip, job.out, Company(ALONE), progress)
+        embedded, images = embed(source, clip, job.out, Company(ALONE), progress)
         clock.lap("embed")
-        notes = [f"New images in the groups of {name_of_path(str(job.run))}: nothing was grouped anew.", *folder.notes]
-        names, skipped = tell_apart(folder, embedded, images, notes)
+        notes = [f"New images in the groups of {name_of_path(str(job.run))}: nothing was grouped anew.", *source.notes]
+        names, skipped = tell_apart(source, embedded, images, notes)
         results = []
         for model in models:
             begin = time.perf_counter()
@@ -71,7 +71,7 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
             results.append(measured(model, found, truth, names, embedded.embeddings, begin))
             say_result(results[-1], say)
         clock.lap("group")
-        written = write_results(job, clip, folder, names, skipped, results, notes, clock)
+        written = write_results(job, clip, source, names, skipped, results, notes, clock)
     say_end(job.out, written, skipped, say)
 
 

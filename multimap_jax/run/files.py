@@ -154,9 +154,10 @@ def labels_text(names: Sequence[str], results: Sequence) -> str:
     return table.getvalue()
 
 
-def labels_table(names: Sequence[str], results: Sequence) -> dict[str, list]:
-    """labels.parquet: labels.csv with the number of each group, the distance to its centre and whether that is far."""
-    table: dict[str, list] = {"image": list(names)}
+def labels_table(names: Sequence[str], results: Sequence, more: dict[str, list]) -> dict[str, list]:
+    """labels.parquet: labels.csv with the number of each group, the distance to its centre and whether that is far; and
+    `more`, what the source says of the images, where no column is called so."""
+    table: dict[str, list] = {"image": list(names)} | {name: own for name, own in more.items() if name != "image"}
     for result in results:
         name = result.aspect.name
         table[name] = np.array(result.model.cluster_names_, object)[result.labels].tolist()

@@ -19,8 +19,9 @@ from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, EmbeddedImages, load_clip
 from multimap_jax.clustering import SAMPLE
 from multimap_jax.estimator import MultiMaP
-from multimap_jax.inputs.folder import Folder
+from multimap_jax.inputs.embeddings import Embedded
 from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.source import Source
 from multimap_jax.mesh import image_mesh
 from multimap_jax.prompts import Aspect, make_prompt
 from multimap_jax.proxies import ProxyFit, fit_proxies
@@ -67,17 +68,20 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         models = make_models(plan, clip, progress)
         if job.fresh and job.processes.index == 0:
             forget(job.out)
-        notes = [DRAWINGS] * clip.embedded + list(plan.folder.notes)
+        notes = [DRAWINGS] * clip.embedded + list(plan.source.notes)
         if (job.out / LEFT).is_dir():
             notes.append(f"{job.out / LEFT} was left by an earlier version and is not used.")
         for note in notes:
             say(note)
         clock.lap("load")
-        say_estimate(job, clip, len(plan.folder.files), say)
+        say_estimate(job, clip, len(plan.source.images), say)
         clock.lap("estimate")
-        embedded, images = embed(plan.folder, clip, job.out, company, progress)
+        if plan.embedded is None:
+            embedded, images = embed(plan.source, clip, job.out, company, progress)
+        else:
+            embedded, images = ready(plan.embedded, clip)
         clock.lap("embed")
-        names, skipped = tell_apart(plan.folder, embedded, images, notes)
+        names, skipped = tell_apart(plan.source, embedded, images, notes)
         kept = [images[i] for i in embedded.kept]
         fits = {
             aspect.name: learn(job, clip, aspect, embedded.embeddings, kept, company, progress)
@@ -95,7 +99,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
             saved.append(keep_model(job.out, model))
             say_result(results[-1], say)
         clock.lap("group")
-        written = write_results(job, clip, plan.folder, names, skipped, results, notes, clock, saved)
+        written = write_results(job, clip, plan.source, names, skipped, results, notes, clock, saved)
         prune_models(job.out, saved)
         company.part()
     say_end(job.out, written, skipped, say)
@@ -104,9 +108,9 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
 def alike(plan: Plan) -> dict:
     """What all processes of a run must have been started with, by the flag that says it."""
     job = plan.job
-    names = hashlib.sha256("\n".join(plan.folder.names).encode()).hexdigest()[:16]
+    names = hashlib.sha256("\n".join(plan.source.names).encode()).hexdigest()[:16]
     return {
-        "--images": f"{len(plan.folder.files)} images {names}",
+        "--images": f"{len(plan.source.images)} images {names}",
         "--aspect, --words or --template": json.dumps([dataclasses.asdict(aspect) for aspect in job.aspects]),
         "--clusters": json.dumps(job.clusters),
         "--contrast": json.dumps(job.contrast),
@@ -117,15 +121,16 @@ def alike(plan: Plan) -> dict:
     }
 
 
-def embed(folder: Folder, clip: Clip, out: Path, company: Company, progress: bool):
+def embed(source: Source, clip: Clip, out: Path, company: Company, progress: bool):
     """(embeddings of all images in the order of their names, those images as (name, version)): from what is kept, the
     rest computed, every process its pieces."""
     store, who = Embeddings(out), company.processes
 
     def cut() -> dict:
         store.check_encoder(clip)
-        images = sorted(zip(folder.names, folder.versions()))
+        images = list(zip(source.names, source.versions()))
         pieces = store.cut(images, clip.image_block * image_mesh().size, clip.config.image.embed)
+        images, pieces = sorted(images), dict(sorted(pieces.items()))
         return {"images": images, "pieces": list(pieces.values()), "encoder": clip.hash}
 
     told = company.tell("images", cut)
@@ -135,12 +140,26 @@ def embed(folder: Folder, clip: Clip, out: Path, company: Company, progress: boo
         )
     images = [tuple(image) for image in told["images"]]
     pieces = dict(zip(images, told["pieces"]))
-    store.compute(clip, pieces, who.own(told["pieces"]), folder.paths, progress)
+    store.compute(clip, pieces, who.own(told["pieces"]), source, progress)
     everyone = set(told["pieces"])
     company.wait(lambda: all(map(store.done, everyone)))
-    if not folder.path.is_dir():
-        raise FileNotFoundError(f"the folder {folder.path} was taken away while it was read; {GO_ON}")
+    if not source.is_there():
+        raise FileNotFoundError(f"{source.place} was taken away while it was read; {GO_ON}")
     return store.gather(pieces, clip.config.image.embed), images
+
+
+def ready(found: Embedded, clip: Clip) -> tuple[EmbeddedImages, list]:
+    """As `embed`, from embeddings that are there. ValueError where they are another encoder's."""
+    width = clip.config.image.embed
+    if found.rows.shape[1] != width or found.hash not in ("", clip.hash):
+        same = "" if found.rows.shape[1] != width else ", or these with other files beside the weights"
+        raise ValueError(
+            f"the embeddings in {found.source.place} have {found.rows.shape[1]} numbers each, {clip.name} makes "
+            f"{width}: they are by another encoder{same}; give theirs with --clip"
+        )
+    order = sorted(range(len(found.rows)), key=(names := found.source.names).__getitem__)
+    images = [(names[i], found.versions[i]) for i in order]
+    return EmbeddedImages(found.rows[order], np.arange(len(order)), ()), images
 
 
 def learn(job: Job, clip: Clip, aspect: Aspect, embeddings, images, company: Company, progress: bool) -> ProxyFit:
@@ -183,7 +202,7 @@ def learn(job: Job, clip: Clip, aspect: Aspect, embeddings, images, company: Com
 
 
 def tell_apart(
-    folder: Folder, embedded: EmbeddedImages, images, notes: list[str]
+    source: Source, embedded: EmbeddedImages, images, notes: list[str]
 ) -> tuple[list[str], list[Unreadable]]:
     """(names of the images that were embedded, the others); `notes` get what is to be known of it.
 
@@ -192,7 +211,7 @@ def tell_apart(
     names, skipped = [images[i][0] for i in embedded.kept], list(embedded.failures)
     if not names:
         total = count(len(skipped), "image")
-        raise ValueError(f"none of {total} in {folder.path} can be read; the first is {skipped[0]}")
+        raise ValueError(f"none of {total} in {source.place} can be read; the first is {skipped[0]}")
     if skipped:
         notes.append(f"{len(skipped):,} of {count(len(images), 'image')} could not be read and were left out.")
     if len(names) > SAMPLE:
@@ -252,7 +271,7 @@ def prune_models(out: Path, kept: Sequence[dict]) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_results(job, clip: Clip, folder: Folder, names, skipped, results, notes, clock, saved=()) -> list[str]:
+def write_results(job, clip: Clip, source: Source, names, skipped, results, notes, clock, saved=()) -> list[str]:
     """labels.csv, labels.parquet, metrics.json, report.html and run.json, one set; returns their names.
 
     saved: what run.json says of each aspect's model, where models are kept.
@@ -261,7 +280,7 @@ def write_results(job, clip: Clip, folder: Folder, names, skipped, results, note
     if job.labels is not None:
         found = {result.aspect.name: result.metrics for result in results if result.metrics}
         texts[METRICS] = json.dumps(found, indent=1) + "\n"
-    pictures, pages = [folder.paths[name] for name in names], [page(result) for result in results]
+    pictures, pages = [source.images[name] for name in names], [page(result) for result in results]
     texts[REPORT] = make_report(title(job.images, results), pictures, names, pages, notes)
     clock.lap("report")
     files = [*texts, TABLE]
@@ -269,7 +288,7 @@ def write_results(job, clip: Clip, folder: Folder, names, skipped, results, note
     for aspect, one in zip(content["aspects"], saved):
         aspect |= one
     texts[RUN] = json.dumps(content, indent=1) + "\n"
-    replace_results(job.out, texts, {TABLE: labels_table(names, results)})
+    replace_results(job.out, texts, {TABLE: labels_table(names, results, source.columns_of(names))})
     return [*files, RUN]
 
 

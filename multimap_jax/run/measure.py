@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from multimap_jax.clustering import cluster, draw
 from multimap_jax.estimator import MultiMaP
-from multimap_jax.inputs.files import check_regular
+from multimap_jax.inputs.lists import opened_csv
 from multimap_jax.inputs.names import name_of_path
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import reference_words
 
-SEPARATORS, LINE = ",;\t", 2**20
 RIVALS = {"image_kmeans": "k-means on image embeddings", "zero_shot": "zero-shot words"}
 
 
@@ -35,14 +32,21 @@ def read_labels(path: Path, aspects: Sequence[str], names: Sequence[str], images
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no labels file {path}")
-    check_regular(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            known, rows = _read_columns(file, path, aspects)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a csv file in UTF-8 ({error})") from None
+    with opened_csv(path) as (columns, rows):
+        known = [aspect for aspect in aspects if aspect in columns]
+        if "image" not in columns or not known:
+            raise ValueError(
+                f"{path} has the columns {', '.join(columns)[:200] or '(none)'}; expected image and at least one of "
+                f"the aspects {', '.join(aspects)}"
+            )
+        for column in ("image", *known):
+            if columns.count(column) > 1:
+                raise ValueError(f"{path} has the column {column} {columns.count(column)} times, expected once")
+        places = [columns.index(column) for column in ("image", *known)]
+        # Nothing else is held of the file.
+        rows = [(line, *(row[place] if place < len(row) else "" for place in places)) for line, row in rows]
     wanted, lines, labels = set(names), {}, {aspect: {} for aspect in known}
-    for line, given, *values in rows:
+    for line, given, *values in (row for row in rows if row[1]):
         name = given if given in wanted else name_of_path(given)
         if name in lines:
             raise ValueError(f"{path} names the image {name} twice, in lines {lines[name]} and {line}")
@@ -61,28 +65,6 @@ def read_labels(path: Path, aspects: Sequence[str], names: Sequence[str], images
             f"the column {empty[0]} of {path} is empty for every image of {images}: fill it or take it out"
         )
     return labels
-
-
-def _read_columns(file: TextIO, path: Path, aspects: Sequence[str]) -> tuple[list[str], list[tuple]]:
-    """(the aspects that have a column; for each row that names an image its line, the name and its values of these).
-    Nothing else is held. ValueError where columns are missing or there twice."""
-    first = file.readline(LINE)
-    file.seek(0)
-    separator = max(SEPARATORS, key=first.count)
-    reader = csv.reader(file, delimiter=separator)
-    columns = [column.strip() for column in next(reader, [])]
-    known = [aspect for aspect in aspects if aspect in columns]
-    if "image" not in columns or not known:
-        raise ValueError(
-            f"{path} has the columns {', '.join(columns)[:200] or '(none)'}; expected image and at least one of the "
-            f"aspects {', '.join(aspects)}"
-        )
-    for column in ("image", *known):
-        if columns.count(column) > 1:
-            raise ValueError(f"{path} has the column {column} {columns.count(column)} times, expected once")
-    places = [columns.index(column) for column in ("image", *known)]
-    rows = ((reader.line_num, *(row[place] if place < len(row) else "" for place in places)) for row in reader)
-    return known, [row for row in rows if row[1]]
 
 
 def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:

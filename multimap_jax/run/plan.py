@@ -13,7 +13,9 @@ from multimap_jax.blocks import default_block_size
 from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import check_clusters
 from multimap_jax.estimator import MultiMaP, draw_seed
-from multimap_jax.inputs.folder import Folder, read_folder
+from multimap_jax.inputs.embeddings import Embedded, read_embeddings
+from multimap_jax.inputs.open import open_source
+from multimap_jax.inputs.source import Source
 from multimap_jax.prompts import Aspect
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.files import COLUMNS, check_own, make_writable
@@ -26,7 +28,7 @@ from multimap_jax.run.say import count
 class Job:
     """What to do. `clusters` and `contrast` by aspect name. `features` as MultiMaP takes them."""
 
-    images: Path
+    images: Path  # or embeddings, where `ready`
     aspects: tuple[Aspect, ...]
     clusters: dict[str, int]
     contrast: dict[str, tuple[str, ...]]
@@ -38,6 +40,7 @@ class Job:
     seed: int
     keep_proxies: bool = False
     fresh: bool = False
+    ready: bool = False
     processes: Processes = ALONE
 
     def kind(self, aspect: Aspect) -> str:
@@ -54,11 +57,13 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A job that was looked at: its images, and the true labels of those that have any (None without --labels)."""
+    """A job that was looked at: its images, the true labels of those that have any (None without --labels), and their
+    embeddings where these are there."""
 
     job: Job
-    folder: Folder
+    source: Source
     truth: Truth | None
+    embedded: Embedded | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,17 +90,18 @@ def make_plan(job: Job) -> Plan:
     Raises ValueError, FileNotFoundError, NotADirectoryError or OSError, each with one sentence.
     """
     draw_seed(job.seed)
-    folder = read_folder(job.images)
+    embedded = read_embeddings(job.images) if job.ready else None
+    source = embedded.source if embedded else open_source(job.images)
     check_columns([aspect.name for aspect in job.aspects])
     for aspect in job.aspects:
         job.kind(aspect)
-        check_clusters(job.clusters[aspect.name], len(folder.files))
+        check_clusters(job.clusters[aspect.name], len(source.images))
     truth = None
     if job.labels is not None:
-        truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], folder.names, job.images)
+        truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], source.names, job.images)
     make_writable(job.out)
     check_own(job.out, job.labels)
-    return Plan(job, folder, truth)
+    return Plan(job, source, truth, embedded)
 
 
 def check_columns(aspects: Sequence[str]) -> None:
@@ -120,7 +126,7 @@ def make_models(plan: Plan, clip: Clip, progress: bool) -> list[MultiMaP]:
     """A model for every aspect, looked at but not fitted. ValueError or TypeError as `MultiMaP.check` says, or for
     blocks that these images cannot fill."""
     job = plan.job
-    check_block(job.config.block_size, len(plan.folder.files))
+    check_block(job.config.block_size, len(plan.source.images))
     models = [
         MultiMaP(
             aspect,

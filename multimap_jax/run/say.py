@@ -41,6 +41,7 @@ def say_estimate(job, clip: Clip, images: int, say: Callable[[str], None]) -> No
     names = ", ".join(aspect.name for aspect in job.aspects)
     say(f"{count(images, 'image')} by {names} with {clip.name}, on {machine()}:")
     text = f"about {duration(embedding)} to embed {'the images' if processes == 1 else 'the images of each process'}"
+    text = "no image is opened" if job.ready else text
     proxies = padded(images, job.config.block_size or default_block_size(), devices, processes)
     wanted = [(aspect, proxies) for aspect in job.aspects if job.needs_proxies(aspect)]
     wanted += [(aspect, job.clusters[aspect.name]) for aspect in job.aspects if job.needs_group_proxies(aspect)]

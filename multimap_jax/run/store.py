@@ -18,10 +18,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ from tqdm import tqdm
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, EmbeddedImages
 from multimap_jax.inputs.files import passing, read_arrays, read_json, read_table
-from multimap_jax.inputs.folder import version
+from multimap_jax.inputs.source import Source
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.run.files import write_array, write_arrays, write_json, write_table
 
@@ -100,12 +99,24 @@ class Embeddings:
     def __init__(self, out: Path):
         self.out, self.plan = out, Plan(out / "plan")
 
-    def cut(self, images: Sequence[Image], block: int, width: int) -> dict[Image, int]:
+    def check_listing(self, images: Sequence[Image]) -> None:
+        """ValueError where other images were planned than these, by a worker that sees others."""
+        planned = set(self.plan.read())
+        other = len(planned.symmetric_difference(images)) if planned else 0
+        if other:
+            raise ValueError(
+                f"the plan in {self.out} is of {len(planned):,} images, this worker finds {len(images):,} ({other:,} "
+                "are not in both): give all workers the same images, or embed what is new with one worker and no --part"
+            )
+
+    def cut(self, images: Sequence[Image], block: int, width: int, alone: bool = True) -> dict[Image, int]:
         """Pieces of the images; new ones are planned. block: images that are computed at once. width: of embeddings.
 
-        Damaged pieces are taken away first, so that they are computed again.
+        Damaged pieces are taken away first, so that they are computed again; not where others are at work (`alone`).
         """
         blocks, pieces = -(-len(images) // (PIECES * block)), self.pieces()
+        if not alone:
+            return self.plan.extend(images, min(PIECE, max(1, blocks) * block), self.held, max(pieces, default=-1))
         damaged = [self.file("img_emb", piece) for piece in pieces if not sound(self.check, piece, width)]
         for file in damaged:
             file.unlink()
@@ -159,21 +170,24 @@ class Embeddings:
         return found | {(name, read) for name, read, again in rows if not again}
 
     def compute(
-        self, clip: Clip, pieces: dict[Image, int], mine: Sequence[int], paths: Mapping[str, Path], progress: bool
+        self, clip: Clip, pieces: dict[Image, int], mine: Sequence[int], source: Source, progress: bool
     ) -> None:
-        """Embeds those of the pieces `mine` that are not done. paths: of the images by name.
+        """Embeds those of the pieces `mine` that are not done.
 
         An image that was changed or went away meanwhile, or failed for a passing reason, will be planned anew.
         """
-        wanted = {piece: [] for piece in mine if not self.done(piece)}
+        order = {name: i for i, name in enumerate(source.images)}
+        wanted: dict[int, list[Image]] = {piece: [] for piece in mine if not self.done(piece)}
         for image, piece in pieces.items():
             if piece in wanted:
                 wanted[piece].append(image)
         total = sum(map(len, wanted.values()))
         with tqdm(total=total, desc="embedding images", unit="image", disable=not progress) as bar:
             for piece, images in wanted.items():
-                found = clip.embed_readable([paths[name] for name, _ in images], bar=bar)
-                same = [version(os.fspath(paths[name])) == planned for name, planned in images]
+                images = sorted(images, key=lambda image: order[image[0]])
+                found = clip.embed_readable([source.images[name] for name, _ in images], bar=bar)
+                now = source.versions(name for name, _ in images)
+                same = [found_now == planned for found_now, (_, planned) in zip(now, images)]
                 rows = [row for row, i in enumerate(found.kept) if same[i]]
                 failed = [failure for failure in found.failures if same[failure.index]]
                 failed += [Unreadable(i, images[i][0], CHANGED, True) for i, known in enumerate(same) if not known]

@@ -1,0 +1,174 @@
+"""Lists of images: a csv or parquet file with a column of paths, or parquet files that hold the images themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import functools
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from multimap_jax.inputs.files import check_regular, read_columns, said_of
+from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.source import Packed, Source
+
+PATHS = ("image", "path", "image_path", "file", "filename", "file_name")
+SEPARATORS, LINE = ",;\t", 2**20
+AGAIN = "write it again"
+
+
+@contextlib.contextmanager
+def opened_csv(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
+    """(columns, rows with their lines) of a csv file in UTF-8 whose columns stand apart by commas, semicolons or tabs.
+
+    ValueError where it is none.
+    """
+    check_regular(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline(LINE)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=max(SEPARATORS, key=first.count))
+            columns = [column.strip() for column in next(reader, [])]
+            yield columns, ((reader.line_num, row) for row in reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a csv file in UTF-8 ({error})") from None
+
+
+def read_list(place: Path, files: Sequence[Path]) -> Source:
+    """Images whose paths, relative to the list, stand in the column image, path, image_path, file or filename of csv
+    files; other columns come along. ValueError where there is no such column, or no row."""
+    names: list[str] = []
+    paths: list[Path] = []
+    columns: dict[str, list] = {}
+    for file in files:
+        with opened_csv(file) as (found, rows):
+            column = path_column(file, found)
+            others = {name: found.index(name) for name in found if name and name != column}
+            begin = len(paths)
+            for _, row in rows:
+                given = row[found.index(column)] if found.index(column) < len(row) else ""
+                if given:
+                    names.append(given)
+                    paths.append(file.parent / given)
+                    for name, index in others.items():
+                        own = columns.setdefault(name, [""] * (len(paths) - 1))
+                        own.append(row[index] if index < len(row) else "")
+            for own in columns.values():
+                own += [""] * (len(paths) - len(own))
+            if len(paths) == begin:
+                raise ValueError(f"{file} names no image: its column {column} is empty")
+    return listed(place, names, paths, columns, files)
+
+
+def path_column(file: Path, columns: Sequence[str]) -> str:
+    known = [name for name in PATHS if name in columns]
+    if not known:
+        raise ValueError(
+            f"{file} has the columns {', '.join(columns)[:200] or '(none)'}; expected one of paths, called "
+            f"{', '.join(PATHS)}"
+        )
+    return known[0]
+
+
+def listed(place: Path, given: Sequence[str], images: Sequence, columns: dict, files: Sequence[Path]) -> Source:
+    """The source of images by the names given; a name that is there already is the file's with the row."""
+    found: dict = {}
+    for row, (name, image) in enumerate(zip(given, images)):
+        name = name_of_path(name) if name else ""
+        if not name or name in found:
+            name = f"{name_of_path(files[0].name)}#{row}"
+        found[name] = image
+    return Source(place, found, (), columns)
+
+
+def read_parquet(place: Path, files: Sequence[Path]) -> Source:
+    """Images of parquet files: those that a column holds (bytes, or bytes and path, as Hugging Face data sets have
+    them), or those that a column of paths names. Other columns of texts and numbers come along.
+
+    ValueError for files that are no parquet or have neither column.
+    """
+    import pyarrow.parquet as pq
+
+    names: list[str] = []
+    images: list = []
+    columns: dict[str, list] = {}
+    for file in files:
+        check_regular(file)
+        with said_of(str(file), AGAIN), file.open("rb") as content, pq.ParquetFile(content) as table:
+            schema, rows = table.schema_arrow, table.metadata.num_rows
+            held = [field.name for field in schema if holds_images(field.type)]
+            column = held[0] if held else path_column(file, schema.names)
+            others = [field.name for field in schema if field.name != column and is_plain(field.type)]
+            found = read_columns(table, others)
+            for name in dict.fromkeys([*columns, *found]):
+                columns.setdefault(name, [""] * len(images)).extend(found.get(name, [""] * rows))
+            if not held:
+                given = read_columns(table, [column])[column]
+                names += map(str, given)
+                images += [file.parent / str(path) for path in given]
+                continue
+            structured = schema.field(column).type.num_fields and "path" in names_of(schema.field(column).type)
+            given = (
+                table.read(columns=[f"{column}.path"], use_threads=False)[column].to_pylist()
+                if structured
+                else [None] * rows
+            )
+            reader, row = RowGroups(os.fspath(file), column), 0
+            for group in range(table.num_row_groups):
+                for place_in_group in range(table.metadata.row_group(group).num_rows):
+                    path = (given[row] or {}).get("path") if structured else None
+                    names.append(path or f"{file.name}#{row}")
+                    read = functools.partial(reader.read, group, place_in_group)
+                    images.append(Packed(os.fspath(file), f"row {row}", read))
+                    row += 1
+    if not images:
+        raise ValueError(f"there is no row in {place}")
+    return listed(place, names, images, columns, files)
+
+
+def names_of(kind) -> list[str]:
+    return [kind.field(i).name for i in range(kind.num_fields)]
+
+
+def holds_images(kind) -> bool:
+    import pyarrow.types as types
+
+    if types.is_struct(kind):
+        return "bytes" in names_of(kind) and holds_images(kind.field("bytes").type)
+    return types.is_binary(kind) or types.is_large_binary(kind)
+
+
+def is_plain(kind) -> bool:
+    import pyarrow.types as types
+
+    tests = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
+    return any(test(kind) for test in tests)
+
+
+class RowGroups:
+    """The images of one parquet file, a row group in memory at once."""
+
+    def __init__(self, file: str, column: str):
+        self.file, self.column = file, column
+        self.group, self.rows = -1, None
+        self.lock = threading.Lock()
+
+    def read(self, group: int, row: int) -> bytes:
+        """The bytes of one image; ValueError where there are none."""
+        import pyarrow.parquet as pq
+
+        with self.lock:
+            if self.group != group:
+                with open(self.file, "rb") as file:
+                    self.rows = pq.ParquetFile(file).read_row_group(group, columns=[self.column], use_threads=False)[
+                        self.column
+                    ]
+                self.group = group
+            found = self.rows[row].as_py()
+        content = found.get("bytes") if isinstance(found, dict) else found
+        if not content:
+            raise ValueError("the row holds no image")
+        return content

@@ -1,0 +1,40 @@
+"""What `--images` may be: a folder, a list, tables with images in them, tar shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from multimap_jax.inputs.folder import read_folder
+from multimap_jax.inputs.lists import read_list, read_parquet
+from multimap_jax.inputs.source import Source, files_of
+from multimap_jax.inputs.tars import read_tars
+
+READERS = {".tar": read_tars, ".parquet": read_parquet, ".csv": read_list, ".tsv": read_list}
+COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
+
+
+def open_source(place: Path) -> Source:
+    """The images of a folder, of a csv or parquet file with a column of paths, of parquet files with a column of
+    images, or of tar files; several files by a pattern such as shards/{00000..00031}.tar or data/*.parquet.
+
+    Raises FileNotFoundError, NotADirectoryError or ValueError, each with a sentence, where there are none.
+    """
+    files = files_of(place)
+    if not files:
+        raise FileNotFoundError(f"there is no folder {place}, nor files of that pattern")
+    endings = {"/" if file.is_dir() else file.suffix.lower() for file in files}
+    if len(endings) > 1:
+        raise ValueError(f"{place} names files of several kinds ({', '.join(sorted(endings))}): give one kind at once")
+    ending = endings.pop()
+    if ending == "/":
+        if len(files) > 1:
+            raise ValueError(f"{place} names {len(files):,} folders: give the folder that they are in")
+        return read_folder(files[0])
+    if ending in COMPRESSED:
+        raise ValueError(f"{files[0]} is compressed, where images are not read one by one: unpack it, or give a .tar")
+    if ending not in READERS:
+        raise NotADirectoryError(
+            f"{files[0]} is a file, expected a folder of images, a list (.csv, .parquet), tables with images "
+            "(.parquet) or .tar files"
+        )
+    return READERS[ending](place, files)

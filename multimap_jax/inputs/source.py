@@ -1,0 +1,112 @@
+"""A source of images: what they are called, where each is read, and what changes where one is changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+# From the middle of a file: at its beginning pictures of one camera are alike.
+SAMPLE_BYTES = 512
+MOST_FILES = 10**6
+BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """An image within a larger file: `place` in `file` says where, `read` gives its bytes."""
+
+    file: str
+    place: str
+    read: Callable[[], bytes]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Named images.
+
+    Attributes:
+      place: what was given, for sentences.
+      images: name -> the file, or the place in one; in the order in which they are best read.
+      notes: what was passed over, in sentences.
+      columns: what else is known of the images, each column in their order.
+    """
+
+    place: Path
+    images: dict[str, Path | Packed]
+    notes: tuple[str, ...] = ()
+    columns: dict[str, list] = dataclasses.field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.images)
+
+    def columns_of(self, names: Sequence[str]) -> dict[str, list]:
+        """`columns` for some of the images."""
+        if not self.columns:
+            return {}
+        place = {name: i for i, name in enumerate(self.images)}
+        return {column: [own[place[name]] for name in names] for column, own in self.columns.items()}
+
+    def versions(self, names: Iterable[str] | None = None) -> list[str]:
+        """What changes where the file of an image is changed or replaced: its size, its time of change, and a sample of
+        its bytes, for tools that keep both; and the place within a larger file. A link that leads nowhere has none."""
+        found: dict[str, str] = {}
+        versions = []
+        for name in self.images if names is None else names:
+            image = self.images[name]
+            file = image.file if isinstance(image, Packed) else os.fspath(image)
+            if file not in found or not isinstance(image, Packed):
+                found[file] = version(file)
+            packed = f"-{image.place}" if isinstance(image, Packed) and found[file] else ""
+            versions.append(found[file] + packed)
+        return versions
+
+    def is_there(self) -> bool:
+        """Whether what was given is still there."""
+        return bool(files_of(self.place))
+
+
+def version(file: str) -> str:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return ""
+    try:
+        found = os.fstat(descriptor)
+        os.lseek(descriptor, found.st_size // 2, os.SEEK_SET)
+        sample = os.read(descriptor, SAMPLE_BYTES)
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+    return f"{found.st_size}-{found.st_mtime_ns}-{hashlib.blake2b(sample, digest_size=6).hexdigest()}"
+
+
+def files_of(place: Path) -> list[Path]:
+    """What a path names: itself, or all that a pattern matches ({00000..00031}, *, ?), sorted; [] for nothing.
+
+    Raises FileNotFoundError where some of the numbers of a pattern are missing, ValueError for too many of them.
+    """
+    if place.exists():
+        return [place]
+    named = [str(place)]
+    while found := BRACES.search(named[0]):
+        first, last, digits = int(found[1]), int(found[2]), len(found[1])
+        if not 0 <= last - first < MOST_FILES // len(named):
+            raise ValueError(f"{place} names {last - first + 1:,} files: expected 1 to {MOST_FILES:,}")
+        named = [
+            BRACES.sub(f"{number:0{digits}}", each, count=1) for each in named for number in range(first, last + 1)
+        ]
+    if len(named) > 1 or named[0] != str(place):
+        missing = [each for each in named if not os.path.exists(each)]
+        if missing and len(missing) < len(named):
+            raise FileNotFoundError(
+                f"{len(missing):,} of the {len(named):,} files of {place} are not there, the first is {missing[0]}"
+            )
+        return [] if missing else list(map(Path, named))
+    return [Path(each) for each in sorted(glob.glob(named[0]))] if glob.has_magic(named[0]) else []

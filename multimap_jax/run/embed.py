@@ -1,0 +1,56 @@
+"""`multimap embed`: only the embeddings, by one worker or by many that need not know of each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from multimap_jax.clip.model import load_clip
+from multimap_jax.inputs.open import open_source
+from multimap_jax.mesh import image_mesh
+from multimap_jax.run.files import make_writable
+from multimap_jax.run.lock import locked
+from multimap_jax.run.processes import ALONE, Processes
+from multimap_jax.run.say import count
+from multimap_jax.run.store import Embeddings
+
+
+@dataclasses.dataclass(frozen=True)
+class Embed:
+    """What to do. part: this worker's number, from 1, and how many there are."""
+
+    images: Path
+    out: Path
+    clip: str
+    part: tuple[int, int] = (1, 1)
+
+
+def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = True) -> None:
+    """Embeds every piece that is this worker's and not done yet.
+
+    Workers agree on the pieces without a word: each makes the same plan of the same listing, or finds it.
+
+    Raises ValueError, FileNotFoundError or OSError, each with one sentence, before anything is computed.
+    """
+    number, workers = job.part
+    source = open_source(job.images)
+    make_writable(job.out)
+    part = ALONE if workers == 1 else Processes("", workers, number - 1)
+    with locked(job.out, part):
+        clip = load_clip(job.clip)
+        for note in source.notes:
+            say(note)
+        store = Embeddings(job.out)
+        store.check_encoder(clip)
+        images = list(zip(source.names, source.versions()))
+        if workers > 1:
+            store.check_listing(images)
+        pieces = store.cut(images, clip.image_block * image_mesh().size, clip.config.image.embed, alone=workers == 1)
+        mine = part.own(pieces.values())
+        left = [piece for piece in mine if not store.done(piece)]
+        own, whole = sum(piece in set(left) for piece in pieces.values()), len(set(pieces.values()))
+        say(f"{count(own, 'image')} of {len(images):,} to embed, in {len(left):,} of {whole:,} pieces")
+        store.compute(clip, pieces, mine, source, progress)
+        failed = [reason for piece in mine for reason in store.read("skipped", piece)["reason"]]
+    say(f"done; {count(len(failed), 'image')} could not be read. Group them with multimap --embeddings={job.out}")

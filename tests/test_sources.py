@@ -1,0 +1,479 @@
+"""Where images come from: folders, lists, tables and tars hold the same images, and give the same groups."""
+
+import csv
+import io
+import json
+import os
+import tarfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import multimap_jax as mm
+from multimap_jax import cli
+from multimap_jax.inputs.open import open_source
+from multimap_jax.inputs.source import Packed, files_of
+from multimap_jax.scenes import write_scenes
+
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def fruit(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos") / "fruit"
+    write_scenes(folder, "fruit", seed=7, count=COUNT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(fruit, tmp_path_factory):
+    """labels.csv of the folder."""
+    out = tmp_path_factory.mktemp("out")
+    assert run(fruit, out) == 0
+    return (out / "labels.csv").read_bytes()
+
+
+def run(images, out, *more):
+    flags = ["--subject=fruit", "--aspect=color", "--words=color=red,green,yellow", "--noprogress", *more]
+    return cli.main(["multimap", f"--images={images}", f"--out={out}", *flags])
+
+
+def files(fruit):
+    return sorted(fruit.glob("*.png"))
+
+
+def add(tar, name, content, **fields):
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    for field, value in fields.items():
+        setattr(member, field, value)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def write_tars(folder, fruit, count=3, extra=None):
+    folder.mkdir(exist_ok=True)
+    for i in range(count):
+        with tarfile.open(folder / f"{i:05}.tar", "w") as tar:
+            for path in files(fruit)[i::count]:
+                add(tar, path.name, path.read_bytes())
+                add(tar, path.with_suffix(".txt").name, f"caption of {path.stem}".encode())
+                add(tar, path.with_suffix(".json").name, json.dumps({"key": path.stem}).encode())
+            if extra:
+                extra(tar)
+    return folder / f"{{00000..{count - 1:05}}}.tar"
+
+
+def write_csv(folder, fruit, name="list.csv", separator=",", head="path", paths=None):
+    paths = paths or [os.path.relpath(path, folder) for path in files(fruit)]
+    with (folder / name).open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=separator)
+        writer.writerow([head, "license"])
+        writer.writerows([path, f"by {i}"] for i, path in enumerate(paths))
+    return folder / name
+
+
+def table_of_images(fruit, structured=True, names=None):
+    contents = [path.read_bytes() for path in files(fruit)]
+    names = [path.name for path in files(fruit)] if names is None else names
+    held = [{"bytes": content, "path": name} for content, name in zip(contents, names)] if structured else contents
+    return pa.table({"image": held, "label": list(range(COUNT))})
+
+
+def write_list_here(fruit, tmp_path):
+    return write_csv(fruit, fruit, f"{tmp_path.name}.csv", paths=[path.name for path in files(fruit)])
+
+
+def write_list_in_parquet(fruit, tmp_path):
+    pq.write_table(pa.table({"file": [path.name for path in files(fruit)]}), fruit / f"{tmp_path.name}.parquet")
+    return fruit / f"{tmp_path.name}.parquet"
+
+
+def write_images_in_parquet(fruit, tmp_path):
+    table = table_of_images(fruit)
+    for i in range(2):
+        half = table.slice(i * COUNT // 2, COUNT // 2)
+        pq.write_table(half, tmp_path / f"train-{i}.parquet", row_group_size=5)
+    return tmp_path / "train-*.parquet"
+
+
+SOURCES = {
+    "tars": lambda fruit, tmp_path: write_tars(tmp_path / "shards", fruit),
+    "one tar": lambda fruit, tmp_path: write_tars(tmp_path / "one", fruit, 1).with_name("00000.tar"),
+    "a list": write_list_here,
+    "a list in parquet": write_list_in_parquet,
+    "images in parquet": write_images_in_parquet,
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_gives_the_same_groups_and_is_gone_on_with(name, fruit, expected, tmp_path, monkeypatch):
+    place, out = SOURCES[name](fruit, tmp_path), tmp_path / "out"
+    assert run(place, out) == 0
+    assert (out / "labels.csv").read_bytes() == expected
+    assert "<img" in (out / "report.html").read_text()
+    monkeypatch.setattr(mm.Clip, "embed_readable", lambda *_, **__: pytest.fail("embedded again"))
+    assert run(place, out, "--aspect=species", "--words=species=apple,banana,grape") == 0
+
+
+def test_what_stands_beside_the_images_comes_along(fruit, tmp_path):
+    source = open_source(write_tars(tmp_path / "shards", fruit))
+    assert len(source.names) == COUNT and set(source.columns) == {"caption", "json"}
+    captions = dict(zip(source.names, source.columns["caption"]))
+    assert captions["fruit_0003.png"] == "caption of fruit_0003"
+    assert open_source(write_csv(tmp_path, fruit)).columns == {"license": [f"by {i}" for i in range(COUNT)]}
+    pq.write_table(table_of_images(fruit), tmp_path / "a.parquet")
+    assert open_source(tmp_path / "a.parquet").columns == {"label": list(range(COUNT))}
+    assert run(tmp_path / "shards" / "*.tar", tmp_path / "out") == 0
+    table = pq.read_table(tmp_path / "out" / "labels.parquet").to_pydict()
+    assert table["caption"] == [f"caption of {name.removesuffix('.png')}" for name in table["image"]]
+    assert "caption" not in (tmp_path / "out" / "labels.csv").read_text()
+
+
+def test_names_that_repeat_or_are_missing_become_their_places(fruit, tmp_path):
+    pq.write_table(table_of_images(fruit, names=["a.png"] * 2 + [None] * (COUNT - 2)), tmp_path / "a.parquet")
+    names = open_source(tmp_path / "a.parquet").names
+    assert names[:3] == ["a.png", "a.parquet#1", "a.parquet#2"] and len(set(names)) == COUNT
+    pq.write_table(table_of_images(fruit, structured=False), tmp_path / "b.parquet")
+    assert open_source(tmp_path / "b.parquet").names[0] == "b.parquet#0"
+
+    def repeat(tar):
+        add(tar, "same.png", b"1")
+
+    source = open_source(write_tars(tmp_path / "shards", fruit, 2, repeat))
+    assert "same.png" in source.images and [name for name in source.names if name.startswith("00001.tar#")]
+
+
+def test_embeddings_through_python_are_those_of_the_files(fruit, tmp_path):
+    clip = mm.load_clip("embedded")
+    assert (clip.embed_images(write_tars(tmp_path / "s", fruit, 1)) == clip.embed_images(files(fruit))).all()
+
+
+def hostile(tar):
+    add(tar, "/etc/passwd.png", b"x")
+    add(tar, "../../outside.png", b"x")
+    add(tar, "link.png", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd")
+    add(tar, "hard.png", b"", type=tarfile.LNKTYPE, linkname="fruit_0000.png")
+    add(tar, "pipe.png", b"", type=tarfile.FIFOTYPE)
+    add(tar, "program.exe", b"MZ")
+    add(tar, "bad.png", b"no image")
+    add(tar, "\x1b[31m.png", b"no image")
+
+
+def test_members_that_are_no_images_are_passed_over_and_named(fruit, tmp_path, capsys, expected):
+    place = write_tars(tmp_path / "shards", fruit, 1, hostile)
+    source = open_source(place)
+    assert len(source.names) == COUNT + 2
+    notes = " ".join(source.notes)
+    for part in ("2 members of tar files were passed over, links: 00000.tar: link.png", "with names that point outside",
+                 "no files: 00000.tar: pipe.png", "no image by its ending: 00000.tar: program.exe"):  # fmt: skip
+        assert part in notes
+    assert run(place, tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "bad.png: not an image" in said and r"\x1b[31m.png: not an image" in said and "\x1b" not in said
+    assert (tmp_path / "out" / "labels.csv").read_bytes() == expected
+
+
+def test_a_large_member_is_passed_over(fruit, tmp_path, monkeypatch):
+    monkeypatch.setattr("multimap_jax.inputs.tars.MEMBER_BYTES", 2**20)
+    place = write_tars(tmp_path / "shards", fruit, 1, lambda tar: add(tar, "large.png", bytes(2**20 + 1)))
+    assert "over 1 MB: 00000.tar: large.png" in " ".join(open_source(place).notes)
+
+
+def test_a_tar_that_is_cut_gives_what_is_in_it(fruit, tmp_path, capsys):
+    write_tars(tmp_path / "shards", fruit, 1)
+    tar = tmp_path / "shards" / "00000.tar"
+    os.truncate(tar, tar.stat().st_size // 2)
+    source = open_source(tar)
+    assert 5 < len(source.names) < COUNT and "00000.tar is cut short" in source.notes[0]
+    assert run(tar, tmp_path / "out") == 0 and "is cut short" in capsys.readouterr().out
+
+
+def test_a_tar_that_is_changed_is_read_again(fruit, tmp_path):
+    write_tars(tmp_path / "shards", fruit, 1)
+    tar = tmp_path / "shards" / "00000.tar"
+    before = open_source(tar).versions()
+    assert len(set(before)) == COUNT
+    write_tars(tmp_path / "shards", fruit, 1, hostile)
+    assert not set(before) & set(open_source(tar).versions())
+
+
+def test_files_of_a_pattern(tmp_path):
+    for i in range(12):
+        (tmp_path / f"{i:03}.tar").write_bytes(b"")
+    assert files_of(tmp_path / "{000..011}.tar") == sorted(tmp_path.glob("*.tar"))
+    assert files_of(tmp_path / "{003..004}.tar") == [tmp_path / "003.tar", tmp_path / "004.tar"]
+    assert files_of(tmp_path / "01?.tar") == [tmp_path / "010.tar", tmp_path / "011.tar"]
+    assert files_of(tmp_path / "*.csv") == files_of(tmp_path / "{100..101}.tar") == []
+    with pytest.raises(FileNotFoundError, match="3 of the 4 files of .* are not there, the first is .*012.tar"):
+        files_of(tmp_path / "{011..014}.tar")
+    with pytest.raises(ValueError, match="names 1,000,000,000 files"):
+        files_of(tmp_path / "{0..999999999}.tar")
+    with pytest.raises(ValueError, match="expected 1 to"):
+        files_of(tmp_path / "{5..2}.tar")
+    (tmp_path / "{1..2}.tar").write_bytes(b"")  # a file that is called so is that file
+    assert files_of(tmp_path / "{1..2}.tar") == [tmp_path / "{1..2}.tar"]
+
+
+def empty_tar(folder):
+    tarfile.open(folder / "a.tar", "w").close()
+
+
+def text_tar(folder):
+    (folder / "a.tar").write_text("no tar")
+
+
+def no_image_tar(folder):
+    with tarfile.open(folder / "a.tar", "w") as tar:
+        add(tar, "readme.md", b"hello")
+
+
+def parquet(**columns):
+    return lambda folder: pq.write_table(pa.table(columns), folder / "a.parquet")
+
+
+def written(name, content):
+    return lambda folder: (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def nothing(folder):
+    pass
+
+
+BAD = {
+    "an empty tar": (empty_tar, "a.tar", "there is no image in"),
+    "text called tar": (text_tar, "a.tar", "a.tar is no tar file, or an empty one"),
+    "a tar of no bytes": (written("a.tar", ""), "a.tar", "is no tar file, or an empty one"),
+    "a tar without images": (no_image_tar, "a.tar", "no image by its ending: a.tar: readme.md"),
+    "a pattern of nothing": (nothing, "{000..010}.tar", "nor files of that pattern"),
+    "a star of nothing": (nothing, "*.tar", "nor files of that pattern"),
+    "kinds mixed": (lambda folder: (empty_tar(folder), parquet(a=[1])(folder)), "a.*", "several kinds"),
+    "compressed": (written("a.tar.gz", "x"), "a.tar.gz", "is compressed"),
+    "parquet without the column": (
+        parquet(url=["x"], text=["y"]),
+        "a.parquet",
+        "has the columns url, text; expected one",
+    ),
+    "text called parquet": (written("a.parquet", "PAR1 hello PAR1"), "a.parquet", "a.parquet cannot be read"),
+    "parquet without rows": (parquet(image=pa.array([], pa.binary())), "a.parquet", "there is no row in"),
+    "a list without the column": (
+        written("a.csv", "url,text\nx,y\n"),
+        "a.csv",
+        "has the columns url, text; expected one",
+    ),
+    "a list without rows": (written("a.csv", "path\n"), "a.csv", "names no image"),
+    "a list in another encoding": (
+        written("a.csv", "path\ngrün.png\n".encode("latin-1")),
+        "a.csv",
+        "is not a csv file",
+    ),
+    "a list of what is not there": (written("a.csv", "path\nx.png\ny.png\n"), "a.csv", "no such file"),
+    "rows that hold nothing": (
+        parquet(image=pa.array([None, None], pa.binary())),
+        "a.parquet",
+        "the row holds no image",
+    ),
+    "rows that hold no images": (parquet(image=[b"a", b"b"]), "a.parquet", "not an image"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_sources_are_a_sentence(name, tmp_path, capsys):
+    make, place, expected = BAD[name]
+    make(tmp_path)
+    flags = ["--aspect=color", "--clusters=color=1", f"--out={tmp_path / 'out'}"]
+    assert cli.main(["multimap", f"--images={tmp_path / place}", *flags]) == 2
+    error = capsys.readouterr().err
+    assert expected in error and error.startswith("multimap: ") and error.count("\n") == 1
+
+
+def test_an_image_in_a_larger_file_is_read_where_it_lies(fruit, tmp_path):
+    source = open_source(write_tars(tmp_path / "s", fruit, 1))
+    for path in files(fruit)[:3]:
+        image = source.images[path.name]
+        assert isinstance(image, Packed) and image.read() == path.read_bytes()
+    assert np.unique([image.file for image in source.images.values()]).size == 1
+
+
+def embed(images, out, *more):
+    return cli.main(["multimap", "embed", f"--images={images}", f"--out={out}", "--noprogress", *more])
+
+
+def group(embeddings, out, *more):
+    flags = ["--subject=fruit", "--aspect=color", "--words=color=red,green,yellow", "--noprogress", *more]
+    return cli.main(["multimap", f"--embeddings={embeddings}", f"--out={out}", *flags])
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Enough images for several pieces, and their labels.csv."""
+    folder = tmp_path_factory.mktemp("photos") / "many"
+    write_scenes(folder, "fruit", seed=7, count=120)
+    out = tmp_path_factory.mktemp("out")
+    assert run(folder, out) == 0
+    return folder, (out / "labels.csv").read_bytes()
+
+
+def test_workers_that_know_nothing_of_each_other_give_what_one_gives(many, tmp_path, capsys):
+    images, expected = many
+    for part in ("3/3", "1/3"):
+        assert embed(images, tmp_path / "emb", f"--part={part}") == 0
+    assert group(tmp_path / "emb", tmp_path / "out") == 2
+    assert "1 of 4 pieces of" in capsys.readouterr().err
+    assert embed(images, tmp_path / "emb", "--part=2/3") == 0
+    assert "32 images of 120 to embed, in 1 of 4 pieces" in capsys.readouterr().out
+    for place in (tmp_path / "emb", tmp_path / "emb" / "embeddings"):
+        assert group(place, tmp_path / "out", "--fresh") == 0
+        assert (tmp_path / "out" / "labels.csv").read_bytes() == expected
+    assert embed(images, tmp_path / "emb", "--part=2/3") == 0
+    assert "0 images of 120 to embed, in 0 of 4 pieces" in capsys.readouterr().out
+    assert not list(tmp_path.glob("emb/.lock*"))
+
+
+def test_a_worker_that_sees_other_images_stops(many, fruit, tmp_path, capsys):
+    assert embed(many[0], tmp_path, "--part=1/2") == 0
+    assert embed(fruit, tmp_path, "--part=2/2") == 2
+    assert "the plan in" in (said := capsys.readouterr().err) and "is of 120 images, this worker finds 24" in said
+
+
+PARTS = {
+    "0/16": "--part=$((INDEX+1))/N",
+    "17/16": "expected 1/16 to 16/16",
+    "2": "cannot be read",
+    "a/b": "cannot be read",
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_parts_that_there_are_not(part, fruit, tmp_path, capsys):
+    assert embed(fruit, tmp_path, f"--part={part}") == 2 and PARTS[part] in capsys.readouterr().err
+
+
+def clip_retrieval(folder, rows, names, count=2, digits=3, **more):
+    """Embeddings as clip-retrieval writes them."""
+    (folder / "img_emb").mkdir(parents=True)
+    (folder / "metadata").mkdir()
+    for i, part in enumerate(np.array_split(np.arange(len(rows)), count)):
+        np.save(folder / "img_emb" / f"img_emb_{i:0{digits}}.npy", rows[part])
+        table = pa.table({"image_path": [names[j] for j in part], "caption": ["" for _ in part]})
+        pq.write_table(table, folder / "metadata" / f"metadata_{i:0{digits}}.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(fruit):
+    return mm.load_clip("embedded").embed_images(files(fruit)), [path.name for path in files(fruit)]
+
+
+@pytest.mark.parametrize("kind, count, digits", [(np.float32, 2, 4), (np.float16, 11, 2), (np.float32, 1, 1)])
+def test_embeddings_of_clip_retrieval_are_grouped(rows, expected, tmp_path, kind, count, digits):
+    scaled = (rows[0] * np.linspace(0.5, 3, COUNT)[:, None]).astype(kind)  # rows of any length
+    place = clip_retrieval(tmp_path / "emb", scaled, rows[1], count, digits)
+    assert group(place, tmp_path / "out") == 0
+    assert (tmp_path / "out" / "labels.csv").read_bytes() == expected
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_one_array_with_its_names_is_grouped(rows, expected, fruit, tmp_path, ending, capsys):
+    np.save(tmp_path / "a.npy", rows[0])
+    names = [str(fruit / name) for name in rows[1]]
+    if ending == "csv":
+        (tmp_path / "a.csv").write_text("path\n" + "\n".join(names))
+    else:
+        pq.write_table(pa.table({"path": names}), tmp_path / "a.parquet")
+    truth = (fruit / "labels.csv").read_text().replace("fruit_", f"{fruit}/fruit_")
+    (tmp_path / "truth.csv").write_text(truth)
+    assert group(tmp_path / "a.npy", tmp_path / "out", f"--labels={tmp_path / 'truth.csv'}") == 0
+    assert (tmp_path / "out" / "labels.csv").read_text().replace(f"{fruit}/", "") == expected.decode()
+    assert "data:image" in (tmp_path / "out" / "report.html").read_text()
+    assert "agreement with the labels" in capsys.readouterr().out
+
+
+def test_a_report_without_pictures_says_so(rows, tmp_path):
+    assert group(clip_retrieval(tmp_path / "emb", *rows), tmp_path / "out") == 0
+    assert "24 of 24 pictures could not be opened" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_rows_that_are_none_are_left_out_and_said(rows, tmp_path, capsys):
+    spoilt = rows[0].copy()
+    spoilt[3], spoilt[20] = 0, np.nan
+    assert group(clip_retrieval(tmp_path / "emb", spoilt, rows[1]), tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert (
+        "2 embeddings that are zero or no numbers were left out: img_emb_000.npy row 3, img_emb_001.npy row 8" in said
+    )
+    assert len((tmp_path / "out" / "labels.csv").read_text().splitlines()) == 1 + COUNT - 2
+
+
+def test_names_of_embeddings_that_repeat_become_their_places(rows, tmp_path):
+    place = clip_retrieval(tmp_path / "emb", rows[0], ["a.png", "a.png", None, *rows[1][3:]])
+    assert group(place, tmp_path / "out") == 0
+    names = [line.partition(",")[0] for line in (tmp_path / "out" / "labels.csv").read_text().splitlines()[1:]]
+    assert {"a.png", "a.png#1", "img_emb_000.npy#2"} <= set(names) and len(set(names)) == COUNT
+
+
+def spoil(change):
+    def make(folder, rows):
+        clip_retrieval(folder, *rows)
+        change(folder)
+
+    return make
+
+
+def longer(folder):
+    np.save(folder / "img_emb" / "img_emb_001.npy", np.ones((3, 128), np.float32))
+
+
+def wider(folder):
+    np.save(folder / "img_emb" / "img_emb_001.npy", np.ones((COUNT // 2, 64), np.float32))
+
+
+def replaced(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+EMBEDDINGS = {
+    "nothing": (lambda folder, rows: None, "there are no embeddings in"),
+    "lengths that differ": (spoil(longer), "has 3 rows, "),
+    "two encoders": (spoil(wider), "they are of two encoders"),
+    "a table lost": (
+        spoil(lambda folder: (folder / "metadata" / "metadata_001.parquet").unlink()),
+        "has no file of its",
+    ),
+    "an array lost": (spoil(lambda folder: (folder / "img_emb" / "img_emb_000.npy").unlink()), "has no file of"),
+    "a damaged array": (spoil(replaced("img_emb/img_emb_000.npy", b"\x93NUMPY")), "cannot be read"),
+    "a damaged table": (spoil(replaced("metadata/metadata_000.parquet", b"PAR1")), "cannot be read"),
+    "another width": (
+        lambda folder, rows: clip_retrieval(folder, np.eye(9, dtype=np.float32), rows[1]),
+        "have 9 numbers",
+    ),
+    "whole numbers": (lambda folder, rows: clip_retrieval(folder, rows[0].astype(int), rows[1]), "with a fraction"),
+    "only zeros": (lambda folder, rows: clip_retrieval(folder, rows[0] * 0, rows[1]), "there is no row in"),
+    "another encoder": (spoil(replaced("encoder.json", b'{"hash": "0"}')), "by another encoder"),
+}
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_bad_embeddings_are_a_sentence(name, rows, tmp_path, capsys):
+    make, expected = EMBEDDINGS[name]
+    make(tmp_path / "emb", rows)
+    assert group(tmp_path / "emb", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert expected in error and error.startswith("multimap: ") and error.count("\n") == 1
+
+
+def test_a_gap_in_the_numbers_is_said(rows, tmp_path, capsys):
+    place = clip_retrieval(tmp_path / "emb", *rows, count=3)
+    for kind, ending in (("img_emb", "npy"), ("metadata", "parquet")):
+        (place / kind / f"{kind}_001.{ending}").unlink()
+    assert group(place, tmp_path / "out") == 0
+    assert "1 numbers are missing in" in capsys.readouterr().out
+
+
+def test_an_array_without_names_is_a_sentence(rows, tmp_path, capsys):
+    np.save(tmp_path / "a.npy", rows[0])
+    assert group(tmp_path / "a.npy", tmp_path / "out") == 2
+    assert "has no list of names beside it: give a.csv or .parquet" in capsys.readouterr().err
+    assert cli.main(["multimap", "--embeddings=x", "--images=y", "--aspect=color"]) == 2
+    assert "exclude each other" in capsys.readouterr().err
