@@ -20,6 +20,7 @@ import resource
 import shutil
 import signal
 import sys
+import tarfile
 import tempfile
 import time
 import warnings
@@ -41,6 +42,9 @@ from multimap_jax.clip.images import Unreadable, decode
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
 from multimap_jax.inputs import kinds
+from multimap_jax.inputs.embeddings import read_embeddings
+from multimap_jax.inputs.open import open_source
+from multimap_jax.inputs.source import Packed
 from multimap_jax.run import store
 from multimap_jax.run.apply import read_run
 from multimap_jax.run.measure import read_labels
@@ -132,7 +136,7 @@ def pictures() -> tuple[bytes, ...]:
     return (*found, animated.getvalue())
 
 
-def read_picture(path: Path) -> None:
+def read_picture(path: Path | Packed) -> None:
     found = decode(path, 0, lambda image: np.asarray(image))
     if isinstance(found, Unreadable):
         assert "\n" not in found.reason, found.reason
@@ -166,6 +170,7 @@ def checkpoint() -> Path:
     save_checkpoint(folder, Towers(SMALL))
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing(8)))
     (folder / "words").write_text(str(vocabulary))
+    (folder / "rows.csv").write_text("path\na.png\nb.png\n")
     return folder
 
 
@@ -261,6 +266,30 @@ def fit_of_two() -> bytes:
     return file.getvalue()
 
 
+@functools.cache
+def tar() -> bytes:
+    """Two images with what stands beside them."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as made:
+        for name, content in (("a.png", pictures()[0]), ("a.txt", b"red"), ("b" * 150 + ".jpg", pictures()[1])):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            made.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+def table_of_images() -> bytes:
+    return parquet(image=[{"bytes": pictures()[0], "path": "a.png"}, {"bytes": b"x", "path": None}], label=[0, 1])
+
+
+def read_source(path: Path) -> None:
+    """Lists a source and opens what is in it."""
+    source = open_source(path)
+    source.versions()
+    for image in list(source.images.values())[:5]:
+        read_picture(image)
+
+
 RUN = {
     "aspects": [{"name": "color", "model": "color-0", "files": {SETTINGS: "0", ARRAYS: "0"}}],
     "clip": {"name": "embedded", "hash": "0"},
@@ -273,6 +302,11 @@ JSONS = "config.json preprocessor_config.json tokenizer_config.json vocab.json m
 
 def without(name: str) -> str:
     return " ".join(other for other in JSONS if other != name)
+
+
+def rows_reader(folder: Path) -> None:
+    found = read_embeddings(folder / "rows.npy")
+    assert np.isfinite(found.rows).all()
 
 
 def config_reader(folder: Path) -> None:
@@ -317,6 +351,10 @@ def readers() -> dict[str, tuple]:
             changed_json(parsed["tokenizer_config.json"]),
             in_folder("tokenizer_config.json", without("tokenizer_config.json"), tokenizer_reader),
         ),
+        "tar": (changed_bytes((tar(),)), as_file("a.tar", read_source)),
+        "table": (changed_bytes((table_of_images(),)), as_file("a.parquet", read_source)),
+        "list": (changed_bytes((b"path,license\na.png,x\n./b.png,y\n",)), as_file("a.csv", read_source)),
+        "rows": (changed_bytes((npy(),)), in_folder("rows.npy", "rows.csv", rows_reader)),
         "labels": (changed_bytes((TABLE, TABLE.replace(b",", b";"))), as_file("truth.csv", labels)),
         "run": (changed_json(RUN), in_folder("run.json", "", read_run)),
         "model": (changed_json(json.loads(model[SETTINGS])), model_reader(SETTINGS)),
@@ -336,8 +374,8 @@ def readers() -> dict[str, tuple]:
 
 
 NAMES = (
-    "images weights header flax index config preprocessor vocabulary merges tokenizer labels run model arrays plan "
-    "metadata skipped embeddings proxies"
+    "images weights header flax index config preprocessor vocabulary merges tokenizer tar table list rows labels run "
+    "model arrays plan metadata skipped embeddings proxies"
 ).split()
 
 
