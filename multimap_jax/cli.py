@@ -164,6 +164,8 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     define, usage = VERBS[verb]
     values = define()
+    if any(each.lstrip("-").startswith("flagfile") for each in argv[1:] if each.startswith("-")):
+        return _fail("--flagfile is not read here: give the flags themselves")
     try:
         rest = values(argv)[1:]
     except flags.Error as error:

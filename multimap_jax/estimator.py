@@ -227,6 +227,21 @@ def draw_seed(random_state) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
+def check_loaded(attributes: dict, clip: Clip, directory: Path) -> None:
+    """ValueError where the parts of a model do not fit each other or the checkpoint."""
+    feature, width = kinds.TABLE[attributes["features_"]], clip.config.image.embed
+    columns, axes = attributes["cluster_centers_"].shape[1], attributes["projection_"].shape[1]
+    problem = ""
+    if attributes["n_features_in_"] != width:
+        problem = f"embeddings of {attributes['n_features_in_']} numbers, those of {clip.name} have {width}"
+    elif feature.fit and columns != axes:
+        problem = f"centres of {columns} numbers, features of {axes}"
+    elif feature.proxies and "block_size_" not in attributes:
+        problem = "proxies are needed, and none are there"
+    if problem:
+        raise ValueError(f"the model in {directory} does not fit together ({problem}): it is damaged, save it again")
+
+
 def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
     """A model written by `MultiMaP.save`. `clip` overrides where its checkpoint lies.
 
@@ -240,6 +255,7 @@ def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
     model = MultiMaP(**settings, clip=loaded)
     if "features_" not in attributes:
         attributes["features_"] = kinds.choose(model.features, model.aspect, model._config())
+    check_loaded(attributes, loaded, Path(directory))
     for attribute, value in attributes.items():
         setattr(model, attribute, value)
     return model

@@ -58,8 +58,12 @@ class Aspect:
             pieces = list(string.Formatter().parse(self.template))
         except ValueError as error:
             raise ValueError(f"template {self.template!r} cannot be read: {error}") from None
-        for literal, field, *_ in pieces:
+        for literal, field, spec, conversion in pieces:
             sides[-1] += literal
+            if spec or conversion:
+                raise ValueError(
+                    f"template {self.template!r} formats {{{field}}}, which goes in as it is: take that out"
+                )
             if field == "word":
                 sides.append("")
             elif field in values:

@@ -18,7 +18,7 @@ CHOICES = {
     "precision": choices.PRECISIONS,
 }
 POSITIVE = ("batch_size", "block_size")
-MOST = 2**31 - 1
+MOST_STEPS = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,14 +110,14 @@ class ProxyConfig:
             # Inside jit and tree operations the leaves are tracers or placeholders, which have no value to look at.
             if isinstance(value, str | list | dict | None):
                 raise TypeError(f"{field} is {value!r}, expected a number")
-            if isinstance(value, numbers.Real) and not 0 <= value <= MOST:
-                raise ValueError(f"{field} is {value}, expected a number of 0 to {MOST:,}")
+            if isinstance(value, numbers.Real) and not 0 <= value < float("inf"):
+                raise ValueError(f"{field} is {value}, expected a number of 0 or more")
         for field in POSITIVE:
             value = getattr(self, field)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{field} is {value!r}, expected a whole number of 1 or more")
-        if isinstance(self.steps, numbers.Real) and self.steps != int(self.steps):
-            raise ValueError(f"steps is {self.steps}, expected a whole number")
+        if isinstance(self.steps, numbers.Real) and not (self.steps == int(self.steps) <= MOST_STEPS):
+            raise ValueError(f"steps is {self.steps}, expected a whole number of 0 to {MOST_STEPS:,}")
         if (self.batch_size is not None) != self.traits.batches:
             raise ValueError("batch_size belongs to the released recipe and to no other; block_size is for memory")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from multimap_jax.choices import FEATURES
 from multimap_jax.clip.model import Clip
 from multimap_jax.inputs.files import read_arrays, read_json, said_of
 from multimap_jax.prompts import Aspect
@@ -104,11 +105,17 @@ def check_groups(content: dict) -> None:
     names, confidences = content["cluster_names"], content["cluster_confidences"]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"cluster_names are {str(names)[:40]}, expected strings")
-    if len(confidences) != len(names) or not np.isfinite(np.array(confidences, np.float64)).all():
+    if np.shape(confidences) != (len(names),) or not np.isfinite(np.array(confidences, np.float64)).all():
         raise ValueError(f"cluster_confidences are {str(confidences)[:40]}, expected {len(names)} numbers")
     for name in ("n_features_in", "random_state"):
-        if type(content[name]) is not int or content[name] < 0:
+        if type(content[name]) is not int or not 0 <= content[name] < 2**32:
             raise ValueError(f"{name} is {str(content[name])[:40]}, expected a whole number")
+    if not isinstance(content["contrast"], list) or not all(isinstance(each, str) for each in content["contrast"]):
+        raise ValueError(f"contrast is {str(content['contrast'])[:40]}, expected strings")
+    if content["features"] not in (None, *FEATURES) or content.get("features_used", "span") not in FEATURES:
+        raise ValueError(f"features are none of {', '.join(FEATURES)}")
+    if content["n_clusters"] is not None and type(content["n_clusters"]) is not int:
+        raise ValueError(f"n_clusters is {str(content['n_clusters'])[:40]}, expected a whole number or null")
 
 
 def check_arrays(arrays: dict, k: int, embed: int) -> None:
@@ -125,7 +132,7 @@ def check_arrays(arrays: dict, k: int, embed: int) -> None:
     for name in ("distances_", "outliers_"):
         if arrays[name].shape != labels.shape:
             raise ValueError(f"{name} has shape {list(arrays[name].shape)}, expected {list(labels.shape)}")
-    if centres.ndim != 2 or len(centres) != k:
+    if centres.ndim != 2 or len(centres) != k or not centres.shape[1]:
         raise ValueError(f"cluster_centers_ has shape {list(centres.shape)}, expected {k} rows of numbers")
     if arrays["projection_"].ndim != 2 or len(arrays["projection_"]) != embed:
         raise ValueError(f"projection_ has shape {list(arrays['projection_'].shape)}, expected {embed} rows")

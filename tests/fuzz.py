@@ -368,7 +368,7 @@ def readers() -> dict[str, tuple]:
         "embeddings": (changed_bytes((npy(),)), piece("img_emb")),
         "proxies": (
             changed_bytes((fit_of_two(),)),
-            as_file("proxies_000000.npz", lambda path: store.sound(store.check_fit, path)),
+            as_file("proxies_000000.npz", lambda path: store.sound(store.check_fit, path, (4, 4))),
         ),
     }
 

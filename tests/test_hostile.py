@@ -18,6 +18,7 @@ from multimap_jax.clip.images import Unreadable, decode
 from multimap_jax.clip.model import EMBEDDED, Clip
 from multimap_jax.inputs.names import path_of_name
 from multimap_jax.run.measure import read_labels
+from multimap_jax.run.store import Plan
 from multimap_jax.scenes import write_scenes
 
 
@@ -35,6 +36,11 @@ def png(width, height, data=b"", depth=8, color=2):
     """A png whose header says what it likes."""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+def sparse(path, content, size):
+    path.write_bytes(content)
+    os.truncate(path, size)
 
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n(x) print\nshowpage\n"
@@ -69,11 +75,12 @@ IMAGES = {
     "narrow": (encoded("PNG", (3000, 1)), "3,000 by 1 pixels: one side is over 50 times the other"),
     "very narrow": (png(100_000, 1, bytes(300_001)), "100,000 by 1 pixels"),
     "narrow and high": (png(1, 300_000, bytes(1_200_000)), "1 by 300,000 pixels"),
-    "a bomb": (png(60_000, 60_000), "more than 153,391,689 pixels: make it smaller"),
-    "a larger bomb": (png(2**31 - 1, 2**31 - 1), "more than 153,391,689 pixels"),
-    "too large": (png(14_000, 14_000), "more than 153,391,689 pixels"),
+    "a bomb": (png(60_000, 60_000), "more than 134,217,728 pixels: make it smaller"),
+    "a larger bomb": (png(2**31 - 1, 2**31 - 1), "more than 134,217,728 pixels"),
+    "too large": (png(14_000, 14_000), "more than 134,217,728 pixels"),
     "a gif that says more": (b"GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x00;", ""),
     "a bmp that says more": (encoded("BMP")[:18] + struct.pack("<ii", 2**30, 2**30) + encoded("BMP")[26:], "more than"),
+    "a huge file": (lambda path: sparse(path, JPEG[:4], 2**33), "a file of 8,589,934,592 bytes, expected 536,870,912"),
     "a folder": (lambda path: path.mkdir(), "not a regular file"),
     "a pipe": (lambda path: os.mkfifo(path), "not a regular file"),
     "a link to nothing": (lambda path: path.symlink_to(path.with_name("nothing")), "no such file"),
@@ -243,6 +250,9 @@ CHECKPOINTS = {
     "scaling: deviation 0": (scaling("image_std", [0, 0, 0]), "NaN or infinite"),
     "scaling: factor in words": (scaling("rescale_factor", "1/255"), "preprocessor_config.json"),
     "scaling: another resampling": (scaling("resample", 99), "preprocessor_config.json"),
+    "scaling: padding": (scaling("do_pad", True), "preprocessor_config.json"),
+    "a large side file": (lambda folder: sparse(folder / "special_tokens_map.json", b"{", 2**25), "at most"),
+    "a template of gigabytes": (lambda folder: sparse(folder / "chat_template.jinja", b"{", 2**33), "at most"),
     "vocabulary: a list": (text("vocab.json", "[]"), "expected an object"),
     "vocabulary: empty": (text("vocab.json", "{}"), "the tokenizer in"),
     "vocabulary: words for ids": (text("vocab.json", '{"a": "b"}'), "the tokenizer in"),
@@ -327,6 +337,7 @@ LABELS = {
     "UTF-16": (table(NAMES).encode("utf-16"), "is not a csv file in UTF-8"),
     "a picture": (encoded("PNG"), "is not a csv file in UTF-8"),
     "a spreadsheet": (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00\xff\xfe", "is not a csv file in UTF-8"),
+    "an endless line": (b"image,color\n" + b"a,b " * 2**19, "a line of 1,048,576 characters or more"),
     "an endless field": ("image,color\n" + "a" * 200_000 + ",b", "is not a csv file in UTF-8 (field larger"),
     "a folder before": (table(f"images/{name}" for name in NAMES), "without their first folder 12 of its 12 names"),
     "a point before": (table(f"./{name}" for name in NAMES), "without ./ before them 12 of its 12"),
@@ -370,12 +381,12 @@ def test_a_pipe_for_labels(tmp_path):
 
 WORDS = ["--words=color=red,green,yellow"]
 FLAGS = {
-    "an infinite number": ([*WORDS, "--learning_rate=inf"], "learning_rate is inf, expected a number of 0 to"),
-    "no number": ([*WORDS, "--learning_rate=nan"], "learning_rate is nan, expected a number of 0 to"),
+    "an infinite number": ([*WORDS, "--learning_rate=inf"], "learning_rate is inf, expected a number of 0 or more"),
+    "no number": ([*WORDS, "--learning_rate=nan"], "learning_rate is nan, expected a number of 0 or more"),
     "a word for a number": ([*WORDS, "--learning_rate=fast"], "--learning_rate=fast"),
     "a negative number": ([*WORDS, "--concept_weight=-1"], "concept_weight is -1.0, expected a number of 0"),
     "an infinite tolerance": ([*WORDS, "--tolerance=1e999"], "tolerance is inf"),
-    "endless steps": ([*WORDS, "--steps=99999999999"], "steps is 99999999999, expected a number of 0 to"),
+    "endless steps": ([*WORDS, "--steps=99999999999"], "steps is 99999999999, expected a whole number of 0 to"),
     "a fraction of a step": ([*WORDS, "--steps=1.5"], "--steps=1.5"),
     "a negative seed": ([*WORDS, "--seed=-1"], "the seed is -1, expected a whole number of 0 to 4,294,967,295"),
     "a large seed": ([*WORDS, "--seed=4294967296"], "the seed is 4294967296"),
@@ -406,6 +417,8 @@ FLAGS = {
     "a missing value": (["--words=color"], "expected --words=ASPECT=VALUE"),
     "an unknown flag": (["--colour=red"], "Unknown command line flag 'colour'"),
     "a flag like a number": (["--clusters=3"], "expected --clusters=ASPECT=VALUE"),
+    "a file of flags": ([*WORDS, "--flagfile=/dev/zero"], "--flagfile is not read here"),
+    "a template that formats": ([*WORDS, "--template={word:>99999999}"], "formats {word}"),
     "a lone process": ([*WORDS, "--processes=2"], "belong together"),
     "no labels": ([*WORDS, "--labels=/dev/null"], "is not a regular file"),
 }
@@ -460,6 +473,17 @@ def stored(**others):
     return change
 
 
+def without_proxies(folder):
+    content = json.loads((folder / "model.json").read_text()) | {"features_used": "proxy"}
+    content.pop("block_size")
+    (folder / "model.json").write_text(json.dumps(content))
+
+
+def another_width(folder):
+    edited("n_features_in", 127)(folder)
+    stored(projection_=lambda found: found[:127])(folder)
+
+
 def compressed(folder):
     with np.load(folder / "arrays.npz") as arrays:
         found = dict(arrays)
@@ -494,6 +518,16 @@ MODELS = {
     "settings: confidence NaN": (edited("cluster_confidences", [float("nan")] * 3), "expected 3 numbers"),
     "settings: width of words": (edited("n_features_in", "128"), "n_features_in is 128, expected a whole number"),
     "settings: a negative seed": (edited("random_state", -1), "random_state is -1"),
+    "settings: a large seed": (edited("random_state", 2**70), "random_state is"),
+    "settings: features of words": (edited("features", "nonsense"), "features are none of"),
+    "settings: features used": (edited("features_used", ["span"]), "features are none of"),
+    "settings: proxies that are not there": (without_proxies, "proxies are needed, and none are there"),
+    "settings: contrast of letters": (edited("contrast", "abc"), "expected strings"),
+    "settings: groups of words": (edited("n_clusters", "three"), "n_clusters is three"),
+    "settings: nested confidences": (edited("cluster_confidences", [[0.5]] * 3), "expected 3 numbers"),
+    "settings: another width": (another_width, "embeddings of 127 numbers, those of embedded have 128"),
+    "centres: no columns": (stored(cluster_centers_=lambda found: found[:, :0]), "expected 3 rows"),
+    "centres: one column": (stored(cluster_centers_=lambda found: found[:, :1]), "centres of 1 numbers, features of"),
     "arrays: nothing": (text("arrays.npz", ""), "is damaged"),
     "arrays: one": (text("arrays.npz", one_array()), "File is not a zip file"),
     "arrays: cut": (lambda folder: os.truncate(folder / "arrays.npz", 900), "is damaged"),
@@ -543,10 +577,18 @@ def rewritten(path, change):
     return lambda out: np.save(path(out), change(np.load(path(out))))
 
 
-def proxies_of_nothing(out):
-    with np.load(PROXIES(out)) as arrays:
-        found = dict(arrays)
-    np.savez(PROXIES(out), **found | {"proxies": found["proxies"] * np.nan})
+def fits(**changes):
+    def change(out):
+        with np.load(PROXIES(out)) as arrays:
+            found = dict(arrays)
+        np.savez(PROXIES(out), **found | {name: value(found[name]) for name, value in changes.items()})
+
+    return change
+
+
+def copied(out):
+    shutil.copy(PROXIES(out), PROXIES(out).with_name("proxies_000000 (1).npz"))
+    shutil.copy(PIECE(out), PIECE(out).with_name("img_emb_7.npy"))
 
 
 # What is done to the folder --out between two runs; the second gives the same labels.
@@ -566,7 +608,12 @@ STORES = {
     "plan: cut": cut(PLAN),
     "plan: gone": lambda out: PLAN(out).unlink(),
     "proxies: cut": cut(PROXIES),
-    "proxies: NaN": proxies_of_nothing,
+    "proxies: NaN": fits(proxies=lambda found: found * np.nan),
+    "proxies: narrow": fits(proxies=lambda found: found[:, :5]),
+    "proxies: doubles": fits(prompt_embeddings=lambda found: found.astype(np.float64)),
+    "proxies: of one rank": fits(proxies=lambda found: found[:, 0]),
+    "proxies: steps of many": fits(image_steps=lambda found: np.ones(3)),
+    "copies by others": copied,
     "proxies: their plan": cut(first("proxies/*/*.parquet")),
     "proxies: their key": replaced(first("proxies/*/key.json"), b"[]"),
     "run.json: a list": replaced(first("run.json"), b"[]"),
@@ -585,6 +632,39 @@ def test_stores_are_mended(name, fruit, finished, tmp_path, capsys):
     said = capsys.readouterr().err
     assert said.count("damaged") <= 1 and said.count("\n") <= 1
     assert run(fruit, out) == 0 and "damaged" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["plan: cut", "metadata: cut", "metadata: text", "proxies: their plan"])
+def test_fresh_forgets_what_is_damaged(damage, fruit, finished, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "out")
+    STORES[damage](out)
+    assert run(fruit, out, "--fresh") == 0
+    assert (out / "labels.csv").read_bytes() == (finished / "labels.csv").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["plan: cut", "metadata: cut", "skipped: gone"])
+def test_a_worker_among_others_mends_nothing_and_says_who_does(damage, fruit, finished, tmp_path, capsys):
+    out = shutil.copytree(finished, tmp_path / "out")
+    STORES[damage](out)
+    flags = [f"--images={fruit}", f"--out={out}", "--noprogress"]
+    assert cli.main(["multimap", "embed", *flags, "--part=1/2"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and str(out) in said
+    assert cli.main(["multimap", "embed", *flags]) == 0
+
+
+def test_a_plan_after_damage_loses_nothing(tmp_path):
+    plan = Plan(tmp_path)
+    tmp_path.mkdir(exist_ok=True)
+    images = [[(f"{i}{j}.png", "1") for j in range(2)] for i in range(4)]
+    for part in images[:3]:
+        plan.extend([image for other in images[: images.index(part) + 1] for image in other], 2, lambda _: None)
+    first, second, _ = plan.files()
+    for file in (first, second):
+        file.write_bytes(b"")
+    plan.mend([], lambda _: None)
+    plan.extend(images[2] + images[3], 2, lambda _: None)
+    assert set(plan.read()) == {*images[2], *images[3]} and len(plan.files()) == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", DEEP])

@@ -170,12 +170,12 @@ def test_narrow_and_huge_images_are_refused_before_they_take_memory(tmp_path, mo
     assert decode(np.zeros((1, 60, 3), np.uint8), 0, np.asarray).reason.startswith("1 by 60 pixels")
     Image.new("1", (300, 300)).save(tmp_path / "huge.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)
-    assert reason(tmp_path / "huge.png") == "more than 153,391,689 pixels: make it smaller"
+    assert reason(tmp_path / "huge.png") == "more than 134,217,728 pixels: make it smaller"
     monkeypatch.undo()
-    monkeypatch.setattr(images_module, "MOST_BYTES", 7 * 80_000)
+    monkeypatch.setattr(images_module, "MOST_BYTES", 8 * 80_000)
     assert reason(tmp_path / "huge.png") == "more than 80,000 pixels: make it smaller"
     Image.new("F", (300, 300)).save(tmp_path / "wide.tiff")
-    assert reason(tmp_path / "wide.tiff") == "more than 46,666 pixels: make it smaller"
+    assert reason(tmp_path / "wide.tiff") == "more than 53,333 pixels: make it smaller"
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "L", "1", "CMYK", "I;16", "I", "F", "RGB"])
@@ -292,3 +292,25 @@ def test_resizing_before_the_processor_changes_no_pixel(size, resample):
         image = Image.fromarray(random.integers(0, 256, (*shape, 3), np.uint8))
         ours = processor(resized(image, processor), return_tensors="np")["pixel_values"]
         assert (ours == processor(image, return_tensors="np")["pixel_values"]).all()
+
+
+def test_what_waits_is_not_decoded_where_nobody_reads_on():
+    decoded = []
+
+    def slow(picture):
+        time.sleep(0.05)
+        decoded.append(1)
+        return np.asarray(picture)
+
+    stream = stream_pixels([np.zeros((4, 4, 3), np.uint8)] * 100, slow, 25, threads=2)
+    next(stream)
+    stream.close()
+    time.sleep(0.3)
+    assert len(decoded) <= 25 + 4
+
+
+@pytest.mark.parametrize("kind, most", [("JPEG2000", 53), ("WEBP", 67), ("PNG", 134)])
+def test_formats_that_take_more_memory_may_be_smaller(kind, most, tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "x", kind)
+    with Image.open(tmp_path / "x") as image:
+        assert images_module.MOST_BYTES // images_module.bytes_of_pixel(image) // 10**6 == most

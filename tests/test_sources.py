@@ -241,6 +241,33 @@ def nothing(folder):
     pass
 
 
+def endless_tar(folder):
+    """A size of -512, at which some Pythons begin anew without end."""
+    with tarfile.open(folder / "a.tar", "w") as tar:
+        add(tar, "readme.md", b"hello")
+        add(tar, "a.png", b"x")
+    content = bytearray((folder / "a.tar").read_bytes())
+    content[1024 + 124 : 1024 + 136] = (-512).to_bytes(12, "big", signed=True)
+    content[1024 + 148 : 1024 + 156] = b" " * 8
+    content[1024 + 148 : 1024 + 156] = b"%06o\0 " % sum(content[1024:1536])
+    (folder / "a.tar").write_bytes(content)
+
+
+def chained_tar(folder):
+    member = tarfile.TarInfo("././@LongLink")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, 4
+    (folder / "a.tar").write_bytes((member.tobuf(tarfile.GNU_FORMAT) + b"abc".ljust(512, b"\0")) * 3000)
+
+
+def bomb(name, rows):
+    """Rows that repeat one text of 2 MB take some hundred bytes; the others are there to make them seem more."""
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * 2_000_000]))
+    table = pa.table({name: text, "fill": np.random.default_rng(0).random(rows)})
+    return lambda folder: pq.write_table(
+        table, folder / "a.parquet", compression="zstd", dictionary_pagesize_limit=2**26
+    )
+
+
 BAD = {
     "an empty tar": (empty_tar, "a.tar", "there is no image in"),
     "text called tar": (text_tar, "a.tar", "a.tar is no tar file, or an empty one"),
@@ -255,6 +282,10 @@ BAD = {
         "a.parquet",
         "has the columns url, text; expected one",
     ),
+    "a tar without end": (endless_tar, "a.tar", "a.tar is"),
+    "a tar of headers alone": (chained_tar, "a.tar", "a.tar is"),
+    "many rows in few bytes": (parquet(path=pa.nulls(10**6, pa.string())), "a.parquet", "1,000,000 rows in a file of"),
+    "a text repeated": (bomb("path", 600), "a.parquet", "of more than 1,073,741,824 bytes"),
     "text called parquet": (written("a.parquet", "PAR1 hello PAR1"), "a.parquet", "a.parquet cannot be read"),
     "parquet without rows": (parquet(image=pa.array([], pa.binary())), "a.parquet", "there is no row in"),
     "a list without the column": (
@@ -477,3 +508,19 @@ def test_an_array_without_names_is_a_sentence(rows, tmp_path, capsys):
     assert "has no list of names beside it: give a.csv or .parquet" in capsys.readouterr().err
     assert cli.main(["multimap", "--embeddings=x", "--images=y", "--aspect=color"]) == 2
     assert "exclude each other" in capsys.readouterr().err
+
+
+def test_a_row_group_that_repeats_one_large_image_is_read_row_by_row(tmp_path):
+    contents = [b"x" * 2**16] * 499 + [bytes(range(256)) * 4]
+    pq.write_table(pa.table({"image": contents}), tmp_path / "a.parquet", compression="zstd")
+    images = list(open_source(tmp_path / "a.parquet").images.values())
+    for row in (0, 499, 3, 470, 17, 16, 15, 40):
+        assert images[row].read() == contents[row]
+    held = images[0].read.func.__self__.held
+    assert sum(part.nbytes for _, part in held) < 2**22
+
+
+def test_one_path_that_cannot_be_opened_is_left_out(fruit, tmp_path, capsys):
+    place = write_csv(tmp_path, fruit, paths=["a\0b.png", *map(str, files(fruit))])
+    assert run(place, tmp_path / "out") == 0
+    assert "a\\x00b.png: embedded null byte" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from flax import nnx
 
 from multimap_jax.clip.config import CLIPConfig
 from multimap_jax.clip.towers import Towers
-from multimap_jax.inputs.files import check_regular, read_json, said_of
+from multimap_jax.inputs.files import check_regular, plain, read_json, said_of
 
 SINGLE, INDEX, FLAX = "model.safetensors", "model.safetensors.index.json", "flax_model.msgpack"
 
@@ -215,7 +215,7 @@ def _read_safetensors(path: Path) -> dict[str, Stored]:
         file = safe_open(path, "numpy")
         return {name: Stored(file, name, path) for name in file.keys()}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); {AGAIN}") from error
+        raise ValueError(f"{path} is not a whole safetensors file ({plain(error)}); {AGAIN}") from error
 
 
 def _shard_names(directory: Path) -> list[str]:
@@ -254,7 +254,7 @@ def _read_flax(path: Path) -> dict[str, np.ndarray]:
             arrays[".".join((*module, leaf))] = array.astype(np.float32)
         return arrays
     except Exception as error:  # msgpack has no common base class for what a damaged file raises
-        raise ValueError(f"{path} is not a whole Flax checkpoint ({error}); {AGAIN}") from error
+        raise ValueError(f"{path} is not a whole Flax checkpoint ({plain(error)}); {AGAIN}") from error
 
 
 def save_checkpoint(directory: str | Path, towers: Towers, dtype=np.float32) -> None:

@@ -22,11 +22,12 @@ from multimap_jax.inputs.files import BoundedFile, passing, plain
 from multimap_jax.inputs.open import READERS, open_source
 from multimap_jax.inputs.source import Packed
 
-# Bytes that all threads together decode into at once, and one image alone at most; bytes of a pixel on its way, of
-# modes of more than 8 bits and of others; pixels that are converted at once; how many times an image's longer side may
-# be its shorter one.
-ROOM_BYTES, MOST_BYTES = 2**29, 2**30
-WIDE_BYTES, PIXEL_BYTES = 12, 7
+# Bytes that all threads together decode into at once, and one image alone at most; of a file.
+ROOM_BYTES, MOST_BYTES, FILE_BYTES = 2**29, 2**30, 2**29
+# Bytes of a pixel on its way, measured: by format, of modes of more than 8 bits, of progressive JPEGs, of all others.
+FORMAT_BYTES = {"JPEG2000": 20, "WEBP": 16, "AVIF": 12, "HEIF": 12}
+WIDE_BYTES, PROGRESSIVE_BYTES, PIXEL_BYTES = 12, 10, 8
+# Pixels that are converted at once, and how many times an image's longer side may be its shorter one.
 STRIP = 2**20
 NARROWEST = 50
 
@@ -108,8 +109,7 @@ def opened_image(image) -> Iterator[Image.Image]:
     """
     with _picture(image) as found:
         check_shape(found.size)
-        wide = found.mode in ("I", "F") or found.mode.startswith("I;16")
-        each = WIDE_BYTES if wide else PIXEL_BYTES
+        each = bytes_of_pixel(found)
         if found.width * found.height > MOST_BYTES // each:
             raise ValueError(too_many(MOST_BYTES // each))
         with ROOM.take(found.width * found.height * each), warnings.catch_warnings():
@@ -126,8 +126,14 @@ def opened_image(image) -> Iterator[Image.Image]:
 def _picture(image) -> Iterator[Image.Image]:
     """What a path, PIL image or array holds, as a PIL image; closed at the end where it was opened here."""
     if isinstance(image, (str, os.PathLike, Packed)):
-        if not isinstance(image, Packed) and not stat.S_ISREG(os.stat(image).st_mode):
-            raise ValueError("not a regular file")
+        if not isinstance(image, Packed):
+            status = os.stat(image)
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("not a regular file")
+            if not status.st_size:
+                raise ValueError("the file is empty")
+            if status.st_size > FILE_BYTES:
+                raise ValueError(f"a file of {status.st_size:,} bytes, expected {FILE_BYTES:,} at most")
         with io.BytesIO(image.read()) if isinstance(image, Packed) else BoundedFile(image) as file:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -146,6 +152,12 @@ def _picture(image) -> Iterator[Image.Image]:
             raise TypeError(f"expected a uint8 array [h, w, 3], found {array.dtype} {list(array.shape)}")
         check_shape(array.shape[:2])  # an array's sides are said as it has them, height first
         yield Image.fromarray(array)
+
+
+def bytes_of_pixel(image: Image.Image) -> int:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return WIDE_BYTES
+    return FORMAT_BYTES.get(image.format, PROGRESSIVE_BYTES if image.info.get("progressive") else PIXEL_BYTES)
 
 
 def too_many(pixels: int) -> str:
@@ -210,8 +222,7 @@ def decode(image, index: int, preprocess: Callable[[Image.Image], np.ndarray]) -
     except FileNotFoundError:
         return Unreadable(index, name_of(image, index), "no such file")
     except UnidentifiedImageError:
-        empty = isinstance(image, (str, os.PathLike)) and os.path.getsize(image) == 0
-        return Unreadable(index, name_of(image, index), "the file is empty" if empty else "not an image")
+        return Unreadable(index, name_of(image, index), "not an image")
     except Exception as error:  # decoders raise whatever they like (struct.error, SyntaxError, …) on damaged files
         return Unreadable(index, name_of(image, index), plain(error), passing(error))
 
@@ -222,7 +233,8 @@ def stream_pixels(
     """Decoded images in lists of up to `batch`, in order; at most two batches are decoded ahead of the reader."""
     threads = threads or min(16, (os.cpu_count() or 1) + 1)
     waiting: deque[Future] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         remaining = iter(enumerate(images))
         done: list = []
         while True:
@@ -234,5 +246,7 @@ def stream_pixels(
             if len(done) == batch:
                 yield done
                 done = []
-    if done:
-        yield done
+        if done:
+            yield done
+    finally:  # where a run is stopped, what waits is not decoded first
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -21,7 +21,7 @@ from multimap_jax.clip.images import Unreadable, UnreadableImagesError, as_list,
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
 from multimap_jax.clip.transformers_alone import transformers_alone
-from multimap_jax.inputs.files import JSON_BYTES, check_regular, read_json, said_of
+from multimap_jax.inputs.files import check_regular, read_json, said_of
 from multimap_jax.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.precision import matmul_precision
 
@@ -37,6 +37,8 @@ _SMALL_FILES = [
     "added_tokens.json",
     "processor_config.json",
 ]
+SMALL_BYTES = 2**24
+SCALED_PIXELS = 2**24  # of one image, scaled for the encoder
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -279,9 +281,9 @@ def _fetch(hub_id: str) -> Path:
 def _load_directory(name: str, directory: Path) -> Clip:
     if not str(directory).isprintable():
         raise ValueError(f"{directory} has a name that tokenizers cannot be read from: rename it, with letters alone")
-    for file in _SMALL_FILES:
+    for file in (*_SMALL_FILES, "chat_template.jinja"):
         if (directory / file).exists():
-            check_regular(directory / file, JSON_BYTES)
+            check_regular(directory / file, SMALL_BYTES)
             if file.endswith(".json"):
                 read_json(directory / file)
     config = _read_config(directory)
@@ -334,6 +336,8 @@ def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
             processor = CLIPImageProcessorPil.from_pretrained(directory)
             sizes = [*dict(processor.size or {}).values(), *dict(processor.crop_size or {}).values()]
             wrong = [each for each in sizes if each is not None and not (type(each) is int and 0 < each <= 2 * size)]
+            if getattr(processor, "do_pad", None):
+                raise ValueError("it pads images, as no CLIP of this kind does")
             if wrong:
                 raise ValueError(f"it scales images to {wrong[0]!r}, expected 1 to {2 * size} for encoders of {size}")
 
@@ -364,4 +368,6 @@ def resized(image: Image.Image, processor) -> Image.Image:
         wanted = size["width"], size["height"]
     else:
         return image
+    if wanted[0] * wanted[1] > SCALED_PIXELS:
+        raise ValueError(f"{width:,} by {height:,} pixels are too narrow for this encoder: cut it")
     return image.resize(wanted, processor.resample)

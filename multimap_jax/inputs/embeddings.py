@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.inputs.files import check_regular, passing, plain, read_json
+from multimap_jax.inputs.files import check_regular, check_rows, mapped_array, passing, plain, read_json
 from multimap_jax.inputs.lists import PATHS, opened_csv, path_column
 from multimap_jax.inputs.names import name_of_path
 from multimap_jax.inputs.source import Source, version
@@ -130,12 +130,10 @@ def check_complete(out: Path, done: set[int]) -> None:
 
 def read_rows(piece: Piece) -> np.ndarray:
     """float32 [rows, embed]; ValueError where a file is no such array."""
-    check_regular(piece.array)
     try:
-        rows = np.load(piece.array, mmap_mode="r", allow_pickle=False)
-        if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f" or rows.ndim != 2:
-            found = f"{rows.dtype} {list(rows.shape)}" if isinstance(rows, np.ndarray) else "several arrays"
-            raise ValueError(f"{found}, expected numbers with a fraction [rows, embed]")
+        rows = mapped_array(piece.array)
+        if rows.dtype.kind != "f" or rows.ndim != 2:
+            raise ValueError(f"{rows.dtype} {list(rows.shape)}, expected numbers with a fraction [rows, embed]")
         return np.asarray(rows, np.float32)
     except Exception as error:  # NumPy raises whatever it likes for a damaged file
         if passing(error):
@@ -154,6 +152,7 @@ def read_names(table: Path) -> Sequence[str]:
     check_regular(table)
     try:
         with table.open("rb") as file, pq.ParquetFile(file) as stored:
+            check_rows(stored, table.stat().st_size)
             known = [name for name in PATHS if name in stored.schema_arrow.names]
             if not known:
                 return [""] * stored.metadata.num_rows

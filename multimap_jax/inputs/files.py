@@ -15,7 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+# Of one that a run writes, which lists what it skipped; those of checkpoints are smaller.
 JSON_BYTES = 2**28
+# Of names and what stands beside them in a parquet file, whole; rows of it that are taken at once.
+COLUMN_BYTES, ROWS = 2**30, 64
+HEADER_BYTES = 2**16  # of an npy file
 KINDS = {dict: "an object", list: "a list"}
 
 
@@ -40,12 +44,13 @@ def check_regular(path: Path, most: int | None = None) -> None:
         raise ValueError(f"{path} has {found.st_size:,} bytes, expected {most:,} at most")
 
 
-def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it again"):
-    """What a JSON file holds, an object or a list (`kind`). ValueError for anything else, with what to do."""
-    check_regular(path, JSON_BYTES)
+def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it again", most: int = JSON_BYTES):
+    """What a JSON file of `most` bytes holds, an object or a list (`kind`). ValueError for anything else, with what to
+    do."""
+    check_regular(path, most)
     try:
         content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path} is not JSON ({plain(error)}): {advice}") from None
     if not isinstance(content, kind):
         raise ValueError(f"{path} holds {json.dumps(content)[:40]}, expected {KINDS[kind]}: {advice}")
@@ -66,6 +71,19 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
         return {name: arrays[name] for name in (arrays.files if names is None else names) if name in arrays.files}
 
 
+def mapped_array(path: Path) -> np.ndarray:
+    """The array of an npy file, read when its rows are asked for. ValueError or EOFError for anything else."""
+    check_regular(path)
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[6:7] >= b"\x02" and int.from_bytes(head[8:12], "little") > HEADER_BYTES:
+        raise ValueError("a header without end")  # NumPy would ask for as much memory
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("several arrays, expected one")
+    return array
+
+
 def read_table(path: Path, columns: Sequence[str]) -> dict[str, list]:
     """Columns of a parquet file whose rows differ. ValueError, OSError or an error of pyarrow for anything else."""
     import pyarrow.parquet as pq
@@ -73,29 +91,44 @@ def read_table(path: Path, columns: Sequence[str]) -> dict[str, list]:
     check_regular(path)
     with path.open("rb") as file:
         stored = pq.ParquetFile(file)
-        # Rows that differ take a byte at least: more of them are another's, and may fill the memory.
-        if stored.metadata.num_rows > os.fstat(file.fileno()).st_size:
-            raise ValueError(
-                f"{stored.metadata.num_rows:,} rows in a file of {os.fstat(file.fileno()).st_size:,} bytes"
-            )
+        check_rows(stored, os.fstat(file.fileno()).st_size)
         return read_columns(stored, columns)
 
 
+def check_rows(stored, size: int) -> None:
+    """ValueError for more rows than a parquet file has bytes: rows that differ take one at least, and those that do not
+    may fill the memory."""
+    if stored.metadata.num_rows > size:
+        raise ValueError(f"{stored.metadata.num_rows:,} rows in a file of {size:,} bytes")
+
+
 def read_columns(stored, columns: Sequence[str]) -> dict[str, list]:
-    """Columns of an opened parquet file. Without Arrow's threads, which abort a process that ends while they begin."""
-    found = stored.read(columns=list(columns), use_threads=False)
-    return {column: found[column].to_pylist() for column in columns}
+    """Columns of an opened parquet file, some rows at a time. ValueError where they are over COLUMN_BYTES.
+
+    Without Arrow's threads, which abort a process that ends while they begin.
+    """
+    found: dict[str, list] = {column: [] for column in columns}
+    whole = 0
+    for part in stored.iter_batches(ROWS, columns=list(columns), use_threads=False):
+        for column in columns:
+            values = part.column(column)
+            values = values.dictionary_decode() if hasattr(values, "dictionary_decode") else values
+            whole += values.nbytes
+            if whole > COLUMN_BYTES:
+                raise ValueError(f"{', '.join(columns)} of more than {COLUMN_BYTES:,} bytes")
+            found[column] += values.to_pylist()
+    return found
 
 
 @contextmanager
 def said_of(what: str, advice: str) -> Iterator[None]:
-    """Within this context any error becomes a ValueError that says `what` cannot be read, why, and what to do: for
-    readers of others, which raise whatever they like for a damaged file."""
+    """Within this context any error that will come again becomes a ValueError that says `what` cannot be read, why, and
+    what to do: for readers of others, which raise whatever they like for a damaged file."""
     try:
         yield
-    except MemoryError:
-        raise ValueError(f"{what} asks for more memory than there is: {advice}") from None
     except Exception as error:
+        if passing(error):
+            raise
         raise ValueError(f"{what} cannot be read ({plain(error)}): {advice}") from error
 
 

@@ -9,11 +9,14 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
-from multimap_jax.inputs.files import check_regular, read_columns, said_of
+from multimap_jax.inputs.files import ROWS, BoundedFile, check_regular, check_rows, plain, read_columns, said_of
 from multimap_jax.inputs.names import name_of_path
 from multimap_jax.inputs.source import Packed, Source
 
+IMAGE_ROWS = 16
+LONGEST = 4096  # of a path, as systems have it
 PATHS = ("image", "path", "image_path", "file", "filename", "file_name")
 SEPARATORS, LINE = ",;\t", 2**20
 AGAIN = "write it again"
@@ -30,11 +33,19 @@ def opened_csv(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline(LINE)
             file.seek(0)
-            reader = csv.reader(file, delimiter=max(SEPARATORS, key=first.count))
+            reader = csv.reader(bounded_lines(file), delimiter=max(SEPARATORS, key=first.count))
             columns = [column.strip() for column in next(reader, [])]
             yield columns, ((reader.line_num, row) for row in reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a csv file in UTF-8 ({error})") from None
+        raise ValueError(f"{path} is not a csv file in UTF-8 ({plain(error)})") from None
+
+
+def bounded_lines(file: TextIO) -> Iterator[str]:
+    """The lines of a file; csv.Error for one without an end."""
+    while line := file.readline(LINE):
+        if len(line) == LINE:
+            raise csv.Error(f"a line of {LINE:,} characters or more")
+        yield line
 
 
 def read_list(place: Path, files: Sequence[Path]) -> Source:
@@ -77,7 +88,7 @@ def listed(place: Path, given: Sequence[str], images: Sequence, columns: dict, f
     """The source of images by the names given; a name that is there already is the file's with the row."""
     found: dict = {}
     for row, (name, image) in enumerate(zip(given, images)):
-        name = name_of_path(name) if name else ""
+        name = name_of_path(name) if name and len(name) <= LONGEST else ""
         if not name or name in found:
             name = f"{name_of_path(files[0].name)}#{row}"
         found[name] = image
@@ -98,6 +109,7 @@ def read_parquet(place: Path, files: Sequence[Path]) -> Source:
     for file in files:
         check_regular(file)
         with said_of(str(file), AGAIN), file.open("rb") as content, pq.ParquetFile(content) as table:
+            check_rows(table, file.stat().st_size)
             schema, rows = table.schema_arrow, table.metadata.num_rows
             held = [field.name for field in schema if holds_images(field.type)]
             column = held[0] if held else path_column(file, schema.names)
@@ -111,11 +123,10 @@ def read_parquet(place: Path, files: Sequence[Path]) -> Source:
                 images += [file.parent / str(path) for path in given]
                 continue
             structured = schema.field(column).type.num_fields and "path" in names_of(schema.field(column).type)
-            given = (
-                table.read(columns=[f"{column}.path"], use_threads=False)[column].to_pylist()
-                if structured
-                else [None] * rows
-            )
+            given = [None] * rows
+            if structured:
+                parts = table.iter_batches(ROWS, columns=[f"{column}.path"], use_threads=False)
+                given = [row for part in parts for row in part.column(column).to_pylist()]
             reader, row = RowGroups(os.fspath(file), column), 0
             for group in range(table.num_row_groups):
                 for place_in_group in range(table.metadata.row_group(group).num_rows):
@@ -149,26 +160,38 @@ def is_plain(kind) -> bool:
 
 
 class RowGroups:
-    """The images of one parquet file, a row group in memory at once."""
+    """The images of one parquet file, some rows in memory at once; quick where they are asked for in their order."""
 
     def __init__(self, file: str, column: str):
         self.file, self.column = file, column
-        self.group, self.rows = -1, None
         self.lock = threading.Lock()
+        self.group, self.parts, self.stored = -1, None, None
+        self.held: list[tuple[int, object]] = []  # the last two parts, with the row that each begins with
 
     def read(self, group: int, row: int) -> bytes:
         """The bytes of one image; ValueError where there are none."""
-        import pyarrow.parquet as pq
-
         with self.lock:
-            if self.group != group:
-                with open(self.file, "rb") as file:
-                    self.rows = pq.ParquetFile(file).read_row_group(group, columns=[self.column], use_threads=False)[
-                        self.column
-                    ]
-                self.group = group
-            found = self.rows[row].as_py()
+            if group != self.group or not self.held or row < self.held[0][0]:
+                self._begin(group)
+            while row >= self.held[-1][0] + len(self.held[-1][1]):
+                begin, part = self.held[-1]
+                self.held = [self.held[-1], (begin + len(part), next(self.parts).column(self.column))]
+            begin, part = next((begin, part) for begin, part in self.held if begin <= row < begin + len(part))
+            found = part[row - begin].as_py()
         content = found.get("bytes") if isinstance(found, dict) else found
         if not content:
             raise ValueError("the row holds no image")
         return content
+
+    def _begin(self, group: int) -> None:
+        import pyarrow.parquet as pq
+
+        if self.stored is None:
+            self.stored = pq.ParquetFile(BoundedFile(self.file))
+        # Arrow gives whole rows at once, however often a file repeats one.
+        self.parts = self.stored.iter_batches(IMAGE_ROWS, row_groups=[group], columns=[self.column], use_threads=False)
+        self.group, self.held = group, [(0, next(self.parts).column(self.column))]
+
+    def __del__(self):
+        if self.stored is not None:
+            self.stored.close(force=True)

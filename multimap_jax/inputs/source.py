@@ -7,6 +7,7 @@ import glob
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -73,8 +74,10 @@ class Source:
 
 def version(file: str) -> str:
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            return ""
         descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
+    except (OSError, ValueError):  # a path with a null byte is a ValueError
         return ""
     try:
         found = os.fstat(descriptor)

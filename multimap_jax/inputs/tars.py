@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from multimap_jax.inputs import kinds
-from multimap_jax.inputs.files import BoundedFile, check_regular, plain
+from multimap_jax.inputs.files import BoundedFile, check_regular, passing, plain
 from multimap_jax.inputs.names import name_of_path
 from multimap_jax.inputs.source import Packed, Source
 
@@ -35,8 +35,12 @@ def read_tars(place: Path, files: list[Path]) -> Source:
             problem = ""
             try:
                 with tarfile.open(fileobj=content, mode="r:", errorlevel=2) as tar:
+                    last = -1
                     for row, member in enumerate(tar):
                         tar.members = []  # else every header stays in memory
+                        if member.size < 0 or member.offset <= last:  # some Pythons would begin anew without end
+                            raise tarfile.ReadError("a member of no size")
+                        last = member.offset
                         reason = refused(member)
                         stem, _, ending = member.name.rpartition(".")
                         ending = ending.lower()
@@ -55,7 +59,9 @@ def read_tars(place: Path, files: list[Path]) -> Source:
                             names[name] = stem
                         elif member.isfile():
                             passed["no image by its ending"].append(f"{file.name}: {member.name}")
-            except (tarfile.TarError, EOFError, OverflowError, ValueError, UnicodeError) as error:
+            except Exception as error:  # tarfile has no common base class for what a damaged file raises
+                if passing(error):
+                    raise
                 problem = plain(error)
         if problem and not names:
             notes.append(f"{name_of_path(file.name)} is no tar file, or an empty one ({problem})")

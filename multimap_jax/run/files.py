@@ -119,15 +119,20 @@ def listed(out: Path) -> list[str]:
     """The files of results that the run.json in `out` says are its own."""
     try:
         content = read_json(out / RUN)
-        return [*content.get("files", RESULTS), RUN] if "multimap_jax" in content["versions"] else []
+        files = [name for name in content.get("files", RESULTS) if isinstance(name, str)]
+        return [*files, RUN] if "multimap_jax" in content["versions"] else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a folder by its name, {} where there is no folder."""
-    files = [path for path in sorted(folder.glob("*")) if path.is_file()]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    found = {}
+    for path in sorted(folder.glob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def replace_results(out: Path, texts: dict[str, str], tables: dict[str, dict[str, list]]) -> None:

@@ -175,7 +175,7 @@ def learn(job: Job, clip: Clip, aspect: Aspect, embeddings, images, company: Com
         # Batches span all images: with others in them the proxies are others.
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest() if config.traits.batches else None,
     }
-    store = Proxies.of(job.out, aspect.name, key)
+    store, widths = Proxies.of(job.out, aspect.name, key), (clip.config.text.width, clip.config.image.embed)
 
     def size() -> int:
         rate = operations_per_second(clip.config.text.width, config.precision)
@@ -184,7 +184,7 @@ def learn(job: Job, clip: Clip, aspect: Aspect, embeddings, images, company: Com
         return whole * max(1, int(MINUTE / seconds))
 
     def cut() -> dict:
-        return {"pieces": list(store.cut(images, key, size).values())}
+        return {"pieces": list(store.cut(images, key, size, widths).values())}
 
     numbers = company.tell(f"proxies-{store.folder.name}", cut)["pieces"]
     pieces = dict(zip(images, numbers))

@@ -79,7 +79,7 @@ def holder(path: Path) -> str:
     """Who holds a lock, in words; "" where nobody does any more."""
     try:
         found, age = read_json(path), time.time() - path.stat().st_mtime
-        host, process, start = found["host"], found["process"], found["began"]
+        host, process, start = found["host"], int(found["process"]), found["began"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     alive = began(process) == start if host == socket.gethostname() else age < SILENT_SECONDS

@@ -57,7 +57,7 @@ def read_labels(path: Path, aspects: Sequence[str], names: Sequence[str], images
     if not lines.keys() & wanted:
         raise ValueError(
             f"no image of {images} is in {path}: its column image holds paths relative to --images, such as "
-            f"{names[0]}, found {next(iter(lines), 'no row')}{proposal(list(lines), names, images)}"
+            f"{names[0]}, found {next(iter(lines), 'no row')[:200]}{proposal(list(lines), names, images)}"
         )
     empty = [aspect for aspect in known if not labels[aspect]]
     if empty:

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, EmbeddedImages
-from multimap_jax.inputs.files import passing, read_arrays, read_json, read_table
+from multimap_jax.inputs.files import mapped_array, passing, read_arrays, read_json, read_table, said_of
 from multimap_jax.inputs.source import Source
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.run.files import write_array, write_arrays, write_json, write_table
@@ -37,6 +37,7 @@ from multimap_jax.run.files import write_array, write_arrays, write_json, write_
 # interrupted run loses a sixteenth of its work, or some minutes of it.
 PIECE, PIECES = 4096, 16
 NEAR = 1e-3
+MEND = "run again with one worker and no --part, which mends it"
 CHANGED = "changed or taken away while it was read"
 Image = tuple[str, str]  # name and version
 
@@ -48,7 +49,7 @@ class Plan:
         self.folder = folder
 
     def files(self) -> list[Path]:
-        return sorted(self.folder.glob("plan_*.parquet"))
+        return sorted(path for path in self.folder.glob("plan_*.parquet") if path.stem[5:].isdecimal())
 
     def read(self) -> dict[Image, int]:
         """{(name, version): piece}."""
@@ -88,7 +89,9 @@ class Plan:
         if new:
             first = max(above, *planned.values(), -1) + 1
             added = {image: first + i // size for i, image in enumerate(new)}
-            self.write(self.folder / f"plan_{len(self.files()):06}.parquet", added)
+            files = self.files()
+            number = int(files[-1].stem.rpartition("_")[2]) + 1 if files else 0
+            self.write(self.folder / f"plan_{number:06}.parquet", added)
             planned |= added
         return {image: planned[image] for image in images}
 
@@ -119,20 +122,20 @@ class Embeddings:
             return self.plan.extend(images, min(PIECE, max(1, blocks) * block), self.held, max(pieces, default=-1))
         damaged = [self.file("img_emb", piece) for piece in pieces if not sound(self.check, piece, width)]
         for file in damaged:
-            file.unlink()
+            file.unlink(missing_ok=True)
         pieces = [piece for piece in pieces if self.done(piece)]
         say_damaged(damaged + self.plan.mend(pieces, self.held))
         return self.plan.extend(images, min(PIECE, max(1, blocks) * block), self.held, max(pieces, default=-1))
 
     def pieces(self) -> list[int]:
         """The numbers of the pieces that are done."""
-        there = (self.out / "embeddings" / "img_emb").glob("img_emb_*.npy")
-        return sorted(int(path.stem.rpartition("_")[2]) for path in there if path.stem.rpartition("_")[2].isdecimal())
+        found = numbers_of((self.out / "embeddings" / "img_emb").glob("img_emb_*.npy"))
+        return [piece for piece in found if self.done(piece)]
 
     def check(self, piece: int, width: int) -> None:
         """Any error where a piece is not as it was written."""
         kept, skipped = self.read("metadata", piece), self.read("skipped", piece)
-        array = np.load(self.file("img_emb", piece), mmap_mode="r", allow_pickle=False)
+        array = mapped_array(self.file("img_emb", piece))
         check_texts(kept["image_path"], kept["version"])
         check_texts(skipped["image_path"], skipped["version"], skipped["reason"])
         if array.shape != (len(kept["image_path"]), width) or array.dtype != np.float32:
@@ -203,7 +206,7 @@ class Embeddings:
             kept, skipped = self.read("metadata", piece), self.read("skipped", piece)
             rows |= zip(zip(kept["image_path"], kept["version"]), range(len(kept["image_path"])))
             reasons |= zip(zip(skipped["image_path"], skipped["version"]), skipped["reason"])
-            arrays[piece] = np.load(self.file("img_emb", piece), mmap_mode="r", allow_pickle=False)
+            arrays[piece] = mapped_array(self.file("img_emb", piece))
         images = list(pieces)
         kept = np.array([i for i, image in enumerate(images) if image in rows], np.int64)
         embeddings = np.empty((len(kept), width), np.float32)
@@ -225,13 +228,13 @@ class Embeddings:
 
     def read(self, kind: str, piece: int) -> dict[str, list]:
         more = ("reason", "again") if kind == "skipped" else ()
-        return read_table(self.file(kind, piece), ("image_path", "version", *more))
+        with said_of(str(self.file(kind, piece)), MEND):
+            return read_table(self.file(kind, piece), ("image_path", "version", *more))
 
     def files(self) -> list[Path]:
-        """All that this store has written or may have."""
+        """All that this store has written."""
         kinds = ("img_emb", "metadata", "skipped")
-        pieces = sorted(set(self.plan.read().values()))
-        found = [self.file(kind, piece) for piece in pieces for kind in kinds]
+        found = [path for kind in kinds for path in (self.out / "embeddings" / kind).glob(f"{kind}_*")]
         return [*found, self.out / "embeddings" / "encoder.json", *self.plan.files()]
 
 
@@ -247,16 +250,19 @@ class Proxies:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
         return cls(out / "proxies" / f"{slug(aspect)}-{digest}")
 
-    def cut(self, images: Sequence[Image], key: dict, size: Callable[[], int]) -> dict[Image, int]:
-        """Pieces of the images. size: gives the images of a piece, asked where none was planned before."""
+    def cut(
+        self, images: Sequence[Image], key: dict, size: Callable[[], int], widths: tuple[int, int]
+    ) -> dict[Image, int]:
+        """Pieces of the images; damaged ones are taken away first. size: gives the images of a piece, asked where none
+        was planned before. widths: of proxies and of prompt embeddings."""
         path = self.folder / "key.json"
         if not sound(self.piece_size):
             write_json(path, key | {"piece": size()})
-        files = sorted(self.folder.glob("proxies_*.npz"))
-        damaged = [file for file in files if not sound(check_fit, file)]
+        there = [piece for piece in numbers_of(self.folder.glob("proxies_*.npz")) if self.file(piece).exists()]
+        pieces = [piece for piece in there if sound(check_fit, self.file(piece), widths)]
+        damaged = [self.file(piece) for piece in there if piece not in pieces]
         for file in damaged:
-            file.unlink()
-        pieces = [int(file.stem.rpartition("_")[2]) for file in files if file not in damaged]
+            file.unlink(missing_ok=True)
         say_damaged(damaged + self.plan.mend(pieces, self.held))
         return self.plan.extend(images, self.piece_size(), self.held, max(pieces, default=-1))
 
@@ -306,23 +312,35 @@ class Proxies:
         return self.folder / f"proxies_{piece:06}.npz"
 
     def files(self) -> list[Path]:
-        pieces = sorted(set(self.plan.read().values()))
-        return [*map(self.file, pieces), *self.plan.files(), self.folder / "key.json"]
+        return [*self.folder.glob("proxies_*.npz"), *self.plan.files(), self.folder / "key.json"]
 
 
 def read_plan(file: Path) -> dict[Image, int]:
     """{(name, version): piece} of one file; any error where it is damaged."""
-    table = read_table(file, ("name", "version", "piece"))
+    with said_of(str(file), MEND):
+        table = read_table(file, ("name", "version", "piece"))
     check_texts(table["name"], table["version"])
     if not all(type(piece) is int and piece >= 0 for piece in table["piece"]):
         raise ValueError("pieces that are no numbers")
     return dict(zip(zip(table["name"], table["version"]), table["piece"]))
 
 
-def check_fit(file: Path) -> None:
-    """Any error where a piece of proxies is not as it was written."""
+def numbers_of(files: Iterable[Path]) -> list[int]:
+    """The numbers that files are called by, in order; others have made copies of their own."""
+    found = {path.stem.rpartition("_")[2] for path in files}
+    return sorted({int(number) for number in found if number.isascii() and number.isdecimal()})
+
+
+def check_fit(file: Path, widths: tuple[int, int]) -> None:
+    """Any error where a piece of proxies is not as it was written. widths: of proxies and of prompt embeddings."""
     arrays = read_arrays(file)
     rows = len(arrays["names"])
+    for name, shape in (("proxies", (rows, widths[0])), ("prompt_embeddings", (rows, widths[1]))):
+        if arrays[name].shape != shape or arrays[name].dtype != np.float32:
+            raise ValueError(f"{name}: {arrays[name].dtype} {arrays[name].shape}, expected {shape}")
+    for name, rank in (("losses", 1), ("loss", 1), ("reference", 1), ("image_steps", 0), ("block_size", 0)):
+        if arrays[name].ndim != rank:
+            raise ValueError(f"{name} of rank {arrays[name].ndim}")
     check_texts(arrays["names"].tolist(), arrays["versions"].tolist())
     for name in ("versions", "proxies", "prompt_embeddings", "reference", "loss"):
         if len(arrays[name]) != rows:
