@@ -162,9 +162,11 @@ def significantly_best(rows: Sequence[Sequence[Cell]]) -> list[str | None]:
 
 
 def visible(rows: Sequence[Sequence[Cell]]) -> float:
-    """The difference between the two best methods of a row that would be found in four cases of five: median."""
+    """The difference between the two best methods of a row that would be found in four cases of five: median over the
+    rows where these two are not the same groups."""
     ranked = [sorted((cell for cell in row if len(cell.resampled)), key=lambda cell: -cell.nmi) for row in rows]
     errors = [np.std(row[0].resampled - row[1].resampled) for row in ranked if len(row) > 1]
+    errors = [error for error in errors if error > 0]
     return compare.VISIBLE * float(np.median(errors)) if errors else float("nan")
 
 
