@@ -33,6 +33,7 @@ def pages(folder: Path) -> dict[Path, str]:
     measured = {"benchmark_proxies*.json": step_table, "benchmark_images*.json": image_table}
     measured |= {"benchmark_command*.json": command_table, "*/scaling.json": scaling_table}
     measured |= {"benchmark_fit*.json": fit_table, "benchmark_store*.json": store_table}
+    measured |= {"benchmark_sources*.json": source_table}
     measured |= {"benchmark_methods*.json": method_table, "difficulty.json": difficulty_table}
     found = {
         path.with_suffix(".md"): write(json.loads(path.read_text()))
@@ -80,6 +81,16 @@ def opening(folder: Path) -> str:
         f"would have been seen in four cells of five: {visible}. Seconds and memory: one set of 300 images, embedded "
         f"before.\n\n{lines(head, rows)}\n{chr(10).join(commands)}"
     )
+
+
+def source_table(found: dict) -> str:
+    """What `benchmark_sources` measured."""
+    rates = found["images_per_second"]
+    rows = [[name, f"{rate:.0f}", f"{rate / rates['folder']:.2f}"] for name, rate in rates.items()]
+    head = ["source", "images a second", "of the folder's"]
+    title = f"## Images embedded in a second, by source: encoder {found['clip']}"
+    text = f"{found['images']:,} JPEG images of 640 × 480, listing included; median of {found['repeats']}, in turn."
+    return f"{title}\n\n{text}\n\n{lines(head, rows)}\n{source(found)}"
 
 
 def method_table(found: dict) -> str:

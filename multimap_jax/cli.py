@@ -58,9 +58,7 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     define = {"flag_values": values}
     flags.DEFINE_string("images", None, SOURCE, **define)
-    flags.DEFINE_string(
-        "embeddings", None, "instead of --images: embeddings by --clip, ours or clip-retrieval's", **define
-    )
+    flags.DEFINE_string("embeddings", None, READY, **define)
     flags.DEFINE_string("subject", choices.SUBJECT, "what is in the images", **define)
     flags.DEFINE_multi_string("aspect", [], "what to group by, once for each grouping", **define)
     flags.DEFINE_list("contrast", list(choices.CONTRAST), "aspects pushed away from, if the recipe does", **define)
