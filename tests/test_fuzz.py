@@ -12,6 +12,7 @@ from tests.test_hostile import png
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are tested on Linux")
 
 
+@pytest.mark.slow
 def test_no_reader_fails_hangs_or_fills_the_memory():
     run = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "all", "--examples=100"], capture_output=True, text=True, timeout=300
@@ -54,6 +55,7 @@ print(sum(isinstance(each, tuple) for each in found), resource.getrusage(resourc
 """
 
 
+@pytest.mark.slow
 def test_sixteen_threads_hold_no_more_than_their_room(tmp_path):
     """16 images of 16 megapixels with transparency at once would be some 4 GB."""
     picture = tmp_path / "0.png"
