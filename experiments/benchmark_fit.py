@@ -10,8 +10,6 @@ About 4 minutes on two CPU cores, nearly all of it with 100 words.
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -20,30 +18,17 @@ import numpy as np
 from absl import app, flags
 
 from experiments.benchmarking import in_process, print_result
+from experiments.random_clip import SMALL_IMAGE, SMALL_TEXT, write_random_clip
 from multimap_jax.machine import machine
 
 FLAGS = flags.FLAGS
-EMBED, FEW = 512, 1000
+FEW = 1000
 
 
 def define_flags() -> None:
     flags.DEFINE_integer("images", 1_000_000, "rows", lower_bound=FEW)
     flags.DEFINE_list("words", ["3", "100"], "how many words, each a measurement")
     flags.DEFINE_string("out", None, "file for the JSON line, besides printing it")
-
-
-def write_checkpoint(directory: Path) -> None:
-    """Towers of one small layer and embeddings of 512, with the embedded tokenizer and preprocessing."""
-    from multimap_jax.clip.checkpoint import save_checkpoint
-    from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
-    from multimap_jax.clip.model import EMBEDDED
-    from multimap_jax.clip.towers import Towers
-
-    words = len(json.loads((EMBEDDED / "vocab.json").read_text(encoding="utf-8")))
-    text = TextConfig(words, 77, 64, 1, 4, 256, EMBED, end_token=words - 1)
-    save_checkpoint(directory, Towers(CLIPConfig(text, ImageConfig(64, 16, 64, 1, 4, 256, EMBED))))
-    for name in ("vocab.json", "merges.txt", "tokenizer_config.json", "preprocessor_config.json"):
-        shutil.copy(EMBEDDED / name, directory)
 
 
 def fit(directory: str, images: int, words: int) -> float:
@@ -53,7 +38,7 @@ def fit(directory: str, images: int, words: int) -> float:
     clip = mm.load_clip(directory)
     aspect = mm.Aspect("color", words=tuple(f"word {i}" for i in range(words)))
     random, centres = np.random.default_rng(0), clip.embed_texts([aspect.fill(word) for word in aspect.words])
-    rows = np.empty((images, EMBED), np.float32)
+    rows = np.empty((images, SMALL_TEXT.embed), np.float32)
     for begin in range(0, images, 4096):
         part = rows[begin : begin + 4096]
         part[:] = centres[random.integers(words, size=len(part))]
@@ -67,11 +52,11 @@ def fit(directory: str, images: int, words: int) -> float:
 def main(_):
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        write_checkpoint(Path(folder))
+        write_random_clip(Path(folder), SMALL_TEXT, SMALL_IMAGE)
         for words in map(int, FLAGS.words):
             _, small = in_process(fit, folder, FEW, words)
             seconds, peak = in_process(fit, folder, FLAGS.images, words)
-            array = 4 * EMBED * FLAGS.images
+            array = 4 * SMALL_TEXT.embed * FLAGS.images
             row = {"images": FLAGS.images, "words": words, "seconds": round(seconds, 1), "peak_memory": peak}
             rows.append(row | {"array_bytes": array, "small_peak": small, "beyond": peak - array - small})
             print(rows[-1], flush=True)

@@ -50,6 +50,21 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [lines[0], "|" + "---|" * len(head), *lines[1:]]
 
 
+def lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The table as text."""
+    return "\n".join(table(head, rows)) + "\n"
+
+
+def source(found: dict) -> str:
+    """What a result was measured by, when and where, in a line."""
+    return f"`{found['command']}`, {found['date']}, {found['machine']}.\n"
+
+
+def in_words(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says, cut."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
+
+
 def in_process(function: Callable, *arguments):
     """(what `function` returns in a fresh process, the highest memory of that process in bytes)."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:

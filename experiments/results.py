@@ -13,7 +13,8 @@ from pathlib import Path
 
 from absl import app
 
-from experiments.benchmarking import table
+from experiments.accelerator.page import accelerator_table
+from experiments.benchmarking import lines, source
 
 FOLDER = Path(__file__).parent
 INTRODUCTION = """# Results
@@ -34,6 +35,7 @@ def pages(folder: Path) -> dict[Path, str]:
     measured |= {"benchmark_command*.json": command_table, "*/scaling.json": scaling_table}
     measured |= {"benchmark_fit*.json": fit_table, "benchmark_store*.json": store_table}
     measured |= {"benchmark_sources*.json": source_table}
+    measured |= {"*/accelerator.json": accelerator_table}
     measured |= {"benchmark_methods*.json": method_table, "difficulty.json": difficulty_table}
     found = {
         path.with_suffix(".md"): write(json.loads(path.read_text()))
@@ -193,14 +195,6 @@ def fit_table(found: dict) -> str:
         for row in found["rows"]
     ]
     return f"## Memory of a fit on many embeddings, default recipe\n\n{lines(head, rows)}\n{source(found)}"
-
-
-def lines(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(table(head, rows)) + "\n"
-
-
-def source(found: dict) -> str:
-    return f"`{found['command']}`, {found['date']}, {found['machine']}.\n"
 
 
 def main(_):

@@ -129,6 +129,18 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
+def exact_products(exact: bool) -> None:
+    """Whether products of float32 are exact, as they are where nothing is said, or may be TF32."""
+    torch.set_float32_matmul_precision("highest" if exact else "high")
+
+
+def forget_peak() -> None:
+    """`peak_memory` is that of what follows."""
+    if DEVICE == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_memory() -> int | None:
     """Bytes on the accelerator at their highest; None on a CPU."""
     return torch.cuda.max_memory_allocated() if DEVICE == "cuda" else None
