@@ -24,6 +24,7 @@ from multimap_jax.clip.transformers_alone import transformers_alone
 from multimap_jax.inputs.files import check_regular, read_json, said_of
 from multimap_jax.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.precision import matmul_precision
+from multimap_jax.rows import Pieces, unit_rows
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _SMALL_FILES = [
@@ -168,11 +169,15 @@ class Clip:
 
     def check_embeddings(self, embeddings) -> np.ndarray:
         """`embeddings` as an array [images, embed] of float32 or float64, looked at wherever they come from outside.
+        `Pieces`, which were looked at when they were found, stay what they are.
 
         Raises ValueError for another shape, no rows, values that are not finite, and rows whose norm is off 1 by more
         than 1e-3 (1e-2 for float16 and bfloat16).
         """
-        rows, width = np.asarray(embeddings), self.config.image.embed
+        width = self.config.image.embed
+        if isinstance(embeddings, Pieces) and embeddings.shape[1] == width:
+            return embeddings
+        rows = np.asarray(embeddings)
         near = 1e-3 if rows.dtype.itemsize > 2 else 1e-2
         if jnp.issubdtype(rows.dtype, np.floating) and rows.dtype != np.float64:
             rows = rows.astype(np.float32, copy=False)
@@ -213,10 +218,6 @@ class Clip:
         table = self.towers.text.tokens[...]
         rows = [table[jnp.asarray(self.tokenizer.encode(word))].mean(0) for word in words]
         return np.asarray(rows, np.float32).reshape(len(rows), self.config.text.width)
-
-
-def unit_rows(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
 def _settle(parts: list) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import math
 import os
 import stat
 import zipfile
@@ -82,6 +83,26 @@ def mapped_array(path: Path) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise ValueError("several arrays, expected one")
     return array
+
+
+def mapped_member(path: Path, name: str) -> np.ndarray:
+    """One array of an npz file as `read_arrays` takes them, read when its rows are asked for. Errors as there; KeyError
+    where there is no such array."""
+    check_regular(path)
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        info = archive.getinfo(f"{name}.npy")
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError("compressed, expected arrays as they are")
+        with archive.open(info) as member:
+            read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+            shape, fortran, dtype = read[np.lib.format.read_magic(member)[0]](member)
+            header = member.tell()
+        file.seek(info.header_offset + 26)  # lengths of the name and of what else stands before the content
+        before = 30 + sum(int.from_bytes(file.read(2), "little") for _ in range(2))
+        offset, size = info.header_offset + before + header, os.fstat(file.fileno()).st_size
+    if fortran or dtype.hasobject or offset + dtype.itemsize * math.prod(shape) > size:
+        raise ValueError(f"{dtype} {shape}")
+    return np.memmap(path, dtype, "r", offset, shape) if math.prod(shape) else np.empty(shape, dtype)
 
 
 def read_table(path: Path, columns: Sequence[str]) -> dict[str, list]:

@@ -8,8 +8,10 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+
+from multimap_jax.inputs.texts import SortedPaths
 
 # From the middle of a file: at its beginning pictures of one camera are alike.
 SAMPLE_BYTES = 512
@@ -38,13 +40,13 @@ class Source:
     """
 
     place: Path
-    images: dict[str, Path | Packed]
+    images: Mapping[str, Path | Packed]
     notes: tuple[str, ...] = ()
     columns: dict[str, list] = dataclasses.field(default_factory=dict)
 
     @property
-    def names(self) -> list[str]:
-        return list(self.images)
+    def names(self) -> Sequence[str]:
+        return self.images.names if isinstance(self.images, SortedPaths) else list(self.images)
 
     def columns_of(self, names: Sequence[str]) -> dict[str, list]:
         """`columns` for some of the images."""

@@ -14,7 +14,7 @@ from multimap_jax.inputs.names import name_of_path
 from multimap_jax.inputs.open import open_source
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.files import RUN, check_own, file_hashes, make_writable
-from multimap_jax.run.job import Clock, embed, measured, tell_apart, write_results
+from multimap_jax.run.job import Clock, check_some, embed, measured, notes_on, write_results
 from multimap_jax.run.lock import locked
 from multimap_jax.run.measure import read_labels
 from multimap_jax.run.processes import ALONE, Company
@@ -47,7 +47,7 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     clock, content = Clock(), read_run(job.run)
     source = open_source(job.images)
     aspects = [aspect["name"] for aspect in content["aspects"]]
-    truth = None if job.labels is None else read_labels(job.labels, aspects, source.names, job.images)
+    truth = None if job.labels is None else read_labels(job.labels, aspects, source.images, job.images)
     if job.out.exists() and job.run.exists() and job.out.samefile(job.run):
         raise ValueError(f"--out={job.out} is the run itself, whose results would be lost: give another folder")
     if any("model" in aspect for aspect in aspects_of(job.out)):
@@ -59,20 +59,20 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     job = dataclasses.replace(job, seed=content["seed"], config=ProxyConfig(**content["config"]))
     clock.lap("load")
     with locked(job.out, ALONE):
-        embedded, images = embed(source, clip, job.out, Company(ALONE), progress)
+        found = embed(source, clip, job.out, Company(ALONE), progress)
         clock.lap("embed")
         notes = [f"New images in the groups of {name_of_path(str(job.run))}: nothing was grouped anew.", *source.notes]
-        names, skipped = tell_apart(source, embedded, images, notes)
+        check_some(source, found)
+        notes += notes_on(found)
         results = []
         for model in models:
             begin = time.perf_counter()
             model.progress = progress
-            found = model.assign(embedded.embeddings)
-            results.append(measured(model, found, truth, names, embedded.embeddings, begin))
+            results.append(measured(model, model.assign(found.rows), truth, found, begin))
             say_result(results[-1], say)
         clock.lap("group")
-        written = write_results(job, clip, source, names, skipped, results, notes, clock)
-    say_end(job.out, written, skipped, say)
+        written = write_results(job, clip, source, found, results, notes, clock)
+    say_end(job.out, written, found.failures, say)
 
 
 def read_run(run: Path) -> dict:

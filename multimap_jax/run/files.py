@@ -29,6 +29,7 @@ from multimap_jax import __version__
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
 from multimap_jax.inputs.files import read_json
+from multimap_jax.inputs.source import Source
 from multimap_jax.machine import machine
 
 GO_ON = "what was finished is kept, and the same command goes on from there"
@@ -98,6 +99,8 @@ def write_json(path: Path, content) -> None:
 # The files of results: what the last command asked for, whole. run.json lists the others.
 LABELS, TABLE, METRICS, REPORT, RUN = "labels.csv", "labels.parquet", "metrics.json", "report.html", "run.json"
 COLUMNS = ("group", "distance", "far")  # of each aspect in labels.parquet, besides the one called by its name
+# Images that labels.csv is written for; of labels.parquet at once.
+LABELS_ROWS, TABLE_ROWS = 1_000_000, 2**18
 RESULTS = (LABELS, TABLE, METRICS, REPORT)
 
 
@@ -135,13 +138,11 @@ def file_hashes(folder: Path) -> dict[str, str]:
     return found
 
 
-def replace_results(out: Path, texts: dict[str, str], tables: dict[str, dict[str, list]]) -> None:
+def replace_results(out: Path, texts: dict[str, str], tables: dict[str, Callable[[BinaryIO], None]]) -> None:
     """Puts new results in place of the old ones. Nothing is taken away before everything new is on the disk; then the
     old files go, run.json is changed, and the new files come: at no moment does a new one stand beside an old one."""
-    for name, text in texts.items():
-        write_whole(out / f".{name}.next", text)
-    for name, table in tables.items():
-        write_table(out / f".{name}.next", table)
+    for name, content in (texts | tables).items():
+        write_whole(out / f".{name}.next", content)
     for name in RESULTS:
         (out / name).unlink(missing_ok=True)
     for name in (RUN, *RESULTS):
@@ -159,19 +160,27 @@ def labels_text(names: Sequence[str], results: Sequence) -> str:
     return table.getvalue()
 
 
-def labels_table(names: Sequence[str], results: Sequence, more: dict[str, list]) -> dict[str, list]:
+def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence, source: Source) -> None:
     """labels.parquet: labels.csv with the number of each group, the distance to its centre and whether that is far; and
-    `more`, what the source says of the images, where no column is called so."""
-    table: dict[str, list] = {"image": list(names)} | {name: own for name, own in more.items() if name != "image"}
+    what the source says of the images, where no column is called so."""
+    columns: dict[str, pa.Array] = {"image": pa.array(names, pa.string())}
+    columns |= {name: pa.array(own) for name, own in source.columns_of(names).items() if name != "image"}
     for result in results:
         name = result.aspect.name
-        table[name] = np.array(result.model.cluster_names_, object)[result.labels].tolist()
-        columns = (result.labels, result.distances, result.outliers)
-        table |= {f"{name}: {column}": values.tolist() for column, values in zip(COLUMNS, columns)}
-    return table
+        groups = pa.array(result.labels)
+        # Numbers until they are written: a text for each image would fill the memory.
+        columns[name] = pa.DictionaryArray.from_arrays(groups, pa.array(result.model.cluster_names_))
+        values = (groups, pa.array(result.distances), pa.array(result.outliers))
+        columns |= {f"{name}: {column}": own for column, own in zip(COLUMNS, values)}
+    coded = pa.types.is_dictionary
+    plain = {name: own.type.value_type if coded(own.type) else own.type for name, own in columns.items()}
+    with pq.ParquetWriter(file, pa.schema(plain.items())) as writer:
+        for begin in range(0, len(names), TABLE_ROWS):
+            part = {name: own.slice(begin, TABLE_ROWS).cast(plain[name]) for name, own in columns.items()}
+            writer.write_table(pa.table(part))
 
 
-def run_content(job, clip: Clip, names, results, skipped: Sequence[Unreadable], timings: dict[str, float]) -> dict:
+def run_content(job, clip: Clip, read: int, results, skipped: Sequence[Unreadable], timings: dict[str, float]) -> dict:
     """run.json: every setting, version, timing, group and skipped file."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -179,7 +188,7 @@ def run_content(job, clip: Clip, names, results, skipped: Sequence[Unreadable], 
         "versions": {"multimap_jax": __version__, "python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
         "clip": {"name": clip.place, "hash": clip.hash},
-        "images": {"folder": str(job.images), "read": len(names)},
+        "images": {"folder": str(job.images), "read": read},
         "skipped": [{"image": failure.name, "reason": failure.reason} for failure in skipped],
         "seed": job.seed,
         "config": dataclasses.asdict(job.config),

@@ -27,10 +27,11 @@ import numpy as np
 from tqdm import tqdm
 
 from multimap_jax.clip.images import Unreadable
-from multimap_jax.clip.model import Clip, EmbeddedImages
-from multimap_jax.inputs.files import mapped_array, passing, read_arrays, read_json, read_table, said_of
+from multimap_jax.clip.model import Clip
+from multimap_jax.inputs.files import mapped_array, mapped_member, passing, read_arrays, read_json, read_table, said_of
 from multimap_jax.inputs.source import Source
 from multimap_jax.proxies import ProxyFit
+from multimap_jax.rows import Pieces
 from multimap_jax.run.files import write_array, write_arrays, write_json, write_table
 
 # Images in a piece at most, and pieces that a folder is cut into at least, if they hold a block: in no table. An
@@ -38,6 +39,8 @@ from multimap_jax.run.files import write_array, write_arrays, write_json, write_
 PIECE, PIECES = 4096, 16
 NEAR = 1e-3
 MEND = "run again with one worker and no --part, which mends it"
+# What is read of a piece of proxies at once.
+SMALL = ("names", "versions", "reference", "loss", "losses", "image_steps", "block_size")
 CHANGED = "changed or taken away while it was read"
 Image = tuple[str, str]  # name and version
 
@@ -199,28 +202,26 @@ class Embeddings:
                 write_table(self.file("metadata", piece), columns([images[found.kept[row]] for row in rows]))
                 write_array(self.file("img_emb", piece), found.embeddings[rows])
 
-    def gather(self, pieces: dict[Image, int], width: int) -> EmbeddedImages:
-        """What was embedded of the images: embeddings in their order, each row copied once."""
-        rows, reasons, arrays = {}, {}, {}
+    def gather(self, pieces: dict[Image, int]) -> tuple[Pieces, np.ndarray, list[Unreadable]]:
+        """What was embedded of the images: (their rows in the order of the images, which images these are int [kept],
+        the others)."""
+        rows, reasons, arrays, begin = {}, {}, [], 0
         for piece in sorted(set(pieces.values())):
             kept, skipped = self.read("metadata", piece), self.read("skipped", piece)
-            rows |= zip(zip(kept["image_path"], kept["version"]), range(len(kept["image_path"])))
+            arrays.append(mapped_array(self.file("img_emb", piece)))
+            end = begin + len(arrays[-1])
+            rows |= zip(zip(kept["image_path"], kept["version"]), range(begin, end))
             reasons |= zip(zip(skipped["image_path"], skipped["version"]), skipped["reason"])
-            arrays[piece] = mapped_array(self.file("img_emb", piece))
+            begin = end
         images = list(pieces)
         kept = np.array([i for i, image in enumerate(images) if image in rows], np.int64)
-        embeddings = np.empty((len(kept), width), np.float32)
-        piece = np.array([pieces[images[i]] for i in kept], np.int64)
-        row = np.array([rows[images[i]] for i in kept], np.int64)
-        for number, array in arrays.items():
-            here = np.flatnonzero(piece == number)
-            embeddings[here] = array[row[here]]
+        where = np.array([rows[images[i]] for i in kept], np.int64)
         failures = [
             Unreadable(i, name, reasons[name, read])
             for i, (name, read) in enumerate(images)
             if (name, read) not in rows
         ]
-        return EmbeddedImages(embeddings, kept, tuple(failures))
+        return Pieces(arrays, where), kept, failures
 
     def file(self, kind: str, piece: int) -> Path:
         ending = "npy" if kind == "img_emb" else "parquet"
@@ -291,22 +292,28 @@ class Proxies:
 
     def gather(self, pieces: dict[Image, int]) -> ProxyFit:
         """The fits of all pieces as one, in the order of the images; losses are means over all of them."""
-        place, found, weights = {image: i for i, image in enumerate(pieces)}, {}, []
-        losses, steps = 0.0, 0
+        place, weights, begin = {image: i for i, image in enumerate(pieces)}, [], 0
+        losses, steps, where = 0.0, 0, np.empty(len(pieces), np.int64)
+        found: dict = {"reference": np.empty(len(pieces), np.int64), "loss": np.empty(len(pieces), np.float32)}
+        mapped: dict[str, list] = {"proxies": [], "prompt_embeddings": []}
         for piece in sorted(set(pieces.values())):
-            arrays = read_arrays(self.file(piece))
+            arrays = read_arrays(self.file(piece), SMALL)
             images = zip(arrays["names"].tolist(), arrays["versions"].tolist())
             here = [(place[image], row) for row, image in enumerate(images) if image in place]
             to, rows = np.array(here, np.int64).reshape(-1, 2).T
-            for name in ("proxies", "prompt_embeddings", "reference", "loss"):
-                whole = found.setdefault(name, np.empty((len(pieces), *arrays[name].shape[1:]), arrays[name].dtype))
+            for name, whole in found.items():
                 whole[to] = arrays[name][rows]
+            for name, parts in mapped.items():
+                parts.append(mapped_member(self.file(piece), name))
+            where[to] = begin + rows
+            begin += len(arrays["names"])
             losses = losses + arrays["losses"].astype(np.float64) * len(arrays["names"])
             weights.append(len(arrays["names"]))
             steps += int(arrays["image_steps"])
             block = int(arrays["block_size"])
         mean = (losses / sum(weights)).astype(np.float32)
-        return ProxyFit(**found, losses=mean, block_size=block, image_steps=steps)
+        rows = {name: Pieces(parts, where) for name, parts in mapped.items()}
+        return ProxyFit(**rows, **found, losses=mean, block_size=block, image_steps=steps)
 
     def file(self, piece: int) -> Path:
         return self.folder / f"proxies_{piece:06}.npz"
