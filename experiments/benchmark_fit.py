@@ -32,15 +32,16 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "file for the JSON line, besides printing it")
 
 
-def write_checkpoint(directory: Path) -> None:
-    """Towers of one small layer and embeddings of 512, with the embedded tokenizer and preprocessing."""
+def write_checkpoint(directory: Path, width: int = 64) -> None:
+    """Towers of one small layer, the text's of `width`, and embeddings of 512, with the embedded tokenizer and
+    preprocessing."""
     from multimap_jax.clip.checkpoint import save_checkpoint
     from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
     from multimap_jax.clip.model import EMBEDDED
     from multimap_jax.clip.towers import Towers
 
     words = len(json.loads((EMBEDDED / "vocab.json").read_text(encoding="utf-8")))
-    text = TextConfig(words, 77, 64, 1, 4, 256, EMBED, end_token=words - 1)
+    text = TextConfig(words, 77, width, 1, 4, 4 * width, EMBED, end_token=words - 1)
     save_checkpoint(directory, Towers(CLIPConfig(text, ImageConfig(64, 16, 64, 1, 4, 256, EMBED))))
     for name in ("vocab.json", "merges.txt", "tokenizer_config.json", "preprocessor_config.json"):
         shutil.copy(EMBEDDED / name, directory)
