@@ -14,6 +14,7 @@ from absl import flags
 
 from multimap_jax import choices
 from multimap_jax.inputs.names import printable
+from multimap_jax.inputs.places import forget_fetched, place
 from multimap_jax.stop import CHILD, begin_child, run_child, until_stopped
 
 USAGE = """Groups the images of a folder by what a word says, and another way for another word.
@@ -268,15 +269,15 @@ def _run(values: flags.FlagValues, processes) -> int:
     if not values.out:
         raise ValueError("--out is empty: give the folder for the results")
     job = Job(
-        images=Path(values.images or values.embeddings),
+        images=place(values.images or values.embeddings),
         aspects=aspects,
         clusters=counts,
         contrast={name: tuple(other for other in values.contrast if other != name) for name in values.aspect},
         config=_config(values),
         features=values.features,
         clip=values.clip,
-        labels=Path(values.labels) if values.labels else None,
-        out=Path(values.out),
+        labels=place(values.labels) if values.labels else None,
+        out=place(values.out),
         seed=values.seed,
         keep_proxies=values.keep_proxies,
         fresh=values.fresh,
@@ -297,8 +298,8 @@ def _apply(values: flags.FlagValues) -> int:
     from multimap_jax.run.apply import Apply, run_apply
 
     use_compilation_cache()
-    labels = Path(values.labels) if values.labels else None
-    job = Apply(Path(values.run), Path(values.images), Path(values.out), values.clip, labels)
+    labels = place(values.labels) if values.labels else None
+    job = Apply(place(values.run), place(values.images), place(values.out), values.clip, labels)
     run_apply(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
 
@@ -318,7 +319,7 @@ def _embed(values: flags.FlagValues) -> int:
     from multimap_jax.run.embed import Embed, run_embed
 
     use_compilation_cache()
-    job = Embed(Path(values.images), Path(values.out), values.clip, (int(number), int(workers)))
+    job = Embed(place(values.images), place(values.out), values.clip, (int(number), int(workers)))
     run_embed(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
 
@@ -380,6 +381,7 @@ def _leave(status: int) -> int:
     word of it they notice its silence."""
     if CHILD in os.environ:
         sys.stdout.flush()
+        forget_fetched()
         os._exit(status)
     return status
 

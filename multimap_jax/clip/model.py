@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import functools
 import hashlib
 import re
@@ -21,7 +22,8 @@ from multimap_jax.clip.images import Unreadable, UnreadableImagesError, as_list,
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
 from multimap_jax.clip.transformers_alone import transformers_alone
-from multimap_jax.inputs.files import check_regular, read_json, said_of
+from multimap_jax.inputs.files import read_json, said_of
+from multimap_jax.inputs.places import check_regular, local_folder, place, reaching
 from multimap_jax.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.precision import matmul_precision
 from multimap_jax.rows import Pieces, unit_rows
@@ -38,6 +40,7 @@ _SMALL_FILES = [
     "added_tokens.json",
     "processor_config.json",
 ]
+SHARDS = "model-*.safetensors"
 SMALL_BYTES = 2**24
 SCALED_PIXELS = 2**24  # of one image, scaled for the encoder
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -240,8 +243,9 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
     """A frozen CLIP of the ViT kind.
 
     Args:
-      name: "embedded" (small, trained on drawings, comes with the package), a directory in the Hugging Face layout, or
-        a hub id such as "openai/clip-vit-base-patch32". A loaded Clip is returned as it is.
+      name: "embedded" (small, trained on drawings, comes with the package), a directory in the Hugging Face layout,
+        such a directory in a store (s3://…), or a hub id such as "openai/clip-vit-base-patch32". A loaded Clip is
+        returned as it is.
 
     Raises:
       FileNotFoundError: no such directory, or files missing in it.
@@ -252,6 +256,8 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
         return name
     if str(name) == "embedded":
         return _load_directory("embedded", EMBEDDED)
+    if "://" in str(name):
+        return _load_directory(str(name), _from_store(place(str(name))))
     if Path(name).is_dir():
         return _load_directory(str(name), Path(name))
     if not _HUB_ID.fullmatch(str(name)):
@@ -270,13 +276,23 @@ def _fetch(hub_id: str) -> Path:
         return Path(snapshot_download(hub_id, allow_patterns=_SMALL_FILES + patterns))
 
     try:
-        directory = fetch([SINGLE, INDEX, "model-*.safetensors"])
+        directory = fetch([SINGLE, INDEX, SHARDS])
         return directory if weight_files(directory) else fetch([FLAX])
     except Exception as error:  # the hub's client raises a dozen kinds; each means that the checkpoint did not come
         raise ConnectionError(
             f"{hub_id} is no directory here and could not be fetched from the hub ({type(error).__name__}); "
             "check the id and the network, or give a local directory in the Hugging Face layout"
         ) from error
+
+
+def _from_store(path) -> Path:
+    """The files of a checkpoint in a store, on this machine."""
+    names = {*_SMALL_FILES, "words.json", SINGLE, INDEX, FLAX}
+    with reaching(path):
+        there = [each for each in path.iterdir() if each.name in names or fnmatch.fnmatch(each.name, SHARDS)]
+    if not there:
+        raise FileNotFoundError(f"there is no checkpoint in {path}: expected files in the Hugging Face layout")
+    return local_folder(path, there)
 
 
 def _load_directory(name: str, directory: Path) -> Clip:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.inputs.files import check_regular, check_rows, mapped_array, passing, plain, read_json
+from multimap_jax.inputs.files import check_rows, mapped_array, passing, read_json
 from multimap_jax.inputs.lists import PATHS, opened_csv, path_column
-from multimap_jax.inputs.source import Source, version
+from multimap_jax.inputs.places import opened, plain, reaching, remote_version, size_of
+from multimap_jax.inputs.source import Source, exists, version
 from multimap_jax.inputs.texts import SortedPaths, Texts, concatenated, names_of, ordered, replaced
 from multimap_jax.rows import Pieces, walk
 
@@ -72,7 +73,7 @@ def read_embeddings(place: Path) -> Embedded:
     lengths = np.concatenate([one.lengths for one in found])[order]
 
     def versions() -> list[str]:
-        own = [version(str(piece.array)) for piece in pieces]
+        own = [remote_version(piece.array) or version(str(piece.array)) for piece in pieces]
         places = np.searchsorted(begins, where, side="right") - 1
         return [f"{own[piece]}-{row}" for piece, row in zip(places, where - begins[places])]
 
@@ -114,8 +115,8 @@ def empty(texts: Texts) -> np.ndarray:
 
 def find_pieces(place: Path, notes: list[str]) -> list[Piece]:
     """The arrays of `place`, by number, with what names their rows."""
-    if place.is_file() and place.suffix == ".npy":
-        beside = [place.with_suffix(ending) for ending in (".csv", ".parquet") if place.with_suffix(ending).exists()]
+    if place.suffix == ".npy" and exists(place):
+        beside = [place.with_suffix(ending) for ending in (".csv", ".parquet") if exists(place.with_suffix(ending))]
         if not beside:
             raise FileNotFoundError(f"{place} has no list of names beside it: give {place.stem}.csv or .parquet")
         return [Piece(place, beside[0])]
@@ -132,7 +133,7 @@ def find_pieces(place: Path, notes: list[str]) -> list[Piece]:
         found, other = (arrays, "metadata") if alone in arrays else (tables, "img_emb")
         raise ValueError(f"{found[alone]} has no file of its number in {folder / other}: {AGAIN}")
     missing = sorted(set(range(max(arrays) + 1)) - set(arrays))
-    if missing and not (folder / "encoder.json").exists():
+    if missing and not exists(folder / "encoder.json"):
         notes.append(f"{len(missing):,} numbers are missing in {folder / 'img_emb'}, the first is {missing[0]}")
     return [Piece(arrays[number], tables[number]) for number in sorted(arrays)]
 
@@ -144,7 +145,8 @@ def base(place: Path) -> Path | None:
 
 def numbered(folder: Path, ending: str) -> dict[int, Path]:
     """Files called …_NUMBER.ending, by number."""
-    found = {path.stem.rpartition("_")[2]: path for path in folder.glob(f"*_*.{ending}")}
+    with reaching(folder):
+        found = {path.stem.rpartition("_")[2]: path for path in folder.glob(f"*_*.{ending}")}
     return {int(number): path for number, path in found.items() if number.isdecimal()}
 
 
@@ -187,10 +189,9 @@ def read_names(table: Path) -> Texts:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    check_regular(table)
     try:
-        with table.open("rb") as file, pq.ParquetFile(file) as stored:
-            check_rows(stored, table.stat().st_size)
+        with opened(table) as file, pq.ParquetFile(file) as stored:
+            check_rows(stored, size_of(file))
             known = [name for name in PATHS if name in stored.schema_arrow.names]
             if not known:
                 return Texts([""] * stored.metadata.num_rows)
@@ -205,6 +206,6 @@ def read_names(table: Path) -> Texts:
 
 def encoder_hash(place: Path) -> str:
     folder = base(place)
-    if folder is None or not (folder / "encoder.json").exists():
+    if folder is None or not exists(folder / "encoder.json"):
         return ""
     return str(read_json(folder / "encoder.json", advice=AGAIN).get("hash", ""))

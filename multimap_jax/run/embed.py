@@ -48,8 +48,8 @@ def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = T
             store.check_listing(images)
         pieces = store.cut(images, clip.image_block * image_mesh().size, clip.config.image.embed, alone=workers == 1)
         mine = part.own(pieces.values())
-        left = [piece for piece in mine if not store.done(piece)]
-        own, whole = sum(piece in set(left) for piece in pieces.values()), len(set(pieces.values()))
+        left = set(mine).difference(store.done())
+        own, whole = sum(piece in left for piece in pieces.values()), len(set(pieces.values()))
         say(f"{count(own, 'image')} of {len(images):,} to embed, in {len(left):,} of {whole:,} pieces")
         store.compute(clip, pieces, mine, source, progress)
         failed = [reason for piece in mine for reason in store.read("skipped", piece)["reason"]]

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +21,7 @@ from multimap_jax.clustering import SAMPLE
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.inputs.embeddings import Embedded
 from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.places import is_remote, put, remove
 from multimap_jax.inputs.source import Source
 from multimap_jax.inputs.texts import Texts
 from multimap_jax.mesh import image_mesh
@@ -157,7 +158,7 @@ def embed(source: Source, clip: Clip, out: Path, company: Company, progress: boo
     pieces = dict(zip(images, told["pieces"]))
     store.compute(clip, pieces, who.own(told["pieces"]), source, progress)
     everyone = set(told["pieces"])
-    company.wait(lambda: all(map(store.done, everyone)))
+    company.wait(lambda: everyone.issubset(store.done()))
     if not source.is_there():
         raise FileNotFoundError(f"{source.place} was taken away while it was read; {GO_ON}")
     rows, kept, failures = store.gather(pieces)
@@ -212,7 +213,7 @@ def learn(job: Job, clip: Clip, aspect: Aspect, found: Found, company: Company, 
 
     store.compute(pieces, company.processes.own(numbers), fit)
     everyone = set(numbers)
-    company.wait(lambda: all(store.file(piece).exists() for piece in everyone))
+    company.wait(lambda: everyone.issubset(store.done()))
     return store.gather(pieces)
 
 
@@ -255,19 +256,23 @@ def keep_model(out: Path, model: MultiMaP) -> dict:
     """Puts a model beside those that are there, and returns what run.json says of it: its folder, and SHA-256 of its
     files. A folder is named for the eye, for the aspect and for what is in it."""
     aspect, models = model.aspect.name, out / "models"
-    aside = models / f".{os.getpid()}.new"
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        model.save(aside)
-        files = file_hashes(aside)
-        folder = f"{aspect_prefix(aspect)}{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]}"
-        if file_hashes(models / folder) != files:
-            shutil.rmtree(models / folder, ignore_errors=True)
-            aside.rename(models / folder)
-    except OSError as error:
-        raise OSError(f"cannot write into {models} ({error.strerror or error}); {GO_ON}") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as here:
+        aside = Path(here) if is_remote(out) else models / f".{os.getpid()}.new"
+        try:
+            remove(aside)
+            model.save(aside)
+            files = file_hashes(aside)
+            folder = f"{aspect_prefix(aspect)}{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]}"
+            if file_hashes(models / folder) != files:
+                remove(models / folder)
+                for name in files if is_remote(out) else ():
+                    put(aside / name, models / folder / name)
+                if not is_remote(out):
+                    aside.rename(models / folder)
+        except OSError as error:
+            raise OSError(f"cannot write into {models} ({error.strerror or error}); {GO_ON}") from None
+        finally:
+            remove(aside)
     return {"model": folder, "files": files}
 
 
@@ -281,7 +286,7 @@ def prune_models(out: Path, kept: Sequence[dict]) -> None:
         prefix = one["model"].rpartition("-")[0]
         for folder in (out / "models").glob(f"{prefix}-*"):
             if folder.name != one["model"]:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
 
 
 def write_results(job, clip: Clip, source: Source, found: Found, results, notes, clock, saved=()) -> list[str]:
@@ -335,4 +340,5 @@ def page(result: Result) -> Page:
 
 
 def title(images: Path, results: Sequence[Result]) -> str:
-    return f"{name_of_path(images.resolve().name)} by {', '.join(result.aspect.name for result in results)}"
+    name = images.name if is_remote(images) else images.resolve().name
+    return f"{name_of_path(name)} by {', '.join(result.aspect.name for result in results)}"

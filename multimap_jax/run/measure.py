@@ -13,6 +13,8 @@ from multimap_jax.clustering import cluster, draw
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.inputs.lists import opened_csv
 from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.places import is_remote
+from multimap_jax.inputs.source import exists
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import reference_words
 from multimap_jax.rows import Pieces
@@ -34,7 +36,7 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
     Raises FileNotFoundError, or ValueError for a file that is no such table, names an image or a column twice, or has
     no label for any of the images that are known, by their names.
     """
-    if not path.exists():
+    if not exists(path):
         raise FileNotFoundError(f"there is no labels file {path}")
     with opened_csv(path) as (columns, rows):
         known = [aspect for aspect in aspects if aspect in columns]
@@ -74,7 +76,7 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
 
 def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
     """What would make the names of a labels file those of images, as the end of a sentence; "" where nothing does."""
-    below = str(images.resolve()) + "/"
+    below = f"{images if is_remote(images) else images.resolve()}/"
     changes = {
         "with / for \\": (lambda name: name.replace("\\\\", "/"), None),
         "without ./ before them": (lambda name: name.removeprefix("./"), None),
