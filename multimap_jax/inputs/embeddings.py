@@ -12,6 +12,7 @@ from multimap_jax.inputs.files import check_regular, check_rows, mapped_array, p
 from multimap_jax.inputs.lists import PATHS, opened_csv, path_column
 from multimap_jax.inputs.names import name_of_path
 from multimap_jax.inputs.source import Source, version
+from multimap_jax.progress import stage
 
 TINY = 1e-6
 LISTED = 5
@@ -36,6 +37,7 @@ class Piece:
     table: Path
 
 
+@stage("looking for embeddings")
 def read_embeddings(place: Path) -> Embedded:
     """Embeddings in the layout of clip-retrieval (img_emb/img_emb_*.npy and metadata/metadata_*.parquet, numbers of any
     width), in a run's --out, or as one .npy with a .csv or .parquet of the same name that has a column of paths.

@@ -12,6 +12,7 @@ from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.inputs.files import read_json, said_of
 from multimap_jax.inputs.names import name_of_path
 from multimap_jax.inputs.open import open_source
+from multimap_jax.progress import each
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.files import RUN, check_own, file_hashes, make_writable
 from multimap_jax.run.job import Clock, embed, measured, tell_apart, write_results
@@ -64,7 +65,7 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
         notes = [f"New images in the groups of {name_of_path(str(job.run))}: nothing was grouped anew.", *source.notes]
         names, skipped = tell_apart(source, embedded, images, notes)
         results = []
-        for model in models:
+        for model in each(models, "grouping"):
             begin = time.perf_counter()
             model.progress = progress
             found = model.assign(embedded.embeddings)
