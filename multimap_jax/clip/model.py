@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from multimap_jax.clip.checkpoint import FLAX, INDEX, SINGLE, read_arrays, towers_from_arrays, weight_files
 from multimap_jax.clip.config import PARTS, TOP, TOWER, CLIPConfig, size_problems
@@ -26,7 +25,9 @@ from multimap_jax.inputs.files import read_json, said_of
 from multimap_jax.inputs.places import check_regular, local_folder, place, reaching
 from multimap_jax.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.precision import matmul_precision
+from multimap_jax.progress import open_bar, stage
 from multimap_jax.rows import Pieces, unit_rows
+from multimap_jax.trace import chunk_done
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _SMALL_FILES = [
@@ -135,7 +136,7 @@ class Clip:
         normalize: bool = True,
         progress: bool = False,
         stop_at_failure: bool = False,
-        bar: tqdm | None = None,
+        bar=None,
     ) -> EmbeddedImages:
         """Embeds what can be decoded. After a failure `stop_at_failure` only decodes on, to find the others.
 
@@ -145,7 +146,7 @@ class Clip:
         block = self.image_block * mesh.size
         kept, failures, embeddings, index = [], [], [], 0
         own = bar is None
-        bar = tqdm(total=len(images), desc="embedding images", unit="image", disable=not progress) if own else bar
+        bar = open_bar(len(images), "embedding images", "image", shown=progress) if own else bar
         for batch in stream_pixels(images, self.preprocess, block):
             pixels = [item for item in batch if not isinstance(item, Unreadable)]
             failures += [item for item in batch if isinstance(item, Unreadable)]
@@ -158,6 +159,7 @@ class Clip:
                     embeddings.append(_embed_block(self.towers.image, rows, mesh)[: len(pixels)])
                 _settle(embeddings)
             bar.update(len(batch))
+            chunk_done()
         if own:
             bar.close()
         empty = [np.zeros((0, self.config.image.embed), np.float32)]
@@ -268,6 +270,7 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
     return _load_directory(str(name), _fetch(str(name)))
 
 
+@stage("fetching the checkpoint")
 def _fetch(hub_id: str) -> Path:
     """Fetches configuration, tokenizer and one format of weights into the hub's local cache."""
     from huggingface_hub import snapshot_download
@@ -295,6 +298,7 @@ def _from_store(path) -> Path:
     return local_folder(path, there)
 
 
+@stage("loading the checkpoint")
 def _load_directory(name: str, directory: Path) -> Clip:
     if not str(directory).isprintable():
         raise ValueError(f"{directory} has a name that tokenizers cannot be read from: rename it, with letters alone")

@@ -13,6 +13,7 @@ from multimap_jax.inputs.lists import PATHS, opened_csv, path_column
 from multimap_jax.inputs.places import opened, plain, reaching, remote_version, size_of
 from multimap_jax.inputs.source import Source, exists, version
 from multimap_jax.inputs.texts import SortedPaths, Texts, concatenated, names_of, ordered, replaced
+from multimap_jax.progress import stage
 from multimap_jax.rows import Pieces, walk
 
 TINY = 1e-6
@@ -39,6 +40,7 @@ class Piece:
     table: Path
 
 
+@stage("looking for embeddings")
 def read_embeddings(place: Path) -> Embedded:
     """Embeddings in the layout of clip-retrieval (img_emb/img_emb_*.npy and metadata/metadata_*.parquet, numbers of any
     width), in a run's --out, or as one .npy with a .csv or .parquet of the same name that has a column of paths.

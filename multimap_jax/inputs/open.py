@@ -9,6 +9,7 @@ from multimap_jax.inputs.lists import read_list, read_parquet
 from multimap_jax.inputs.places import is_remote
 from multimap_jax.inputs.source import Source, files_of
 from multimap_jax.inputs.tars import read_tars
+from multimap_jax.progress import stage
 
 READERS = {".tar": read_tars, ".parquet": read_parquet, ".csv": read_list, ".tsv": read_list}
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
@@ -19,6 +20,7 @@ def is_folder(file: Path) -> bool:
     return file.suffix.lower() not in (*READERS, *COMPRESSED) if is_remote(file) else file.is_dir()
 
 
+@stage("looking for images")
 def open_source(place: Path) -> Source:
     """The images of a folder, of a csv or parquet file with a column of paths, of parquet files with a column of
     images, or of tar files; several files by a pattern such as shards/{00000..00031}.tar or data/*.parquet.

@@ -14,6 +14,7 @@ from multimap_jax.inputs.names import name_of_path
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.places import local_folder, same
 from multimap_jax.inputs.source import exists
+from multimap_jax.progress import each
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.files import RUN, check_own, file_hashes, make_writable
 from multimap_jax.run.job import Clock, check_some, embed, measured, notes_on, write_results
@@ -67,7 +68,7 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
         check_some(source, found)
         notes += notes_on(found)
         results = []
-        for model in models:
+        for model in each(models, "grouping"):
             begin = time.perf_counter()
             model.progress = progress
             results.append(measured(model, model.assign(found.rows), truth, found, begin))

@@ -20,11 +20,12 @@ from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import SAMPLE
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.inputs.embeddings import Embedded
-from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.names import name_of_path, printable
 from multimap_jax.inputs.places import is_remote, put, remove
 from multimap_jax.inputs.source import Source
 from multimap_jax.inputs.texts import Texts
 from multimap_jax.mesh import image_mesh
+from multimap_jax.progress import each, open_bar, stage
 from multimap_jax.prompts import Aspect, make_prompt
 from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.report import Page, make_report
@@ -54,6 +55,7 @@ from multimap_jax.run.store import Embeddings, Proxies, forget, slug
 
 MINUTE = 60
 LEFT = "shares"
+NAMED = 40  # letters of an aspect in a bar
 
 
 def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True) -> None:
@@ -98,7 +100,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
             company.part()
             return
         results, saved = [], []
-        for model in models:
+        for model in each(models, "grouping"):
             results.append(group(plan, model, found, fits.get(model.aspect.name)))
             saved.append(keep_model(job.out, model))
             say_result(results[-1], say)
@@ -158,7 +160,7 @@ def embed(source: Source, clip: Clip, out: Path, company: Company, progress: boo
     pieces = dict(zip(images, told["pieces"]))
     store.compute(clip, pieces, who.own(told["pieces"]), source, progress)
     everyone = set(told["pieces"])
-    company.wait(lambda: everyone.issubset(store.done()))
+    company.wait(everyone, lambda _: store.done())
     if not source.is_there():
         raise FileNotFoundError(f"{source.place} was taken away while it was read; {GO_ON}")
     rows, kept, failures = store.gather(pieces)
@@ -206,14 +208,17 @@ def learn(job: Job, clip: Clip, aspect: Aspect, found: Found, company: Company, 
     pieces = dict(zip(images, numbers))
 
     def fit(rows: np.ndarray) -> ProxyFit:
-        own = {"embeddings": embeddings, "only": rows} if config.traits.batches else {"embeddings": embeddings[rows]}
-        return fit_proxies(
-            clip, aspect=aspect, contrast=contrast, config=config, seed=job.seed, progress=progress, **own
-        )
+        some = {"embeddings": embeddings, "only": rows} if config.traits.batches else {"embeddings": embeddings[rows]}
+        return fit_proxies(clip, aspect=aspect, contrast=contrast, config=config, seed=job.seed, progress=bar, **some)
 
-    store.compute(pieces, company.processes.own(numbers), fit)
+    own = company.processes.own(numbers)
+    missing = set(own).difference(store.done())
+    steps = int(config.steps) * sum(piece in missing for piece in numbers)
+    desc = f"optimising proxies of {printable(aspect.name)[:NAMED]}"
+    with open_bar(steps, desc, "step", shown=progress) as bar:
+        store.compute(pieces, own, fit)
     everyone = set(numbers)
-    company.wait(lambda: everyone.issubset(store.done()))
+    company.wait(everyone, lambda _: store.done())
     return store.gather(pieces)
 
 
@@ -289,6 +294,7 @@ def prune_models(out: Path, kept: Sequence[dict]) -> None:
                 remove(folder)
 
 
+@stage("writing results")
 def write_results(job, clip: Clip, source: Source, found: Found, results, notes, clock, saved=()) -> list[str]:
     """labels.csv, labels.parquet, metrics.json, report.html and run.json, one set; returns their names.
 

@@ -24,15 +24,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
 from multimap_jax.inputs.files import mapped_array, mapped_member, passing, read_arrays, read_json, read_table, said_of
 from multimap_jax.inputs.source import Source, exists
+from multimap_jax.progress import open_bar
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.rows import Pieces
 from multimap_jax.run.files import write_array, write_arrays, write_json, write_table
+from multimap_jax.trace import traced
 
 # Images in a piece at most, and pieces that a folder is cut into at least, if they hold a block: in no table. An
 # interrupted run loses a sixteenth of its work, or some minutes of it.
@@ -179,7 +180,7 @@ class Embeddings:
             if piece in wanted:
                 wanted[piece].append(image)
         total = sum(map(len, wanted.values()))
-        with tqdm(total=total, desc="embedding images", unit="image", disable=not progress) as bar:
+        with open_bar(total, "embedding images", "image", shown=progress) as bar, traced("embedding"):
             for piece, images in wanted.items():
                 images = sorted(images, key=lambda image: order[image[0]])
                 found = clip.embed_readable([source.images[name] for name, _ in images], bar=bar)
