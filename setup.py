@@ -20,6 +20,7 @@ setup(
     install_requires=[
         "absl-py>=2.1",
         "flax>=0.12",
+        "fsspec>=2024.10",
         "huggingface_hub>=0.34",
         "jax>=0.8",
         "numpy>=2.0",
@@ -32,9 +33,11 @@ setup(
         "scipy>=1.13",
         "tqdm>=4.66",
         "transformers>=5.0",
+        "universal_pathlib>=0.3",
     ],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.12", "torch==2.13.0"],
+        "storage": ["moto[server]>=5", "s3fs>=2024.10"],
         "experiments": ["matplotlib>=3.9"],
         "cuda13": ["jax[cuda13]>=0.8"],
         "tpu": ["jax[tpu]>=0.8"],

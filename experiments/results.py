@@ -34,7 +34,7 @@ def pages(folder: Path) -> dict[Path, str]:
     measured = {"benchmark_proxies*.json": step_table, "benchmark_images*.json": image_table}
     measured |= {"benchmark_command*.json": command_table, "*/scaling.json": scaling_table}
     measured |= {"benchmark_fit*.json": fit_table, "benchmark_store*.json": store_table}
-    measured |= {"benchmark_sources*.json": source_table}
+    measured |= {"benchmark_sources*.json": source_table, "benchmark_embeddings*.json": embeddings_table}
     measured |= {"*/accelerator.json": accelerator_table}
     measured |= {"benchmark_methods*.json": method_table, "difficulty.json": difficulty_table}
     found = {
@@ -195,6 +195,25 @@ def fit_table(found: dict) -> str:
         for row in found["rows"]
     ]
     return f"## Memory of a fit on many embeddings, default recipe\n\n{lines(head, rows)}\n{source(found)}"
+
+
+def embeddings_table(found: dict) -> str:
+    """What `benchmark_embeddings` measured."""
+    head = ["embeddings", "whole, s", "reading, s", "grouping, s", "report, s", "anonymous memory, MB"]
+    head += [f"{what}, {name}" for name in found["rows"][0]["ari"] for what in ("zero-shot's ARI", "ours")]
+    rows = [
+        [f"{row['images']:,}", f"{row['seconds']:.0f}"]
+        + [f"{row['timings'][part]:.1f}" for part in ("load", "group", "report")]
+        + [f"{row['anonymous'] / 1e6:.0f}"]
+        + [f"{row[kind][name]:.3f}" for name in row["ari"] for kind in ("zero_shot", "ari")]
+        for row in found["rows"]
+    ]
+    text = "The whole command on embeddings of 512 in float16, two aspects of 3 and 40 words, groups planted."
+    whole = found["rows"][0].get("in_memory")
+    if whole:
+        same = ", ".join(f"{name} {ari:.3f}" for name, ari in whole["ari"].items())
+        text += f" The estimator with all {found['rows'][0]['images']:,} rows in memory: {same}."
+    return f"## Many embeddings: the whole command\n\n{text}\n\n{lines(head, rows)}\n{source(found)}"
 
 
 def main(_):

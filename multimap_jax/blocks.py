@@ -12,10 +12,11 @@ import operator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from multimap_jax.descent import Common, Target, proxy_loss, start, update
 from multimap_jax.mesh import image_mesh, pad_rows, split_images
+from multimap_jax.progress import open_bar
+from multimap_jax.trace import chunk_done, traced
 
 # Steps in one compiled call, and how far back a loss is compared when `tolerance` is set. Both were chosen without a
 # table; tests/test_proxies.py holds what a tolerance may cost.
@@ -81,14 +82,13 @@ def default_block_size() -> int:
     return 128 if jax.default_backend() == "cpu" else 4096
 
 
-def run_blocks(common: Common, targets: Target, steps: int, block: int, progress: bool) -> dict:
-    """All steps of all images -> the fields of `ProxyFit` that are computed here. DivergedError: see there."""
+def run_blocks(common: Common, targets: Target, steps: int, block: int, progress) -> dict:
+    """All steps of all images -> the fields of `ProxyFit` that are computed here. progress: `shown` of a bar.
+    DivergedError: see there."""
     images, size = len(targets.image), block * image_mesh().size
     tails = common.words.shape[1:], targets.image.shape[1:], ()
     found = [np.empty((images, *tail), targets.image.dtype) for tail in tails]
-    with tqdm(
-        total=images * steps, desc="optimising proxies", unit="step", unit_scale=True, disable=not progress
-    ) as bar:
+    with open_bar(images * steps, "optimising proxies", "step", shown=progress) as bar, traced("proxies"):
         run = _run_to_rest if common.config.tolerance > 0 else _run_in_turn
         losses, image_steps = run(common, targets, size, steps, bar, found)
     check_finite(found[2][:, None], steps)
@@ -112,7 +112,7 @@ def _padded(rows, size: int):
     return jax.tree.map(lambda array: pad_rows(array, size), rows)
 
 
-def _run_in_turn(common: Common, targets: Target, size: int, steps: int, bar: tqdm, found: list[np.ndarray]):
+def _run_in_turn(common: Common, targets: Target, size: int, steps: int, bar, found: list[np.ndarray]):
     """Block after block, all steps of each -> (losses [steps] summed over images, steps of all images taken together).
     Proxies, prompt embeddings and loss of every image go into `found`."""
     mesh, images, losses = image_mesh(), len(targets.image), np.zeros(steps)
@@ -126,6 +126,7 @@ def _run_in_turn(common: Common, targets: Target, size: int, steps: int, bar: tq
             check_finite(chunk, first)
             losses[first : first + count] += chunk.sum(0)
             bar.update(len(picked) * count)
+            chunk_done()
         _finish_block(mesh, common, carry[0], rows, picked, found)
     return losses, images * steps
 
@@ -135,7 +136,7 @@ def _finish_block(mesh, common, proxies, rows, picked, found: list[np.ndarray]) 
         whole[picked] = np.asarray(part)[: len(picked)]
 
 
-def _run_to_rest(common: Common, targets: Target, size: int, steps: int, bar: tqdm, found: list[np.ndarray]):
+def _run_to_rest(common: Common, targets: Target, size: int, steps: int, bar, found: list[np.ndarray]):
     """`_run_in_turn`, but a chunk of steps of all images at a time: those whose loss has come to rest leave and the
     others close ranks. A step's loss of those that have left is their last one."""
     mesh, images = image_mesh(), len(targets.image)
@@ -161,6 +162,7 @@ def _run_to_rest(common: Common, targets: Target, size: int, steps: int, bar: tq
             last[picked] = chunk[:, -1]
             fell.append(chunk[:, max(0, count - 1 - LOOK_BACK)] - chunk[:, -1])
             bar.update(len(picked) * count)
+            chunk_done()
         image_steps += len(active) * count
         active = active[np.concatenate(fell) >= common.config.tolerance]
         if not len(active):

@@ -7,8 +7,12 @@ OPTIMIZERS = ("adam", "adagrad")
 SCHEDULES = ("constant", "linear")
 INITS = ("reference", "aspect")
 PRECISIONS = ("float32", "tf32", "bf16", "float64")
+LOGS = ("bars", "json")
 # Numbers of a recipe that a flag or a field may change.
 NUMBERS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight", "tolerance")
+
+# Of silence, after which one of several processes counts as dead: JAX's own.
+HEARTBEAT_SECONDS = 100
 
 SUBJECT = "object"
 TEMPLATE = "a {subject} with the {name} of {word}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ from absl import flags
 
 from multimap_jax import choices
 from multimap_jax.inputs.names import printable
+from multimap_jax.inputs.places import forget_fetched, place
 from multimap_jax.stop import CHILD, begin_child, run_child, until_stopped
 
 USAGE = """Groups the images of a folder by what a word says, and another way for another word.
@@ -22,6 +24,7 @@ USAGE = """Groups the images of a folder by what a word says, and another way fo
            --words=color=red,green,yellow --clusters=species=3 --clip=openai/clip-vit-base-patch32 --out=out/
   multimap apply --run=out/ --images=new/ --out=more/        (new images into the same groups; apply --help)
   multimap embed --images='shards/{00000..00031}.tar' --clip=… --out=out/ --part=2/16   (embed --help)
+  srun multimap … --distributed       (the same line on every host of a Cloud TPU slice, under Slurm or Open MPI)
 
 Writes labels.csv, run.json, report.html and, given --labels, metrics.json into --out. What was computed is kept there:
 the same command goes on after an interruption, another aspect or more images cost only what is new.
@@ -38,7 +41,8 @@ EMBED_USAGE = """Only embeds the images, for multimap --embeddings=OUT and for o
   multimap embed --images='shards/{00000..00031}.tar' --clip=openai/clip-vit-base-patch32 --out=out/ --part=2/16
 
 --part=2/16 is the second of sixteen workers, which need not know of each other: each takes every sixteenth piece. A
-worker that died is started again and does what is missing.
+worker that died is started again and does what is missing. With --distributed instead, the same line on every host of
+a Cloud TPU slice, under Slurm or Open MPI, each takes its part.
 """
 SOURCE = (
     "folder of images, looked through recursively; a list (.csv, .parquet) with a column of paths; parquet files that "
@@ -49,6 +53,7 @@ READY = (
     "or one .npy with a .csv or .parquet of the same name"
 )
 CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
+FLAGS = "--coordinator, --processes and --process"
 DIGITS = 12
 REPEATABLE = ("aspect", "words", "clusters")
 
@@ -90,6 +95,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_enum("precision", None, precisions, "of the text tower while optimising", **define)
     flags.DEFINE_integer("block_size", None, "images computed at once on one device", **define)
     flags.DEFINE_integer("seed", 0, "of k-means and of the released recipe's batch order", **define)
+    _define_cluster_flags(values)
     flags.DEFINE_string("coordinator", None, "several processes: HOST:PORT of process 0", **define)
     flags.DEFINE_integer("processes", None, "several processes: how many", **define)
     flags.DEFINE_integer("process", None, "several processes: which one this is, 0 to processes - 1", **define)
@@ -102,9 +108,25 @@ def _define_common_flags(values: flags.FlagValues, labels: bool = True) -> flags
     if labels:
         flags.DEFINE_string("labels", None, "csv of true labels: column image, then one column an aspect", **define)
     flags.DEFINE_bool("progress", True, "show progress bars", **define)
+    flags.DEFINE_enum("log", "bars", choices.LOGS, "bars on a terminal, or a line a minute on stderr", **define)
+    flags.DEFINE_string("profile", None, "folder for JAX's traces of a few chunks of work", **define)
     flags.DEFINE_bool("version", False, "show the version", **define)
     flags.DEFINE_bool("help", False, "show this help", short_name="h", **define)
     return values
+
+
+def _define_cluster_flags(values: flags.FlagValues) -> None:
+    """The flags of verbs that several processes can run as one, which the cluster knows."""
+    define = {"flag_values": values}
+    flags.DEFINE_bool("distributed", False, "several processes, which JAX finds: the same line on every host", **define)
+    flags.DEFINE_integer(
+        "heartbeat",
+        choices.HEARTBEAT_SECONDS,
+        "several processes: seconds of silence after which one counts as dead",
+        lower_bound=1,
+        upper_bound=24 * 60 * 60,
+        **define,
+    )
 
 
 def help_text(values: flags.FlagValues, usage: str) -> str:
@@ -141,6 +163,7 @@ def define_embed_flags() -> flags.FlagValues:
     flags.DEFINE_string("clip", "embedded", "'embedded', a directory in the Hugging Face layout, or a hub id", **define)
     flags.DEFINE_string("out", None, "folder for the embeddings, the same one for all workers", **define)
     flags.DEFINE_string("part", "1/1", "this worker's number, from 1, and how many there are: 2/16", **define)
+    _define_cluster_flags(values)
     return _define_common_flags(values, labels=False)
 
 
@@ -181,15 +204,15 @@ def main(argv: list[str] | None = None) -> int:
 def _command(values: flags.FlagValues, argv: list[str], verb: str) -> int:
     """What the flags ask for; what is wrong is said here."""
     try:
-        processes = None if verb else _processes(values)
-        if processes and processes.coordinator and CHILD not in os.environ:
-            status = run_child([sys.executable, "-m", "multimap_jax", *argv[1:]])
-            return status if status >= 0 else _fail(ended_by(-status, Path(values.out)), 1)
+        processes = _processes(values)
+        if (processes is None or processes.coordinator) and CHILD not in os.environ:
+            status = run_child([sys.executable, "-m", "multimap_jax", *([verb] if verb else []), *argv[1:]])
+            return status if status >= 0 else _fail(ended_by(-status, place(values.out or ""), values.heartbeat), 1)
         if CHILD in os.environ:
             begin_child()
         with warnings.catch_warnings():
             _show_warnings_as_notes()
-            return {"apply": _apply, "embed": _embed}[verb](values) if verb else _run(values, processes)
+            return {"apply": _apply, "embed": _embed, "": _run}[verb](values, processes)
     except MemoryError:
         return _leave(_fail(f"there is too little memory; {_kept(values.out)}"))
     except (ValueError, TypeError, OSError) as error:
@@ -211,7 +234,7 @@ def _show_warnings_as_notes() -> None:
     def show(message, *_, **__):
         if str(message) not in said:
             said.add(str(message))
-            print(printable(f"multimap: note: {message}"), file=sys.stderr)
+            _note(str(message))
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # what is wrong with an image is said once, by its name
     warnings.simplefilter("ignore")
@@ -219,29 +242,64 @@ def _show_warnings_as_notes() -> None:
     warnings.showwarning = show
 
 
+def _note(text: str) -> None:
+    print(printable(f"multimap: note: {text}"), file=sys.stderr)
+
+
 def _processes(values: flags.FlagValues):
-    """Who takes part."""
+    """Who takes part, as the flags say; None where the cluster is to be asked."""
     from multimap_jax.run.processes import ALONE, Processes
 
-    given = [values.coordinator, values.processes, values.process]
-    if given == [None, None, None]:
+    given = [values[name].value for name in ("coordinator", "processes", "process") if name in values]
+    named = any(value is not None for value in given)
+    if "distributed" in values and values.distributed:
+        if named or ("part" in values and values["part"].present):
+            others = FLAGS if named else "--part"
+            raise ValueError(f"--distributed finds all processes and what each does: leave it out, or {others}")
+        return None
+    if not named:
         return ALONE
     if None in given:
-        raise ValueError("--coordinator, --processes and --process belong together: give all three or none")
-    return Processes(values.coordinator, values.processes, values.process)
+        raise ValueError(f"{FLAGS} belong together: give all three or none")
+    return Processes(*given, values.heartbeat)
 
 
-def ended_by(number: int, out: Path) -> str:
+def _asked(values: flags.FlagValues, processes):
+    """`processes`, those of the cluster where they are None."""
+    from multimap_jax.run.processes import Processes
+    from multimap_jax.run.runtime import join_cluster
+
+    instead = "--part" if "part" in values else FLAGS
+    return processes or Processes(*join_cluster(values.heartbeat, instead), values.heartbeat)
+
+
+@contextlib.contextmanager
+def _watched(values: flags.FlagValues, index: int, several: bool):
+    """What runs within is logged and traced as the flags say. index: of this process, among several or not."""
+    from multimap_jax.progress import lines_of_json
+    from multimap_jax.trace import traces_in
+
+    with contextlib.ExitStack() as watching:
+        if values.profile:
+            folder = Path(values.profile)
+            watching.enter_context(traces_in(folder / f"process-{index}" if several else folder, _note))
+        if values.log == "json":
+            watching.enter_context(lines_of_json(index if several else None))
+        yield
+
+
+def ended_by(number: int, out: Path, heartbeat: int) -> str:
     """What to say of a process of several that signal `number` ended. JAX's runtime ends its own process by SIGABRT
     where another one is gone, and says so above; any other signal came from outside."""
-    from multimap_jax.run.processes import HEARTBEAT_SECONDS
-
     kept = f"; what was finished is kept in {out}" if (out / "plan").is_dir() else ""
     again = ": start all processes again" + (" to go on from there" if kept else "")
     if number == signal.SIGABRT:
-        return f"another process of this run ended or was silent for {HEARTBEAT_SECONDS} s{kept}{again}"
+        return f"another process of this run ended or was silent for {heartbeat} s{kept}{again}"
     name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
-    hint = ", as the system does where memory runs out" if number == signal.SIGKILL else ""
+    hint = {
+        signal.SIGKILL: ", as the system does where memory runs out",
+        signal.SIGSEGV: ", as JAX is at once where process 0's port is taken (JAX_COORDINATOR_PORT names another)",
+    }.get(number, "")
     return f"this process was ended by {name}{hint}{kept}{again}"
 
 
@@ -267,16 +325,17 @@ def _run(values: flags.FlagValues, processes) -> int:
     aspects = tuple(Aspect(name, values.subject, _split(words.get(name)), values.template) for name in values.aspect)
     if not values.out:
         raise ValueError("--out is empty: give the folder for the results")
+    processes = _asked(values, processes)
     job = Job(
-        images=Path(values.images or values.embeddings),
+        images=place(values.images or values.embeddings),
         aspects=aspects,
         clusters=counts,
         contrast={name: tuple(other for other in values.contrast if other != name) for name in values.aspect},
         config=_config(values),
         features=values.features,
         clip=values.clip,
-        labels=Path(values.labels) if values.labels else None,
-        out=Path(values.out),
+        labels=place(values.labels) if values.labels else None,
+        out=place(values.out),
         seed=values.seed,
         keep_proxies=values.keep_proxies,
         fresh=values.fresh,
@@ -284,11 +343,12 @@ def _run(values: flags.FlagValues, processes) -> int:
         processes=processes,
     )
     use_compilation_cache()
-    run_job(job, _say, progress=values.progress and sys.stderr.isatty())
+    with _watched(values, processes.index, processes.count > 1):
+        run_job(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
 
 
-def _apply(values: flags.FlagValues) -> int:
+def _apply(values: flags.FlagValues, _) -> int:
     for name in ("run", "images", "out"):
         if not values[name].value:
             raise ValueError(f"--{name} is missing: {values[name].help}")
@@ -297,30 +357,41 @@ def _apply(values: flags.FlagValues) -> int:
     from multimap_jax.run.apply import Apply, run_apply
 
     use_compilation_cache()
-    labels = Path(values.labels) if values.labels else None
-    job = Apply(Path(values.run), Path(values.images), Path(values.out), values.clip, labels)
-    run_apply(job, _say, progress=values.progress and sys.stderr.isatty())
+    labels = place(values.labels) if values.labels else None
+    job = Apply(place(values.run), place(values.images), place(values.out), values.clip, labels)
+    with _watched(values, 0, False):
+        run_apply(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
 
 
-def _embed(values: flags.FlagValues) -> int:
+def _embed(values: flags.FlagValues, processes) -> int:
     for name in ("images", "out"):
         if not values[name].value:
             raise ValueError(f"--{name} is missing: {values[name].help}")
+    number, workers = _part(values)
+
+    from multimap_jax.compilation import use_compilation_cache
+    from multimap_jax.run.embed import Embed, run_embed
+
+    processes = _asked(values, processes)
+    if processes.coordinator:
+        number, workers = processes.index + 1, processes.count
+    use_compilation_cache()
+    job = Embed(place(values.images), place(values.out), values.clip, (number, workers), processes)
+    with _watched(values, number - 1, workers > 1):
+        run_embed(job, _say, progress=values.progress and sys.stderr.isatty())
+    return 0
+
+
+def _part(values: flags.FlagValues) -> tuple[int, int]:
+    """The worker and how many there are: "2/16" -> (2, 16). ValueError for anything else."""
     number, slash, workers = values.part.partition("/")
     if not slash or not number.isdecimal() or not workers.isdecimal() or max(map(len, (number, workers))) > DIGITS:
         raise ValueError(f"--part={values.part} cannot be read: expected a worker's number and how many, such as 2/16")
     if not 1 <= int(number) <= int(workers):
         hint = " (a scheduler that counts from 0: --part=$((INDEX+1))/N)" if int(number) == 0 else ""
         raise ValueError(f"--part={values.part}: expected 1/{workers} to {workers}/{workers}{hint}")
-
-    from multimap_jax.compilation import use_compilation_cache
-    from multimap_jax.run.embed import Embed, run_embed
-
-    use_compilation_cache()
-    job = Embed(Path(values.images), Path(values.out), values.clip, (int(number), int(workers)))
-    run_embed(job, _say, progress=values.progress and sys.stderr.isatty())
-    return 0
+    return int(number), int(workers)
 
 
 def _say(text: str) -> None:
@@ -380,6 +451,7 @@ def _leave(status: int) -> int:
     word of it they notice its silence."""
     if CHILD in os.environ:
         sys.stdout.flush()
+        forget_fetched()
         os._exit(status)
     return status
 

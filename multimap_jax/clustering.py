@@ -1,7 +1,6 @@
 """From rows to groups, on the host: k-means, the nearest centre, what lies far from every centre.
 
-Rows are anything with a length that gives an array [part, d] for a slice or for indices: an array, or a `Product`.
-They are walked in parts, so that a million of them take no more memory than they stand in already.
+Rows are what `rows` says, and are walked in parts.
 """
 
 from __future__ import annotations
@@ -9,16 +8,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import softmax
+
+from multimap_jax.rows import PART, take, walk
 
 # Rows that k-means looks at; the rest only go to the nearest centre. experiments/results/scaling_cpu compares a tenth
 # of the rows with all of them.
 SAMPLE = 100_000
-# Rows taken at once, in no table. A result's bits depend on it where there are more rows, by rounding alone.
-PART = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,40 +27,6 @@ class Groups:
     labels: np.ndarray
     centres: np.ndarray
     distances: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Product:
-    """Rows [n, e] times a matrix [e, d], float64, computed when they are asked for and never kept."""
-
-    rows: np.ndarray | Product
-    matrix: np.ndarray
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index) -> np.ndarray:
-        return np.asarray(self.rows[index], np.float64) @ self.matrix
-
-
-@dataclasses.dataclass(frozen=True)
-class Roots:
-    """Square roots of the probabilities that a softmax makes of rows [n, d], computed when they are asked for."""
-
-    rows: np.ndarray | Product
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index) -> np.ndarray:
-        return np.sqrt(softmax(self.rows[index], axis=1))
-
-
-def walk(rows) -> Iterator[tuple[slice, np.ndarray]]:
-    """(which, those rows) of PART rows after PART rows."""
-    for begin in range(0, len(rows), PART):
-        part = slice(begin, begin + PART)
-        yield part, rows[part]
 
 
 def cluster(rows, k: int, seed: int = 0, drawn: np.ndarray | None = None, begin: np.ndarray | None = None) -> Groups:
@@ -97,14 +61,12 @@ def draw(names: Sequence, seed: int, sample: int = SAMPLE) -> np.ndarray | None:
     """
     if len(names) <= sample:
         return None
-    hashes = [hashlib.blake2b(f"{seed} {name}".encode("utf-8", "replace"), digest_size=8).digest() for name in names]
-    return np.sort(np.argsort(np.frombuffer(b"".join(hashes), ">u8"), kind="stable")[:sample])
-
-
-def take(rows, indices: np.ndarray | None) -> np.ndarray:
-    """Rows at `indices`, or all of them, float64 [n, d]."""
-    picked = walk(rows) if indices is None else ((None, rows[some]) for _, some in walk(indices))
-    return np.concatenate([np.asarray(part, np.float64) for _, part in picked])
+    hashes = np.empty(len(names), ">u8")
+    for begin in range(0, len(names), PART):
+        texts = (f"{seed} {name}".encode("utf-8", "replace") for name in names[begin : begin + PART])
+        digests = b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in texts)
+        hashes[begin : begin + PART] = np.frombuffer(digests, ">u8")
+    return np.sort(np.argsort(hashes, kind="stable")[:sample])
 
 
 def check_clusters(k: int, images: int) -> None:

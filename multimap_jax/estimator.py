@@ -21,6 +21,7 @@ from multimap_jax.naming import name_groups, word_scores
 from multimap_jax.prompts import Aspect, check_words
 from multimap_jax.proxies import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.recipes import ProxyConfig
+from multimap_jax.rows import Pieces
 from multimap_jax.saving import OF_PROXIES, read_model, write_model
 
 
@@ -194,9 +195,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     def _config(self) -> ProxyConfig:
         return self.config or ProxyConfig()
 
-    def _embeddings(self, X) -> np.ndarray:
+    def _embeddings(self, X) -> np.ndarray | Pieces:
         """X as checked embeddings; images are embedded, whatever holds numbers with a fraction is taken for rows."""
         rows = X
+        if isinstance(X, Pieces):
+            return self._clip().check_embeddings(X)
         if isinstance(X, (list, tuple)) and len(X) and not isinstance(X[0], (str, Image.Image)) and np.ndim(X[0]) < 2:
             rows = np.asarray(X) if fractional(np.asarray(X[0])) else X
         elif hasattr(X, "__array__") and not isinstance(X, Image.Image):

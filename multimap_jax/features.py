@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 from multimap_jax.choices import FEATURES
-from multimap_jax.clip.model import Clip, unit_rows
-from multimap_jax.clustering import Product
+from multimap_jax.clip.model import Clip
 from multimap_jax.prompts import Aspect
 from multimap_jax.proxies import ProxyFit, embed_words
 from multimap_jax.recipes import ProxyConfig
+from multimap_jax.rows import Beside, Pieces, Product
 from multimap_jax.span import Span, fit_span
 
 
@@ -23,7 +23,7 @@ class Material:
 
     clip: Clip
     config: ProxyConfig
-    images: np.ndarray
+    images: np.ndarray | Pieces
     proxies: ProxyFit | None
     projection: np.ndarray | None
 
@@ -33,7 +33,7 @@ class Feature:
     """One kind.
 
     Attributes:
-      rows: Material -> rows [images, d], as `clustering` takes them.
+      rows: Material -> rows [images, d], as the module `rows` says.
       proxies: whether a proxy of every image is needed.
       group_proxies: whether `fit` learns a proxy of every group, where there are fewer words than groups.
       words: how many words the aspect must have at least.
@@ -41,7 +41,7 @@ class Feature:
       fit: `span.fit_span`, or None where nothing is fitted.
     """
 
-    rows: Callable[[Material], np.ndarray | Product]
+    rows: Callable[[Material], np.ndarray | Pieces | Product | Beside]
     proxies: bool = False
     group_proxies: bool = False
     words: int = 0
@@ -63,7 +63,7 @@ TABLE: dict[str, Feature] = {
     # The unit image embedding.
     "image": Feature(lambda m: m.images),
     # Both as unit rows, side by side: image features are some twenty times as long as proxies.
-    "proxy+image": Feature(lambda m: np.concatenate([unit_rows(m.proxies.proxies), m.images], axis=1), proxies=True),
+    "proxy+image": Feature(lambda m: Beside(m.proxies.proxies, m.images), proxies=True),
 }
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import softmax
 
 from multimap_jax.clip.model import Clip
-from multimap_jax.clustering import walk
 from multimap_jax.prompts import Aspect, word_embeddings
+from multimap_jax.rows import walk
 
 
 def word_scores(clip: Clip, embeddings: np.ndarray, aspect: Aspect, labels: np.ndarray, k: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.clip.model import Clip
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.inputs.names import CONTROLS
+from multimap_jax.rows import walk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,4 +162,5 @@ def reference_words(clip: Clip, embeddings: np.ndarray, aspect: Aspect, bare: bo
     """
     if not aspect.words:
         return np.full(len(embeddings), -1)
-    return word_similarities(clip, embeddings, aspect, bare).argmax(1)
+    texts = word_embeddings(clip, aspect, bare).T
+    return np.concatenate([(part @ texts).argmax(1) for _, part in walk(embeddings)])

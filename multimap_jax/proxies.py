@@ -20,6 +20,7 @@ from multimap_jax.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.precision import compute_dtype, matmul_precision
 from multimap_jax.prompts import Aspect, Prompt, check_words, make_prompt, reference_words
 from multimap_jax.recipes import ProxyConfig
+from multimap_jax.rows import Pieces, scratch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ProxyFit:
 
 def fit_proxies(
     clip: Clip,
-    embeddings: np.ndarray,
+    embeddings: np.ndarray | Pieces,
     aspect: Aspect,
     contrast: Sequence[str] = (),
     config: ProxyConfig | None = None,
@@ -74,13 +75,13 @@ def fit_proxies(
     check_words(aspect, clip, contrast)
     prompt = check_proxies(clip, aspect, contrast, config)
     order = _batch_order(config, len(embeddings), batch_order, seed)
+    among = (np.arange(len(embeddings)) if only is None else only, len(embeddings))
+    embeddings = embeddings[:] if only is None else embeddings[only]
     reference = reference_words(clip, embeddings, aspect, bare=config.traits.text_space)
     wide = jax.enable_x64(True) if config.precision == "float64" else contextlib.nullcontext()
     with wide, matmul_precision(config.precision):
-        common, targets = prepare(clip, embeddings, aspect, contrast, config, prompt, reference, order)
+        common, targets = prepare(clip, embeddings, aspect, contrast, config, prompt, reference, order, among)
         block = config.block_size or default_block_size()
-        if only is not None:
-            targets, reference = jax.tree.map(lambda array: array[only], targets), reference[only]
         try:
             found = run_blocks(common, targets, int(config.steps), block, progress)
         except DivergedError as error:
@@ -108,7 +109,7 @@ def check_proxies(clip: Clip, aspect: Aspect, contrast: Sequence[str], config: P
     return make_prompt(aspect, clip.tokenizer)
 
 
-def embed_words(clip: Clip, proxies: np.ndarray, config: ProxyConfig) -> np.ndarray:
+def embed_words(clip: Clip, proxies: np.ndarray | Pieces, config: ProxyConfig) -> np.ndarray:
     """The prompt "*" alone with each proxy in it: unnormalised text embeddings, float32 [images, embed].
 
     The tower runs as the recipe says (the released program's word features).
@@ -119,9 +120,11 @@ def embed_words(clip: Clip, proxies: np.ndarray, config: ProxyConfig) -> np.ndar
     size = block * mesh.size
     with matmul_precision("float32"):
         encoder = compiled_encoder(clip.towers.text, ids, 1, whole, whole)
-        blocks = [proxies[i : i + size] for i in range(0, len(proxies), size)]
-        embedded = [np.asarray(_embed_words(mesh, encoder, pad_rows(rows, size)))[: len(rows)] for rows in blocks]
-    return np.concatenate(embedded)
+        found = scratch((len(proxies), clip.config.text.embed))
+        for begin in range(0, len(proxies), size):
+            rows = proxies[begin : begin + size]
+            found[begin : begin + size] = np.asarray(_embed_words(mesh, encoder, pad_rows(rows, size)))[: len(rows)]
+    return found
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -138,8 +141,12 @@ def prepare(
     prompt: Prompt,
     reference: np.ndarray,
     order: np.ndarray | None = None,
+    among: tuple[np.ndarray, int] | None = None,
 ) -> tuple[Common, Target]:
-    """What `proxy_loss` takes: what all images share, and a Target whose arrays have a leading images axis."""
+    """What `proxy_loss` takes: what all images share, and a Target whose arrays have a leading images axis.
+
+    among: which these images are of all that make the batches, and how many these are; None where they are all.
+    """
     traits = config.traits
     vectors = _text_vectors if traits.text_space else Clip.token_embeddings
     real = np.float64 if config.precision == "float64" else np.float32
@@ -153,8 +160,11 @@ def prepare(
     whole = not traits.plain_tower
     encoder = compiled_encoder(tower, prompt.ids, prompt.slot, whole, whole)
     common = Common(encoder, jnp.asarray(words), jnp.asarray(concepts), real(scale), order, jax.tree.map(real, config))
-    batch = np.arange(len(reference)) // (config.batch_size or len(reference))
-    sizes = np.bincount(batch)[batch] if traits.batches else np.ones(len(reference))
+    which, total = among or (np.arange(len(reference)), len(reference))
+    batch = which // (config.batch_size or total)
+    sizes = (
+        np.bincount(np.arange(total) // (config.batch_size or total))[batch] if traits.batches else np.ones(len(which))
+    )
     targets = Target(
         embeddings.astype(real, copy=False), reference.astype(np.int32), batch.astype(np.int32), sizes.astype(real)
     )

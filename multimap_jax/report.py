@@ -8,7 +8,7 @@ import functools
 import html
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -69,15 +69,18 @@ class Page:
         return np.split(self.order[np.argsort(labels, kind="stable")], ends[:-1])
 
 
-def make_report(title: str, images: Sequence, names: Sequence[str], pages: Sequence[Page], notes: Sequence[str]) -> str:
+def make_report(
+    title: str, images: Mapping[str, object], names: Sequence[str], pages: Sequence[Page], notes: Sequence[str]
+) -> str:
     """The report as HTML.
 
     Args:
-      images: paths, PIL images or arrays. names: what to call them. pages: one for each aspect.
+      images: paths, PIL images or arrays by name. names: which of them, as pages number them. pages: one for each
+        aspect.
       notes: sentences to put on top ([] for none).
     """
     shown = {int(i) for page in pages for members in page.members for i in members[:SHOWN]}
-    thumbnails = {i: _thumbnail(images[i]) for i in sorted(shown)}
+    thumbnails = {i: _thumbnail(images[names[i]]) for i in sorted(shown)}
     buttons = "".join(
         f'<button data-page="page{i}" aria-selected="{str(i == 0).lower()}">{html.escape(page.aspect)}</button>'
         for i, page in enumerate(pages)
@@ -90,7 +93,7 @@ def make_report(title: str, images: Sequence, names: Sequence[str], pages: Seque
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-        f"<h1>{html.escape(title)}</h1><p>{len(images):,} {'image' if len(images) == 1 else 'images'}, "
+        f"<h1>{html.escape(title)}</h1><p>{len(names):,} {'image' if len(names) == 1 else 'images'}, "
         f"grouped by {len(pages)} "
         f"{'aspect' if len(pages) == 1 else 'aspects'}</p>"
         f"{warnings}<nav>{buttons}</nav>{body}<footer>Made by multimap_jax. Images stand in the order of closeness to "

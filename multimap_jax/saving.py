@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
+import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from multimap_jax.choices import FEATURES
 from multimap_jax.clip.model import Clip
-from multimap_jax.inputs.files import read_arrays, read_json, said_of
+from multimap_jax.inputs.files import mapped_member, read_arrays, read_json, said_of
 from multimap_jax.prompts import Aspect
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.recipes import ProxyConfig
+from multimap_jax.rows import Pieces, walk
 
 # 2 held proxies always, and no image_steps_, features_ and seed_.
 FORMAT, READ = 3, (2, 3)
@@ -21,6 +26,7 @@ SETTINGS, ARRAYS = "model.json", "arrays.npz"
 # Attributes of every model, and those that come with proxies of the images: attribute -> field of ProxyFit.
 ALWAYS = ("labels_", "distances_", "outliers_", "cluster_centers_", "projection_")
 OF_PROXIES = {f"{field.name}_": field.name for field in dataclasses.fields(ProxyFit)}
+MAPPED = ("proxies_", "prompt_embeddings_")
 NUMBERS = ("block_size_", "image_steps_")
 
 
@@ -46,8 +52,26 @@ def write_model(model, clip: Clip, directory: Path) -> None:
     content |= {name.rstrip("_"): int(attributes[name]) for name in NUMBERS if name in attributes}
     text = json.dumps(content, indent=1) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
-    np.savez(directory / ARRAYS, **{name: attributes[name] for name in names if name in attributes})
+    aside = directory / f".{ARRAYS}.{os.getpid()}"  # a loaded model may hold arrays of the file that is there
+    try:
+        with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
+            for name in (name for name in names if name in attributes):
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    write_rows(file, attributes[name])
+        os.replace(aside, directory / ARRAYS)
+    finally:
+        aside.unlink(missing_ok=True)
     (directory / SETTINGS).write_text(text)
+
+
+def write_rows(file: BinaryIO, rows) -> None:
+    """An array or `Pieces` as an npy file, some rows at a time."""
+    if not isinstance(rows, Pieces):
+        return np.lib.format.write_array(file, np.asanyarray(rows), allow_pickle=False)
+    header = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for _, part in walk(rows):
+        file.write(part.tobytes())
 
 
 def read_model(directory: Path) -> tuple[dict, dict]:
@@ -79,7 +103,9 @@ def settings_of(content: dict) -> dict:
 
 
 def attributes_of(content: dict, path: Path) -> dict:
-    attributes = read_arrays(path, (*ALWAYS, *OF_PROXIES))
+    attributes = read_arrays(path, (*ALWAYS, *(name for name in OF_PROXIES if name not in MAPPED)))
+    with contextlib.suppress(KeyError):  # none are there
+        attributes |= {name: mapped_member(path, name) for name in MAPPED}
     absent = [name for name in ALWAYS if name not in attributes]
     if absent:
         raise ValueError(f"{path.name} lacks {', '.join(absent)}")
@@ -121,7 +147,7 @@ def check_groups(content: dict) -> None:
 def check_arrays(arrays: dict, k: int, embed: int) -> None:
     """ValueError where the arrays of a file are no model's: other shapes, labels out of range, no numbers."""
     for name, array in arrays.items():
-        if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+        if array.dtype.kind not in "fiub" or not all(np.isfinite(part).all() for _, part in walk(np.atleast_1d(array))):
             raise ValueError(f"{name} has no numbers, or NaN or infinite ones")
     for name in ("proxies_", "prompt_embeddings_", "reference_", "loss_"):
         if name in arrays and (not arrays[name].ndim or len(arrays[name]) != len(arrays["labels_"])):

@@ -10,10 +10,11 @@ import numpy as np
 from scipy.special import softmax
 
 from multimap_jax.clip.model import Clip
-from multimap_jax.clustering import Product, Roots, cluster, group_means, walk
+from multimap_jax.clustering import cluster, group_means
 from multimap_jax.prompts import Aspect, word_embeddings
 from multimap_jax.proxies import fit_proxies
 from multimap_jax.recipes import ProxyConfig
+from multimap_jax.rows import Pieces, Product, Roots, mean_row, walk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Span:
 
 def fit_span(
     clip: Clip,
-    embeddings: np.ndarray,
+    embeddings: np.ndarray | Pieces,
     aspect: Aspect,
     k: int,
     contrast: Sequence[str] = (),
@@ -52,7 +53,8 @@ def fit_span(
 
     Raises ValueError for words that are all the same to the encoder.
     """
-    images, scale = np.asarray(embeddings), clip.temperature_scale
+    images = embeddings if isinstance(embeddings, Pieces) else np.asarray(embeddings)
+    scale = clip.temperature_scale
     texts = word_embeddings(clip, aspect).astype(np.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of words: said when they were first checked; of empty groups: said at the end
@@ -119,7 +121,7 @@ def group_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, sca
     share = word_shares(texts, images, scale)
     middle = share @ texts
     labels, counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
-    means = group_means(images, labels, len(counts)) - images.mean(0, dtype=np.float64)
+    means = group_means(images, labels, len(counts)) - mean_row(images)
     sizes = counts / len(labels)
     spread, found = share @ np.square(texts - middle).sum(1), sizes @ np.square(means).sum(1)
     targets = middle + np.sqrt(spread / max(found, 1e-12)) * means

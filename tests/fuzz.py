@@ -326,7 +326,8 @@ def readers() -> dict[str, tuple]:
     vocabulary = dataclass_config()
     index = {"weight_map": {"logit_scale": "model-1.safetensors"}}
     model = fitted()
-    labels = functools.partial(read_labels, aspects=["color"], names=["a.png", "b.png"], images=Path("photos"))
+    known = {"a.png": 0, "b.png": 1}
+    labels = functools.partial(read_labels, aspects=["color"], known_images=known, images=Path("photos"))
     flax = functools.partial(in_folder, "flax_model.msgpack", "config.json")
     return {
         "images": (changed_bytes(pictures()).map(repaired), as_file("x.jpg", read_picture)),

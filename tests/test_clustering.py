@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from multimap_jax import clustering
-from multimap_jax.clustering import Product, cluster, draw, fences, group_means, nearest, outliers, take
+from multimap_jax.clustering import cluster, draw, fences, group_means, nearest, outliers
+from multimap_jax.rows import Product, take
 
 
 def blobs(sizes, seed=0):

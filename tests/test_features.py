@@ -22,7 +22,7 @@ def test_rows_of_each_kind():
     assert TABLE["proxy"].rows(material) is proxies and TABLE["prompt"].rows(material) is prompts
     assert TABLE["image"].rows(material) is images
     assert np.allclose(TABLE["span"].rows(material)[:], [[0.0, 3.0]])
-    assert np.allclose(TABLE["proxy+image"].rows(material), [[0.6, 0.8, 0.0, 1.0]])
+    assert np.allclose(TABLE["proxy+image"].rows(material)[:], [[0.6, 0.8, 0.0, 1.0]])
 
 
 def test_where_nothing_is_said_the_recipe_and_the_words_decide():

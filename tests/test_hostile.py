@@ -658,12 +658,12 @@ def test_a_plan_after_damage_loses_nothing(tmp_path):
     tmp_path.mkdir(exist_ok=True)
     images = [[(f"{i}{j}.png", "1") for j in range(2)] for i in range(4)]
     for part in images[:3]:
-        plan.extend([image for other in images[: images.index(part) + 1] for image in other], 2, lambda _: None)
+        plan.extend([image for other in images[: images.index(part) + 1] for image in other], 2, {})
     first, second, _ = plan.files()
     for file in (first, second):
         file.write_bytes(b"")
-    plan.mend([], lambda _: None)
-    plan.extend(images[2] + images[3], 2, lambda _: None)
+    plan.mend({})
+    plan.extend(images[2] + images[3], 2, {})
     assert set(plan.read()) == {*images[2], *images[3]} and len(plan.files()) == 3
 
 

@@ -14,9 +14,10 @@ import pytest
 
 from multimap_jax import cli, stop
 from multimap_jax.run.files import make_writable
-from multimap_jax.run.processes import HEARTBEAT_SECONDS, Processes
+from multimap_jax.run.processes import Processes
 from multimap_jax.scenes import write_scenes
 
+HEARTBEAT = 10
 FLAGS = [
     "--subject=fruit",
     "--aspect=color",
@@ -57,7 +58,7 @@ def start(fruit):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        where = [f"--coordinator=127.0.0.1:{port}", f"--processes={count}"]
+        where = [f"--coordinator=127.0.0.1:{port}", f"--processes={count}", f"--heartbeat={HEARTBEAT}"]
         command = [sys.executable, "-m", "multimap_jax", f"--images={fruit}", *FLAGS, f"--out={out}", *where]
         begun = [
             subprocess.Popen(
@@ -111,9 +112,9 @@ def test_a_dead_process_ends_the_others_and_nothing_finished_is_lost(start, alon
         assert time.monotonic() < end and processes[1].poll() is None
         time.sleep(0.02)
     os.killpg(processes[1].pid, signal.SIGKILL)
-    said = processes[0].communicate(timeout=6 * HEARTBEAT_SECONDS)[0]
+    said = processes[0].communicate(timeout=6 * HEARTBEAT)[0]
     assert processes[0].returncode == 1, said
-    assert f"was silent for {HEARTBEAT_SECONDS} s; what was finished is kept in" in said
+    assert f"was silent for {HEARTBEAT} s; what was finished is kept in" in said
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/img_emb/*.npy")}
     assert kept
     processes = start(tmp_path, 2)
@@ -126,12 +127,12 @@ def test_a_dead_process_ends_the_others_and_nothing_finished_is_lost(start, alon
 
 
 def test_a_process_is_blamed_for_its_own_death_alone(tmp_path):
-    assert "another process of this run ended or was silent" in cli.ended_by(signal.SIGABRT, tmp_path)
+    assert "another process of this run ended or was silent for 7 s" in cli.ended_by(signal.SIGABRT, tmp_path, 7)
     for number in (signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM):
-        sentence = cli.ended_by(number, tmp_path)
+        sentence = cli.ended_by(number, tmp_path, 7)
         assert sentence.startswith(f"this process was ended by {number.name}") and "kept in" not in sentence
     (tmp_path / "plan").mkdir()
-    assert f"kept in {tmp_path}" in cli.ended_by(signal.SIGKILL, tmp_path)
+    assert f"kept in {tmp_path}" in cli.ended_by(signal.SIGKILL, tmp_path, 7)
 
 
 def test_a_killed_child_is_said_to_be_killed(start, tmp_path):
@@ -207,20 +208,45 @@ def test_processes_try_one_folder_at_once(tmp_path):
     assert list(tmp_path.glob("out/*")) == []
 
 
+IMPATIENT = """
+import os, sys
+from multimap_jax import cli, stop
+from multimap_jax.run import runtime
+runtime.JOIN_SECONDS = 1
+os.environ[stop.CHILD] = f"{os.pipe()[0]},2"
+sys.exit(cli.main(["multimap", *sys.argv[1:]]))
+"""
+
+
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_process_without_company_says_so(index, tmp_path, monkeypatch):
+def test_a_process_without_company_says_so(fruit, index, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{free.getsockname()[1]}"
-    join = (
-        f"from multimap_jax.run import processes as s; s.JOIN_SECONDS = 1; s.join(s.Processes('{where}', 2, {index}))"
+    flags = [f"--coordinator={where}", "--processes=2", f"--process={index}", f"--out={tmp_path}"]
+    command = [sys.executable, "-c", IMPATIENT, f"--images={fruit}", *FLAGS, *flags]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2
+    assert run.stderr == (
+        f"multimap: process {index} of 2 found no company at {where} within 1 s: start all of them with the same "
+        "--coordinator\n"
     )
-    run = subprocess.run([sys.executable, "-c", join], capture_output=True, text=True, timeout=60)
-    assert run.returncode == 1
-    assert run.stderr.endswith(
-        f"found no company at {where} within 1 s: start all of them with the same --coordinator\n"
-    )
-    assert "stack trace" not in run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "index, more, message",
+    [
+        (1, "--seed=3", "process 1 was started with another --seed than process 0 (3 and 0): start all of them alike"),
+        (1, "--out={other}", "process 1 does not see the folder --out of process 0: all must see the same one"),
+    ],
+)
+def test_processes_that_were_started_otherwise_are_told_so_at_once(start, tmp_path, index, more, message):
+    processes = start(tmp_path / "out", 2, {index: [more.format(other=tmp_path / "other")]})
+    said = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2]
+    assert said == [f"multimap: {message}\n"] * 2
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_port_that_is_taken(fruit, tmp_path):

@@ -26,7 +26,7 @@ def report():
     page = Page("<i>color", labels, ["<script>alert(1)</script>", "blue"], [0.9, 0.0], outliers, np.arange(70), metrics)
     other = Page("species", labels, ["apple", "pear"], [1.0, 1.0], outliers, np.arange(70)[::-1])
     names = ['"><script>evil()</script>', *(f"{i}.png" for i in range(1, 70))]
-    return make_report("<title>", images, names, [page, other], ["a <note>"])
+    return make_report("<title>", dict(zip(names, images)), names, [page, other], ["a <note>"])
 
 
 def test_nothing_that_a_user_named_becomes_markup(report):
@@ -66,7 +66,8 @@ def test_metrics_say_over_how_many_images(report):
 def test_an_image_that_is_gone_costs_its_thumbnail_alone(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     page = Page("a", np.zeros(2, int), ["x"], [0.0], np.zeros(2, bool), np.arange(2))
-    report = make_report("t", [tmp_path / "a.png", tmp_path / "gone.png"], ["a.png", "gone.png"], [page], [])
+    images = {name: tmp_path / name for name in ("a.png", "gone.png")}
+    report = make_report("t", images, list(images), [page], [])
     thumbnails = json.loads(re.search(r'id="thumbnails">(.*?)</script>', report, re.S).group(1))
     assert thumbnails["0"] and thumbnails["1"] == "" and 'alt="gone.png"' in report
 
@@ -78,5 +79,5 @@ def test_members_are_walked_once_and_nearest_first():
 
 def test_thumbnails_keep_the_shape_of_wide_images():
     page = Page("a", np.zeros(1, int), ["x"], [0.0], np.zeros(1, bool), np.zeros(1, int))
-    report = make_report("t", [Image.new("RGB", (400, 100))], ["wide"], [page], [])
+    report = make_report("t", {"wide": Image.new("RGB", (400, 100))}, ["wide"], [page], [])
     assert "1 image<" in report and "<p>1 image, grouped" in report

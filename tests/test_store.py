@@ -309,7 +309,7 @@ def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path, monkeypatch,
 
 def test_a_lock_of_the_dead_is_no_hindrance(tmp_path, monkeypatch):
     path = tmp_path / ".lock-0-of-1"
-    dead = {"host": lock.socket.gethostname(), "process": 1, "began": "0"}
+    dead = {"host": lock.host(), "process": 1, "began": "0"}
     for content in (json.dumps(dead), "torn", json.dumps(dead | {"host": "other"})):
         path.write_text(content)
         os.utime(path, (time.time() - 300,) * 2)
@@ -325,7 +325,7 @@ def test_the_lock_of_a_run_that_was_faster_stays(tmp_path, monkeypatch):
 
     def be_faster(path):
         path.unlink()
-        mine = {"host": lock.socket.gethostname(), "process": os.getpid(), "began": lock.began(os.getpid())}
+        mine = {"host": lock.host(), "process": os.getpid(), "began": lock.began(os.getpid())}
         path.write_text(json.dumps(mine))
         take_away(path)
 
@@ -389,15 +389,13 @@ def test_a_file_system_without_hard_links_has_locks_too(tmp_path, monkeypatch):
 
 def test_a_plan_is_only_added_to(tmp_path):
     plan = store.Plan(tmp_path / "plan")
-    first = plan.extend([("a", "1"), ("b", "1"), ("c", "1")], 2, lambda piece: None)
+    first = plan.extend([("a", "1"), ("b", "1"), ("c", "1")], 2, {})
     assert list(first.values()) == [0, 0, 1]
     written = plan.files()[0].read_bytes()
-    second = plan.extend(
-        [("a", "1"), ("b", "2"), ("d", "1")], 2, lambda piece: {0: {("a", "1"), ("b", "1")}}.get(piece)
-    )
+    second = plan.extend([("a", "1"), ("b", "2"), ("d", "1")], 2, {0: {("a", "1"), ("b", "1")}})
     assert list(second.values()) == [0, 2, 2] and plan.files()[0].read_bytes() == written
     # A piece that was done without an image: it goes into a new one.
-    third = plan.extend([("c", "1")], 2, lambda piece: set() if piece == 1 else None)
+    third = plan.extend([("c", "1")], 2, {1: set()})
     assert list(third.values()) == [3]
 
 

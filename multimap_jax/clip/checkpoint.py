@@ -18,7 +18,8 @@ from flax import nnx
 
 from multimap_jax.clip.config import CLIPConfig
 from multimap_jax.clip.towers import Towers
-from multimap_jax.inputs.files import check_regular, plain, read_json, said_of
+from multimap_jax.inputs.files import read_json, said_of
+from multimap_jax.inputs.places import check_regular, plain
 
 SINGLE, INDEX, FLAX = "model.safetensors", "model.safetensors.index.json", "flax_model.msgpack"
 

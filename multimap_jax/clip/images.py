@@ -12,14 +12,15 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from multimap_jax.inputs import kinds
-from multimap_jax.inputs.files import BoundedFile, passing, plain
+from multimap_jax.inputs.files import passing
 from multimap_jax.inputs.open import READERS, open_source
+from multimap_jax.inputs.places import BoundedFile, is_remote, place, plain
+from multimap_jax.inputs.remote import remote_image
 from multimap_jax.inputs.source import Packed
 
 # Bytes that all threads together decode into at once, and one image alone at most; of a file.
@@ -27,6 +28,8 @@ ROOM_BYTES, MOST_BYTES, FILE_BYTES = 2**29, 2**30, 2**29
 # Bytes of a pixel on its way, measured: by format, of modes of more than 8 bits, of progressive JPEGs, of all others.
 FORMAT_BYTES = {"JPEG2000": 20, "WEBP": 16, "AVIF": 12, "HEIF": 12}
 WIDE_BYTES, PROGRESSIVE_BYTES, PIXEL_BYTES = 12, 10, 8
+# Images of a store that are fetched at once: most of the time each waits.
+AT_ONCE = 32
 # Pixels that are converted at once, and how many times an image's longer side may be its shorter one.
 STRIP = 2**20
 NARROWEST = 50
@@ -59,8 +62,8 @@ class UnreadableImagesError(ValueError):
 
 def as_list(images) -> list:
     """A folder or another source, one path, a list or an array [images, h, w, 3] as a list of single images."""
-    if isinstance(images, (str, os.PathLike)):
-        path = Path(images)
+    if isinstance(images, (str, os.PathLike)) or is_remote(images):
+        path = images if is_remote(images) else place(os.fspath(images))
         if path.is_file() and path.suffix.lower() not in READERS:
             return [path]
         source = open_source(path)
@@ -71,7 +74,8 @@ def as_list(images) -> list:
         raise TypeError(
             "expected a list of images (or an array [images, h, w, 3]), found a single one: put it in a list"
         )
-    return list(images)
+    places = [place(image) if isinstance(image, str) and "://" in image else image for image in images]
+    return [remote_image(image, None) if is_remote(image) else image for image in places]
 
 
 class Room:
@@ -231,7 +235,8 @@ def stream_pixels(
     images: Sequence, preprocess: Callable, batch: int, threads: int | None = None
 ) -> Iterator[list[np.ndarray | Unreadable]]:
     """Decoded images in lists of up to `batch`, in order; at most two batches are decoded ahead of the reader."""
-    threads = threads or min(16, (os.cpu_count() or 1) + 1)
+    fetched = len(images) and isinstance(images[0], Packed) and images[0].remote
+    threads = threads or (AT_ONCE if fetched else min(16, (os.cpu_count() or 1) + 1))
     waiting: deque[Future] = deque()
     pool = ThreadPoolExecutor(threads)
     try:

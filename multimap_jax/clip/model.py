@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import functools
 import hashlib
 import re
@@ -13,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from multimap_jax.clip.checkpoint import FLAX, INDEX, SINGLE, read_arrays, towers_from_arrays, weight_files
 from multimap_jax.clip.config import PARTS, TOP, TOWER, CLIPConfig, size_problems
@@ -21,9 +21,13 @@ from multimap_jax.clip.images import Unreadable, UnreadableImagesError, as_list,
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
 from multimap_jax.clip.transformers_alone import transformers_alone
-from multimap_jax.inputs.files import check_regular, read_json, said_of
+from multimap_jax.inputs.files import read_json, said_of
+from multimap_jax.inputs.places import check_regular, local_folder, place, reaching
 from multimap_jax.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.precision import matmul_precision
+from multimap_jax.progress import open_bar, stage
+from multimap_jax.rows import Pieces, unit_rows
+from multimap_jax.trace import chunk_done
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _SMALL_FILES = [
@@ -37,6 +41,7 @@ _SMALL_FILES = [
     "added_tokens.json",
     "processor_config.json",
 ]
+SHARDS = "model-*.safetensors"
 SMALL_BYTES = 2**24
 SCALED_PIXELS = 2**24  # of one image, scaled for the encoder
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -131,7 +136,7 @@ class Clip:
         normalize: bool = True,
         progress: bool = False,
         stop_at_failure: bool = False,
-        bar: tqdm | None = None,
+        bar=None,
     ) -> EmbeddedImages:
         """Embeds what can be decoded. After a failure `stop_at_failure` only decodes on, to find the others.
 
@@ -141,7 +146,7 @@ class Clip:
         block = self.image_block * mesh.size
         kept, failures, embeddings, index = [], [], [], 0
         own = bar is None
-        bar = tqdm(total=len(images), desc="embedding images", unit="image", disable=not progress) if own else bar
+        bar = open_bar(len(images), "embedding images", "image", shown=progress) if own else bar
         for batch in stream_pixels(images, self.preprocess, block):
             pixels = [item for item in batch if not isinstance(item, Unreadable)]
             failures += [item for item in batch if isinstance(item, Unreadable)]
@@ -154,6 +159,7 @@ class Clip:
                     embeddings.append(_embed_block(self.towers.image, rows, mesh)[: len(pixels)])
                 _settle(embeddings)
             bar.update(len(batch))
+            chunk_done()
         if own:
             bar.close()
         empty = [np.zeros((0, self.config.image.embed), np.float32)]
@@ -168,11 +174,15 @@ class Clip:
 
     def check_embeddings(self, embeddings) -> np.ndarray:
         """`embeddings` as an array [images, embed] of float32 or float64, looked at wherever they come from outside.
+        `Pieces`, which were looked at when they were found, stay what they are.
 
         Raises ValueError for another shape, no rows, values that are not finite, and rows whose norm is off 1 by more
         than 1e-3 (1e-2 for float16 and bfloat16).
         """
-        rows, width = np.asarray(embeddings), self.config.image.embed
+        width = self.config.image.embed
+        if isinstance(embeddings, Pieces) and embeddings.shape[1] == width:
+            return embeddings
+        rows = np.asarray(embeddings)
         near = 1e-3 if rows.dtype.itemsize > 2 else 1e-2
         if jnp.issubdtype(rows.dtype, np.floating) and rows.dtype != np.float64:
             rows = rows.astype(np.float32, copy=False)
@@ -215,10 +225,6 @@ class Clip:
         return np.asarray(rows, np.float32).reshape(len(rows), self.config.text.width)
 
 
-def unit_rows(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-
-
 def _settle(parts: list) -> None:
     """Waits for the embeddings before the newest, so that pixels of many batches never queue up on the device."""
     if len(parts) > 1:
@@ -239,8 +245,9 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
     """A frozen CLIP of the ViT kind.
 
     Args:
-      name: "embedded" (small, trained on drawings, comes with the package), a directory in the Hugging Face layout, or
-        a hub id such as "openai/clip-vit-base-patch32". A loaded Clip is returned as it is.
+      name: "embedded" (small, trained on drawings, comes with the package), a directory in the Hugging Face layout,
+        such a directory in a store (s3://…), or a hub id such as "openai/clip-vit-base-patch32". A loaded Clip is
+        returned as it is.
 
     Raises:
       FileNotFoundError: no such directory, or files missing in it.
@@ -251,6 +258,8 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
         return name
     if str(name) == "embedded":
         return _load_directory("embedded", EMBEDDED)
+    if "://" in str(name):
+        return _load_directory(str(name), _from_store(place(str(name))))
     if Path(name).is_dir():
         return _load_directory(str(name), Path(name))
     if not _HUB_ID.fullmatch(str(name)):
@@ -261,6 +270,7 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
     return _load_directory(str(name), _fetch(str(name)))
 
 
+@stage("fetching the checkpoint")
 def _fetch(hub_id: str) -> Path:
     """Fetches configuration, tokenizer and one format of weights into the hub's local cache."""
     from huggingface_hub import snapshot_download
@@ -269,7 +279,7 @@ def _fetch(hub_id: str) -> Path:
         return Path(snapshot_download(hub_id, allow_patterns=_SMALL_FILES + patterns))
 
     try:
-        directory = fetch([SINGLE, INDEX, "model-*.safetensors"])
+        directory = fetch([SINGLE, INDEX, SHARDS])
         return directory if weight_files(directory) else fetch([FLAX])
     except Exception as error:  # the hub's client raises a dozen kinds; each means that the checkpoint did not come
         raise ConnectionError(
@@ -278,6 +288,17 @@ def _fetch(hub_id: str) -> Path:
         ) from error
 
 
+def _from_store(path) -> Path:
+    """The files of a checkpoint in a store, on this machine."""
+    names = {*_SMALL_FILES, "words.json", SINGLE, INDEX, FLAX}
+    with reaching(path):
+        there = [each for each in path.iterdir() if each.name in names or fnmatch.fnmatch(each.name, SHARDS)]
+    if not there:
+        raise FileNotFoundError(f"there is no checkpoint in {path}: expected files in the Hugging Face layout")
+    return local_folder(path, there)
+
+
+@stage("loading the checkpoint")
 def _load_directory(name: str, directory: Path) -> Clip:
     if not str(directory).isprintable():
         raise ValueError(f"{directory} has a name that tokenizers cannot be read from: rename it, with letters alone")

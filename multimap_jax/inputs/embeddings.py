@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.inputs.files import check_regular, check_rows, mapped_array, passing, plain, read_json
+from multimap_jax.inputs.files import check_rows, mapped_array, passing, read_json
 from multimap_jax.inputs.lists import PATHS, opened_csv, path_column
-from multimap_jax.inputs.names import name_of_path
-from multimap_jax.inputs.source import Source, version
+from multimap_jax.inputs.places import opened, plain, reaching, remote_version, size_of
+from multimap_jax.inputs.source import Source, exists, version
+from multimap_jax.inputs.texts import SortedPaths, Texts, concatenated, names_of, ordered, replaced
+from multimap_jax.progress import stage
+from multimap_jax.rows import Pieces, walk
 
 TINY = 1e-6
 LISTED = 5
@@ -20,11 +23,12 @@ AGAIN = "make it again"
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """`rows` float32 [images, embed], unit rows, in the order of `source.names`; `hash`: the encoder's, "" unknown."""
+    """`rows` [images, embed], unit rows, in the order of `source.names`, which is theirs; `versions` gives those of
+    the images; `hash`: the encoder's, "" unknown."""
 
     source: Source
-    rows: np.ndarray
-    versions: list[str]
+    rows: Pieces
+    versions: Callable[[], list[str]]
     hash: str
 
 
@@ -36,50 +40,85 @@ class Piece:
     table: Path
 
 
+@stage("looking for embeddings")
 def read_embeddings(place: Path) -> Embedded:
     """Embeddings in the layout of clip-retrieval (img_emb/img_emb_*.npy and metadata/metadata_*.parquet, numbers of any
     width), in a run's --out, or as one .npy with a .csv or .parquet of the same name that has a column of paths.
 
-    Rows of float16 or float32 are made unit. Rows that are zero or not finite are left out, and said in the notes.
-    Raises FileNotFoundError or ValueError, each with a sentence, for anything else.
+    Rows of float16 or float32 are made unit when they are read. Rows that are zero or not finite are left out, and said
+    in the notes. Raises FileNotFoundError or ValueError, each with a sentence, for anything else.
     """
-    names: list[str] = []
-    versions: list[str] = []
-    parts, notes, left = [], [], []
+    notes: list[str] = []
     pieces = find_pieces(place, notes)
+    arrays, found = [], []
     for piece in pieces:
         rows, given = read_rows(piece), read_names(piece.table)
         if len(rows) != len(given):
             raise ValueError(f"{piece.array} has {len(rows):,} rows, {piece.table} {len(given):,}: {AGAIN}")
-        if parts and rows.shape[1] != parts[0].shape[1]:
+        if arrays and rows.shape[1] != arrays[0].shape[1]:
             raise ValueError(
-                f"{piece.array} has rows of {rows.shape[1]} numbers, those before it of {parts[0].shape[1]}: they are "
+                f"{piece.array} has rows of {rows.shape[1]} numbers, those before it of {arrays[0].shape[1]}: they are "
                 "of two encoders"
             )
-        lengths = np.sqrt(np.einsum("ie,ie->i", rows, rows, dtype=np.float64))
-        good = np.isfinite(lengths) & (lengths > TINY)
-        left += [f"{piece.array.name} row {row}" for row in np.flatnonzero(~good)]
-        parts.append(rows[good] / lengths[good, None].astype(np.float32))
-        own = version(str(piece.array))
-        for row in np.flatnonzero(good):
-            names.append(given[row] or f"{piece.array.name}#{row}")
-            versions.append(f"{own}-{row}")
+        arrays.append(rows)
+        found.append(good_rows(piece, rows, given))
+    left = [f"{piece.array.name} row {row}" for piece, one in zip(pieces, found) for row in one.left]
     if left:
         some = ", ".join(left[:LISTED])
         notes.append(f"{len(left):,} embeddings that are zero or no numbers were left out: {some}")
-    images: dict[str, Path] = {}
-    for i, name in enumerate(names):
-        known = name_of_path(name)
-        images[known if known not in images else f"{known}#{i}"] = Path(name)
-    if not images:
+    if not any(len(one.rows) for one in found):
         raise ValueError(f"there is no row in {place}" + "".join(f"; {note}" for note in notes))
-    return Embedded(Source(place, images, tuple(notes)), np.concatenate(parts), versions, encoder_hash(place))
+    begins = np.cumsum([0, *map(len, arrays)])
+    given = concatenated([one.given for one in found])
+    order, names = ordered(names_of(given))
+    where = np.concatenate([begin + one.rows for begin, one in zip(begins, found)])[order]
+    lengths = np.concatenate([one.lengths for one in found])[order]
+
+    def versions() -> list[str]:
+        own = [remote_version(piece.array) or version(str(piece.array)) for piece in pieces]
+        places = np.searchsorted(begins, where, side="right") - 1
+        return [f"{own[piece]}-{row}" for piece, row in zip(places, where - begins[places])]
+
+    source = Source(place, SortedPaths(names, given.take(order)), tuple(notes))
+    return Embedded(source, Pieces(arrays, where, lengths), versions, encoder_hash(place))
+
+
+@dataclasses.dataclass(frozen=True)
+class Good:
+    """Of one array the rows that can be used, int [good], what they are called and how long they are, float32 [good];
+    and the others."""
+
+    rows: np.ndarray
+    given: Texts
+    lengths: np.ndarray
+    left: np.ndarray
+
+
+def good_rows(piece: Piece, rows: np.ndarray, given: Texts) -> Good:
+    lengths = np.empty(len(rows))
+    with np.errstate(all="ignore"):  # whatever is no number is left out
+        for whole, part in walk(rows):
+            part = np.asarray(part, np.float32)
+            lengths[whole] = np.sqrt(np.einsum("ie,ie->i", part, part, dtype=np.float64))
+        good = np.isfinite(lengths) & (lengths > TINY)
+    unnamed = np.flatnonzero(empty(given))
+    if len(unnamed):
+        given = replaced(given, unnamed, [f"{piece.array.name}#{row}" for row in unnamed])
+    picked = np.flatnonzero(good)
+    named = given if good.all() else given.take(picked)
+    return Good(picked, named, lengths[picked].astype(np.float32), np.flatnonzero(~good))
+
+
+def empty(texts: Texts) -> np.ndarray:
+    import pyarrow.compute as pc
+
+    return pc.equal(texts.arrow, "").to_numpy(zero_copy_only=False)
 
 
 def find_pieces(place: Path, notes: list[str]) -> list[Piece]:
     """The arrays of `place`, by number, with what names their rows."""
-    if place.is_file() and place.suffix == ".npy":
-        beside = [place.with_suffix(ending) for ending in (".csv", ".parquet") if place.with_suffix(ending).exists()]
+    if place.suffix == ".npy" and exists(place):
+        beside = [place.with_suffix(ending) for ending in (".csv", ".parquet") if exists(place.with_suffix(ending))]
         if not beside:
             raise FileNotFoundError(f"{place} has no list of names beside it: give {place.stem}.csv or .parquet")
         return [Piece(place, beside[0])]
@@ -96,7 +135,7 @@ def find_pieces(place: Path, notes: list[str]) -> list[Piece]:
         found, other = (arrays, "metadata") if alone in arrays else (tables, "img_emb")
         raise ValueError(f"{found[alone]} has no file of its number in {folder / other}: {AGAIN}")
     missing = sorted(set(range(max(arrays) + 1)) - set(arrays))
-    if missing and not (folder / "encoder.json").exists():
+    if missing and not exists(folder / "encoder.json"):
         notes.append(f"{len(missing):,} numbers are missing in {folder / 'img_emb'}, the first is {missing[0]}")
     return [Piece(arrays[number], tables[number]) for number in sorted(arrays)]
 
@@ -108,7 +147,8 @@ def base(place: Path) -> Path | None:
 
 def numbered(folder: Path, ending: str) -> dict[int, Path]:
     """Files called …_NUMBER.ending, by number."""
-    found = {path.stem.rpartition("_")[2]: path for path in folder.glob(f"*_*.{ending}")}
+    with reaching(folder):
+        found = {path.stem.rpartition("_")[2]: path for path in folder.glob(f"*_*.{ending}")}
     return {int(number): path for number, path in found.items() if number.isdecimal()}
 
 
@@ -129,36 +169,37 @@ def check_complete(out: Path, done: set[int]) -> None:
 
 
 def read_rows(piece: Piece) -> np.ndarray:
-    """float32 [rows, embed]; ValueError where a file is no such array."""
+    """[rows, embed], read when its rows are asked for; ValueError where a file is no such array."""
     try:
         rows = mapped_array(piece.array)
         if rows.dtype.kind != "f" or rows.ndim != 2:
             raise ValueError(f"{rows.dtype} {list(rows.shape)}, expected numbers with a fraction [rows, embed]")
-        return np.asarray(rows, np.float32)
+        return rows
     except Exception as error:  # NumPy raises whatever it likes for a damaged file
         if passing(error):
             raise
         raise ValueError(f"{piece.array} cannot be read ({plain(error)}): {AGAIN}") from None
 
 
-def read_names(table: Path) -> Sequence[str]:
+def read_names(table: Path) -> Texts:
     """What the rows of an array are called, "" for those without a name."""
     if table.suffix == ".csv":
         with opened_csv(table) as (columns, rows):
             place = columns.index(path_column(table, columns))
-            return [row[place] if place < len(row) else "" for _, row in rows]
+            return Texts(row[place] if place < len(row) else "" for _, row in rows)
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    check_regular(table)
     try:
-        with table.open("rb") as file, pq.ParquetFile(file) as stored:
-            check_rows(stored, table.stat().st_size)
+        with opened(table) as file, pq.ParquetFile(file) as stored:
+            check_rows(stored, size_of(file))
             known = [name for name in PATHS if name in stored.schema_arrow.names]
             if not known:
-                return [""] * stored.metadata.num_rows
-            return [
-                str(name or "") for name in stored.read(columns=[known[0]], use_threads=False)[known[0]].to_pylist()
-            ]
+                return Texts([""] * stored.metadata.num_rows)
+            column = stored.read(columns=[known[0]], use_threads=False)[known[0]]
+            texts = pc.fill_null(column.cast(pa.large_string()), "")
+            return Texts(pa.concat_arrays(texts.chunks) if texts.num_chunks else [])
     except Exception as error:
         if passing(error):
             raise
@@ -167,6 +208,6 @@ def read_names(table: Path) -> Sequence[str]:
 
 def encoder_hash(place: Path) -> str:
     folder = base(place)
-    if folder is None or not (folder / "encoder.json").exists():
+    if folder is None or not exists(folder / "encoder.json"):
         return ""
     return str(read_json(folder / "encoder.json", advice=AGAIN).get("hash", ""))

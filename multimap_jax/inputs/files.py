@@ -4,16 +4,16 @@ for what it is not."""
 from __future__ import annotations
 
 import errno
-import io
 import json
-import os
-import stat
+import math
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+from multimap_jax.inputs.places import local, opened, plain, size_of
 
 # Of one that a run writes, which lists what it skipped; those of checkpoints are smaller.
 JSON_BYTES = 2**28
@@ -23,33 +23,13 @@ HEADER_BYTES = 2**16  # of an npy file
 KINDS = {dict: "an object", list: "a list"}
 
 
-class BoundedFile(io.BufferedReader):
-    """A file that is never asked for more than it holds: readers ask for whatever a header says."""
-
-    def __init__(self, path: str | os.PathLike):
-        super().__init__(io.FileIO(path))
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > io.DEFAULT_BUFFER_SIZE:
-            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
-        return super().read(size)
-
-
-def check_regular(path: Path, most: int | None = None) -> None:
-    """ValueError where `path` is not a regular file (a pipe would be waited for without end) or over `most` bytes."""
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        raise ValueError(f"{path} is not a regular file")
-    if most is not None and found.st_size > most:
-        raise ValueError(f"{path} has {found.st_size:,} bytes, expected {most:,} at most")
-
-
 def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it again", most: int = JSON_BYTES):
     """What a JSON file of `most` bytes holds, an object or a list (`kind`). ValueError for anything else, with what to
     do."""
-    check_regular(path, most)
+    with opened(path, most) as file:
+        text = file.read()
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(text)
     except (ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path} is not JSON ({plain(error)}): {advice}") from None
     if not isinstance(content, kind):
@@ -62,9 +42,8 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
 
     Raises ValueError, OSError or zipfile.BadZipFile for anything else.
     """
-    check_regular(path)
-    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        if sum(member.file_size for member in archive.infolist()) > os.fstat(file.fileno()).st_size:
+    with opened(path) as file, zipfile.ZipFile(file) as archive:
+        if sum(member.file_size for member in archive.infolist()) > size_of(file):
             raise ValueError("compressed, expected arrays as they are")
         file.seek(0)
         arrays = np.load(file, allow_pickle=False)
@@ -73,8 +52,8 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
 
 def mapped_array(path: Path) -> np.ndarray:
     """The array of an npy file, read when its rows are asked for. ValueError or EOFError for anything else."""
-    check_regular(path)
-    with path.open("rb") as file:
+    path = local(path)
+    with opened(path) as file:
         head = file.read(12)
     if head[6:7] >= b"\x02" and int.from_bytes(head[8:12], "little") > HEADER_BYTES:
         raise ValueError("a header without end")  # NumPy would ask for as much memory
@@ -84,14 +63,33 @@ def mapped_array(path: Path) -> np.ndarray:
     return array
 
 
+def mapped_member(path: Path, name: str) -> np.ndarray:
+    """One array of an npz file as `read_arrays` takes them, read when its rows are asked for. Errors as there; KeyError
+    where there is no such array."""
+    path = local(path)
+    with opened(path) as file, zipfile.ZipFile(file) as archive:
+        info = archive.getinfo(f"{name}.npy")
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError("compressed, expected arrays as they are")
+        with archive.open(info) as member:
+            read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+            shape, fortran, dtype = read[np.lib.format.read_magic(member)[0]](member)
+            header = member.tell()
+        file.seek(info.header_offset + 26)  # lengths of the name and of what else stands before the content
+        before = 30 + sum(int.from_bytes(file.read(2), "little") for _ in range(2))
+        offset, size = info.header_offset + before + header, size_of(file)
+    if fortran or dtype.hasobject or offset + dtype.itemsize * math.prod(shape) > size:
+        raise ValueError(f"{dtype} {shape}")
+    return np.memmap(path, dtype, "r", offset, shape) if math.prod(shape) else np.empty(shape, dtype)
+
+
 def read_table(path: Path, columns: Sequence[str]) -> dict[str, list]:
     """Columns of a parquet file whose rows differ. ValueError, OSError or an error of pyarrow for anything else."""
     import pyarrow.parquet as pq
 
-    check_regular(path)
-    with path.open("rb") as file:
+    with opened(path) as file:
         stored = pq.ParquetFile(file)
-        check_rows(stored, os.fstat(file.fileno()).st_size)
+        check_rows(stored, size_of(file))
         return read_columns(stored, columns)
 
 
@@ -138,8 +136,3 @@ def passing(error: BaseException) -> bool:
     if isinstance(error, OSError):  # the system's errors have a number, those that libraries raise have none
         return error.errno not in (None, errno.EINVAL)
     return isinstance(error, MemoryError)
-
-
-def plain(error: BaseException) -> str:
-    """An error in one line, not without end, with its kind where it says nothing else."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import collections
 import os
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 from multimap_jax.inputs import kinds
 from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.places import is_remote
+from multimap_jax.inputs.remote import objects_below, remote_image
 from multimap_jax.inputs.source import Source
 
 
@@ -21,6 +24,8 @@ def read_folder(path: str | Path) -> Source:
 
     Raises FileNotFoundError or NotADirectoryError for a bad folder, ValueError where it holds no image file.
     """
+    if is_remote(path):
+        return read_remote_folder(path)
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no folder {path}")
@@ -57,16 +62,40 @@ def read_folder(path: str | Path) -> Source:
             else:
                 seen.add(target)
                 waiting.append(link)
-    if unread:
-        counts = collections.Counter(file.suffix.lower() for file in unread)
-        kinds_found = ", ".join(f"{number:,} {ending}" for ending, number in sorted(counts.items()))
-        first = relative_name(min(unread), path)
-        notes.append(f"files of kinds that are not read were passed over: {kinds_found} (the first: {first})")
+    notes += passed_over([file.relative_to(path).as_posix() for file in unread])
+    check_some(path, len(found), others, notes)
+    found.sort(key=lambda file: file.relative_to(path).as_posix())
+    return Source(path, {relative_name(file, path): file for file in found}, tuple(notes))
+
+
+def read_remote_folder(path) -> Source:
+    """As `read_folder`, below a path of a store, which lists it at once."""
+    suffixes, objects = kinds.suffixes(), objects_below(path)
+    if not objects:
+        raise FileNotFoundError(f"there is nothing below {path}")
+    seen = sorted(name for name in objects if not any(part.startswith(".") for part in name.split("/")))
+    found = [name for name in seen if PurePosixPath(name).suffix.lower() in suffixes]
+    notes = passed_over([name for name in seen if PurePosixPath(name).suffix.lower() in kinds.PHOTOGRAPHS])
+    check_some(path, len(found), len(seen) - len(found), notes)
+    images = {name_of_path(name): remote_image(path / name, objects[name]) for name in found}
+    return Source(path, images, tuple(notes))
+
+
+def passed_over(names: Sequence[str]) -> list[str]:
+    """What is to be said of files that look like photographs and are not read."""
+    if not names:
+        return []
+    counts = collections.Counter(PurePosixPath(name).suffix.lower() for name in names)
+    found = ", ".join(f"{number:,} {ending}" for ending, number in sorted(counts.items()))
+    first = name_of_path(min(names))
+    return [f"files of kinds that are not read were passed over: {found} (the first: {first})"]
+
+
+def check_some(path: Path, found: int, others: int, notes: Sequence[str]) -> None:
+    """ValueError where no image file was found."""
     if not found:
         more = f"; {notes[-1]}" if notes else ""
         raise ValueError(f"no image files (.jpg, .png, .heic, …) in {path}; files of other kinds there: {others}{more}")
-    found.sort(key=lambda file: file.relative_to(path).as_posix())
-    return Source(path, {relative_name(file, path): file for file in found}, tuple(notes))
 
 
 def relative_name(file: Path, folder: Path) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import csv
 import functools
-import os
+import io
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from multimap_jax.inputs.files import ROWS, BoundedFile, check_regular, check_rows, plain, read_columns, said_of
+from multimap_jax.inputs import places
+from multimap_jax.inputs.files import ROWS, check_rows, read_columns, said_of
 from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.places import opened, plain, remote_version, size_of
+from multimap_jax.inputs.remote import remote_images
 from multimap_jax.inputs.source import Packed, Source
 
 IMAGE_ROWS = 16
@@ -28,9 +31,8 @@ def opened_csv(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list
 
     ValueError where it is none.
     """
-    check_regular(path)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with io.TextIOWrapper(opened(path), "utf-8-sig", newline="") as file:
             first = file.readline(LINE)
             file.seek(0)
             reader = csv.reader(bounded_lines(file), delimiter=max(SEPARATORS, key=first.count))
@@ -63,7 +65,7 @@ def read_list(place: Path, files: Sequence[Path]) -> Source:
                 given = row[found.index(column)] if found.index(column) < len(row) else ""
                 if given:
                     names.append(given)
-                    paths.append(file.parent / given)
+                    paths.append(beside(file, given))
                     for name, index in others.items():
                         own = columns.setdefault(name, [""] * (len(paths) - 1))
                         own.append(row[index] if index < len(row) else "")
@@ -71,7 +73,20 @@ def read_list(place: Path, files: Sequence[Path]) -> Source:
                 own += [""] * (len(paths) - len(own))
             if len(paths) == begin:
                 raise ValueError(f"{file} names no image: its column {column} is empty")
-    return listed(place, names, paths, columns, files)
+    return listed(place, names, reachable(paths), columns, files)
+
+
+def beside(file: Path, given: str) -> Path:
+    """What a list calls an image by: a path relative to the list, or one of a store."""
+    return places.place(given) if "://" in given else file.parent / given
+
+
+def reachable(images: list) -> list:
+    """Paths of stores as images that are fetched; others as they are."""
+    remote = [i for i, image in enumerate(images) if places.is_remote(image)]
+    for i, image in zip(remote, remote_images(images[i] for i in remote)):
+        images[i] = image
+    return images
 
 
 def path_column(file: Path, columns: Sequence[str]) -> str:
@@ -107,9 +122,8 @@ def read_parquet(place: Path, files: Sequence[Path]) -> Source:
     images: list = []
     columns: dict[str, list] = {}
     for file in files:
-        check_regular(file)
-        with said_of(str(file), AGAIN), file.open("rb") as content, pq.ParquetFile(content) as table:
-            check_rows(table, file.stat().st_size)
+        with said_of(str(file), AGAIN), opened(file) as content, pq.ParquetFile(content) as table:
+            check_rows(table, size_of(content))
             schema, rows = table.schema_arrow, table.metadata.num_rows
             held = [field.name for field in schema if holds_images(field.type)]
             column = held[0] if held else path_column(file, schema.names)
@@ -120,24 +134,24 @@ def read_parquet(place: Path, files: Sequence[Path]) -> Source:
             if not held:
                 given = read_columns(table, [column])[column]
                 names += map(str, given)
-                images += [file.parent / str(path) for path in given]
+                images += [beside(file, str(path)) for path in given]
                 continue
             structured = schema.field(column).type.num_fields and "path" in names_of(schema.field(column).type)
             given = [None] * rows
             if structured:
                 parts = table.iter_batches(ROWS, columns=[f"{column}.path"], use_threads=False)
                 given = [row for part in parts for row in part.column(column).to_pylist()]
-            reader, row = RowGroups(os.fspath(file), column), 0
+            mark, reader, row = remote_version(file), RowGroups(file, column), 0
             for group in range(table.num_row_groups):
                 for place_in_group in range(table.metadata.row_group(group).num_rows):
                     path = (given[row] or {}).get("path") if structured else None
                     names.append(path or f"{file.name}#{row}")
                     read = functools.partial(reader.read, group, place_in_group)
-                    images.append(Packed(os.fspath(file), f"row {row}", read))
+                    images.append(Packed(str(file), f"row {row}", read, mark, mark is not None))
                     row += 1
     if not images:
         raise ValueError(f"there is no row in {place}")
-    return listed(place, names, images, columns, files)
+    return listed(place, names, reachable(images), columns, files)
 
 
 def names_of(kind) -> list[str]:
@@ -162,7 +176,7 @@ def is_plain(kind) -> bool:
 class RowGroups:
     """The images of one parquet file, some rows in memory at once; quick where they are asked for in their order."""
 
-    def __init__(self, file: str, column: str):
+    def __init__(self, file: Path, column: str):
         self.file, self.column = file, column
         self.lock = threading.Lock()
         self.group, self.parts, self.stored = -1, None, None
@@ -187,7 +201,7 @@ class RowGroups:
         import pyarrow.parquet as pq
 
         if self.stored is None:
-            self.stored = pq.ParquetFile(BoundedFile(self.file))
+            self.stored = pq.ParquetFile(opened(self.file))
         # Arrow gives whole rows at once, however often a file repeats one.
         self.parts = self.stored.iter_batches(IMAGE_ROWS, row_groups=[group], columns=[self.column], use_threads=False)
         self.group, self.held = group, [(0, next(self.parts).column(self.column))]

@@ -6,13 +6,21 @@ from pathlib import Path
 
 from multimap_jax.inputs.folder import read_folder
 from multimap_jax.inputs.lists import read_list, read_parquet
+from multimap_jax.inputs.places import is_remote
 from multimap_jax.inputs.source import Source, files_of
 from multimap_jax.inputs.tars import read_tars
+from multimap_jax.progress import stage
 
 READERS = {".tar": read_tars, ".parquet": read_parquet, ".csv": read_list, ".tsv": read_list}
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 
 
+def is_folder(file: Path) -> bool:
+    """Of a store, which is not asked for each of many: what has none of the known endings."""
+    return file.suffix.lower() not in (*READERS, *COMPRESSED) if is_remote(file) else file.is_dir()
+
+
+@stage("looking for images")
 def open_source(place: Path) -> Source:
     """The images of a folder, of a csv or parquet file with a column of paths, of parquet files with a column of
     images, or of tar files; several files by a pattern such as shards/{00000..00031}.tar or data/*.parquet.
@@ -22,7 +30,7 @@ def open_source(place: Path) -> Source:
     files = files_of(place)
     if not files:
         raise FileNotFoundError(f"there is no folder {place}, nor files of that pattern")
-    endings = {"/" if file.is_dir() else file.suffix.lower() for file in files}
+    endings = {"/" if is_folder(file) else file.suffix.lower() for file in files}
     if len(endings) > 1:
         raise ValueError(f"{place} names files of several kinds ({', '.join(sorted(endings))}): give one kind at once")
     ending = endings.pop()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+
+from multimap_jax.inputs.places import is_remote, reaching
+from multimap_jax.inputs.texts import SortedPaths
 
 # From the middle of a file: at its beginning pictures of one camera are alike.
 SAMPLE_BYTES = 512
@@ -19,11 +23,15 @@ BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """An image within a larger file: `place` in `file` says where, `read` gives its bytes."""
+    """An image within a larger file: `place` in `file` says where, `read` gives its bytes; or one that is not on this
+    machine (`remote`), or within such a file. version: what its store said of it, None where a file is to be looked
+    at."""
 
     file: str
     place: str
     read: Callable[[], bytes]
+    version: str | None = None
+    remote: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +46,13 @@ class Source:
     """
 
     place: Path
-    images: dict[str, Path | Packed]
+    images: Mapping[str, Path | Packed]
     notes: tuple[str, ...] = ()
     columns: dict[str, list] = dataclasses.field(default_factory=dict)
 
     @property
-    def names(self) -> list[str]:
-        return list(self.images)
+    def names(self) -> Sequence[str]:
+        return self.images.names if isinstance(self.images, SortedPaths) else list(self.images)
 
     def columns_of(self, names: Sequence[str]) -> dict[str, list]:
         """`columns` for some of the images."""
@@ -60,6 +68,9 @@ class Source:
         versions = []
         for name in self.images if names is None else names:
             image = self.images[name]
+            if isinstance(image, Packed) and image.version is not None:
+                versions.append(f"{image.version}-{image.place}" if image.place else image.version)
+                continue
             file = image.file if isinstance(image, Packed) else os.fspath(image)
             if file not in found or not isinstance(image, Packed):
                 found[file] = version(file)
@@ -68,8 +79,8 @@ class Source:
         return versions
 
     def is_there(self) -> bool:
-        """Whether what was given is still there."""
-        return bool(files_of(self.place))
+        """Whether what was given is still there. A store's own word on each of its images is enough."""
+        return is_remote(self.place) or bool(files_of(self.place))
 
 
 def version(file: str) -> str:
@@ -91,11 +102,12 @@ def version(file: str) -> str:
 
 
 def files_of(place: Path) -> list[Path]:
-    """What a path names: itself, or all that a pattern matches ({00000..00031}, *, ?), sorted; [] for nothing.
+    """What a path names: itself, or all that a pattern matches ({00000..00031}, *, ?), sorted; [] for nothing. A path
+    may be of a store.
 
     Raises FileNotFoundError where some of the numbers of a pattern are missing, ValueError for too many of them.
     """
-    if place.exists():
+    if exists(place):
         return [place]
     named = [str(place)]
     while found := BRACES.search(named[0]):
@@ -106,10 +118,40 @@ def files_of(place: Path) -> list[Path]:
             BRACES.sub(f"{number:0{digits}}", each, count=1) for each in named for number in range(first, last + 1)
         ]
     if len(named) > 1 or named[0] != str(place):
-        missing = [each for each in named if not os.path.exists(each)]
+        found = [_like(place, each) for each in named]
+        there = {each for folder in {each.parent for each in found} for each in _listed(folder)}
+        missing = [str(each) for each in found if str(each) not in there]
         if missing and len(missing) < len(named):
             raise FileNotFoundError(
                 f"{len(missing):,} of the {len(named):,} files of {place} are not there, the first is {missing[0]}"
             )
-        return [] if missing else list(map(Path, named))
-    return [Path(each) for each in sorted(glob.glob(named[0]))] if glob.has_magic(named[0]) else []
+        return [] if missing else found
+    if not glob.has_magic(named[0]):
+        return []
+    if not is_remote(place):
+        return [Path(each) for each in sorted(glob.glob(named[0]))]
+    with reaching(place):
+        return [_like(place, f"{place.protocol}://{each}") for each in sorted(place.fs.glob(place.path))]
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; Unreachable where a store does not say."""
+    if not is_remote(path):
+        return path.exists()
+    try:
+        with reaching(path):
+            path.fs.info(path.path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _like(place: Path, text: str) -> Path:
+    """Another path of the kind of `place`, on this machine or in the same store."""
+    return type(place)(text, **place.storage_options) if is_remote(place) else Path(text)
+
+
+def _listed(folder: Path) -> list[str]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), reaching(folder):
+        return [str(each) for each in folder.iterdir()]
+    return []

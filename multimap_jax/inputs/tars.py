@@ -9,8 +9,10 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from multimap_jax.inputs import kinds
-from multimap_jax.inputs.files import BoundedFile, check_regular, passing, plain
+from multimap_jax.inputs.files import passing
 from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.places import BoundedFile, opened, plain, remote_version
+from multimap_jax.inputs.remote import fetch
 from multimap_jax.inputs.source import Packed, Source
 
 MEMBER_BYTES = 200 * 2**20
@@ -28,10 +30,10 @@ def read_tars(place: Path, files: list[Path]) -> Source:
     texts: dict[str, dict[str, str]] = {"txt": {}, "json": {}}
     passed, notes = collections.defaultdict(list), []
     for file in files:
-        check_regular(file)
         beside: dict[str, dict[str, str]] = {"txt": {}, "json": {}}
         names: dict[str, str] = {}
-        with BoundedFile(os.fspath(file)) as content:
+        mark = remote_version(file)
+        with opened(file) as content:
             problem = ""
             try:
                 with tarfile.open(fileobj=content, mode="r:", errorlevel=2) as tar:
@@ -54,8 +56,7 @@ def read_tars(place: Path, files: list[Path]) -> Source:
                             name = name_of_path(member.name)
                             if name in images:
                                 name = f"{name_of_path(file.name)}#{row}"
-                            read = functools.partial(read_bytes, os.fspath(file), member.offset_data, member.size)
-                            images[name] = Packed(os.fspath(file), f"{member.offset_data}-{member.size}", read)
+                            images[name] = packed(file, member.offset_data, member.size, mark)
                             names[name] = stem
                         elif member.isfile():
                             passed["no image by its ending"].append(f"{file.name}: {member.name}")
@@ -92,6 +93,14 @@ def refused(member: tarfile.TarInfo) -> str:
     if member.isfile() and member.size > MEMBER_BYTES:
         return f"over {MEMBER_BYTES // 2**20} MB"
     return ""
+
+
+def packed(file: Path, offset: int, size: int, mark: str | None) -> Packed:
+    """One image in a tar. mark: the version of a tar of a store, None on this machine."""
+    if mark is None:
+        return Packed(os.fspath(file), f"{offset}-{size}", functools.partial(read_bytes, os.fspath(file), offset, size))
+    read = functools.partial(fetch, file, size, offset, offset + size)
+    return Packed(str(file), f"{offset}-{size}", read, mark, remote=True)
 
 
 def read_bytes(file: str, offset: int, size: int) -> bytes:

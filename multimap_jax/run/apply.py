@@ -12,9 +12,12 @@ from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.inputs.files import read_json, said_of
 from multimap_jax.inputs.names import name_of_path
 from multimap_jax.inputs.open import open_source
+from multimap_jax.inputs.places import local_folder, same
+from multimap_jax.inputs.source import exists
+from multimap_jax.progress import each
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.files import RUN, check_own, file_hashes, make_writable
-from multimap_jax.run.job import Clock, embed, measured, tell_apart, write_results
+from multimap_jax.run.job import Clock, check_some, embed, measured, notes_on, write_results
 from multimap_jax.run.lock import locked
 from multimap_jax.run.measure import read_labels
 from multimap_jax.run.processes import ALONE, Company
@@ -47,8 +50,8 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     clock, content = Clock(), read_run(job.run)
     source = open_source(job.images)
     aspects = [aspect["name"] for aspect in content["aspects"]]
-    truth = None if job.labels is None else read_labels(job.labels, aspects, source.names, job.images)
-    if job.out.exists() and job.run.exists() and job.out.samefile(job.run):
+    truth = None if job.labels is None else read_labels(job.labels, aspects, source.images, job.images)
+    if same(job.out, job.run):
         raise ValueError(f"--out={job.out} is the run itself, whose results would be lost: give another folder")
     if any("model" in aspect for aspect in aspects_of(job.out)):
         raise ValueError(f"--out={job.out} is another finished run, whose results would be lost: give another folder")
@@ -59,20 +62,20 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     job = dataclasses.replace(job, seed=content["seed"], config=ProxyConfig(**content["config"]))
     clock.lap("load")
     with locked(job.out, ALONE):
-        embedded, images = embed(source, clip, job.out, Company(ALONE), progress)
+        found = embed(source, clip, job.out, Company(ALONE), progress)
         clock.lap("embed")
         notes = [f"New images in the groups of {name_of_path(str(job.run))}: nothing was grouped anew.", *source.notes]
-        names, skipped = tell_apart(source, embedded, images, notes)
+        check_some(source, found)
+        notes += notes_on(found)
         results = []
-        for model in models:
+        for model in each(models, "grouping"):
             begin = time.perf_counter()
             model.progress = progress
-            found = model.assign(embedded.embeddings)
-            results.append(measured(model, found, truth, names, embedded.embeddings, begin))
+            results.append(measured(model, model.assign(found.rows), truth, found, begin))
             say_result(results[-1], say)
         clock.lap("group")
-        written = write_results(job, clip, source, names, skipped, results, notes, clock)
-    say_end(job.out, written, skipped, say)
+        written = write_results(job, clip, source, found, results, notes, clock)
+    say_end(job.out, written, found.failures, say)
 
 
 def read_run(run: Path) -> dict:
@@ -81,7 +84,7 @@ def read_run(run: Path) -> dict:
     Raises FileNotFoundError where there is none, ValueError for one that is damaged or keeps no models.
     """
     path = run / RUN
-    if not path.is_file():
+    if not exists(path):
         raise FileNotFoundError(f"there is no finished run in {run}: expected {RUN} and models, as multimap writes")
     content = read_json(path, advice=AGAIN)
     with said_of(f"{path}, damaged or of an earlier version,", AGAIN):
@@ -123,4 +126,4 @@ def read_checked(run: Path, aspect: dict, clip: Clip) -> MultiMaP:
     for name, digest in aspect["files"].items():
         if found.get(name) != digest:
             raise ValueError(f"{folder / name} is not what the run in {run} wrote: run multimap again")
-    return load(folder, clip)
+    return load(local_folder(folder, [folder / name for name in aspect["files"]]), clip)

@@ -6,24 +6,27 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from multimap_jax import __version__
 from multimap_jax.clip.model import load_clip
 from multimap_jax.inputs.open import open_source
 from multimap_jax.mesh import image_mesh
-from multimap_jax.run.files import make_writable
+from multimap_jax.run.files import make_writable, sweep
 from multimap_jax.run.lock import locked
-from multimap_jax.run.processes import ALONE, Processes
+from multimap_jax.run.processes import ALONE, Processes, meet
 from multimap_jax.run.say import count
 from multimap_jax.run.store import Embeddings
 
 
 @dataclasses.dataclass(frozen=True)
 class Embed:
-    """What to do. part: this worker's number, from 1, and how many there are."""
+    """What to do. part: this worker's number, from 1, and how many there are. processes: where they know of
+    each other, and wait."""
 
     images: Path
     out: Path
     clip: str
     part: tuple[int, int] = (1, 1)
+    processes: Processes = ALONE
 
 
 def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = True) -> None:
@@ -38,6 +41,9 @@ def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = T
     make_writable(job.out)
     part = ALONE if workers == 1 else Processes("", workers, number - 1)
     with locked(job.out, part):
+        if job.processes.coordinator and number == 1:
+            sweep(job.out)
+        company = meet(job.processes, {"--images": f"{len(source.images)} images", "version": __version__}, job.out)
         clip = load_clip(job.clip)
         for note in source.notes:
             say(note)
@@ -48,9 +54,11 @@ def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = T
             store.check_listing(images)
         pieces = store.cut(images, clip.image_block * image_mesh().size, clip.config.image.embed, alone=workers == 1)
         mine = part.own(pieces.values())
-        left = [piece for piece in mine if not store.done(piece)]
-        own, whole = sum(piece in set(left) for piece in pieces.values()), len(set(pieces.values()))
+        left = set(mine).difference(store.done())
+        own, whole = sum(piece in left for piece in pieces.values()), len(set(pieces.values()))
         say(f"{count(own, 'image')} of {len(images):,} to embed, in {len(left):,} of {whole:,} pieces")
         store.compute(clip, pieces, mine, source, progress)
         failed = [reason for piece in mine for reason in store.read("skipped", piece)["reason"]]
+        company.wait(set(pieces.values()), store.done)
+        company.part()
     say(f"done; {count(len(failed), 'image')} could not be read. Group them with multimap --embeddings={job.out}")

@@ -29,6 +29,8 @@ from multimap_jax import __version__
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
 from multimap_jax.inputs.files import read_json
+from multimap_jax.inputs.places import is_remote, opened, plain, put, remove, same
+from multimap_jax.inputs.source import Source, exists
 from multimap_jax.machine import machine
 
 GO_ON = "what was finished is kept, and the same command goes on from there"
@@ -37,6 +39,13 @@ PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pi
 
 def make_writable(out: Path) -> None:
     """Creates the folder `out` and tries it; OSError says that it cannot be written."""
+    if is_remote(out):
+        tried = out / f".{secrets.token_hex(8)}.new"
+        try:
+            write_whole(tried, "")
+        except OSError as error:
+            raise OSError(f"cannot write into {out}: {plain(error)}; give another folder with --out") from None
+        return remove(tried)
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()  # a name of its own: several processes may try at once
@@ -46,6 +55,10 @@ def make_writable(out: Path) -> None:
 
 def sweep(out: Path) -> None:
     """Takes away what a run that was killed had not finished: files aside, and where processes met."""
+    if is_remote(out):  # an object is there as a whole or not at all
+        for path in out.glob(".company-*"):
+            remove(path)
+        return
     for path in out.rglob(".*"):
         if re.fullmatch(r"\..+\.([0-9a-f]{8}\.new|next)", path.name) and path.is_file():
             path.unlink(missing_ok=True)
@@ -58,15 +71,13 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
 
     Raises OSError with a sentence; nothing is left of the file then.
     """
+    if is_remote(path):
+        return _write_object(path, write)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
-            if isinstance(write, str):
-                file.write(write.encode())
-            else:
-                write(file)
-            file.flush()
+            fill(file, write)
             os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
@@ -74,6 +85,24 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
             aside.unlink(missing_ok=True)
         reason = error.strerror or str(error)
         raise OSError(f"cannot write {path} ({reason}); {GO_ON}") from None
+
+
+def fill(file: BinaryIO, write: Callable[[BinaryIO], None] | str) -> None:
+    if isinstance(write, str):
+        file.write(write.encode())
+    else:
+        write(file)
+    file.flush()
+
+
+def _write_object(path, write: Callable[[BinaryIO], None] | str) -> None:
+    """`write_whole` into a store, which takes objects as a whole."""
+    with tempfile.NamedTemporaryFile() as file:
+        fill(file, write)
+        try:
+            put(Path(file.name), path)
+        except OSError as error:
+            raise OSError(f"cannot write {path} ({plain(error)}); {GO_ON}") from None
 
 
 def write_table(path: Path, table: dict[str, list]) -> None:
@@ -98,6 +127,8 @@ def write_json(path: Path, content) -> None:
 # The files of results: what the last command asked for, whole. run.json lists the others.
 LABELS, TABLE, METRICS, REPORT, RUN = "labels.csv", "labels.parquet", "metrics.json", "report.html", "run.json"
 COLUMNS = ("group", "distance", "far")  # of each aspect in labels.parquet, besides the one called by its name
+# Images that labels.csv is written for; of labels.parquet at once.
+LABELS_ROWS, TABLE_ROWS = 1_000_000, 2**18
 RESULTS = (LABELS, TABLE, METRICS, REPORT)
 
 
@@ -107,11 +138,11 @@ def check_own(out: Path, labels: Path | None) -> None:
     claimed = set(listed(out))
     for name in (*RESULTS, RUN):
         path = out / name
-        if path.is_symlink():
+        if not is_remote(path) and path.is_symlink():
             raise ValueError(f"{path} is a link, which results would be written through: give another --out")
-        if labels is not None and path.exists() and labels.exists() and path.samefile(labels):
+        if labels is not None and same(path, labels):
             raise ValueError(f"--labels={labels} would be overwritten by the results: give another --out")
-        if path.exists() and name not in claimed:
+        if name not in claimed and exists(path):
             raise ValueError(f"{path} is there and no run of multimap wrote it: give another --out, or take it away")
 
 
@@ -130,23 +161,34 @@ def file_hashes(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.glob("*")):
         if path.is_file():
-            with path.open("rb") as file:
-                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+            with opened(path) as file:
+                digest = hashlib.sha256()
+                while part := file.read(2**20):
+                    digest.update(part)
+                found[path.name] = digest.hexdigest()
     return found
 
 
-def replace_results(out: Path, texts: dict[str, str], tables: dict[str, dict[str, list]]) -> None:
+def replace_results(out: Path, texts: dict[str, str], tables: dict[str, Callable[[BinaryIO], None]]) -> None:
     """Puts new results in place of the old ones. Nothing is taken away before everything new is on the disk; then the
     old files go, run.json is changed, and the new files come: at no moment does a new one stand beside an old one."""
-    for name, text in texts.items():
-        write_whole(out / f".{name}.next", text)
-    for name, table in tables.items():
-        write_table(out / f".{name}.next", table)
-    for name in RESULTS:
-        (out / name).unlink(missing_ok=True)
-    for name in (RUN, *RESULTS):
-        if name in texts or name in tables:
-            os.replace(out / f".{name}.next", out / name)
+    contents = texts | tables
+    with tempfile.TemporaryDirectory() as here:
+        aside = Path(here) if is_remote(out) else out
+        for name, content in contents.items():
+            write_whole(aside / f".{name}.next", content)
+        for name in RESULTS:
+            remove(out / name)
+        for name in (name for name in (RUN, *RESULTS) if name in contents):
+            move(aside / f".{name}.next", out / name)
+
+
+def move(source: Path, path: Path) -> None:
+    """Puts a file of this machine in its place, here or in a store."""
+    if is_remote(path):
+        put(source, path)
+    else:
+        os.replace(source, path)
 
 
 def labels_text(names: Sequence[str], results: Sequence) -> str:
@@ -159,19 +201,27 @@ def labels_text(names: Sequence[str], results: Sequence) -> str:
     return table.getvalue()
 
 
-def labels_table(names: Sequence[str], results: Sequence, more: dict[str, list]) -> dict[str, list]:
+def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence, source: Source) -> None:
     """labels.parquet: labels.csv with the number of each group, the distance to its centre and whether that is far; and
-    `more`, what the source says of the images, where no column is called so."""
-    table: dict[str, list] = {"image": list(names)} | {name: own for name, own in more.items() if name != "image"}
+    what the source says of the images, where no column is called so."""
+    columns: dict[str, pa.Array] = {"image": pa.array(names, pa.string())}
+    columns |= {name: pa.array(own) for name, own in source.columns_of(names).items() if name != "image"}
     for result in results:
         name = result.aspect.name
-        table[name] = np.array(result.model.cluster_names_, object)[result.labels].tolist()
-        columns = (result.labels, result.distances, result.outliers)
-        table |= {f"{name}: {column}": values.tolist() for column, values in zip(COLUMNS, columns)}
-    return table
+        groups = pa.array(result.labels)
+        # Numbers until they are written: a text for each image would fill the memory.
+        columns[name] = pa.DictionaryArray.from_arrays(groups, pa.array(result.model.cluster_names_))
+        values = (groups, pa.array(result.distances), pa.array(result.outliers))
+        columns |= {f"{name}: {column}": own for column, own in zip(COLUMNS, values)}
+    coded = pa.types.is_dictionary
+    plain = {name: own.type.value_type if coded(own.type) else own.type for name, own in columns.items()}
+    with pq.ParquetWriter(file, pa.schema(plain.items())) as writer:
+        for begin in range(0, len(names), TABLE_ROWS):
+            part = {name: own.slice(begin, TABLE_ROWS).cast(plain[name]) for name, own in columns.items()}
+            writer.write_table(pa.table(part))
 
 
-def run_content(job, clip: Clip, names, results, skipped: Sequence[Unreadable], timings: dict[str, float]) -> dict:
+def run_content(job, clip: Clip, read: int, results, skipped: Sequence[Unreadable], timings: dict[str, float]) -> dict:
     """run.json: every setting, version, timing, group and skipped file."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -179,7 +229,7 @@ def run_content(job, clip: Clip, names, results, skipped: Sequence[Unreadable], 
         "versions": {"multimap_jax": __version__, "python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
         "clip": {"name": clip.place, "hash": clip.hash},
-        "images": {"folder": str(job.images), "read": len(names)},
+        "images": {"folder": str(job.images), "read": read},
         "skipped": [{"image": failure.name, "reason": failure.reason} for failure in skipped],
         "seed": job.seed,
         "config": dataclasses.asdict(job.config),

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,30 +16,35 @@ import numpy as np
 from multimap_jax import __version__
 from multimap_jax.blocks import default_block_size
 from multimap_jax.clip.images import Unreadable
-from multimap_jax.clip.model import Clip, EmbeddedImages, load_clip
+from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import SAMPLE
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.inputs.embeddings import Embedded
-from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.names import name_of_path, printable
+from multimap_jax.inputs.places import is_remote, put, remove
 from multimap_jax.inputs.source import Source
+from multimap_jax.inputs.texts import Texts
 from multimap_jax.mesh import image_mesh
+from multimap_jax.progress import each, open_bar, stage
 from multimap_jax.prompts import Aspect, make_prompt
 from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.report import Page, make_report
+from multimap_jax.rows import Pieces
 from multimap_jax.run.estimate import operations_per_second, proxy_seconds
 from multimap_jax.run.files import (
     GO_ON,
     LABELS,
+    LABELS_ROWS,
     METRICS,
     REPORT,
     RUN,
     TABLE,
     file_hashes,
-    labels_table,
     labels_text,
     replace_results,
     run_content,
     sweep,
+    write_labels,
 )
 from multimap_jax.run.lock import locked
 from multimap_jax.run.measure import RIVALS, measure
@@ -50,6 +55,7 @@ from multimap_jax.run.store import Embeddings, Proxies, forget, slug
 
 MINUTE = 60
 LEFT = "shares"
+NAMED = 40  # letters of an aspect in a bar
 
 
 def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True) -> None:
@@ -77,14 +83,14 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         say_estimate(job, clip, len(plan.source.images), say)
         clock.lap("estimate")
         if plan.embedded is None:
-            embedded, images = embed(plan.source, clip, job.out, company, progress)
+            found = embed(plan.source, clip, job.out, company, progress)
         else:
-            embedded, images = ready(plan.embedded, clip)
+            found = ready(plan.embedded, clip)
         clock.lap("embed")
-        names, skipped = tell_apart(plan.source, embedded, images, notes)
-        kept = [images[i] for i in embedded.kept]
+        check_some(plan.source, found)
+        notes += notes_on(found)
         fits = {
-            aspect.name: learn(job, clip, aspect, embedded.embeddings, kept, company, progress)
+            aspect.name: learn(job, clip, aspect, found, company, progress)
             for aspect in job.aspects
             if job.needs_proxies(aspect)
         }
@@ -94,23 +100,25 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
             company.part()
             return
         results, saved = [], []
-        for model in models:
-            results.append(group(plan, model, embedded.embeddings, names, fits.get(model.aspect.name)))
+        for model in each(models, "grouping"):
+            results.append(group(plan, model, found, fits.get(model.aspect.name)))
             saved.append(keep_model(job.out, model))
             say_result(results[-1], say)
         clock.lap("group")
-        written = write_results(job, clip, plan.source, names, skipped, results, notes, clock, saved)
+        written = write_results(job, clip, plan.source, found, results, notes, clock, saved)
         prune_models(job.out, saved)
         company.part()
-    say_end(job.out, written, skipped, say)
+    say_end(job.out, written, found.failures, say)
 
 
 def alike(plan: Plan) -> dict:
     """What all processes of a run must have been started with, by the flag that says it."""
     job = plan.job
-    names = hashlib.sha256("\n".join(plan.source.names).encode()).hexdigest()[:16]
+    names = hashlib.sha256()
+    for name in plan.source.images:
+        names.update(f"{name}\n".encode())
     return {
-        "--images": f"{len(plan.source.images)} images {names}",
+        "--images": f"{len(plan.source.images)} images {names.hexdigest()[:16]}",
         "--aspect, --words or --template": json.dumps([dataclasses.asdict(aspect) for aspect in job.aspects]),
         "--clusters": json.dumps(job.clusters),
         "--contrast": json.dumps(job.contrast),
@@ -121,9 +129,19 @@ def alike(plan: Plan) -> dict:
     }
 
 
-def embed(source: Source, clip: Clip, out: Path, company: Company, progress: bool):
-    """(embeddings of all images in the order of their names, those images as (name, version)): from what is kept, the
-    rest computed, every process its pieces."""
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What was embedded: `rows` [kept, embed], unit rows in the order of `names` [kept]; `versions` gives those of
+    these images; `failures`, the others."""
+
+    rows: Pieces
+    names: Sequence[str]
+    versions: Callable[[], list[str]]
+    failures: Sequence[Unreadable] = ()
+
+
+def embed(source: Source, clip: Clip, out: Path, company: Company, progress: bool) -> Found:
+    """All images: from what is kept, the rest computed, every process its pieces."""
     store, who = Embeddings(out), company.processes
 
     def cut() -> dict:
@@ -142,28 +160,28 @@ def embed(source: Source, clip: Clip, out: Path, company: Company, progress: boo
     pieces = dict(zip(images, told["pieces"]))
     store.compute(clip, pieces, who.own(told["pieces"]), source, progress)
     everyone = set(told["pieces"])
-    company.wait(lambda: all(map(store.done, everyone)))
+    company.wait(everyone, lambda _: store.done())
     if not source.is_there():
         raise FileNotFoundError(f"{source.place} was taken away while it was read; {GO_ON}")
-    return store.gather(pieces, clip.config.image.embed), images
+    rows, kept, failures = store.gather(pieces)
+    return Found(rows, Texts(images[i][0] for i in kept), lambda: [images[i][1] for i in kept], failures)
 
 
-def ready(found: Embedded, clip: Clip) -> tuple[EmbeddedImages, list]:
+def ready(there: Embedded, clip: Clip) -> Found:
     """As `embed`, from embeddings that are there. ValueError where they are another encoder's."""
-    width = clip.config.image.embed
-    if found.rows.shape[1] != width or found.hash not in ("", clip.hash):
-        same = "" if found.rows.shape[1] != width else ", or these with other files beside the weights"
+    width, own = clip.config.image.embed, there.rows.shape[1]
+    if own != width or there.hash not in ("", clip.hash):
+        same = "" if own != width else ", or these with other files beside the weights"
         raise ValueError(
-            f"the embeddings in {found.source.place} have {found.rows.shape[1]} numbers each, {clip.name} makes "
-            f"{width}: they are by another encoder{same}; give theirs with --clip"
+            f"the embeddings in {there.source.place} have {own} numbers each, {clip.name} makes {width}: they are by "
+            f"another encoder{same}; give theirs with --clip"
         )
-    order = sorted(range(len(found.rows)), key=(names := found.source.names).__getitem__)
-    images = [(names[i], found.versions[i]) for i in order]
-    return EmbeddedImages(found.rows[order], np.arange(len(order)), ()), images
+    return Found(there.rows, there.source.names, there.versions)
 
 
-def learn(job: Job, clip: Clip, aspect: Aspect, embeddings, images, company: Company, progress: bool) -> ProxyFit:
+def learn(job: Job, clip: Clip, aspect: Aspect, found: Found, company: Company, progress: bool) -> ProxyFit:
     """Proxies of all embedded images: from what is kept, the rest learnt, every process its pieces."""
+    embeddings, images = found.rows, list(zip(found.names, found.versions()))
     config, contrast = job.config, job.contrast[aspect.name]
     block = config.block_size or default_block_size()
     key = {
@@ -190,71 +208,76 @@ def learn(job: Job, clip: Clip, aspect: Aspect, embeddings, images, company: Com
     pieces = dict(zip(images, numbers))
 
     def fit(rows: np.ndarray) -> ProxyFit:
-        own = {"embeddings": embeddings, "only": rows} if config.traits.batches else {"embeddings": embeddings[rows]}
-        return fit_proxies(
-            clip, aspect=aspect, contrast=contrast, config=config, seed=job.seed, progress=progress, **own
-        )
+        some = {"embeddings": embeddings, "only": rows} if config.traits.batches else {"embeddings": embeddings[rows]}
+        return fit_proxies(clip, aspect=aspect, contrast=contrast, config=config, seed=job.seed, progress=bar, **some)
 
-    store.compute(pieces, company.processes.own(numbers), fit)
+    own = company.processes.own(numbers)
+    missing = set(own).difference(store.done())
+    steps = int(config.steps) * sum(piece in missing for piece in numbers)
+    desc = f"optimising proxies of {printable(aspect.name)[:NAMED]}"
+    with open_bar(steps, desc, "step", shown=progress) as bar:
+        store.compute(pieces, own, fit)
     everyone = set(numbers)
-    company.wait(lambda: all(store.file(piece).exists() for piece in everyone))
+    company.wait(everyone, lambda _: store.done())
     return store.gather(pieces)
 
 
-def tell_apart(
-    source: Source, embedded: EmbeddedImages, images, notes: list[str]
-) -> tuple[list[str], list[Unreadable]]:
-    """(names of the images that were embedded, the others); `notes` get what is to be known of it.
+def check_some(source: Source, found: Found) -> None:
+    """ValueError where no image could be read."""
+    if not len(found.names):
+        total = count(len(found.failures), "image")
+        raise ValueError(f"none of {total} in {source.place} can be read; the first is {found.failures[0]}")
 
-    Raises ValueError where no image could be read.
-    """
-    names, skipped = [images[i][0] for i in embedded.kept], list(embedded.failures)
-    if not names:
-        total = count(len(skipped), "image")
-        raise ValueError(f"none of {total} in {source.place} can be read; the first is {skipped[0]}")
-    if skipped:
-        notes.append(f"{len(skipped):,} of {count(len(images), 'image')} could not be read and were left out.")
-    if len(names) > SAMPLE:
+
+def notes_on(found: Found) -> list[str]:
+    """What is to be known of the images, in sentences."""
+    kept, failed, notes = len(found.names), len(found.failures), []
+    if failed:
+        notes.append(f"{failed:,} of {count(kept + failed, 'image')} could not be read and were left out.")
+    if kept > SAMPLE:
         notes.append(f"Groups were found on {SAMPLE:,} of the images; every image then went to the nearest one.")
-    return names, skipped
+    if kept > LABELS_ROWS:
+        notes.append(f"{LABELS} is written for {LABELS_ROWS:,} images at most: {TABLE} holds the groups of all.")
+    return notes
 
 
-def group(plan: Plan, model: MultiMaP, embeddings: np.ndarray, names: Sequence[str], fit: ProxyFit | None) -> Result:
+def group(plan: Plan, model: MultiMaP, found: Found, fit: ProxyFit | None) -> Result:
     """Fits the model of one aspect. fit: proxies learnt before, or None."""
     begin = time.perf_counter()
-    model.fit(embeddings, proxies=fit, names=names)
-    found = model.labels_, model.distances_, model.outliers_
-    return measured(model, found, plan.truth, names, embeddings, begin)
+    model.fit(found.rows, proxies=fit, names=found.names)
+    return measured(model, (model.labels_, model.distances_, model.outliers_), plan.truth, found, begin)
 
 
-def measured(
-    model: MultiMaP, found: tuple, truth, names: Sequence[str], embeddings: np.ndarray, begin: float
-) -> Result:
+def measured(model: MultiMaP, groups: tuple, truth, found: Found, begin: float) -> Result:
     """The result of one aspect, with metrics where there are true labels.
 
-    found: labels, distances, outliers. begin: when work on the aspect began.
+    groups: labels, distances, outliers. begin: when work on the aspect began.
     """
-    metrics = truth and measure(truth, names, model, found[0], embeddings)
-    return Result(model.aspect, model, *found, metrics, time.perf_counter() - begin)
+    metrics = truth and measure(truth, found.names, model, groups[0], found.rows)
+    return Result(model.aspect, model, *groups, metrics, time.perf_counter() - begin)
 
 
 def keep_model(out: Path, model: MultiMaP) -> dict:
     """Puts a model beside those that are there, and returns what run.json says of it: its folder, and SHA-256 of its
     files. A folder is named for the eye, for the aspect and for what is in it."""
     aspect, models = model.aspect.name, out / "models"
-    aside = models / f".{os.getpid()}.new"
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        model.save(aside)
-        files = file_hashes(aside)
-        folder = f"{aspect_prefix(aspect)}{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]}"
-        if file_hashes(models / folder) != files:
-            shutil.rmtree(models / folder, ignore_errors=True)
-            aside.rename(models / folder)
-    except OSError as error:
-        raise OSError(f"cannot write into {models} ({error.strerror or error}); {GO_ON}") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as here:
+        aside = Path(here) if is_remote(out) else models / f".{os.getpid()}.new"
+        try:
+            remove(aside)
+            model.save(aside)
+            files = file_hashes(aside)
+            folder = f"{aspect_prefix(aspect)}{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]}"
+            if file_hashes(models / folder) != files:
+                remove(models / folder)
+                for name in files if is_remote(out) else ():
+                    put(aside / name, models / folder / name)
+                if not is_remote(out):
+                    aside.rename(models / folder)
+        except OSError as error:
+            raise OSError(f"cannot write into {models} ({error.strerror or error}); {GO_ON}") from None
+        finally:
+            remove(aside)
     return {"model": folder, "files": files}
 
 
@@ -268,27 +291,29 @@ def prune_models(out: Path, kept: Sequence[dict]) -> None:
         prefix = one["model"].rpartition("-")[0]
         for folder in (out / "models").glob(f"{prefix}-*"):
             if folder.name != one["model"]:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
 
 
-def write_results(job, clip: Clip, source: Source, names, skipped, results, notes, clock, saved=()) -> list[str]:
+@stage("writing results")
+def write_results(job, clip: Clip, source: Source, found: Found, results, notes, clock, saved=()) -> list[str]:
     """labels.csv, labels.parquet, metrics.json, report.html and run.json, one set; returns their names.
 
     saved: what run.json says of each aspect's model, where models are kept.
     """
-    texts = {LABELS: labels_text(names, results)}
+    names = found.names
+    texts = {LABELS: labels_text(names, results)} if len(names) <= LABELS_ROWS else {}
     if job.labels is not None:
-        found = {result.aspect.name: result.metrics for result in results if result.metrics}
-        texts[METRICS] = json.dumps(found, indent=1) + "\n"
-    pictures, pages = [source.images[name] for name in names], [page(result) for result in results]
-    texts[REPORT] = make_report(title(job.images, results), pictures, names, pages, notes)
+        metrics = {result.aspect.name: result.metrics for result in results if result.metrics}
+        texts[METRICS] = json.dumps(metrics, indent=1) + "\n"
+    pages = [page(result) for result in results]
+    texts[REPORT] = make_report(title(job.images, results), source.images, names, pages, notes)
     clock.lap("report")
     files = [*texts, TABLE]
-    content = run_content(job, clip, names, results, skipped, clock.seconds) | {"files": files}
+    content = run_content(job, clip, len(names), results, found.failures, clock.seconds) | {"files": files}
     for aspect, one in zip(content["aspects"], saved):
         aspect |= one
     texts[RUN] = json.dumps(content, indent=1) + "\n"
-    replace_results(job.out, texts, {TABLE: labels_table(names, results, source.columns_of(names))})
+    replace_results(job.out, texts, {TABLE: lambda file: write_labels(file, names, results, source)})
     return [*files, RUN]
 
 
@@ -321,4 +346,5 @@ def page(result: Result) -> Page:
 
 
 def title(images: Path, results: Sequence[Result]) -> str:
-    return f"{name_of_path(images.resolve().name)} by {', '.join(result.aspect.name for result in results)}"
+    name = images.name if is_remote(images) else images.resolve().name
+    return f"{name_of_path(name)} by {', '.join(result.aspect.name for result in results)}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,14 @@ from multimap_jax.clustering import cluster, draw
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.inputs.lists import opened_csv
 from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.places import is_remote
+from multimap_jax.inputs.source import exists
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import reference_words
+from multimap_jax.rows import Pieces
 
+# Images whose names are compared with those of a labels file that fits none.
+MANY = 100_000
 RIVALS = {"image_kmeans": "k-means on image embeddings", "zero_shot": "zero-shot words"}
 
 
@@ -22,15 +28,15 @@ RIVALS = {"image_kmeans": "k-means on image embeddings", "zero_shot": "zero-shot
 Truth = dict[str, dict[str, str]]
 
 
-def read_labels(path: Path, aspects: Sequence[str], names: Sequence[str], images: Path) -> Truth:
+def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, images: Path) -> Truth:
     """True labels from a csv with a column image and one column an aspect (other columns are passed over).
 
     Columns may stand apart by commas, semicolons or tabs.
 
     Raises FileNotFoundError, or ValueError for a file that is no such table, names an image or a column twice, or has
-    no label for any of the images `names`.
+    no label for any of the images that are known, by their names.
     """
-    if not path.exists():
+    if not exists(path):
         raise FileNotFoundError(f"there is no labels file {path}")
     with opened_csv(path) as (columns, rows):
         known = [aspect for aspect in aspects if aspect in columns]
@@ -45,16 +51,17 @@ def read_labels(path: Path, aspects: Sequence[str], names: Sequence[str], images
         places = [columns.index(column) for column in ("image", *known)]
         # Nothing else is held of the file.
         rows = [(line, *(row[place] if place < len(row) else "" for place in places)) for line, row in rows]
-    wanted, lines, labels = set(names), {}, {aspect: {} for aspect in known}
+    lines, labels = {}, {aspect: {} for aspect in known}
     for line, given, *values in (row for row in rows if row[1]):
-        name = given if given in wanted else name_of_path(given)
+        name = given if given in known_images else name_of_path(given)
         if name in lines:
             raise ValueError(f"{path} names the image {name} twice, in lines {lines[name]} and {line}")
         lines[name] = line
-        if name in wanted:
+        if name in known_images:
             for aspect, value in zip(known, values):
                 labels[aspect] |= {name: value} if value else {}
-    if not lines.keys() & wanted:
+    if not any(name in known_images for name in lines):
+        names = list(itertools.islice(known_images, MANY))
         raise ValueError(
             f"no image of {images} is in {path}: its column image holds paths relative to --images, such as "
             f"{names[0]}, found {next(iter(lines), 'no row')[:200]}{proposal(list(lines), names, images)}"
@@ -69,7 +76,7 @@ def read_labels(path: Path, aspects: Sequence[str], names: Sequence[str], images
 
 def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
     """What would make the names of a labels file those of images, as the end of a sentence; "" where nothing does."""
-    below = str(images.resolve()) + "/"
+    below = f"{images if is_remote(images) else images.resolve()}/"
     changes = {
         "with / for \\": (lambda name: name.replace("\\\\", "/"), None),
         "without ./ before them": (lambda name: name.removeprefix("./"), None),
@@ -88,7 +95,7 @@ def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
     return ""
 
 
-def measure(truth: Truth, names: Sequence[str], model: MultiMaP, labels: np.ndarray, embeddings: np.ndarray):
+def measure(truth: Truth, names: Sequence[str], model: MultiMaP, labels: np.ndarray, embeddings: np.ndarray | Pieces):
     """Metrics over the images that have a label, with k-means on image embeddings and zero-shot words beside them.
 
     `images` and `of` say over how many of how many images. None where the aspect has no labels, or no image that could

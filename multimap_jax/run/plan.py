@@ -98,7 +98,7 @@ def make_plan(job: Job) -> Plan:
         check_clusters(job.clusters[aspect.name], len(source.images))
     truth = None
     if job.labels is not None:
-        truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], source.names, job.images)
+        truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], source.images, job.images)
     make_writable(job.out)
     check_own(job.out, job.labels)
     return Plan(job, source, truth, embedded)

@@ -24,20 +24,24 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from multimap_jax.clip.images import Unreadable
-from multimap_jax.clip.model import Clip, EmbeddedImages
-from multimap_jax.inputs.files import mapped_array, passing, read_arrays, read_json, read_table, said_of
-from multimap_jax.inputs.source import Source
+from multimap_jax.clip.model import Clip
+from multimap_jax.inputs.files import mapped_array, mapped_member, passing, read_arrays, read_json, read_table, said_of
+from multimap_jax.inputs.source import Source, exists
+from multimap_jax.progress import open_bar
 from multimap_jax.proxies import ProxyFit
+from multimap_jax.rows import Pieces
 from multimap_jax.run.files import write_array, write_arrays, write_json, write_table
+from multimap_jax.trace import traced
 
 # Images in a piece at most, and pieces that a folder is cut into at least, if they hold a block: in no table. An
 # interrupted run loses a sixteenth of its work, or some minutes of it.
 PIECE, PIECES = 4096, 16
 NEAR = 1e-3
 MEND = "run again with one worker and no --part, which mends it"
+# What is read of a piece of proxies at once.
+SMALL = ("names", "versions", "reference", "loss", "losses", "image_steps", "block_size")
 CHANGED = "changed or taken away while it was read"
 Image = tuple[str, str]  # name and version
 
@@ -58,11 +62,11 @@ class Plan:
             found |= read_plan(file)
         return found
 
-    def mend(self, pieces: Iterable[int], held: Callable[[int], set[Image] | None]) -> list[Path]:
+    def mend(self, held: dict[int, set[Image]]) -> list[Path]:
         """Replaces files that are damaged by what the pieces that are done say themselves; returns those files."""
         damaged = [file for file in self.files() if not sound(read_plan, file)]
         if damaged:
-            known = {image: piece for piece in pieces for image in held(piece) or ()}
+            known = {image: piece for piece, images in held.items() for image in images}
             for file in damaged:
                 file.unlink()
             self.write(damaged[0], known)
@@ -72,22 +76,16 @@ class Plan:
         table = {"name": [name for name, _ in pieces], "version": [read for _, read in pieces]}
         write_table(file, table | {"piece": list(pieces.values())})
 
-    def extend(
-        self, images: Sequence[Image], size: int, held: Callable[[int], set[Image] | None], above: int = -1
-    ) -> dict[Image, int]:
+    def extend(self, images: Sequence[Image], size: int, held: dict[int, set[Image]]) -> dict[Image, int]:
         """The pieces of all `images`; those that have none go into new pieces of `size`, and this is written down.
 
-        held: what a piece holds, None where it is not done. An image that its piece was done without has no piece.
-        above: a number that new pieces are above of.
+        held: what the pieces that are done hold. An image that its piece was done without has no piece.
         """
         planned = self.read()
-        contents = {piece: held(piece) for piece in set(planned.values())}
-        lost = {
-            image for image, piece in planned.items() if contents[piece] is not None and image not in contents[piece]
-        }
+        lost = {image for image, piece in planned.items() if piece in held and image not in held[piece]}
         new = [image for image in images if image not in planned or image in lost]
         if new:
-            first = max(above, *planned.values(), -1) + 1
+            first = max([*held, *planned.values()], default=-1) + 1
             added = {image: first + i // size for i, image in enumerate(new)}
             files = self.files()
             number = int(files[-1].stem.rpartition("_")[2]) + 1 if files else 0
@@ -117,20 +115,21 @@ class Embeddings:
 
         Damaged pieces are taken away first, so that they are computed again; not where others are at work (`alone`).
         """
-        blocks, pieces = -(-len(images) // (PIECES * block)), self.pieces()
-        if not alone:
-            return self.plan.extend(images, min(PIECE, max(1, blocks) * block), self.held, max(pieces, default=-1))
-        damaged = [self.file("img_emb", piece) for piece in pieces if not sound(self.check, piece, width)]
-        for file in damaged:
-            file.unlink(missing_ok=True)
-        pieces = [piece for piece in pieces if self.done(piece)]
-        say_damaged(damaged + self.plan.mend(pieces, self.held))
-        return self.plan.extend(images, min(PIECE, max(1, blocks) * block), self.held, max(pieces, default=-1))
+        size, done = min(PIECE, max(1, -(-len(images) // (PIECES * block))) * block), self.done()
+        if alone:
+            bad = [piece for piece in done if not sound(self.check, piece, width)]
+            damaged = [self.file("img_emb", piece) for piece in bad]
+            for file in damaged:
+                file.unlink(missing_ok=True)
+            done = [piece for piece in done if piece not in bad]
+        held = {piece: self.held(piece) for piece in done}
+        if alone:
+            say_damaged(damaged + self.plan.mend(held))
+        return self.plan.extend(images, size, held)
 
-    def pieces(self) -> list[int]:
+    def done(self) -> list[int]:
         """The numbers of the pieces that are done."""
-        found = numbers_of((self.out / "embeddings" / "img_emb").glob("img_emb_*.npy"))
-        return [piece for piece in found if self.done(piece)]
+        return numbers_of((self.out / "embeddings" / "img_emb").glob("img_emb_*.npy"), self.file("img_emb", 0))
 
     def check(self, piece: int, width: int) -> None:
         """Any error where a piece is not as it was written."""
@@ -149,9 +148,10 @@ class Embeddings:
         wanted = {"hash": clip.hash, "name": clip.name, "embed": clip.config.image.embed}
         wanted |= {"precision": "float32", "block": clip.image_block}
         path = self.out / "embeddings" / "encoder.json"
-        if not path.exists() and any((self.out / "embeddings").glob("img_emb/*.npy")):
+        there = exists(path)
+        if not there and any((self.out / "embeddings").glob("img_emb/*.npy")):
             raise ValueError(f"{path} is missing, so nobody knows whose embeddings lie there: give another --out")
-        if not path.exists():
+        if not there:
             return write_json(path, wanted)
         found = read_json(path, advice="give another --out, or --fresh to forget what is there")
         if any(found.get(key) != wanted[key] for key in wanted if key != "name"):
@@ -160,13 +160,8 @@ class Embeddings:
                 "files beside its weights or on another kind of device: give another --out, or --fresh to forget them"
             )
 
-    def done(self, piece: int) -> bool:
-        return self.file("img_emb", piece).exists()
-
-    def held(self, piece: int) -> set[Image] | None:
-        """The images that a piece was done with, for good; None where it is not done."""
-        if not self.done(piece):
-            return None
+    def held(self, piece: int) -> set[Image]:
+        """The images that a piece was done with, for good."""
         kept, skipped = self.read("metadata", piece), self.read("skipped", piece)
         found = set(zip(kept["image_path"], kept["version"]))
         rows = zip(skipped["image_path"], skipped["version"], skipped["again"])
@@ -180,12 +175,12 @@ class Embeddings:
         An image that was changed or went away meanwhile, or failed for a passing reason, will be planned anew.
         """
         order = {name: i for i, name in enumerate(source.images)}
-        wanted: dict[int, list[Image]] = {piece: [] for piece in mine if not self.done(piece)}
+        wanted: dict[int, list[Image]] = {piece: [] for piece in sorted(set(mine).difference(self.done()))}
         for image, piece in pieces.items():
             if piece in wanted:
                 wanted[piece].append(image)
         total = sum(map(len, wanted.values()))
-        with tqdm(total=total, desc="embedding images", unit="image", disable=not progress) as bar:
+        with open_bar(total, "embedding images", "image", shown=progress) as bar, traced("embedding"):
             for piece, images in wanted.items():
                 images = sorted(images, key=lambda image: order[image[0]])
                 found = clip.embed_readable([source.images[name] for name, _ in images], bar=bar)
@@ -199,28 +194,26 @@ class Embeddings:
                 write_table(self.file("metadata", piece), columns([images[found.kept[row]] for row in rows]))
                 write_array(self.file("img_emb", piece), found.embeddings[rows])
 
-    def gather(self, pieces: dict[Image, int], width: int) -> EmbeddedImages:
-        """What was embedded of the images: embeddings in their order, each row copied once."""
-        rows, reasons, arrays = {}, {}, {}
+    def gather(self, pieces: dict[Image, int]) -> tuple[Pieces, np.ndarray, list[Unreadable]]:
+        """What was embedded of the images: (their rows in the order of the images, which images these are int [kept],
+        the others)."""
+        rows, reasons, arrays, begin = {}, {}, [], 0
         for piece in sorted(set(pieces.values())):
             kept, skipped = self.read("metadata", piece), self.read("skipped", piece)
-            rows |= zip(zip(kept["image_path"], kept["version"]), range(len(kept["image_path"])))
+            arrays.append(mapped_array(self.file("img_emb", piece)))
+            end = begin + len(arrays[-1])
+            rows |= zip(zip(kept["image_path"], kept["version"]), range(begin, end))
             reasons |= zip(zip(skipped["image_path"], skipped["version"]), skipped["reason"])
-            arrays[piece] = mapped_array(self.file("img_emb", piece))
+            begin = end
         images = list(pieces)
         kept = np.array([i for i, image in enumerate(images) if image in rows], np.int64)
-        embeddings = np.empty((len(kept), width), np.float32)
-        piece = np.array([pieces[images[i]] for i in kept], np.int64)
-        row = np.array([rows[images[i]] for i in kept], np.int64)
-        for number, array in arrays.items():
-            here = np.flatnonzero(piece == number)
-            embeddings[here] = array[row[here]]
+        where = np.array([rows[images[i]] for i in kept], np.int64)
         failures = [
             Unreadable(i, name, reasons[name, read])
             for i, (name, read) in enumerate(images)
             if (name, read) not in rows
         ]
-        return EmbeddedImages(embeddings, kept, tuple(failures))
+        return Pieces(arrays, where), kept, failures
 
     def file(self, kind: str, piece: int) -> Path:
         ending = "npy" if kind == "img_emb" else "parquet"
@@ -258,13 +251,18 @@ class Proxies:
         path = self.folder / "key.json"
         if not sound(self.piece_size):
             write_json(path, key | {"piece": size()})
-        there = [piece for piece in numbers_of(self.folder.glob("proxies_*.npz")) if self.file(piece).exists()]
+        there = self.done()
         pieces = [piece for piece in there if sound(check_fit, self.file(piece), widths)]
         damaged = [self.file(piece) for piece in there if piece not in pieces]
         for file in damaged:
             file.unlink(missing_ok=True)
-        say_damaged(damaged + self.plan.mend(pieces, self.held))
-        return self.plan.extend(images, self.piece_size(), self.held, max(pieces, default=-1))
+        held = {piece: self.held(piece) for piece in pieces}
+        say_damaged(damaged + self.plan.mend(held))
+        return self.plan.extend(images, self.piece_size(), held)
+
+    def done(self) -> list[int]:
+        """The numbers of the pieces that are done."""
+        return numbers_of(self.folder.glob("proxies_*.npz"), self.file(0))
 
     def piece_size(self) -> int:
         """Images of a piece, as it was decided once; any error where that is not written."""
@@ -273,40 +271,44 @@ class Proxies:
             raise ValueError(f"a piece of {size!r} images")
         return size
 
-    def held(self, piece: int) -> set[Image] | None:
-        if not self.file(piece).exists():
-            return None
+    def held(self, piece: int) -> set[Image]:
+        """The images that a piece was done with."""
         arrays = read_arrays(self.file(piece), ("names", "versions"))
         return set(zip(arrays["names"].tolist(), arrays["versions"].tolist()))
 
     def compute(self, pieces: dict[Image, int], mine: Sequence[int], fit: Callable[[np.ndarray], ProxyFit]) -> None:
         """Learns those of the pieces `mine` that are not done. fit: positions among the images -> their proxies."""
         numbers, everyone = np.array(list(pieces.values())), list(pieces)
-        for piece in mine:
-            if not self.file(piece).exists():
-                rows = np.flatnonzero(numbers == piece)
-                images = [everyone[i] for i in rows]
-                names, versions = (np.array([image[k] for image in images]) for k in (0, 1))
-                write_arrays(self.file(piece), dataclasses.asdict(fit(rows)) | {"names": names, "versions": versions})
+        for piece in sorted(set(mine).difference(self.done())):
+            rows = np.flatnonzero(numbers == piece)
+            images = [everyone[i] for i in rows]
+            names, versions = (np.array([image[k] for image in images]) for k in (0, 1))
+            write_arrays(self.file(piece), dataclasses.asdict(fit(rows)) | {"names": names, "versions": versions})
 
     def gather(self, pieces: dict[Image, int]) -> ProxyFit:
         """The fits of all pieces as one, in the order of the images; losses are means over all of them."""
-        place, found, weights = {image: i for i, image in enumerate(pieces)}, {}, []
-        losses, steps = 0.0, 0
+        place, weights, begin = {image: i for i, image in enumerate(pieces)}, [], 0
+        losses, steps, where = 0.0, 0, np.empty(len(pieces), np.int64)
+        found: dict = {"reference": np.empty(len(pieces), np.int64), "loss": np.empty(len(pieces), np.float32)}
+        mapped: dict[str, list] = {"proxies": [], "prompt_embeddings": []}
         for piece in sorted(set(pieces.values())):
-            arrays = read_arrays(self.file(piece))
+            arrays = read_arrays(self.file(piece), SMALL)
             images = zip(arrays["names"].tolist(), arrays["versions"].tolist())
             here = [(place[image], row) for row, image in enumerate(images) if image in place]
             to, rows = np.array(here, np.int64).reshape(-1, 2).T
-            for name in ("proxies", "prompt_embeddings", "reference", "loss"):
-                whole = found.setdefault(name, np.empty((len(pieces), *arrays[name].shape[1:]), arrays[name].dtype))
+            for name, whole in found.items():
                 whole[to] = arrays[name][rows]
+            for name, parts in mapped.items():
+                parts.append(mapped_member(self.file(piece), name))
+            where[to] = begin + rows
+            begin += len(arrays["names"])
             losses = losses + arrays["losses"].astype(np.float64) * len(arrays["names"])
             weights.append(len(arrays["names"]))
             steps += int(arrays["image_steps"])
             block = int(arrays["block_size"])
         mean = (losses / sum(weights)).astype(np.float32)
-        return ProxyFit(**found, losses=mean, block_size=block, image_steps=steps)
+        rows = {name: Pieces(parts, where) for name, parts in mapped.items()}
+        return ProxyFit(**rows, **found, losses=mean, block_size=block, image_steps=steps)
 
     def file(self, piece: int) -> Path:
         return self.folder / f"proxies_{piece:06}.npz"
@@ -325,10 +327,13 @@ def read_plan(file: Path) -> dict[Image, int]:
     return dict(zip(zip(table["name"], table["version"]), table["piece"]))
 
 
-def numbers_of(files: Iterable[Path]) -> list[int]:
-    """The numbers that files are called by, in order; others have made copies of their own."""
-    found = {path.stem.rpartition("_")[2] for path in files}
-    return sorted({int(number) for number in found if number.isascii() and number.isdecimal()})
+def numbers_of(files: Iterable[Path], like: Path) -> list[int]:
+    """The numbers of files that are called as `like` is with another number, in order; others have made copies of their
+    own."""
+    begin, found = like.stem.rpartition("_")[0], {path.name for path in files}
+    numbers = {name.removesuffix(like.suffix).rpartition("_")[2] for name in found}
+    known = sorted({int(number) for number in numbers if number.isascii() and number.isdecimal()})
+    return [number for number in known if f"{begin}_{number:06}{like.suffix}" in found]
 
 
 def check_fit(file: Path, widths: tuple[int, int]) -> None:

@@ -1,0 +1,130 @@
+"""How far a run is: bars on a terminal or, within `lines_of_json`, a line of JSON a minute."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from tqdm import tqdm
+
+EVERY_SECONDS = 60
+_log: Log | None = None
+
+
+class Log:
+    """Says on stderr when a stage begins, once a minute how far the latest one is, and when it ends.
+
+    process: the number of this one, where there are several.
+    """
+
+    def __init__(self, process: int | None):
+        self.who = {} if process is None else {"process": process}
+        self.stages: list[Stage] = []
+        self.saying, self.ended = threading.Lock(), threading.Event()
+        threading.Thread(target=self._every_minute, daemon=True).start()
+
+    def say(self, stage: Stage) -> None:
+        line = {"time": datetime.now(UTC).isoformat(timespec="seconds")} | stage.state() | self.who
+        with self.saying, contextlib.suppress(OSError, ValueError):  # a reader that went away ends no run
+            sys.stderr.write(json.dumps(line) + "\n")
+            sys.stderr.flush()
+
+    def _every_minute(self) -> None:
+        while not self.ended.wait(EVERY_SECONDS):
+            for stage in self.stages[-1:]:
+                self.say(stage)
+
+
+class Closed:
+    """Closed where its context is left."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+class Stage(Closed):
+    """One stage of a run in a `Log`, moved on as a bar is."""
+
+    def __init__(self, log: Log, total: int, desc: str):
+        self.log, self.total, self.desc, self.done, self.begin = log, total, desc, 0, time.monotonic()
+        log.stages.append(self)
+        log.say(self)
+
+    def state(self) -> dict:
+        rate = self.done / max(time.monotonic() - self.begin, 1e-3)
+        left = round((self.total - self.done) / rate) if rate else None
+        figures = {"per_second": round(rate, 3) if rate else None, "seconds_left": left}
+        return {"stage": self.desc, "done": self.done, "all": self.total} | figures
+
+    def update(self, number: int = 1) -> None:
+        self.done += number
+
+    def close(self) -> None:
+        self.log.stages.remove(self)
+        self.log.say(self)
+
+
+class Part(Closed):
+    """A part of a bar. It takes all of its share with it where it ends well, though it may end before."""
+
+    def __init__(self, whole, total: int):
+        self.whole, self.left = whole, total
+
+    def update(self, number: int = 1) -> None:
+        self.left -= number
+        self.whole.update(number)
+
+    def close(self) -> None:
+        self.whole.update(self.left)
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is None:
+            self.close()
+
+
+def open_bar(total: int, desc: str, unit: str, shown) -> tqdm | Stage | Part:
+    """What `update(number)` moves on until it is closed, or its context left.
+
+    shown: whether a terminal shows it; or a bar over more than this, which is moved on instead.
+    """
+    if hasattr(shown, "update"):
+        return Part(shown, total)
+    if _log and total:
+        return Stage(_log, total, desc)
+    return tqdm(total=total, desc=desc, unit=unit, unit_scale=unit == "step", disable=bool(_log) or not shown)
+
+
+@contextlib.contextmanager
+def stage(desc: str) -> Iterator[None]:
+    """A stage with nothing to count, which a terminal does not show; decorates functions too."""
+    with open_bar(1, desc, "", shown=False) as moved:
+        yield
+        moved.update(1)
+
+
+def each(items: Sequence, desc: str) -> Iterator:
+    """`items`, which a terminal does not show, as a stage."""
+    with open_bar(len(items), desc, "", shown=False) as moved:
+        for item in items:
+            yield item
+            moved.update(1)
+
+
+@contextlib.contextmanager
+def lines_of_json(process: int | None = None) -> Iterator[None]:
+    """Within it every bar is lines of JSON on stderr instead. process: the number of this one among several."""
+    global _log
+    _log = Log(process)
+    try:
+        yield
+    finally:
+        _log.ended.set()
+        _log = None
