@@ -34,6 +34,7 @@ def pages(folder: Path) -> dict[Path, str]:
     measured = {"benchmark_proxies*.json": step_table, "benchmark_images*.json": image_table}
     measured |= {"benchmark_command*.json": command_table, "*/scaling.json": scaling_table}
     measured |= {"benchmark_fit*.json": fit_table, "benchmark_store*.json": store_table}
+    measured |= {"benchmark_storage*.json": storage_table}
     measured |= {"benchmark_sources*.json": source_table, "benchmark_embeddings*.json": embeddings_table}
     measured |= {"*/accelerator.json": accelerator_table}
     measured |= {"benchmark_methods*.json": method_table, "difficulty.json": difficulty_table}
@@ -93,6 +94,19 @@ def source_table(found: dict) -> str:
     title = f"## Images embedded in a second, by source: encoder {found['clip']}"
     text = f"{found['images']:,} JPEG images of 640 × 480, listing included; median of {found['repeats']}, in turn."
     return f"{title}\n\n{text}\n\n{lines(head, rows)}\n{source(found)}"
+
+
+def storage_table(found: dict) -> str:
+    """What `benchmark_storage` measured."""
+    rows = [
+        [f"{1e3 * row['delay']:.0f}", "{:.1f} ({:.1f} to {:.1f})".format(row["seconds"], *row["spread"])]
+        + [f"{row['times']:.2f}", f"{row['gets']:,}"]
+        for row in found["rows"]
+    ]
+    head = ["ms before the answer to a GET", "seconds", "of the first row's", "GETs"]
+    title = f"## Embedding images in a bucket: encoder {found['clip']}"
+    text = f"`multimap embed` on {found['images']:,} JPEG images of 640 × 480 in moto's S3 server on the same machine; "
+    return f"{title}\n\n{text}median of {found['repeats']}, in turn.\n\n{lines(head, rows)}\n{source(found)}"
 
 
 def method_table(found: dict) -> str:
