@@ -281,7 +281,7 @@ def _watched(values: flags.FlagValues, index: int, several: bool):
 
     with contextlib.ExitStack() as watching:
         if values.profile:
-            folder = Path(values.profile)
+            folder = place(values.profile)
             watching.enter_context(traces_in(folder / f"process-{index}" if several else folder, _note))
         if values.log == "json":
             watching.enter_context(lines_of_json(index if several else None))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from multimap_jax.inputs.places import is_remote, put
 
 # Chunks that are done where a trace begins and where it ends: the first one compiles.
 FIRST, LAST = 1, 4
@@ -51,11 +54,19 @@ class Traces:
 
 @contextlib.contextmanager
 def traces_in(folder: Path, say: Callable[[str], None] = print) -> Iterator[None]:
-    """Within it the first chunks of each kind of work are traced into `folder`/KIND, beside what is there.
-    say: told where that could not be done.
+    """Within it the first chunks of each kind of work are traced into `folder`/KIND, beside what is there; at the end,
+    where `folder` is of a store. say: told where that could not be done.
 
     Raises ValueError or OSError where `folder` cannot be one.
     """
+    if is_remote(folder):
+        with tempfile.TemporaryDirectory(prefix="multimap_") as here:
+            with traces_in(Path(here), say):
+                yield
+            for file in Path(here).rglob("*"):
+                if file.is_file():
+                    put(file, folder / file.relative_to(here).as_posix())
+        return
     global _traces
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--profile={folder} is a file: give a folder for the traces")

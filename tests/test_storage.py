@@ -135,8 +135,11 @@ def test_a_list_in_a_bucket_names_what_lies_beside_it(bucket, expected, tmp_path
 
 @pytest.mark.slow
 def test_workers_share_a_bucket(bucket, expected, tmp_path):
+    flags = ["embed", "--images=s3://bucket/fruit", "--out=s3://bucket/parts", "--profile=s3://bucket/traces"]
     for part in (2, 1):
-        run(bucket, "embed", "--images=s3://bucket/fruit", "--out=s3://bucket/parts", f"--part={part}/2")
+        run(bucket, *flags, f"--part={part}/2")
+    script = "import s3fs; print(s3fs.S3FileSystem().find('bucket/traces'))"
+    assert b".xplane.pb" in subprocess.run([sys.executable, "-c", script], env=bucket, capture_output=True).stdout
     run(bucket, "--embeddings=s3://bucket/parts", *FLAGS, f"--out={tmp_path}")
     assert (tmp_path / "labels.csv").read_bytes() == expected
 
