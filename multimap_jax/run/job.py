@@ -159,8 +159,7 @@ def embed(source: Source, clip: Clip, out: Path, company: Company, progress: boo
     images = [tuple(image) for image in told["images"]]
     pieces = dict(zip(images, told["pieces"]))
     store.compute(clip, pieces, who.own(told["pieces"]), source, progress)
-    everyone = set(told["pieces"])
-    company.wait(everyone, lambda _: store.done())
+    company.wait(set(told["pieces"]), store.done)
     if not source.is_there():
         raise FileNotFoundError(f"{source.place} was taken away while it was read; {GO_ON}")
     rows, kept, failures = store.gather(pieces)
@@ -217,8 +216,7 @@ def learn(job: Job, clip: Clip, aspect: Aspect, found: Found, company: Company, 
     desc = f"optimising proxies of {printable(aspect.name)[:NAMED]}"
     with open_bar(steps, desc, "step", shown=progress) as bar:
         store.compute(pieces, own, fit)
-    everyone = set(numbers)
-    company.wait(everyone, lambda _: store.done())
+    company.wait(set(numbers), store.done)
     return store.gather(pieces)
 
 

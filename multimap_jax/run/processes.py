@@ -65,19 +65,22 @@ class Company:
             content = make()
             write_whole(path, json.dumps(content))
             return content
-        self.wait([path], lambda paths: [path for path in paths if exists(path)])
+        self.wait([path], lambda: [path] if exists(path) else [])
         return json.loads(path.read_text())
 
-    def wait(self, wanted: Iterable, done: Callable[[list], Iterable]) -> None:
+    def wait(self, wanted: Iterable, done: Callable[[], Iterable]) -> None:
         """Until all that is wanted is done by the others. JAX's runtime ends this process where another one is gone.
 
-        done: what is still wanted -> what is done.
+        done: gives what is done.
 
         Raises TimeoutError where nothing more was done for a day.
         """
-        left = list(wanted) if self.processes.coordinator else []
-        there = set(done(left)) if left else set()
-        left = [each for each in left if each not in there]
+
+        def missing(left: list) -> list:
+            there = set(done()) if left else set()
+            return [each for each in left if each not in there]
+
+        left = missing(list(wanted)) if self.processes.coordinator else []
         begin = last = time.monotonic()
         with open_bar(len(left), "waiting for other processes", "piece", shown=False) as moved:
             while left:
@@ -88,8 +91,7 @@ class Company:
                         "them again to go on from what is kept"
                     )
                 time.sleep(min(max(POLL_SECONDS, (now - begin) / 100), POLL_SECONDS_LATER))
-                there = set(done(left))
-                still = [each for each in left if each not in there]
+                still = missing(left)
                 moved.update(len(left) - len(still))
                 last = time.monotonic() if len(still) < len(left) else last
                 left = still
@@ -165,5 +167,5 @@ def difference(settings: dict, said: dict, index: int) -> str:
 
 def hear(processes: Processes, key: str):
     """What another process has `put`. Raises ConnectionError where it has gone, TimeoutError as `Company.wait`."""
-    Company(processes).wait([key], lambda keys: [key for key in keys if heard(key) is not None])
+    Company(processes).wait([key], lambda: [] if heard(key) is None else [key])
     return heard(key)
