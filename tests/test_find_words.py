@@ -12,7 +12,7 @@ from multimap_jax.prompts import word_embeddings
 from multimap_jax.scenes import SCENES, write_scenes
 from multimap_jax.sight import IMAGES, structure
 from multimap_jax.words import choose
-from multimap_jax.words.choose import choose_words, shared
+from multimap_jax.words.choose import choose_words, shared, takers
 from multimap_jax.words.vocabulary import read_vocabulary
 
 COLORS = ("red", "green", "yellow")
@@ -60,6 +60,19 @@ def test_what_words_share_is_none_of_themselves_and_all_of_their_doubles():
     texts = np.concatenate([np.eye(4)[:2], np.eye(4)[:1]])
     overlap = shared(texts, images, 20.0)
     assert overlap[0, 2] == pytest.approx(1) and overlap[0, 1] < 0.2 and not np.diag(overlap).any()
+
+
+def test_the_larger_word_takes_the_smaller_and_two_stay():
+    overlap = np.array([[0, 0.9, 0.1, 0.7], [0.9, 0, 0.1, 0.2], [0.1, 0.1, 0, 0.3], [0.7, 0.2, 0.3, 0]])
+    shares = np.array([0.2, 0.4, 0.3, 0.1])
+    assert takers(overlap, shares, 0.6).tolist() == [1, 1, 2, 3]  # 3 is like 0 alone, which stays no more
+    assert takers(np.ones((3, 3)), shares[:3], 0.6).tolist() == [1, 1, 2]
+
+
+def test_thousands_of_words_are_chosen_from(clip, drawn):
+    words = tuple(f"{one} {other}" for one in COLORS for other in map(str, range(700)))
+    found = choose_words(clip, drawn["fruit"][0][:40], mm.Aspect("color", "fruit", words))
+    assert 2 <= len(found.words) < 50 and found.candidates == 2100
 
 
 def test_two_words_stay_though_all_images_pick_one(clip, drawn):

@@ -15,8 +15,8 @@ from multimap_jax.span import word_shares
 
 IMAGES = 5_000  # that are looked at
 # Of the share that each of equally picked words would have, what a word needs to stay; of the probability that two
-# words share, what makes them one.
-LEAST, SAME = 0.1, 0.6
+# words share, what makes them one: the most alike first.
+LEAST, LEVELS = 0.1, (0.9, 0.8, 0.7, 0.6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ def choose_words(clip: Clip, embeddings: np.ndarray | Pieces, aspect: Aspect, na
       1. Words go whose share is below a tenth of that of equally many words of equal share (the exponential of the
          shares' entropy says how many those are); again, until none goes.
       2. Of two words that are probable for the same images (Σ p_w p_v over the root of Σ p_w² Σ p_v² is .6 or more) the
-         one with the smaller share is taken into the other; again, until there are no such two.
+         one with the smaller share is taken into the other, the most alike first; again, until there are no such two.
 
     5,000 images are looked at at most: of `names` (None: of their numbers) those with the lowest hashes. Nothing of
     [images, words] is held whole.
@@ -57,10 +57,12 @@ def choose_words(clip: Clip, embeddings: np.ndarray | Pieces, aspect: Aspect, na
             break
         left = left[stay]
         shares = word_shares(texts[left], rows, scale)
-    while len(left) > 2:
-        into = takers(shared(texts[left], rows, scale), shares)
+    levels = list(LEVELS)
+    while levels and len(left) > 2:
+        into = takers(shared(texts[left], rows, scale), shares, levels[0])
         if (into == np.arange(len(left))).all():
-            break
+            levels.pop(0)
+            continue
         merged |= {aspect.words[left[i]]: aspect.words[left[own]] for i, own in enumerate(into) if own != i}
         left = left[np.unique(into)]
         shares = word_shares(texts[left], rows, scale)
@@ -68,13 +70,13 @@ def choose_words(clip: Clip, embeddings: np.ndarray | Pieces, aspect: Aspect, na
     return Choice(tuple(aspect.words[i] for i in left[order]), shares[order], merged, len(texts))
 
 
-def takers(overlap: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def takers(overlap: np.ndarray, shares: np.ndarray, same: float) -> np.ndarray:
     """Which word takes each one in, int [words]; itself where none does. Words come in the order of their shares; one
-    goes into the word before it that it shares most with, if that is `SAME` or more and that stays itself. Two stay."""
+    goes into the word before it that it shares most with, if that is `same` or more and that stays itself. Two stay."""
     into, stay = np.arange(len(shares)), []
     for word in np.argsort(-shares, kind="stable"):
         near = max(stay, key=lambda other: overlap[word, other], default=word)
-        if near != word and overlap[word, near] >= SAME:
+        if near != word and overlap[word, near] >= same:
             into[word] = near
         else:
             stay.append(word)
