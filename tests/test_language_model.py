@@ -455,3 +455,23 @@ def test_without_httpx(server, monkeypatch):
     monkeypatch.setitem(sys.modules, "httpx", None)
     assert 'pip install "multimap_jax[llm]"' in fails(server, good())
     assert not server.requests
+
+
+def test_the_command_asks_once_says_what_it_sends_and_groups_by_the_answer(server, tmp_path, capsys, monkeypatch):
+    from multimap_jax import cli
+    from multimap_jax.scenes import write_scenes
+
+    monkeypatch.setenv("MULTIMAP_LLM_KEY", KEY)
+    fruit, out = tmp_path / "fruit", tmp_path / "out"
+    write_scenes(fruit, "fruit", seed=5, count=30)
+    server.plan[:] = [good(("red", "green", "yellow", "blue", "mauve"))]
+    flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", "--words=color=llm", f"--llm={server.address}"]
+    for _ in range(2):
+        assert cli.main(["multimap", *flags, "--llm_model=small", f"--out={out}"]) == 0
+    said = capsys.readouterr()
+    assert server.address in said.out and "from llm the images pick 3: " in said.out
+    assert len(server.requests) == 1 and KEY not in said.out + said.err
+    assert all(KEY.encode() not in file.read_bytes() for file in out.rglob("*") if file.is_file())
+    server.plan[:] = [reply("no", status=401)]
+    assert cli.main(["multimap", *flags, "--llm_model=other", f"--out={out}"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
