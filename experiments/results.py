@@ -38,6 +38,8 @@ def pages(folder: Path) -> dict[Path, str]:
     measured |= {"benchmark_sources*.json": source_table, "benchmark_embeddings*.json": embeddings_table}
     measured |= {"*/accelerator.json": accelerator_table}
     measured |= {"benchmark_methods*.json": method_table, "difficulty.json": difficulty_table}
+    measured |= {"unasked.json": unasked_table}
+    measured |= {"sight*.json": sight_table}
     found = {
         path.with_suffix(".md"): write(json.loads(path.read_text()))
         for name, write in measured.items()
@@ -123,6 +125,99 @@ def difficulty_table(found: dict) -> str:
     head = ["difficulty", "mean NMI of zero-shot with the true words"]
     text = f"The tables run at difficulty {found['chosen']}: the lowest with a mean between .5 and .8."
     return f"## How hard the drawn sets are: encoder {found['clip']}\n\n{lines(head, rows)}\n{text}\n\n{source(found)}"
+
+
+def sight_table(found: dict) -> str:
+    """What `sight` measured."""
+    criteria = [[name, f"{found['code'][name]:.3f}", f"{value:.3f}"] for name, value in found["found"].items()]
+    kinds = ("seen", "between", "unseen")
+    encoders = [*found["encoders"], {"encoder": "all", "trained": ""} | found["calibration"]]
+    counted = [
+        [each["encoder"], each["trained"], *(f"{each[f'{kind}_clear']} of {each[kind]}" for kind in kinds)]
+        for each in encoders
+    ]
+    controls = [
+        [each["control"], f"{each['clear']} of {each['cases']}"]
+        + ["; ".join(f"{row['set']} {row['aspect']}, {row['encoder']}" for row in each["which"])]
+        for each in found["controls"]
+    ]
+    levels, calibration = " and ".join(map(str, found["difficulties"])), found["calibration"]
+    parts = [
+        "## Whether an encoder tells words apart: thresholds and verdicts",
+        f"Thresholds: the 5% quantile over aspects of drawn sets ({found['images']} pictures each, difficulties "
+        f"{levels}) whose zero-shot groups have an AMI of .5 or more.",
+        lines(["criterion", "in the code", "found"], criteria),
+        "Called clear, with the thresholds in the code, of the aspects with an AMI in each span: "
+        f"{calibration['seen_clear'] / calibration['seen']:.0%} of those with .5 or more.",
+        lines(["encoder", "trained", "AMI .5 or more", ".25 to .5", "below .25"], counted),
+        'Controls, for which "cannot" is right:',
+        lines(["", "called clear", "which"], controls),
+    ]
+    judged = found.get("photographs")
+    if judged:
+        rows = [
+            [row["set"], row["aspect"], row["encoder"], *(f"{row[name]:z.2f}" for name in found["code"])]
+            + [f"{row['ami']:z.2f}", "seen" if row["seen"] else "not seen", "clear" if row["clear"] else "cannot"]
+            for row in judged["rows"]
+        ]
+        right = sum(row["clear"] == row["seen"] for row in judged["rows"])
+        parts += [
+            f"Photographs: {right} of {len(rows)} verdicts are right ({judged['right']:.0%}); of {judged['unseen']} "
+            f"aspects that the encoder does not see {judged['unseen_clear']} are called clear.",
+            lines(["set", "aspect", "encoder", *found["code"], "AMI of zero-shot", "truth", "verdict"], rows),
+        ]
+    return "\n\n".join([part.rstrip() for part in parts] + [source(found)])
+
+
+def unasked_table(found: dict) -> str:
+    """What `unasked` measured."""
+    rows = []
+    for row in found["rows"]:
+        cells = [row["set"], row["aspect"], "yes" if row["seen"] else "no", str(row["clusters"]), f"{row['true']:.3f}"]
+        if row["found"] is None:
+            rows.append([*cells, "no words", "", "", row["true_verdict"], "", ""])
+            continue
+        cells += [f"{row['found']:.3f}", f"{len(row['words'])} of {row['candidates']}"]
+        cells.append(f"{row['found_own_number']:.3f}")
+        rows.append([*cells, row["true_verdict"], row["found_verdict"], ", ".join(row["words"])])
+    head = ["set", "aspect", "seen", "groups", "NMI, true words", "NMI, found words", "words found"]
+    head += ["NMI, a group a word", "diagnosis, true words", "diagnosis, found words", "found"]
+    orders = [
+        [row["set"], row["encoder"], *(cell for kind in ("all", "seen") for cell in precisions([row], kind))]
+        + [f"{row['seconds']:.1f}", f"{len(row['order'])}: {', '.join(row['order'][:5])} …"]
+        for row in found["suggested"]
+    ]
+    precision = ["average precision", "of random orders", "of what is seen", "of random orders"]
+    suggested = lines(["set", "encoder", *precision, "seconds", "aspects, first five"], orders)
+    return (
+        "## Where no words are given: words and aspects that images choose\n\n"
+        "Means. Loss: NMI with the true words less that with words found in the built-in vocabulary, both in the true "
+        "number of groups.\n\n"
+        f"{unasked_means(found, precision)}\n{lines(head, rows)}\nThe set's own aspects among those that "
+        f"`suggest_aspects` puts in order.\n\n{suggested}\n{source(found)}"
+    )
+
+
+def unasked_means(found: dict, precision: list[str]) -> str:
+    """The means of `unasked_table`, of twins, of photographs and of both."""
+    rows = []
+    for name, kinds in {"twins": (True,), "photographs": (False,), "both": (True, False)}.items():
+        compared = [row for row in found["rows"] if row["drawn"] in kinds and row["found"] is not None]
+        suggested = [row for row in found["suggested"] if row["drawn"] in kinds]
+        if compared and suggested:
+            both = [[row for row in compared if row["seen"]], compared]
+            losses = [[row["true"] - row["found"] for row in each] for each in both]
+            cells = [f"{sum(each) / len(each):.3f} ({len(each)})" if each else "–" for each in losses]
+            cells += [cell for kind in ("all", "seen") for cell in precisions(suggested, kind)]
+            rows.append([name, *cells, f"{sum(row['seconds'] for row in suggested) / len(suggested):.1f}"])
+    head = ["", "loss, aspects that are seen (how many)", "loss, all", *precision, "seconds of `suggest_aspects`"]
+    return lines(head, rows)
+
+
+def precisions(suggested: list[dict], kind: str) -> list[str]:
+    """Mean average precision and that of random orders, of the sets that have aspects of this kind."""
+    rated = [row[kind] for row in suggested if kind in row]
+    return [f"{sum(row[of] for row in rated) / len(rated):.3f}" if rated else "–" for of in ("precision", "random")]
 
 
 def step_table(found: dict) -> str:

@@ -12,11 +12,14 @@ _PUBLIC = {
     "ProxyConfig": "recipes",
     "ProxyFit": "proxies",
     "UnreadableImagesError": "clip.images",
+    "diagnose": "sight",
     "evaluate": "metrics",
+    "find_words": "words.find",
     "fit_proxies": "proxies",
     "load": "estimator",
     "load_clip": "clip.model",
     "render_scene": "scenes",
+    "suggest_aspects": "words.find",
 }
 __all__ = [*_PUBLIC, "__version__"]
 

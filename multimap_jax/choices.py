@@ -8,6 +8,8 @@ SCHEDULES = ("constant", "linear")
 INITS = ("reference", "aspect")
 PRECISIONS = ("float32", "tf32", "bf16", "float64")
 LOGS = ("bars", "json")
+# Where candidate words of an aspect may come from, besides the user.
+WORD_SOURCES = ("vocabulary", "wordnet", "llm")
 # Numbers of a recipe that a flag or a field may change.
 NUMBERS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight", "tolerance")
 

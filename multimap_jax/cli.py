@@ -23,12 +23,18 @@ USAGE = """Groups the images of a folder by what a word says, and another way fo
   multimap --images=photos/ --subject=fruit --aspect=color --aspect=species \\
            --words=color=red,green,yellow --clusters=species=3 --clip=openai/clip-vit-base-patch32 --out=out/
   multimap apply --run=out/ --images=new/ --out=more/        (new images into the same groups; apply --help)
+  multimap suggest --images=photos/ --subject=fruit --clip=…    (which aspects the encoder sees in these images)
   multimap embed --images='shards/{00000..00031}.tar' --clip=… --out=out/ --part=2/16   (embed --help)
   srun multimap … --distributed       (the same line on every host of a Cloud TPU slice, under Slurm or Open MPI)
 
 Writes labels.csv, run.json, report.html and, given --labels, metrics.json into --out. What was computed is kept there:
 the same command goes on after an interruption, another aspect or more images cost only what is new.
 Exit status: 0, or 2 with one sentence where something given is wrong.
+"""
+SUGGEST_USAGE = """Ranks the vocabulary's aspects by how well the encoder tells them apart in these images, and prints
+the command to run next. Embeddings are kept in --out, where that command finds them.
+
+  multimap suggest --images=photos/ --subject=fruit --clip=openai/clip-vit-base-patch32 --out=out/
 """
 APPLY_USAGE = """Puts new images into the groups of a finished run. Nothing is grouped anew.
 
@@ -52,6 +58,11 @@ READY = (
     "instead of --images: embeddings by --clip that are there, in a folder as multimap or clip-retrieval write them, "
     "or one .npy with a .csv or .parquet of the same name"
 )
+WORDS = (
+    "candidate words of an aspect: color=red,green,yellow; or where they come from: species=vocabulary, "
+    "species=wordnet, species=wordnet:bird, species=llm, species=none, and the images choose among those. Without "
+    "this flag: the vocabulary, for an aspect that it knows"
+)
 CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
 FLAGS = "--coordinator, --processes and --process"
 DIGITS = 12
@@ -67,8 +78,11 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string("subject", choices.SUBJECT, "what is in the images", **define)
     flags.DEFINE_multi_string("aspect", [], "what to group by, once for each grouping", **define)
     flags.DEFINE_list("contrast", list(choices.CONTRAST), "aspects pushed away from, if the recipe does", **define)
-    flags.DEFINE_multi_string("words", [], "candidate words of an aspect: color=red,green,yellow", **define)
-    flags.DEFINE_multi_string("clusters", [], "number of groups of an aspect: color=3 (else one a word)", **define)
+    flags.DEFINE_multi_string("words", [], WORDS, **define)
+    _define_source_flags(values)
+    flags.DEFINE_string("llm", None, "address of a language model that is asked for words: https://host/v1", **define)
+    flags.DEFINE_string("llm_model", None, "its name there; the key is read from MULTIMAP_LLM_KEY", **define)
+    flags.DEFINE_multi_string("clusters", [], "number of groups of an aspect: color=3 (else one a word, given or found)", **define)
     flags.DEFINE_string("template", choices.TEMPLATE, "prompt", **define)
     flags.DEFINE_string("clip", "embedded", "'embedded', a directory in the Hugging Face layout, or a hub id", **define)
     flags.DEFINE_string("out", "out", "folder for the results and for what is kept between runs", **define)
@@ -144,6 +158,31 @@ def help_text(values: flags.FlagValues, usage: str) -> str:
     return "\n".join(lines)
 
 
+def _define_source_flags(values: flags.FlagValues) -> None:
+    """Where words come from that the user does not give."""
+    define = {"flag_values": values}
+    flags.DEFINE_list(
+        "vocabulary",
+        ["builtin"],
+        "files of aspects and words, lines like color: red, green; later ones go first, 'builtin' is the package's",
+        **define,
+    )
+    flags.DEFINE_string("wordnet", None, "folder of WordNet's index.noun and data.noun, if not the usual one", **define)
+
+
+def define_suggest_flags() -> flags.FlagValues:
+    """The flags of `multimap suggest`."""
+    values = flags.FlagValues()
+    define = {"flag_values": values}
+    flags.DEFINE_string("images", None, SOURCE, **define)
+    flags.DEFINE_string("embeddings", None, READY, **define)
+    flags.DEFINE_string("subject", choices.SUBJECT, "what is in the images", **define)
+    flags.DEFINE_string("clip", "embedded", "'embedded', a directory in the Hugging Face layout, or a hub id", **define)
+    flags.DEFINE_string("out", "out", "folder for the embeddings, which the next command finds there", **define)
+    _define_source_flags(values)
+    return _define_common_flags(values, labels=False)
+
+
 def define_apply_flags() -> flags.FlagValues:
     """The flags of `multimap apply`."""
     values = flags.FlagValues()
@@ -170,6 +209,7 @@ def define_embed_flags() -> flags.FlagValues:
 VERBS = {
     "apply": (define_apply_flags, APPLY_USAGE),
     "embed": (define_embed_flags, EMBED_USAGE),
+    "suggest": (define_suggest_flags, SUGGEST_USAGE),
     "": (define_flags, USAGE),
 }
 
@@ -212,7 +252,7 @@ def _command(values: flags.FlagValues, argv: list[str], verb: str) -> int:
             begin_child()
         with warnings.catch_warnings():
             _show_warnings_as_notes()
-            return {"apply": _apply, "embed": _embed, "": _run}[verb](values, processes)
+            return {"apply": _apply, "embed": _embed, "suggest": _suggest, "": _run}[verb](values, processes)
     except MemoryError:
         return _leave(_fail(f"there is too little memory; {_kept(values.out)}"))
     except (ValueError, TypeError, OSError) as error:
@@ -316,7 +356,10 @@ def _run(values: flags.FlagValues, processes) -> int:
             raise ValueError(f"--aspect={name} is read as one name: give the flag once for each, {each}")
     words = _by_aspect("words", values.words, values.aspect)
     clusters = _by_aspect("clusters", values.clusters, values.aspect)
-    counts = {name: _count(name, words, clusters) for name in values.aspect}
+    sources = _sources(values)
+    find = _find(values, words, sources)
+    words = {name: given for name, given in words.items() if name not in find and given != "none"}
+    counts = {name: _count(name, words, clusters, find) for name in values.aspect}
 
     from multimap_jax.compilation import use_compilation_cache
     from multimap_jax.prompts import Aspect
@@ -341,6 +384,8 @@ def _run(values: flags.FlagValues, processes) -> int:
         fresh=values.fresh,
         ready=bool(values.embeddings),
         processes=processes,
+        find=find,
+        sources=sources,
     )
     use_compilation_cache()
     with _watched(values, processes.index, processes.count > 1):
@@ -423,15 +468,64 @@ def _split(words: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in words.split(",")) if words else ()
 
 
-def _count(name: str, words: dict[str, str], clusters: dict[str, str]) -> int:
+def _sources(values: flags.FlagValues):
+    """Where words may come from."""
+    from multimap_jax.words.language_model import Endpoint
+    from multimap_jax.words.sources import Sources
+
+    given = [values[name].value for name in ("llm", "llm_model") if name in values]
+    if any(given) and not all(given):
+        raise ValueError("--llm and --llm_model belong together: give both or none")
+    endpoint = Endpoint.from_environment(*given) if any(given) else None
+    files = tuple(None if name == "builtin" else place(name) for name in values.vocabulary)
+    folder = place(values.out) / "words" if endpoint else None
+    return Sources(files, place(values.wordnet) if values.wordnet else None, endpoint, folder)
+
+
+def _find(values: flags.FlagValues, words: dict[str, str], sources) -> dict[str, str]:
+    """Aspects whose words are to be found -> from where: as --words says, else from the vocabulary, if it has any."""
+    from multimap_jax.words.sources import source_of
+    from multimap_jax.words.vocabulary import look_up
+
+    found, vocabulary = {}, sources.vocabulary()
+    for name in values.aspect:
+        source = source_of(words.get(name, ""))
+        if name not in words and look_up(vocabulary, name, values.subject):
+            source = "vocabulary"
+        if source:
+            found[name] = source
+    return found
+
+
+def _suggest(values: flags.FlagValues, _) -> int:
+    if bool(values.images) == bool(values.embeddings):
+        raise ValueError("give the images: --images, or --embeddings instead, and not both")
+    if not values.out:
+        raise ValueError("--out is empty: give the folder for the embeddings")
+
+    from multimap_jax.compilation import use_compilation_cache
+    from multimap_jax.run.suggest import Suggest, run_suggest
+
+    use_compilation_cache()
+    images, ready = place(values.images or values.embeddings), bool(values.embeddings)
+    job = Suggest(images, place(values.out), values.subject, values.clip, _sources(values), ready)
+    with _watched(values, 0, False):
+        run_suggest(job, _say, progress=values.progress and sys.stderr.isatty())
+    return 0
+
+
+def _count(name: str, words: dict[str, str], clusters: dict[str, str], find: dict[str, str]) -> int | None:
     if name in clusters:
         # Longer than any number of images: Python would rather not read it.
         if not clusters[name].isdecimal() or len(clusters[name]) > DIGITS or int(clusters[name]) < 1:
             raise ValueError(f"--clusters={name}={clusters[name][:80]}: expected a whole number of 1 or more")
         return int(clusters[name])
+    if name in find:
+        return None
     if name not in words:
         raise ValueError(
-            f"how many groups for {name!r}? Give --clusters={name}=NUMBER, or candidate words with --words={name}=A,B,…"
+            f"how many groups for {name!r}? The vocabulary does not know it: give --clusters={name}=NUMBER, candidate "
+            f"words with --words={name}=A,B,…, or --words={name}=wordnet or llm"
         )
     return len(_split(words[name]))
 

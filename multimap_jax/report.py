@@ -50,7 +50,7 @@ class Page:
     """One aspect's result: labels int [images], a name, confidence and size for each group, and how it went.
 
     order int [images]: images by closeness to the centre of their group. metrics: from `run.measure`, with the rivals'
-    under "beside" by the names to show, or None.
+    under "beside" by the names to show, or None. sight: whether the encoder sees the aspect, a sentence, or "".
     """
 
     aspect: str
@@ -60,6 +60,7 @@ class Page:
     outliers: np.ndarray
     order: np.ndarray
     metrics: dict | None = None
+    sight: str = ""
 
     @functools.cached_property
     def members(self) -> list[np.ndarray]:
@@ -107,7 +108,8 @@ def make_report(
 
 def _page(number: int, page: Page, names: Sequence[str]) -> str:
     groups = "".join(_group(page, group, names) for group in range(len(page.names)))
-    return f'<article id="page{number}"{" hidden" if number else ""}>{_metrics(page.metrics)}{groups}</article>'
+    sight = f"<p>{html.escape(page.sight)}</p>" if page.sight else ""
+    return f'<article id="page{number}"{" hidden" if number else ""}>{sight}{_metrics(page.metrics)}{groups}</article>'
 
 
 def _group(page: Page, group: int, names: Sequence[str]) -> str:

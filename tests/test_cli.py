@@ -80,7 +80,7 @@ def test_run_json_records_settings_groups_and_skipped_files(run):
     assert [skipped["image"] for skipped in record["skipped"]] == ["broken.jpg"]
     assert record["images"]["read"] == 27 and record["clip"]["name"] == "embedded" and record["seed"] == 0
     assert record["config"]["steps"] <= 100 and record["image_block_size"] >= 1 and record["versions"]["jax"]
-    assert set(record["timings"]) == {"load", "estimate", "embed", "proxies", "group", "report", "total"}
+    assert set(record["timings"]) == {"load", "estimate", "embed", "words", "proxies", "group", "report", "total"}
     assert all("proxies" not in aspect and aspect["seconds"] > 0 for aspect in record["aspects"])
     sizes = {group["name"]: group["images"] for group in record["aspects"][0]["groups"]}
     table = [row["color"] for row in rows(out / "labels.csv")]
@@ -126,7 +126,13 @@ BAD = {
     "too many groups": (["--images={fruit}", *ASPECTS, *WORDS, "--clusters=color=99"], "99 groups asked for"),
     "no groups": (["--images={fruit}", "--aspect=color", "--clusters=color=0"], "expected a whole number"),
     "no number": (["--images={fruit}", "--aspect=color", "--clusters=color"], "expected --clusters=ASPECT=VALUE"),
-    "no words": (["--images={fruit}", "--aspect=color"], "how many groups"),
+    "no words": (["--images={fruit}", "--aspect=vibe"], "how many groups"),
+    "words unknown": (["--images={fruit}", "--aspect=vibe", "--words=vibe=vocabulary"], "has no words for 'vibe'"),
+    "words unseen": (["--images={fruit}", "--subject=dog", "--aspect=species"], "has seen fewer than two"),
+    "no vocabulary": ([*ONE, "--vocabulary=none.txt"], "there is no vocabulary none.txt"),
+    "no WordNet": ([*ONE, "--words=color=wordnet", "--wordnet={empty}"], "found no WordNet in"),
+    "no model": ([*ONE, "--llm=https://host/v1"], "--llm and --llm_model belong together"),
+    "no address": ([*ONE, "--words=color=llm"], "need --llm=URL"),
     "other aspect": (["--images={fruit}", *ASPECTS, *WORDS, "--words=shape=round"], "'shape'"),
     "twice": (["--images={fruit}", "--aspect=color", "--aspect=color", WORDS[0]], "twice"),
     "same words": (["--images={fruit}", "--aspect=color", "--words=color=red,Red"], "repeated words"),
@@ -134,7 +140,10 @@ BAD = {
     "argument": (["photos"], "unexpected argument 'photos'"),
     "recipe": (["--images={fruit}", *ASPECTS, *WORDS, "--recipe=fast"], "--recipe=fast"),
     "features": (["--images={fruit}", *ASPECTS, *WORDS, "--features=magic"], "--features=magic"),
-    "span": (["--images={fruit}", "--aspect=color", "--clusters=color=3", "--features=span"], "2 words or more"),
+    "span": (
+        ["--images={fruit}", "--aspect=color", "--words=color=none", "--clusters=color=3", "--features=span"],
+        "2 words or more",
+    ),
     "two in one": (["--images={fruit}", "--aspect=color,species", WORDS[0]], "--aspect=color --aspect=species"),
     "aspect image": (["--images={fruit}", "--aspect=image", "--clusters=image=2"], "cannot be called 'image'"),
     "long word": ([*ONE, "--words=color=red,{long}"], "the context holds 77"),

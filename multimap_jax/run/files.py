@@ -32,6 +32,7 @@ from multimap_jax.inputs.files import read_json
 from multimap_jax.inputs.places import is_remote, opened, plain, put, remove, same
 from multimap_jax.inputs.source import Source, exists
 from multimap_jax.machine import machine
+from multimap_jax.sight import Sight
 
 GO_ON = "what was finished is kept, and the same command goes on from there"
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
@@ -240,6 +241,12 @@ def run_content(job, clip: Clip, read: int, results, skipped: Sequence[Unreadabl
     }
 
 
+def sight_content(sight: Sight) -> dict:
+    """What run.json says of whether an aspect is seen."""
+    numbers = {"information": round(sight.information, 4), "structure": round(sight.structure, 4)}
+    return {"verdict": sight.verdict, **numbers, "said": str(sight)}
+
+
 def aspect_content(result) -> dict:
     """What run.json says of one aspect; `proxies` only where proxies of images were learnt."""
     model = result.model
@@ -247,6 +254,8 @@ def aspect_content(result) -> dict:
     content = dataclasses.asdict(result.aspect) | {
         "contrast": list(model.contrast),
         "features": model.features_,
+        "words_from": result.words,
+        "sight": result.sight and sight_content(result.sight),
         "groups": [{"id": i, "name": n, "images": s, "confidence": c} for i, (n, s, c) in enumerate(groups)],
         "outliers": int(result.outliers.sum()),
         "seconds": round(result.seconds, 3),

@@ -52,6 +52,8 @@ from multimap_jax.run.plan import Job, Plan, Result, make_models, make_plan
 from multimap_jax.run.processes import Company, meet
 from multimap_jax.run.say import DRAWINGS, count, say_end, say_estimate, say_result
 from multimap_jax.run.store import Embeddings, Proxies, forget, slug
+from multimap_jax.run.words import with_candidates, with_chosen
+from multimap_jax.sight import diagnose
 
 MINUTE = 60
 LEFT = "shares"
@@ -71,6 +73,8 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
             sweep(job.out)
         company = meet(job.processes, alike(plan), job.out)
         clip = load_clip(job.clip)
+        job = with_candidates(job, clip, company, say)
+        plan = dataclasses.replace(plan, job=job)
         models = make_models(plan, clip, progress)
         if job.fresh and job.processes.index == 0:
             forget(job.out)
@@ -89,6 +93,11 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         clock.lap("embed")
         check_some(plan.source, found)
         notes += notes_on(found)
+        job, words = with_chosen(job, clip, found.rows, found.names, company, say)
+        if job.find:
+            plan = dataclasses.replace(plan, job=job)
+            models = make_models(plan, clip, progress)
+        clock.lap("words")
         fits = {
             aspect.name: learn(job, clip, aspect, found, company, progress)
             for aspect in job.aspects
@@ -101,7 +110,9 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
             return
         results, saved = [], []
         for model in each(models, "grouping"):
-            results.append(group(plan, model, found, fits.get(model.aspect.name)))
+            name = model.aspect.name
+            results.append(group(plan, model, found, fits.get(name), words[name]))
+            notes += unclear(results[-1])
             saved.append(keep_model(job.out, model))
             say_result(results[-1], say)
         clock.lap("group")
@@ -121,6 +132,7 @@ def alike(plan: Plan) -> dict:
         "--images": f"{len(plan.source.images)} images {names.hexdigest()[:16]}",
         "--aspect, --words or --template": json.dumps([dataclasses.asdict(aspect) for aspect in job.aspects]),
         "--clusters": json.dumps(job.clusters),
+        "--words": json.dumps(job.find),
         "--contrast": json.dumps(job.contrast),
         "--features": f"{job.features} {job.keep_proxies}",
         "recipe": json.dumps(dataclasses.asdict(job.config)),
@@ -239,11 +251,20 @@ def notes_on(found: Found) -> list[str]:
     return notes
 
 
-def group(plan: Plan, model: MultiMaP, found: Found, fit: ProxyFit | None) -> Result:
-    """Fits the model of one aspect. fit: proxies learnt before, or None."""
+def group(plan: Plan, model: MultiMaP, found: Found, fit: ProxyFit | None, words: dict) -> Result:
+    """Fits the model of one aspect, and looks whether the encoder sees it. fit: proxies learnt before, or None. words:
+    where its words come from."""
     begin = time.perf_counter()
     model.fit(found.rows, proxies=fit, names=found.names)
-    return measured(model, (model.labels_, model.distances_, model.outliers_), plan.truth, found, begin)
+    result = measured(model, (model.labels_, model.distances_, model.outliers_), plan.truth, found, begin)
+    seen = len(model.aspect.words) > 1
+    sight = diagnose(model.clip, found.rows, model.aspect, found.names, plan.job.seed) if seen else None
+    return dataclasses.replace(result, words=words, sight=sight)
+
+
+def unclear(result: Result) -> list[str]:
+    """A warning where the encoder does not see the aspect."""
+    return [str(result.sight)] if result.sight and result.sight.verdict != "clear" else []
 
 
 def measured(model: MultiMaP, groups: tuple, truth, found: Found, begin: float) -> Result:
@@ -340,6 +361,7 @@ def page(result: Result) -> Page:
         result.outliers,
         np.argsort(result.distances),
         metrics,
+        str(result.sight) if result.sight and result.sight.verdict == "clear" else "",  # else it stands on top
     )
 
 

@@ -22,15 +22,18 @@ from multimap_jax.run.files import COLUMNS, check_own, make_writable
 from multimap_jax.run.measure import Truth, read_labels
 from multimap_jax.run.processes import ALONE, Processes
 from multimap_jax.run.say import count
+from multimap_jax.sight import Sight
+from multimap_jax.words.sources import Sources
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What to do. `clusters` and `contrast` by aspect name. `features` as MultiMaP takes them."""
+    """What to do. `clusters` and `contrast` by aspect name; clusters None: as many as words are found. `features` as
+    MultiMaP takes them. `find`: aspects whose words are to be found -> from which source (see `words.sources`)."""
 
     images: Path  # or embeddings, where `ready`
     aspects: tuple[Aspect, ...]
-    clusters: dict[str, int]
+    clusters: dict[str, int | None]
     contrast: dict[str, tuple[str, ...]]
     config: ProxyConfig
     features: str | None
@@ -42,6 +45,8 @@ class Job:
     fresh: bool = False
     ready: bool = False
     processes: Processes = ALONE
+    find: dict[str, str] = dataclasses.field(default_factory=dict)
+    sources: Sources = Sources()
 
     def kind(self, aspect: Aspect) -> str:
         """The features of an aspect, a key of `features.TABLE`."""
@@ -52,7 +57,7 @@ class Job:
         return self.keep_proxies or features.TABLE[self.kind(aspect)].proxies
 
     def needs_group_proxies(self, aspect: Aspect) -> bool:
-        return features.TABLE[self.kind(aspect)].group_proxies and len(aspect.words) < self.clusters[aspect.name]
+        return features.TABLE[self.kind(aspect)].group_proxies and len(aspect.words) < (self.clusters[aspect.name] or 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +74,8 @@ class Plan:
 @dataclasses.dataclass(frozen=True)
 class Result:
     """What came out for one aspect: the model, and of the images that were asked for labels int, distances float and
-    outliers bool, each [images]; metrics (None without labels) and how long it took."""
+    outliers bool, each [images]; metrics (None without labels) and how long it took; where its words come from; whether
+    the encoder tells them apart (None where there are none, or that is not asked)."""
 
     aspect: Aspect
     model: MultiMaP
@@ -78,6 +84,8 @@ class Result:
     outliers: np.ndarray
     metrics: dict | None
     seconds: float
+    words: dict = dataclasses.field(default_factory=dict)
+    sight: Sight | None = None
 
     @property
     def sizes(self) -> np.ndarray:
@@ -94,8 +102,9 @@ def make_plan(job: Job) -> Plan:
     source = embedded.source if embedded else open_source(job.images)
     check_columns([aspect.name for aspect in job.aspects])
     for aspect in job.aspects:
-        job.kind(aspect)
-        check_clusters(job.clusters[aspect.name], len(source.images))
+        if aspect.name not in job.find:
+            job.kind(aspect)
+        check_clusters(job.clusters[aspect.name] or 1, len(source.images))
     truth = None
     if job.labels is not None:
         truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], source.images, job.images)

@@ -61,6 +61,8 @@ def say_result(result, say: Callable[[str], None]) -> None:
     for name, size, sure in zip(model.cluster_names_, result.sizes, model.cluster_confidences_):
         noun = "image " if size == 1 else "images"
         say(f"  {name:<{wide}}  {size:>6} {noun}" + (f"  {sure:>4.0%} sure of the name" if sure else ""))
+    if result.sight:
+        say(f"  {'' if result.sight.verdict == 'clear' else 'WARNING: '}{result.sight}")
     if result.metrics:
         say(f"  agreement with the labels of {result.metrics['images']:,} of {count(result.metrics['of'], 'image')}:")
         rows = {"groups": result.metrics} | result.metrics["beside"]

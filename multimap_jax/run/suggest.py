@@ -1,0 +1,87 @@
+"""`multimap suggest`: which aspects this encoder sees in these images, and the command to run next."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from multimap_jax.clip.model import load_clip
+from multimap_jax.inputs.embeddings import read_embeddings
+from multimap_jax.inputs.names import printable
+from multimap_jax.inputs.open import open_source
+from multimap_jax.progress import each
+from multimap_jax.run.files import make_writable, sweep
+from multimap_jax.run.job import check_some, embed, notes_on, ready
+from multimap_jax.run.lock import locked
+from multimap_jax.run.processes import ALONE, Company
+from multimap_jax.run.say import DRAWINGS, count
+from multimap_jax.words.find import FoundWords, suggest_aspects
+from multimap_jax.words.sources import Sources
+
+SHOWN, WORDS = 12, 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Suggest:
+    """What to do. images: or embeddings, where `ready`. out: for the embeddings."""
+
+    images: Path
+    out: Path
+    subject: str
+    clip: str
+    sources: Sources = Sources()
+    ready: bool = False
+
+
+def run_suggest(job: Suggest, say: Callable[[str], None] = print, progress: bool = True) -> None:
+    """Embeds the images, or takes what is kept in `out`, and prints the aspects, best first.
+
+    Raises ValueError, FileNotFoundError or OSError, each with one sentence, before anything is computed.
+    """
+    vocabulary = job.sources.vocabulary()
+    embedded = read_embeddings(job.images) if job.ready else None
+    source = embedded.source if embedded else open_source(job.images)
+    make_writable(job.out)
+    with locked(job.out, ALONE):
+        sweep(job.out)
+        clip = load_clip(job.clip)
+        for note in [DRAWINGS] * clip.embedded + list(source.notes):
+            say(note)
+        found = ready(embedded, clip) if embedded else embed(source, clip, job.out, Company(ALONE), progress)
+        check_some(source, found)
+        for note in notes_on(found):
+            say(note)
+        aspects = suggest_aspects(
+            clip, found.rows, job.subject, vocabulary, progress=lambda all_of: each(all_of, "looking for aspects")
+        )
+    if not aspects:
+        raise ValueError(f"{clip.name} has seen two words of no aspect of {job.subject!r}: give --vocabulary=FILE")
+    for line in table(aspects, clip.name, len(found.names)):
+        say(line)
+    say("\n" + advice(job, aspects))
+
+
+def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
+    """The best aspects, a line each."""
+    lines, wide = [], max(len(each.aspect.name) for each in aspects[:SHOWN])
+    lines.append(f"\nWhat {encoder} sees in {count(images, 'image')}, best first; 1.0 is what counts as clear:")
+    for each_one in aspects[:SHOWN]:
+        words = ", ".join(each_one.aspect.words[:WORDS]) + (" …" if len(each_one.aspect.words) > WORDS else "")
+        sight = each_one.sight
+        lines.append(f"  {each_one.aspect.name:<{wide}}  {max(sight.score, 0):>4.1f}  {sight.verdict:<6}  {words}")
+    if len(aspects) > SHOWN:
+        lines.append(f"  … and {len(aspects) - SHOWN} more")
+    return lines
+
+
+def advice(job: Suggest, aspects: list[FoundWords]) -> str:
+    """The command to run next."""
+    clear = [each_one.aspect.name for each_one in aspects if each_one.sight.verdict == "clear"]
+    if not clear:
+        return "None is clear: another --clip may see more, or words of your own (--words) may fit these images better."
+    where = f"--embeddings={job.images}" if job.ready else f"--images={job.images}"
+    out = "groups" if job.ready else str(job.out)
+    flags = [where, f"--subject={job.subject}", *(f"--aspect={name}" for name in clear), f"--clip={job.clip}"]
+    return "next: multimap " + " ".join(shlex.quote(printable(flag)) for flag in [*flags, f"--out={out}"])

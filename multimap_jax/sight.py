@@ -1,0 +1,133 @@
+"""Can this encoder tell the words of an aspect apart in these images? Never asks for labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+
+import numpy as np
+from scipy.special import entr, logsumexp, softmax
+
+from multimap_jax.clip.model import Clip
+from multimap_jax.clustering import draw
+from multimap_jax.prompts import Aspect, word_embeddings
+from multimap_jax.rows import Pieces, take
+
+# What "clear" needs of both criteria: 19 of 20 aspects of drawn scenes that are seen (zero-shot groups with an adjusted
+# mutual information of .5 or more) reach each. Found on drawings alone; `experiments.sight` measures it again.
+INFORMATION, STRUCTURE = 0.315, 0.28
+# Images that are looked at, groups at most, and look-alikes whose mean is compared with.
+IMAGES, GROUPS, ALIKE = 2000, 60, 3
+# Random words that are compared with, and how often as many as the aspect has are drawn from them.
+RANDOM, DRAWS = 24, 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Sight:
+    """What an encoder sees of an aspect in some images.
+
+    Attributes:
+      information: the entropy of the words over all images less that within an image, as a share of the most that so
+        many words can have: whether images are told apart by the words, and surely. Adjusted for what words of random
+        syllables give, as an adjusted Rand index is for chance: 0 is no more than theirs, 1 the most.
+      structure: log of k-means' inertia on images that have the same mean and covariance of scores but lie without
+        gaps (Gaussian), over that of these images: whether images stand in groups at all (the gap statistic of
+        Tibshirani, Walther and Hastie, 2001, with this reference). About 0 where they do not.
+      most: the word of most images, and its mean probability.
+    """
+
+    aspect: str
+    encoder: str
+    information: float
+    structure: float
+    most: tuple[str, float]
+
+    @property
+    def score(self) -> float:
+        """The weaker criterion, 1 where it just suffices."""
+        return min(self.information / INFORMATION, self.structure / STRUCTURE)
+
+    @property
+    def verdict(self) -> str:
+        """ "clear" or "cannot"."""
+        return "clear" if self.score >= 1 else "cannot"
+
+    def __str__(self) -> str:
+        if self.verdict == "clear":
+            return f"{self.encoder} tells these words of {self.aspect} apart in these images."
+        word, share = self.most
+        alike = f", nearly all of them are {word!r} to it" if share > 0.9 else ""
+        return f"{self.encoder} does not tell these words of {self.aspect} apart in these images{alike}: expect noise."
+
+
+def diagnose(clip: Clip, embeddings: np.ndarray | Pieces, aspect: Aspect, names=None, seed: int = 0) -> Sight:
+    """Whether the encoder tells the aspect's words apart in images, given as unit rows [images, embed].
+
+    2,000 images are looked at at most: of `names` (None: of their numbers) those with the lowest hashes.
+
+    Raises ValueError for an aspect with fewer than two words.
+    """
+    if len(aspect.words) < 2:
+        raise ValueError(f"aspect {aspect.name!r} has {len(aspect.words)} words: give two or more to look for")
+    drawn = draw(range(len(embeddings)) if names is None else names, seed, IMAGES)
+    texts = word_embeddings(clip, aspect).astype(np.float64)
+    rows = take(embeddings, drawn)
+    scores = clip.temperature_scale * rows @ texts.T
+    others = word_embeddings(clip, dataclasses.replace(aspect, words=random_words())).astype(np.float64)
+    chance = random_information(clip.temperature_scale * rows @ others.T, len(texts), seed)
+    mean = softmax(scores, axis=1).mean(0)
+    most = int(mean.argmax())
+    adjusted = (information(scores) - chance) / (1 - chance)
+    return Sight(aspect.name, clip.name, adjusted, structure(scores, seed), (aspect.words[most], float(mean[most])))
+
+
+def information(scores: np.ndarray) -> float:
+    """Of scores [images, words] by how much the images' words differ more than an image's own, 0 … 1."""
+    probable = softmax(scores, axis=1)
+    return float(entr(probable.mean(0)).sum() - entr(probable).sum(1).mean()) / np.log(scores.shape[1])
+
+
+def random_information(scores: np.ndarray, words: int, seed: int) -> float:
+    """The mean `information` of so many of the scores' random words [images, random words]."""
+    random = np.random.default_rng(seed)
+    drawn = [random.choice(scores.shape[1], min(words, scores.shape[1]), replace=False) for _ in range(DRAWS)]
+    return float(np.mean([information(scores[:, some]) for some in drawn]))
+
+
+@functools.cache
+def random_words() -> tuple[str, ...]:
+    """Words of two or three random syllables."""
+    random, found = np.random.default_rng(0), {}
+    while len(found) < RANDOM:
+        letters = [
+            random.choice(list(part)) for _ in range(random.integers(2, 4)) for part in ("bdfgklmnprstvz", "aeiou")
+        ]
+        found["".join(letters)] = None
+    return tuple(found)
+
+
+def structure(scores: np.ndarray, seed: int = 0) -> float:
+    """`Sight.structure` of scores [images, words]; 0 where there are too few images or all are one."""
+    groups = min(scores.shape[1], GROUPS, len(scores) // 2)
+    scores = scores - logsumexp(scores, axis=1, keepdims=True)
+    middle = scores.mean(0)
+    _, lengths, axes = np.linalg.svd(scores - middle, full_matrices=False)
+    own = _inertia(scores, groups) if groups > 1 else 0.0
+    if own <= 1e-12:
+        return 0.0
+    random, spread = np.random.default_rng(seed), lengths / np.sqrt(len(scores))
+    alike = [
+        _inertia(middle + (random.standard_normal((len(scores), len(spread))) * spread) @ axes, groups)
+        for _ in range(ALIKE)
+    ]
+    return float(np.log(max(np.mean(alike), 1e-12) / own))
+
+
+def _inertia(scores: np.ndarray, k: int) -> float:
+    """Of k-means on the square roots of the words' probabilities, where `span.word_groups` looks for groups."""
+    from sklearn.cluster import KMeans
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of fewer different images than groups
+        return float(KMeans(k, n_init=3, random_state=0).fit(np.sqrt(softmax(scores, axis=1))).inertia_)

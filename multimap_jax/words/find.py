@@ -1,0 +1,91 @@
+"""Words that nobody gave: candidates from a vocabulary, WordNet or a language model, among which the images choose."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from multimap_jax.choices import SUBJECT, TEMPLATE
+from multimap_jax.clip.model import Clip
+from multimap_jax.prompts import Aspect
+from multimap_jax.rows import Pieces
+from multimap_jax.sight import Sight, diagnose
+from multimap_jax.words.choose import Choice, choose_words
+from multimap_jax.words.sources import Sources, candidates
+from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary
+
+
+def seen_words(clip: Clip, aspect: Aspect) -> Aspect:
+    """The aspect with those of its words that the checkpoint was trained on, where it says so."""
+    if clip.known_words is None:
+        return aspect
+    words = tuple(word for word in aspect.words if clip.known_words.issuperset(word.lower().split()))
+    return dataclasses.replace(aspect, words=words)
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundWords:
+    """aspect: with the words that images pick. source: of the candidates. choice: how they were picked. sight: whether
+    the encoder tells them apart."""
+
+    aspect: Aspect
+    source: str
+    choice: Choice
+    sight: Sight
+
+
+def find_words(
+    clip: Clip,
+    embeddings: np.ndarray | Pieces,
+    name: str,
+    subject: str = SUBJECT,
+    source: str | Sequence[str] = "vocabulary",
+    template: str = TEMPLATE,
+    sources: Sources | None = None,
+) -> FoundWords:
+    """Words for an aspect that has none, chosen by images.
+
+    Args:
+      clip: the encoder. embeddings: unit rows [images, embed].
+      name, subject, template: of the aspect.
+      source: "vocabulary", "wordnet" (words below the aspect's noun, or below the subject's for a species or type),
+        "wordnet:NOUN", "llm", or candidate words themselves.
+      sources: where these lie; None: the built-in vocabulary and the usual place of WordNet.
+
+    Raises ValueError, FileNotFoundError or OSError with one sentence where there are no two words.
+    """
+    words = candidates(name, subject, source, sources) if isinstance(source, str) else tuple(source)
+    aspect = seen_words(clip, Aspect(name, subject, words, template))
+    choice = choose_words(clip, embeddings, aspect)
+    aspect = dataclasses.replace(aspect, words=choice.words)
+    label = source if isinstance(source, str) else "given"
+    return FoundWords(aspect, label, choice, diagnose(clip, embeddings, aspect))
+
+
+def suggest_aspects(
+    clip: Clip,
+    embeddings: np.ndarray | Pieces,
+    subject: str = SUBJECT,
+    vocabulary: Vocabulary | None = None,
+    template: str = TEMPLATE,
+    progress: Callable[[list], Sequence] = list,
+) -> list[FoundWords]:
+    """The vocabulary's aspects for a subject, those first that the encoder tells apart best in these images.
+
+    Args:
+      embeddings: unit rows [images, embed].
+      vocabulary: as `read_vocabulary` gives it; None: the built-in one.
+      progress: what the list of aspects is walked by.
+
+    In the order of `Sight.score`, the weaker of its two criteria. Aspects of which the checkpoint knows fewer than two
+    words are passed over.
+    """
+    found = []
+    aspects = aspects_for(read_vocabulary(None) if vocabulary is None else vocabulary, subject)
+    for name, words in progress(list(aspects.items())):
+        aspect = seen_words(clip, Aspect(name, subject, words, template))
+        if len(aspect.words) > 1:
+            found.append(find_words(clip, embeddings, name, subject, aspect.words, template))
+    return sorted(found, key=lambda each: -each.sight.score)

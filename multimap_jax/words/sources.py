@@ -1,0 +1,71 @@
+"""Where candidate words of an aspect come from: a vocabulary, WordNet or a language model. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+from multimap_jax.choices import WORD_SOURCES
+from multimap_jax.words.language_model import Endpoint, ask_words
+from multimap_jax.words.vocabulary import Vocabulary, aspects_for, look_up, read_vocabulary
+from multimap_jax.words.wordnet import hyponyms
+
+# Aspects whose words are kinds of the subject: WordNet is asked for those.
+KINDS = ("species", "kind", "type", "breed", "race", "variety")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """Where candidate words may come from.
+
+    vocabularies: files in the form of words/vocabulary.txt, None for that one; later ones go before earlier ones.
+    wordnet: folder of WordNet's files, None for where they are usually. endpoint: of a language model, or None.
+    folder: where its answers are kept, or None.
+    """
+
+    vocabularies: tuple[Path | None, ...] = (None,)
+    wordnet: Path | None = None
+    endpoint: Endpoint | None = None
+    folder: Path | None = None
+
+    def vocabulary(self) -> Vocabulary:
+        return read_vocabulary(*self.vocabularies)
+
+
+def source_of(text: str) -> str | None:
+    """`text` where it names a source of words, "vocabulary", "wordnet", "wordnet:NOUN" or "llm"; else None."""
+    return text if text.partition(":")[0] in WORD_SOURCES and (":" not in text or text.startswith("wordnet:")) else None
+
+
+def candidates(
+    name: str, subject: str, source: str, sources: Sources | None = None, say: Callable[[str], None] = print
+) -> tuple[str, ...]:
+    """Candidate words for an aspect by its name, from a `source` as `source_of` says.
+
+    Raises ValueError, FileNotFoundError or OSError with one sentence where it has none.
+    """
+    sources, give = sources or Sources(), f"give --words={name}=A,B,…"
+    kind, _, noun = source.partition(":")
+    if kind == "wordnet":
+        words = hyponyms(noun or (subject if name in KINDS else name), sources.wordnet)
+    elif kind == "llm":
+        if sources.endpoint is None:
+            raise ValueError(f"words of {name!r} by a language model need --llm=URL and --llm_model=NAME; or {give}")
+        words = ask_words(name, subject, sources.endpoint, say, sources.folder)
+    elif kind == "vocabulary":
+        vocabulary = sources.vocabulary()
+        words = look_up(vocabulary, name, subject)
+        if not words:
+            near = difflib.get_close_matches(name, list(aspects_for(vocabulary, subject)), 3)
+            hint = f" (it knows {', '.join(near)})" if near else ""
+            raise ValueError(
+                f"the vocabulary has no words for {name!r} of {subject!r}{hint}: {give}, or "
+                f"--clusters={name}=NUMBER to group without words"
+            )
+    else:
+        raise ValueError(f"words from {source!r}: expected one of {', '.join(WORD_SOURCES)}, or wordnet:NOUN")
+    if len(words) < 2:
+        raise ValueError(f"{source} has fewer than two words for {name!r}: {give}")
+    return words

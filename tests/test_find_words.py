@@ -1,0 +1,247 @@
+"""Words that nobody gave: how images choose, what the encoder sees, which aspects it proposes; and the command."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import multimap_jax as mm
+from multimap_jax import cli
+from multimap_jax.prompts import word_embeddings
+from multimap_jax.scenes import SCENES, write_scenes
+from multimap_jax.sight import IMAGES, structure
+from multimap_jax.words import choose
+from multimap_jax.words.choose import choose_words, shared, takers
+from multimap_jax.words.vocabulary import read_vocabulary
+
+COLORS = ("red", "green", "yellow")
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return mm.load_clip("embedded")
+
+
+@pytest.fixture(scope="module")
+def drawn(clip):
+    """{scene: (unit rows [images, embed], {aspect: labels [images]})}"""
+    found = {}
+    for name in ("fruit", "card"):
+        images, labels = zip(*(mm.render_scene(name, seed=11, index=i) for i in range(90)))
+        found[name] = clip.embed_images(list(images)), {a: np.array([one[a] for one in labels]) for a in labels[0]}
+    return found
+
+
+def test_images_choose_their_words_among_many(clip, drawn):
+    candidates = ("blue", "green", "black", "red", "purple", "yellow", "white")
+    found = choose_words(clip, drawn["fruit"][0], mm.Aspect("color", "fruit", candidates))
+    assert set(found.words) == set(COLORS) and found.candidates == 7 and not found.merged
+    assert found.shares.sum() == pytest.approx(1) and (np.diff(found.shares) <= 0).all()
+
+
+def test_words_for_the_same_images_become_one(clip, drawn, monkeypatch):
+    texts = word_embeddings(clip, mm.Aspect("color", "fruit", COLORS))
+
+    def embeddings(_, aspect):  # "crimson" is the encoder's word for nearly what "red" is
+        near = texts[0] + 0.005 * texts[1]
+        rows = dict(zip(COLORS, texts)) | {"crimson": near / np.linalg.norm(near)}
+        return np.stack([rows[word] for word in aspect.words])
+
+    monkeypatch.setattr(choose, "word_embeddings", embeddings)
+    found = choose_words(clip, drawn["fruit"][0], mm.Aspect("color", "fruit", ("crimson", *COLORS)))
+    assert len(found.words) == 3 and set(found.merged.items()) <= {("crimson", "red"), ("red", "crimson")}
+    assert len(found.merged) == 1
+
+
+def test_what_words_share_is_none_of_themselves_and_all_of_their_doubles():
+    random = np.random.default_rng(0)
+    images = random.normal(size=(50, 4))
+    texts = np.concatenate([np.eye(4)[:2], np.eye(4)[:1]])
+    overlap = shared(texts, images, 20.0)
+    assert overlap[0, 2] == pytest.approx(1) and overlap[0, 1] < 0.2 and not np.diag(overlap).any()
+
+
+def test_the_larger_word_takes_the_smaller_and_two_stay():
+    overlap = np.array([[0, 0.9, 0.1, 0.7], [0.9, 0, 0.1, 0.2], [0.1, 0.1, 0, 0.3], [0.7, 0.2, 0.3, 0]])
+    shares = np.array([0.2, 0.4, 0.3, 0.1])
+    assert takers(overlap, shares, 0.6).tolist() == [1, 1, 2, 3]  # 3 is like 0 alone, which stays no more
+    assert takers(np.ones((3, 3)), shares[:3], 0.6).tolist() == [1, 1, 2]
+
+
+def test_thousands_of_words_are_chosen_from(clip, drawn):
+    words = tuple(f"{one} {other}" for one in COLORS for other in map(str, range(700)))
+    found = choose_words(clip, drawn["fruit"][0][:40], mm.Aspect("color", "fruit", words))
+    assert 2 <= len(found.words) < 50 and found.candidates == 2100
+
+
+def test_two_words_stay_though_all_images_pick_one(clip, drawn):
+    rows, labels = drawn["fruit"]
+    found = choose_words(clip, rows[labels["color"] == "red"], mm.Aspect("color", "fruit", ("blue", *COLORS)))
+    assert len(found.words) == 2 and found.words[0] == "red"
+
+
+def test_many_words_of_many_images_are_held_in_parts(clip, drawn, monkeypatch):
+    sizes = []
+    rows = np.repeat(drawn["fruit"][0], 150, axis=0)
+    monkeypatch.setattr(choose, "word_shares", lambda texts, images, _: sizes.append(len(images)) or np.full(2, 0.5))
+    choose_words(clip, rows, mm.Aspect("color", "fruit", COLORS[:2]))
+    assert sizes == [choose.IMAGES] and len(rows) > choose.IMAGES
+
+
+@pytest.mark.parametrize("scene", ["fruit", "card"])
+def test_drawn_aspects_are_seen(clip, drawn, scene):
+    rows, labels = drawn[scene]
+    for aspect, values in labels.items():
+        sight = mm.diagnose(clip, rows, mm.Aspect(aspect, SCENES[scene].subject, tuple(sorted(set(values)))))
+        assert sight.verdict == "clear" and sight.score >= 1 and "tells these words" in str(sight)
+        assert 0.5 < sight.information <= 1
+
+
+def noise():
+    return list(np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3), dtype=np.uint8))
+
+
+CONTROLS = {
+    "noise": lambda clip, rows, labels: (clip.embed_images(noise()), COLORS),
+    "letters in disorder": lambda clip, rows, labels: (rows, ("der", "negre", "olleyw")),
+    "nonsense": lambda clip, rows, labels: (rows, ("bado", "kivu", "zemi", "tolu")),
+    "all alike": lambda clip, rows, labels: (rows[labels["color"] == "red"], COLORS),
+}
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_controls_cannot_be_seen(clip, drawn, control):
+    rows, words = CONTROLS[control](clip, *drawn["fruit"])
+    sight = mm.diagnose(clip, rows, mm.Aspect("color", "fruit", words))
+    assert sight.verdict == "cannot" and "expect noise" in str(sight)
+    assert ("nearly all of them are 'red'" in str(sight)) == (control == "all alike")
+
+
+def test_structure_is_of_groups_not_of_spread():
+    random = np.random.default_rng(1)
+    cloud = random.normal(size=(400, 3)) @ np.diag([6.0, 4.0, 2.0])
+    centres = np.array([[9.0, 0, 0], [0, 9.0, 0], [0, 0, 9.0]])
+    groups = centres[random.integers(3, size=400)] + 0.3 * random.normal(size=(400, 3))
+    assert abs(structure(cloud)) < 0.15 < 1 < structure(groups)
+    assert structure(np.ones((40, 3))) == 0 and structure(cloud[:3]) == 0
+
+
+def test_a_verdict_is_of_a_sample_that_names_decide(clip, drawn):
+    rows = np.repeat(drawn["fruit"][0], 30, axis=0)
+    names = [f"{i}.png" for i in range(len(rows))]
+    aspect = mm.Aspect("color", "fruit", COLORS)
+    turned = mm.diagnose(clip, rows[::-1], aspect, names[::-1])
+    assert len(rows) > IMAGES and turned.information == pytest.approx(
+        mm.diagnose(clip, rows, aspect, names).information
+    )
+
+
+def test_one_word_is_no_aspect_to_look_for(clip, drawn):
+    for function in (mm.diagnose, choose_words):
+        with pytest.raises(ValueError, match="two or more"):
+            function(clip, drawn["fruit"][0], mm.Aspect("color", "fruit", ("red",)))
+
+
+def test_words_are_found_through_python(clip, drawn):
+    found = mm.find_words(clip, drawn["fruit"][0], "color", "fruit")
+    assert set(found.aspect.words) == set(COLORS) and found.source == "vocabulary"
+    assert found.sight.verdict == "clear" and found.choice.candidates >= 10
+    given = mm.find_words(clip, drawn["fruit"][0], "color", "fruit", ("red", "blue", "green", "yellow"))
+    assert set(given.aspect.words) == set(COLORS) and given.source == "given"
+    with pytest.raises(ValueError, match="no words for 'vibe'"):
+        mm.find_words(clip, drawn["fruit"][0], "vibe", "fruit")
+
+
+@pytest.mark.parametrize("scene", ["fruit", "card"])
+def test_true_aspects_are_suggested_first(clip, drawn, scene):
+    found = mm.suggest_aspects(clip, drawn[scene][0], SCENES[scene].subject)
+    assert {each.aspect.name for each in found[:2]} == set(drawn[scene][1])
+    scores = [each.sight.score for each in found]
+    assert scores == sorted(scores, reverse=True) and len(found) > 5
+
+
+def test_a_vocabulary_of_ones_own_is_suggested_from(clip, drawn, tmp_path):
+    (tmp_path / "own.txt").write_text("hue: red, green, yellow\nhand: left, right\n")
+    found = mm.suggest_aspects(clip, drawn["fruit"][0], "fruit", read_vocabulary(tmp_path / "own.txt"))
+    assert [each.aspect.name for each in found] == ["hue", "hand"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fruit(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos") / "fruit"
+    write_scenes(folder, "fruit", seed=11, count=60)
+    return folder
+
+
+def test_the_command_finds_words_and_says_so(fruit, tmp_path, capsys):
+    flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", "--aspect=species"]
+    flags += ["--words=color=red,green,yellow", f"--labels={fruit / 'labels.csv'}", f"--out={tmp_path}"]
+    assert cli.main(["multimap", *flags]) == 0
+    said = capsys.readouterr().out
+    assert "species: of 12 words from vocabulary the images pick 3: " in said and "color: of" not in said
+    assert json.loads((tmp_path / "metrics.json").read_text())["species"]["nmi"] == pytest.approx(1)
+    color, species = json.loads((tmp_path / "run.json").read_text())["aspects"]
+    assert color["words_from"] == {"source": "given"} and color["sight"]["verdict"] == "clear"
+    assert species["words_from"]["source"] == "vocabulary" and len(species["words_from"]["shares"]) == 3
+    assert sorted(species["words"]) == ["apple", "banana", "grape"] == sorted(g["name"] for g in species["groups"])
+    # Again, with a number of groups: the words are the same, the groups fewer.
+    assert cli.main(["multimap", *flags, "--clusters=species=2"]) == 0
+    assert len(json.loads((tmp_path / "run.json").read_text())["aspects"][1]["groups"]) == 2
+
+
+def test_what_the_encoder_cannot_see_is_a_warning_everywhere(fruit, tmp_path, capsys):
+    flags = [f"--images={fruit}", "--subject=fruit", "--aspect=vibe", "--words=vibe=merry,gloomy", f"--out={tmp_path}"]
+    assert cli.main(["multimap", *flags]) == 0
+    assert "WARNING: embedded does not tell these words of vibe apart" in capsys.readouterr().out
+    page = (tmp_path / "report.html").read_text()
+    assert '<p class="warning">embedded does not tell these words of vibe apart' in page
+    assert json.loads((tmp_path / "run.json").read_text())["aspects"][0]["sight"]["verdict"] == "cannot"
+
+
+def test_words_of_nothing_are_asked_for_by_none(fruit, tmp_path):
+    flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", "--words=color=none", "--clusters=color=3"]
+    assert cli.main(["multimap", *flags, "--steps=2", f"--out={tmp_path}"]) == 0
+    aspect = json.loads((tmp_path / "run.json").read_text())["aspects"][0]
+    assert aspect["words"] == [] and aspect["features"] == "proxy" and aspect["sight"] is None
+
+
+def test_suggest_prints_aspects_and_the_next_command(fruit, tmp_path, capsys):
+    assert cli.main(["multimap", "suggest", f"--images={fruit}", "--subject=fruit", f"--out={tmp_path}"]) == 0
+    said = capsys.readouterr().out
+    assert said.index("  color ") < said.index("  emotion ")
+    command = said[said.index("next: multimap ") :].split()
+    assert {f"--images={fruit}", "--aspect=color", "--aspect=species", f"--out={tmp_path}"} <= set(command)
+    assert (
+        cli.main(["multimap", "suggest", f"--embeddings={tmp_path}", "--subject=fruit", f"--out={tmp_path / 'b'}"]) == 0
+    )
+    assert "  color " in capsys.readouterr().out
+
+
+SUGGEST_BAD = {
+    "no images": (["--subject=fruit"], "give the images"),
+    "both": (["--images={fruit}", "--embeddings={fruit}"], "not both"),
+    "no folder": (["--images={fruit}/nothing"], "there is no folder"),
+    "vocabulary": (["--images={fruit}", "--vocabulary={fruit}/labels.csv"], "labels.csv"),
+    "flag": (["--images={fruit}", "--aspect=color"], "aspect"),
+}
+
+
+@pytest.mark.parametrize("name", SUGGEST_BAD)
+def test_bad_suggestions_are_a_sentence(name, fruit, tmp_path, capsys):
+    flags, expected = SUGGEST_BAD[name]
+    flags = [flag.format(fruit=fruit) for flag in flags]
+    assert cli.main(["multimap", "suggest", *flags, f"--out={tmp_path / 'out'}"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("multimap: ") and said.count("\n") == 1 and expected in said
+
+
+def test_aspects_stay_what_they_are(clip):
+    """Words that the checkpoint has not seen go, the rest of the aspect stays."""
+    from multimap_jax.words.find import seen_words
+
+    aspect = mm.Aspect("color", "fruit", ("red", "mauve", "green"), template="{word} {subject}")
+    assert seen_words(clip, aspect) == dataclasses.replace(aspect, words=("red", "green"))
