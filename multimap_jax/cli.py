@@ -82,7 +82,9 @@ def define_flags() -> flags.FlagValues:
     _define_source_flags(values)
     flags.DEFINE_string("llm", None, "address of a language model that is asked for words: https://host/v1", **define)
     flags.DEFINE_string("llm_model", None, "its name there; the key is read from MULTIMAP_LLM_KEY", **define)
-    flags.DEFINE_multi_string("clusters", [], "number of groups of an aspect: color=3 (else one a word, given or found)", **define)
+    flags.DEFINE_multi_string(
+        "clusters", [], "number of groups of an aspect: color=3 (else one a word, given or found)", **define
+    )
     flags.DEFINE_string("template", choices.TEMPLATE, "prompt", **define)
     flags.DEFINE_string("clip", "embedded", "'embedded', a directory in the Hugging Face layout, or a hub id", **define)
     flags.DEFINE_string("out", "out", "folder for the results and for what is kept between runs", **define)

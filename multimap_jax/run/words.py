@@ -80,6 +80,6 @@ def said(name: str, found: dict) -> str:
     """What the images chose, in a sentence or two."""
     words = [f"{word} {share:.0%}" for word, share in zip(found["words"], found["shares"])]
     more = f" … and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    merged = ", ".join(f"{word} as {into}" for word, into in list(found["merged"].items())[:SHOWN])
+    merged = ", ".join(f"{word} {share:.0%} as {into}" for word, (into, share) in list(found["merged"].items())[:SHOWN])
     text = f"{name}: of {count(found['candidates'], 'word')} from {found['source']} the images pick {len(words)}: "
     return text + ", ".join(words[:SHOWN]) + more + (f" (taken together: {merged})" if merged else "")

@@ -23,12 +23,12 @@ LEAST, LEVELS = 0.1, (0.9, 0.8, 0.7, 0.6)
 class Choice:
     """Words that stay, by their share of the images (mean zero-shot probabilities p_w, float64 [words], sum 1).
 
-    merged: word that was taken into another -> that one. candidates: how many there were.
+    merged: word taken into another -> (that one, its own share until then). candidates: how many there were.
     """
 
     words: tuple[str, ...]
     shares: np.ndarray
-    merged: dict[str, str]
+    merged: dict[str, tuple[str, float]]
     candidates: int
 
 
@@ -63,7 +63,8 @@ def choose_words(clip: Clip, embeddings: np.ndarray | Pieces, aspect: Aspect, na
         if (into == np.arange(len(left))).all():
             levels.pop(0)
             continue
-        merged |= {aspect.words[left[i]]: aspect.words[left[own]] for i, own in enumerate(into) if own != i}
+        for i in np.flatnonzero(into != np.arange(len(left))):
+            merged[aspect.words[left[i]]] = (aspect.words[left[into[i]]], round(float(shares[i]), 4))
         left = left[np.unique(into)]
         shares = word_shares(texts[left], rows, scale)
     order = np.argsort(-shares, kind="stable")
