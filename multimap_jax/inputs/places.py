@@ -14,10 +14,11 @@ import functools
 import hashlib
 import io
 import os
+import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -186,6 +187,34 @@ def put(source: Path, path) -> None:
     """Writes a file of this machine as one object."""
     with reaching(path):
         path.fs.put_file(str(source), path.path)
+
+
+def put_whole(path, write: Callable[[BinaryIO], None] | str) -> None:
+    """Writes a file aside, brings it to the disk and puts it in place; in a store, one object. It is there as a
+    whole, or as it was; where an OSError is raised nothing is left of it."""
+    if is_remote(path):
+        with tempfile.NamedTemporaryFile() as file:
+            fill(file, write)
+            return put(Path(file.name), path)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            fill(file, write)
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
+
+
+def fill(file: BinaryIO, write: Callable[[BinaryIO], None] | str) -> None:
+    if isinstance(write, str):
+        file.write(write.encode())
+    else:
+        write(file)
+    file.flush()
 
 
 def write_object(text: str, path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -29,7 +28,7 @@ from multimap_jax import __version__
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
 from multimap_jax.inputs.files import read_json
-from multimap_jax.inputs.places import is_remote, opened, plain, put, remove, same
+from multimap_jax.inputs.places import is_remote, opened, plain, put, put_whole, remove, same
 from multimap_jax.inputs.source import Source, exists
 from multimap_jax.machine import machine
 from multimap_jax.sight import Sight
@@ -68,42 +67,12 @@ def sweep(out: Path) -> None:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
-    """Writes a file aside and puts it in place: it is there as a whole, or as it was.
-
-    Raises OSError with a sentence; nothing is left of the file then.
-    """
-    if is_remote(path):
-        return _write_object(path, write)
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    """`put_whole`; OSError with a sentence."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            fill(file, write)
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        put_whole(path, write)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        reason = error.strerror or str(error)
+        reason = plain(error) if is_remote(path) else error.strerror or str(error)
         raise OSError(f"cannot write {path} ({reason}); {GO_ON}") from None
-
-
-def fill(file: BinaryIO, write: Callable[[BinaryIO], None] | str) -> None:
-    if isinstance(write, str):
-        file.write(write.encode())
-    else:
-        write(file)
-    file.flush()
-
-
-def _write_object(path, write: Callable[[BinaryIO], None] | str) -> None:
-    """`write_whole` into a store, which takes objects as a whole."""
-    with tempfile.NamedTemporaryFile() as file:
-        fill(file, write)
-        try:
-            put(Path(file.name), path)
-        except OSError as error:
-            raise OSError(f"cannot write {path} ({plain(error)}); {GO_ON}") from None
 
 
 def write_table(path: Path, table: dict[str, list]) -> None:

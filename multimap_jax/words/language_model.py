@@ -14,7 +14,6 @@ import ipaddress
 import json
 import os
 import re
-import secrets
 import time
 import unicodedata
 from collections.abc import Callable, Coroutine
@@ -23,7 +22,7 @@ from pathlib import Path
 
 from multimap_jax.inputs.files import read_json
 from multimap_jax.inputs.names import CONTROLS, TURNING, printable
-from multimap_jax.inputs.places import is_remote, write_object
+from multimap_jax.inputs.places import plain, put_whole
 
 SLEEP = time.sleep
 REPLY_BYTES, WORD_LENGTH, SHOWN_LENGTH = 10**6, 100, 200
@@ -127,7 +126,11 @@ def ask_words(
         say(f"{endpoint.url} gave {len(words):,} words: the first {endpoint.most} are used")
     words = words[: endpoint.most]
     if path is not None:
-        _keep(path, json.dumps(asked | {"words": words}, indent=1))
+        try:
+            put_whole(path, json.dumps(asked | {"words": words}, indent=1))
+        except OSError as error:
+            reason = error.strerror or plain(error)
+            raise OSError(f"cannot keep the words in {path} ({reason}): give another folder with --out") from None
     return tuple(words)
 
 
@@ -255,18 +258,3 @@ async def _post(endpoint: Endpoint, prompt: str) -> tuple[int, dict[str, str], b
                         if len(reply) > REPLY_BYTES:
                             break
                 return response.status_code, response.headers, bytes(reply)
-
-
-def _keep(path: Path, text: str) -> None:
-    """Writes a file aside and puts it in place; OSError with a sentence where it cannot be written."""
-    if is_remote(path):
-        return write_object(text, path)
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise OSError(f"cannot keep the words in {path} ({error.strerror}): give another folder with --out") from None
