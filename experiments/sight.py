@@ -87,17 +87,6 @@ def shuffled(words, random: np.random.Generator) -> tuple[str, ...]:
     return tuple(made)
 
 
-def nonsense(count: int, random: np.random.Generator) -> tuple[str, ...]:
-    """So many words of two or three syllables."""
-    made: dict[str, None] = {}
-    while len(made) < count:
-        syllables = [
-            str(random.choice(list(part))) for _ in range(random.integers(2, 4)) for part in ("bdfgklmnprstvz", "aeiou")
-        ]
-        made["".join(syllables)] = None
-    return tuple(made)
-
-
 def noise(random: np.random.Generator) -> list[np.ndarray]:
     return list(random.integers(0, 256, (200, 64, 64, 3), dtype=np.uint8))
 
@@ -105,6 +94,7 @@ def noise(random: np.random.Generator) -> list[np.ndarray]:
 def calibrate(clip, twins: dict, seed: int) -> tuple[list[dict], list[dict]]:
     """(aspects asked with their true words, controls) of `twins`: {(set, difficulty): its pictures and labels}."""
     from multimap_jax.scenes import SCENES
+    from multimap_jax.sight import random_words
 
     random, rows, controls = np.random.default_rng(seed), [], []
     blank = clip.embed_images(noise(random))
@@ -115,7 +105,7 @@ def calibrate(clip, twins: dict, seed: int) -> tuple[list[dict], list[dict]]:
             rows.append(of | look(clip, embeddings, aspect, subject, words, truth))
             asked = {
                 "letters shuffled": (embeddings, shuffled(words, random)),
-                "words of random syllables": (embeddings, nonsense(len(words), random)),
+                "words of random syllables": (embeddings, random_words(len(words), random)),
                 "pictures of noise": (blank, words),
                 "pictures alike in the aspect": (embeddings[truth == words[0]], words),
             }

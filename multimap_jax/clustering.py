@@ -69,6 +69,16 @@ def draw(names: Sequence, seed: int, sample: int = SAMPLE) -> np.ndarray | None:
     return np.sort(np.argsort(hashes, kind="stable")[:sample])
 
 
+def sampled(rows, names: Sequence | None, seed: int, sample: int) -> tuple:
+    """(rows [n, d], their names) of the images that `draw` draws, or all as they are; names None: their numbers.
+
+    Of what was drawn the same are drawn again: a smaller sample of a sample is that of all.
+    """
+    names = range(len(rows)) if names is None else names
+    drawn = draw(names, seed, sample)
+    return (rows, names) if drawn is None else (rows[drawn], [names[i] for i in drawn.tolist()])
+
+
 def check_clusters(k: int, images: int) -> None:
     if not 1 <= k <= images:
         noun = "image" if images == 1 else "images"

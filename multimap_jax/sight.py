@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import warnings
 
 import numpy as np
 from scipy.special import entr, logsumexp, softmax
 
 from multimap_jax.clip.model import Clip
-from multimap_jax.clustering import draw
+from multimap_jax.clustering import sampled
 from multimap_jax.prompts import Aspect, word_embeddings
 from multimap_jax.rows import Pieces, take
 
@@ -70,11 +69,12 @@ def diagnose(clip: Clip, embeddings: np.ndarray | Pieces, aspect: Aspect, names=
     """
     if len(aspect.words) < 2:
         raise ValueError(f"aspect {aspect.name!r} has {len(aspect.words)} words: give two or more to look for")
-    drawn = draw(range(len(embeddings)) if names is None else names, seed, IMAGES)
     texts = word_embeddings(clip, aspect).astype(np.float64)
-    rows = take(embeddings, drawn)
+    rows = take(sampled(embeddings, names, seed, IMAGES)[0], None)
     scores = clip.temperature_scale * rows @ texts.T
-    others = word_embeddings(clip, dataclasses.replace(aspect, words=random_words())).astype(np.float64)
+    others = word_embeddings(
+        clip, dataclasses.replace(aspect, words=random_words(RANDOM, np.random.default_rng(0)))
+    ).astype(np.float64)
     chance = random_information(clip.temperature_scale * rows @ others.T, len(texts), seed)
     mean = softmax(scores, axis=1).mean(0)
     most = int(mean.argmax())
@@ -95,11 +95,10 @@ def random_information(scores: np.ndarray, words: int, seed: int) -> float:
     return float(np.mean([information(scores[:, some]) for some in drawn]))
 
 
-@functools.cache
-def random_words() -> tuple[str, ...]:
-    """Words of two or three random syllables."""
-    random, found = np.random.default_rng(0), {}
-    while len(found) < RANDOM:
+def random_words(count: int, random: np.random.Generator) -> tuple[str, ...]:
+    """So many words of two or three random syllables."""
+    found: dict[str, None] = {}
+    while len(found) < count:
         letters = [
             random.choice(list(part)) for _ in range(random.integers(2, 4)) for part in ("bdfgklmnprstvz", "aeiou")
         ]

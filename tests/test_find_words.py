@@ -8,6 +8,7 @@ import pytest
 
 import multimap_jax as mm
 from multimap_jax import cli
+from multimap_jax.clustering import sampled
 from multimap_jax.prompts import word_embeddings
 from multimap_jax.scenes import SCENES, write_scenes
 from multimap_jax.sight import IMAGES, structure
@@ -134,6 +135,16 @@ def test_a_verdict_is_of_a_sample_that_names_decide(clip, drawn):
     turned = mm.diagnose(clip, rows[::-1], aspect, names[::-1])
     assert len(rows) > IMAGES and turned.information == pytest.approx(
         mm.diagnose(clip, rows, aspect, names).information
+    )
+
+
+def test_a_sample_of_a_sample_is_that_of_all(clip, drawn):
+    rows, aspect = np.repeat(drawn["fruit"][0], 80, axis=0), mm.Aspect("color", "fruit", COLORS)
+    some, names = sampled(rows, None, 0, choose.IMAGES)
+    assert IMAGES < choose.IMAGES == len(some) < len(rows)
+    assert mm.diagnose(clip, some, aspect, names) == mm.diagnose(clip, rows, aspect)
+    assert mm.find_words(clip, rows, "color", "fruit").sight == mm.diagnose(
+        clip, rows, mm.find_words(clip, rows, "color", "fruit").aspect
     )
 
 

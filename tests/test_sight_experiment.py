@@ -5,6 +5,7 @@ import pytest
 
 import multimap_jax as mm
 from experiments import datasets, results, sight
+from multimap_jax.sight import random_words
 
 
 def row(ami, information, structure, clear=True):
@@ -38,7 +39,7 @@ def test_words_of_the_controls_are_new():
     made = sight.shuffled(words, np.random.default_rng(0))
     assert len({*made, *words}) == 12
     assert all(set(one) <= {*old, "x"} - {" "} for one, old in zip(made, words))
-    assert len(set(sight.nonsense(40, np.random.default_rng(0)))) == 40
+    assert len(set(random_words(40, np.random.default_rng(0)))) == 40
 
 
 def test_colors_of_easy_drawings_are_clear_and_those_of_noise_are_not():

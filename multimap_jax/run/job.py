@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from multimap_jax import __version__
 from multimap_jax.blocks import default_block_size
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, load_clip
-from multimap_jax.clustering import SAMPLE
+from multimap_jax.clustering import SAMPLE, sampled
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.inputs.embeddings import Embedded
 from multimap_jax.inputs.names import name_of_path, printable
@@ -54,6 +55,7 @@ from multimap_jax.run.say import DRAWINGS, count, say_end, say_estimate, say_res
 from multimap_jax.run.store import Embeddings, Proxies, forget, slug
 from multimap_jax.run.words import with_candidates, with_chosen
 from multimap_jax.sight import diagnose
+from multimap_jax.words.choose import IMAGES
 
 MINUTE = 60
 LEFT = "shares"
@@ -93,7 +95,8 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         clock.lap("embed")
         check_some(plan.source, found)
         notes += notes_on(found)
-        job, words = with_chosen(job, clip, found.rows, found.names, company, say)
+        sample = functools.cache(functools.partial(sampled, found.rows, found.names, job.seed, IMAGES))
+        job, words = with_chosen(job, clip, sample, len(found.names), company, say)
         if job.find:
             plan = dataclasses.replace(plan, job=job)
             models = make_models(plan, clip, progress)
@@ -111,7 +114,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         results, saved = [], []
         for model in each(models, "grouping"):
             name = model.aspect.name
-            results.append(group(plan, model, found, fits.get(name), words[name]))
+            results.append(group(plan, model, found, fits.get(name), words[name], sample()))
             notes += unclear(results[-1])
             saved.append(keep_model(job.out, model))
             say_result(results[-1], say)
@@ -251,14 +254,14 @@ def notes_on(found: Found) -> list[str]:
     return notes
 
 
-def group(plan: Plan, model: MultiMaP, found: Found, fit: ProxyFit | None, words: dict) -> Result:
+def group(plan: Plan, model: MultiMaP, found: Found, fit: ProxyFit | None, words: dict, sample: tuple) -> Result:
     """Fits the model of one aspect, and looks whether the encoder sees it. fit: proxies learnt before, or None. words:
-    where its words come from."""
+    where its words come from. sample: rows and names of the images that are looked at for that."""
     begin = time.perf_counter()
     model.fit(found.rows, proxies=fit, names=found.names)
     result = measured(model, (model.labels_, model.distances_, model.outliers_), plan.truth, found, begin)
-    seen = len(model.aspect.words) > 1
-    sight = diagnose(model.clip, found.rows, model.aspect, found.names, plan.job.seed) if seen else None
+    seen, (rows, names) = len(model.aspect.words) > 1, sample
+    sight = diagnose(model.clip, rows, model.aspect, names, plan.job.seed) if seen else None
     return dataclasses.replace(result, words=words, sight=sight)
 
 

@@ -31,27 +31,34 @@ def with_candidates(job: Job, clip: Clip, company: Company, say: Callable[[str],
         }
 
     told = company.tell("candidates", found)
-    aspects = []
-    for aspect in job.aspects:
-        words = tuple(told.get(aspect.name, aspect.words))
-        known = seen_words(clip, dataclasses.replace(aspect, words=words)) if aspect.name in told else aspect
-        if aspect.name in told and len(known.words) < 2:
+
+    def with_seen(aspect: Aspect) -> Aspect:
+        if aspect.name not in told:
+            return aspect
+        words = tuple(told[aspect.name])
+        known = seen_words(clip, dataclasses.replace(aspect, words=words))
+        if len(known.words) < 2:
             raise ValueError(
                 f"of the words for {aspect.name!r} ({', '.join(words[:SHOWN])} …) the checkpoint {clip.name!r} has "
                 f"seen fewer than two: give --words={aspect.name}=A,B,…, or another --clip"
             )
-        aspects.append(known)
-    return dataclasses.replace(job, aspects=tuple(aspects))
+        return known
+
+    return dataclasses.replace(job, aspects=tuple(map(with_seen, job.aspects)))
 
 
-def with_chosen(job: Job, clip: Clip, rows, names, company: Company, say: Callable[[str], None]) -> tuple[Job, dict]:
-    """The job with those candidates that the images, unit rows [images, embed] by name, pick, as many groups as words
-    where no number was asked for; and what run.json says of each aspect's words."""
+def with_chosen(
+    job: Job, clip: Clip, sample: Callable[[], tuple], images: int, company: Company, say: Callable[[str], None]
+) -> tuple[Job, dict]:
+    """The job with those candidates that the images pick, as many groups as words where no number was asked for; and
+    what run.json says of each aspect's words. sample: gives unit rows [n, embed] of some of the `images` and their
+    names."""
 
     def chosen() -> dict:
         found = {}
         for aspect in job.aspects:
             if aspect.name in job.find:
+                rows, names = sample()
                 choice = choose_words(clip, rows, aspect, names, job.seed)
                 shares = [round(float(share), 4) for share in choice.shares]
                 found[aspect.name] = {"source": job.find[aspect.name], "candidates": choice.candidates}
@@ -65,7 +72,7 @@ def with_chosen(job: Job, clip: Clip, rows, names, company: Company, say: Callab
         dataclasses.replace(aspect, words=tuple(told[aspect.name]["words"])) if aspect.name in told else aspect
         for aspect in job.aspects
     )
-    clusters = {aspect.name: job.clusters[aspect.name] or min(len(aspect.words), len(rows)) for aspect in aspects}
+    clusters = {aspect.name: job.clusters[aspect.name] or min(len(aspect.words), images) for aspect in aspects}
     about = {aspect.name: words_of(aspect, told) for aspect in aspects}
     return dataclasses.replace(job, aspects=aspects, clusters=clusters), about
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import entr, softmax
 
 from multimap_jax.clip.model import Clip
-from multimap_jax.clustering import draw
+from multimap_jax.clustering import sampled
 from multimap_jax.prompts import Aspect, word_embeddings
 from multimap_jax.rows import Pieces, Product, take, walk
 from multimap_jax.span import word_shares
@@ -47,7 +47,7 @@ def choose_words(clip: Clip, embeddings: np.ndarray | Pieces, aspect: Aspect, na
     """
     if len(aspect.words) < 2:
         raise ValueError(f"aspect {aspect.name!r} has {len(aspect.words)} words: expected two or more to choose from")
-    rows = take(embeddings, draw(range(len(embeddings)) if names is None else names, seed, IMAGES))
+    rows = take(sampled(embeddings, names, seed, IMAGES)[0], None)
     texts, scale = word_embeddings(clip, aspect).astype(np.float64), clip.temperature_scale
     left, shares, merged = np.arange(len(texts)), word_shares(texts, rows, scale), {}
     while True:

@@ -9,10 +9,11 @@ import numpy as np
 
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.clip.model import Clip
+from multimap_jax.clustering import sampled
 from multimap_jax.prompts import Aspect
 from multimap_jax.rows import Pieces
 from multimap_jax.sight import Sight, diagnose
-from multimap_jax.words.choose import Choice, choose_words
+from multimap_jax.words.choose import IMAGES, Choice, choose_words
 from multimap_jax.words.sources import Sources, candidates
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary
 
@@ -44,6 +45,7 @@ def find_words(
     source: str | Sequence[str] = "vocabulary",
     template: str = TEMPLATE,
     sources: Sources | None = None,
+    names: Sequence | None = None,
 ) -> FoundWords:
     """Words for an aspect that has none, chosen by images.
 
@@ -53,15 +55,17 @@ def find_words(
       source: "vocabulary", "wordnet" (words below the aspect's noun, or below the subject's for a species or type),
         "wordnet:NOUN", "llm", or candidate words themselves.
       sources: where these lie; None: the built-in vocabulary and the usual place of WordNet.
+      names: of the images; some thousand with the lowest hashes are looked at. None: their numbers.
 
     Raises ValueError, FileNotFoundError or OSError with one sentence where there are no two words.
     """
     words = candidates(name, subject, source, sources) if isinstance(source, str) else tuple(source)
     aspect = seen_words(clip, Aspect(name, subject, words, template))
-    choice = choose_words(clip, embeddings, aspect)
+    embeddings, names = sampled(embeddings, names, 0, IMAGES)
+    choice = choose_words(clip, embeddings, aspect, names)
     aspect = dataclasses.replace(aspect, words=choice.words)
     label = source if isinstance(source, str) else "given"
-    return FoundWords(aspect, label, choice, diagnose(clip, embeddings, aspect))
+    return FoundWords(aspect, label, choice, diagnose(clip, embeddings, aspect, names))
 
 
 def suggest_aspects(
@@ -83,9 +87,10 @@ def suggest_aspects(
     words are passed over.
     """
     found = []
+    embeddings, names = sampled(embeddings, None, 0, IMAGES)
     aspects = aspects_for(read_vocabulary(None) if vocabulary is None else vocabulary, subject)
     for name, words in progress(list(aspects.items())):
         aspect = seen_words(clip, Aspect(name, subject, words, template))
         if len(aspect.words) > 1:
-            found.append(find_words(clip, embeddings, name, subject, aspect.words, template))
+            found.append(find_words(clip, embeddings, name, subject, aspect.words, template, names=names))
     return sorted(found, key=lambda each: -each.sight.score)
