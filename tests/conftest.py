@@ -1,8 +1,12 @@
 """Common fixtures and settings that make silent mistakes loud."""
 
 import atexit
+import contextlib
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -27,6 +31,30 @@ def tiny(tmp_path_factory):
     directory = tmp_path_factory.mktemp("tiny")
     model = write_tiny(directory)
     return mm.load_clip(directory), model
+
+
+@pytest.fixture
+def begin():
+    """begin(flags, environment, stderr) -> a process of the command on the CPU, in a session of its own; with what it
+    says on stderr among the rest, unless that is told apart. None outlives the test."""
+    begun = []
+
+    def begin(flags, environment=None, stderr=subprocess.STDOUT):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "multimap_jax", *flags], stdout=subprocess.PIPE, stderr=stderr, text=True,
+            start_new_session=True, env=os.environ | {"JAX_PLATFORMS": "cpu"} | (environment or {}),
+        )  # fmt: skip
+        begun.append(process)
+        return process
+
+    yield begin
+    for process in begun:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -70,31 +69,17 @@ def alone(fruit, tmp_path_factory):
 
 
 @pytest.fixture
-def start():
-    """start(cluster, count, flags, more) -> the processes of one job, each with `more` in its environment; none of them
-    outlives the test."""
-    started = []
+def start(begin):
+    """start(cluster, count, flags, more) -> the processes of one job, each with `more` in its environment."""
 
     def start(cluster, count, flags, more=None):
         job = free_job()
-        command = [sys.executable, "-m", "multimap_jax", *flags, "--distributed"]
-        begun = [
-            subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-                env=os.environ | {"JAX_PLATFORMS": "cpu"} | cluster(job, count, index) | (more or {}),
-            )
+        return [
+            begin([*flags, "--distributed"], cluster(job, count, index) | (more or {}), stderr=subprocess.PIPE)
             for index in range(count)
-        ]  # fmt: skip
-        started.extend(begun)
-        return begun
+        ]
 
-    yield start
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.stdout.close()
-        process.stderr.close()
-        process.wait()
+    return start
 
 
 def finished(started):

@@ -1,6 +1,5 @@
 """Several real processes on the loopback address: the same labels, and what happens when one of them dies."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -49,34 +48,18 @@ def alone(fruit, tmp_path_factory):
 
 
 @pytest.fixture
-def start(fruit):
-    """start(out, count, more) -> the processes of one run, each in a session of its own, with `more` flags by index;
-    none of them outlives the test."""
-    started = []
+def start(fruit, begin):
+    """start(out, count, more) -> the processes of one run, with `more` flags by index."""
 
     def start(out, count, more=None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         where = [f"--coordinator=127.0.0.1:{port}", f"--processes={count}", f"--heartbeat={HEARTBEAT}"]
-        command = [sys.executable, "-m", "multimap_jax", f"--images={fruit}", *FLAGS, f"--out={out}", *where]
-        begun = [
-            subprocess.Popen(
-                [*command, f"--process={index}", *(more or {}).get(index, [])],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                start_new_session=True, env=os.environ | {"JAX_PLATFORMS": "cpu"},
-            )
-            for index in range(count)
-        ]  # fmt: skip
-        started.extend(begun)
-        return begun
+        flags = [f"--images={fruit}", *FLAGS, f"--out={out}", *where]
+        return [begin([*flags, f"--process={index}", *(more or {}).get(index, [])]) for index in range(count)]
 
-    yield start
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.stdout.close()
-        process.wait()
+    return start
 
 
 @pytest.mark.slow
