@@ -153,6 +153,7 @@ def test_one_gradient_is_equal_across_block_shapes(clip, embeddings):
             assert np.abs(part - whole[:size]).max() <= 1e-6 * np.abs(whole).max()
 
 
+@pytest.mark.slow
 def test_default_labels_agree_between_two_block_shapes():
     """On drawn pictures with the embedded encoder: the adjusted Rand index is at least 0.99."""
     clip, words = mm.load_clip("embedded"), ("clubs", "diamonds", "hearts", "spades")

@@ -85,6 +85,7 @@ def quality_flags(tmp_path):
         delattr(flags.FLAGS, name)
 
 
+@pytest.mark.slow
 def test_kept_cells_are_of_one_number_of_steps_and_one_code(quality_flags, monkeypatch):
     monkeypatch.setattr(quality, "METHODS", {"CLIP_GPT": "CLIP_GPT"})
     runs = kept.Runs(quality_flags / "runs.jsonl")
@@ -103,6 +104,7 @@ def test_kept_cells_are_of_one_number_of_steps_and_one_code(quality_flags, monke
     kept.code_digest.cache_clear()
 
 
+@pytest.mark.slow
 def test_the_program_writes_its_three_files_and_computes_nothing_twice(quality_flags, monkeypatch):
     few = {"CLIP_GPT": "CLIP_GPT", "image in span": "image in span", "Multi-MaP default": "default"}
     monkeypatch.setattr(quality, "METHODS", few)

@@ -18,6 +18,8 @@ pytest.importorskip("s3fs", reason="needs the extra storage: pip install '.[stor
 from multimap_jax.run.lock import SIGN_SECONDS, SILENT_SECONDS  # noqa: E402
 from multimap_jax.scenes import write_scenes  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 FLAGS = ["--subject=fruit", "--aspect=color", "--aspect=species", "--words=color=red,green,yellow"]
 FLAGS += ["--words=species=apple,banana,grape"]
 COUNT = 40
@@ -120,7 +122,6 @@ def test_from_a_bucket_into_a_bucket(bucket, expected, fruit, tmp_path):
     assert read(bucket, "bucket/more/labels.csv") == expected
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("source", ["{00..01}.tar", "*.tar", "all.parquet"])
 def test_packed_images_in_a_bucket(bucket, expected, tmp_path, source):
     run(bucket, f"--images=s3://bucket/{source}", *FLAGS, f"--out={tmp_path}")
@@ -133,7 +134,6 @@ def test_a_list_in_a_bucket_names_what_lies_beside_it(bucket, expected, tmp_path
     assert (tmp_path / "labels.csv").read_text().replace("fruit/", "") == expected.decode()
 
 
-@pytest.mark.slow
 def test_workers_share_a_bucket(bucket, expected, tmp_path):
     flags = ["embed", "--images=s3://bucket/fruit", "--out=s3://bucket/parts", "--profile=s3://bucket/traces"]
     for part in (2, 1):
@@ -144,7 +144,6 @@ def test_workers_share_a_bucket(bucket, expected, tmp_path):
     assert (tmp_path / "labels.csv").read_bytes() == expected
 
 
-@pytest.mark.slow
 def test_killed_it_goes_on_in_the_bucket(bucket, expected):
     flags = ["--images=s3://bucket/fruit", *FLAGS, "--keep_proxies", "--steps=400", "--out=s3://bucket/killed"]
     process = subprocess.Popen([sys.executable, "-m", "multimap_jax", *flags], env=bucket, stdout=subprocess.DEVNULL)

@@ -17,6 +17,7 @@ def test_average_precision_of_an_order():
     assert unasked.random_precision(order, ["size"]) == pytest.approx(25 / 48, abs=0.04)
 
 
+@pytest.mark.slow
 def test_an_aspect_with_words_one_without_and_the_order_of_a_drawn_set():
     drawn, clip = datasets.twin("aloi", 30, 1007), mm.load_clip("embedded")
     embeddings = clip.embed_images(drawn.images)
