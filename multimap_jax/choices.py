@@ -16,6 +16,9 @@ NUMBERS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concep
 # Of silence, after which one of several processes counts as dead: JAX's own.
 HEARTBEAT_SECONDS = 100
 
+# A number of groups that is to be found; images that are in none.
+AUTO, LEFT_OVER = "auto", "(left over)"
+
 SUBJECT = "object"
 TEMPLATE = "a {subject} with the {name} of {word}"
 # What proxies are pushed away from, where nothing is said and the recipe has that.

@@ -63,6 +63,11 @@ WORDS = (
     "species=wordnet, species=wordnet:bird, species=llm, species=none, and the images choose among those. Without "
     "this flag: the vocabulary, for an aspect that it knows"
 )
+CLUSTERS = (
+    "number of groups of an aspect: color=3, or color=auto, and it is found; without this flag one for each word that "
+    "is given, else auto"
+)
+LEFTOVER = "share of the images that is left out of the groups, those that are least sure of theirs: 0.05"
 CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
 FLAGS = "--coordinator, --processes and --process"
 DIGITS = 12
@@ -82,9 +87,8 @@ def define_flags() -> flags.FlagValues:
     _define_source_flags(values)
     flags.DEFINE_string("llm", None, "address of a language model that is asked for words: https://host/v1", **define)
     flags.DEFINE_string("llm_model", None, "its name there; the key is read from MULTIMAP_LLM_KEY", **define)
-    flags.DEFINE_multi_string(
-        "clusters", [], "number of groups of an aspect: color=3 (else one a word, given or found)", **define
-    )
+    flags.DEFINE_multi_string("clusters", [], CLUSTERS, **define)
+    flags.DEFINE_float("leftover", 0.0, LEFTOVER, lower_bound=0, upper_bound=1, **define)
     flags.DEFINE_string("template", choices.TEMPLATE, "prompt", **define)
     flags.DEFINE_string("clip", "embedded", "'embedded', a directory in the Hugging Face layout, or a hub id", **define)
     flags.DEFINE_string("out", "out", "folder for the results and for what is kept between runs", **define)
@@ -360,8 +364,15 @@ def _run(values: flags.FlagValues, processes) -> int:
     clusters = _by_aspect("clusters", values.clusters, values.aspect)
     sources = _sources(values)
     find = _find(values, words, sources)
+    for name in (name for name in values.aspect if name not in {*find, *words, *clusters}):
+        hint = f"give --words={name}=A,B,…, or --words={name}=wordnet or llm"
+        _note(f"the vocabulary has no words for {name!r} of {values.subject!r}, its groups are found without: {hint}")
     words = {name: given for name, given in words.items() if name not in find and given != "none"}
-    counts = {name: _count(name, words, clusters, find) for name in values.aspect}
+    counts = {name: _count(name, words, clusters) for name in values.aspect}
+    if values.leftover >= 1:
+        raise ValueError(
+            f"--leftover={values.leftover}: expected a share of the images of 0 to less than 1, such as 0.05"
+        )
 
     from multimap_jax.compilation import use_compilation_cache
     from multimap_jax.prompts import Aspect
@@ -383,6 +394,7 @@ def _run(values: flags.FlagValues, processes) -> int:
         out=place(values.out),
         seed=values.seed,
         keep_proxies=values.keep_proxies,
+        leftover=values.leftover,
         fresh=values.fresh,
         ready=bool(values.embeddings),
         processes=processes,
@@ -516,20 +528,14 @@ def _suggest(values: flags.FlagValues, _) -> int:
     return 0
 
 
-def _count(name: str, words: dict[str, str], clusters: dict[str, str], find: dict[str, str]) -> int | None:
-    if name in clusters:
-        # Longer than any number of images: Python would rather not read it.
-        if not clusters[name].isdecimal() or len(clusters[name]) > DIGITS or int(clusters[name]) < 1:
-            raise ValueError(f"--clusters={name}={clusters[name][:80]}: expected a whole number of 1 or more")
-        return int(clusters[name])
-    if name in find:
-        return None
-    if name not in words:
-        raise ValueError(
-            f"how many groups for {name!r}? The vocabulary does not know it: give --clusters={name}=NUMBER, candidate "
-            f"words with --words={name}=A,B,…, or --words={name}=wordnet or llm"
-        )
-    return len(_split(words[name]))
+def _count(name: str, words: dict[str, str], clusters: dict[str, str]) -> int | str:
+    given = clusters.get(name, "" if name in words else choices.AUTO)
+    if given == choices.AUTO:
+        return given
+    # Longer than any number of images: Python would rather not read it.
+    if given and (not given.isdecimal() or len(given) > DIGITS or int(given) < 1):
+        raise ValueError(f"--clusters={name}={given[:80]}: expected a whole number of 1 or more, or {choices.AUTO}")
+    return int(given) if given else len(_split(words[name]))
 
 
 def _config(values: flags.FlagValues):

@@ -1,4 +1,4 @@
-"""From rows to groups, on the host: k-means, the nearest centre, what lies far from every centre.
+"""From rows to groups, on the host: k-means, the nearest centre and how sure it is, which groups would become one.
 
 Rows are what `rows` says, and are walked in parts.
 """
@@ -21,12 +21,22 @@ SAMPLE = 100_000
 
 @dataclasses.dataclass(frozen=True)
 class Groups:
-    """labels int [images], 0…k-1, the largest group first; centres float64 [k, d]; distances float64 [images], each
-    to the own centre."""
+    """What k-means finds.
+
+    Attributes:
+      labels: int [images], 0…k-1, the largest group first.
+      centres: float64 [k, d].
+      distances, confidences: float64 [images], see `nearest`.
+      spread: of the groups, see `nearest`.
+      inertia: the sum of squared distances of the images that centres were found on.
+    """
 
     labels: np.ndarray
     centres: np.ndarray
     distances: np.ndarray
+    confidences: np.ndarray
+    spread: float
+    inertia: float
 
 
 def cluster(rows, k: int, seed: int = 0, drawn: np.ndarray | None = None, begin: np.ndarray | None = None) -> Groups:
@@ -42,16 +52,18 @@ def cluster(rows, k: int, seed: int = 0, drawn: np.ndarray | None = None, begin:
     start: dict = {"init": "k-means++", "n_init": 10}
     if begin is not None and len(np.unique(begin)) == k:
         start = {"init": group_means(rows, begin, k), "n_init": 1}
-    kmeans = KMeans(k, **start, random_state=seed)
-    centres = kmeans.fit(take(rows, drawn)).cluster_centers_
-    labels, distances = nearest(rows, centres)
+    looked = take(rows, drawn)
+    kmeans = KMeans(k, **start, random_state=seed).fit(looked)
+    centres, inertia = kmeans.cluster_centers_, float(kmeans.inertia_)
+    spread = inertia / len(looked) / looked.shape[1] ** 0.25
+    labels, distances, confidences = nearest(rows, centres, spread)
     sizes = np.bincount(labels, minlength=k)
     if not sizes.all():
         warnings.warn(
             f"only {np.count_nonzero(sizes)} of {k} groups hold images: the images are too alike", stacklevel=2
         )
     order = np.argsort(-sizes, kind="stable")
-    return Groups(np.argsort(order)[labels], centres[order], distances)
+    return Groups(np.argsort(order)[labels], centres[order], distances, confidences, spread, inertia)
 
 
 def draw(names: Sequence, seed: int, sample: int = SAMPLE) -> np.ndarray | None:
@@ -85,19 +97,54 @@ def check_clusters(k: int, images: int) -> None:
         raise ValueError(f"{k} groups asked for among {images} {noun}, expected 1 to {images}")
 
 
-def nearest(rows, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(index of the nearest centre int [images], Euclidean distance to it [images]).
+def nearest(rows, centres: np.ndarray, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(index of the nearest centre int [images], Euclidean distance to it [images], confidence [images], 1/k … 1).
+
+    Confidence is how probable the nearest group is where groups are round, alike and equally frequent: the softmax of
+    −distance² / (2 spread). As spread `cluster` takes the mean squared distance over the fourth root of the number of
+    dimensions: over all of them it would be the groups' variance if what they hold were independent, and far too sure.
+    The power was chosen for calibration on drawn scenes; how well it does is in experiments/results/number.md.
 
     Differences are summed row by row, so that an image's answer cannot depend on which images come with it.
     """
-    labels, distances = np.empty(len(rows), np.int64), np.empty(len(rows))
+    labels, distances, confidences = np.empty(len(rows), np.int64), np.empty(len(rows)), np.empty(len(rows))
     step = max(1, 2**20 // centres.size)  # differences of about 8 MB at once stay in the cache
     for whole, part in walk(rows):
         for begin in range(0, len(part), step):
             some = np.linalg.norm(centres - part[begin : begin + step, None], axis=2)
             here = slice(whole.start + begin, whole.start + begin + len(some))
             labels[here], distances[here] = some.argmin(1), some.min(1)
-    return labels, distances
+            # Sorted, so that the sum has the same bits in whatever order the centres come.
+            farther = np.sort(np.square(some) - np.square(distances[here, None]), axis=1)
+            confidences[here] = 1 / np.exp(-farther / max(2 * spread, 1e-12)).sum(1)
+    return labels, distances, confidences
+
+
+def least_sure(confidences: np.ndarray, distances: np.ndarray, share: float) -> tuple[float, float]:
+    """(confidence, distance) of the surest image that is left out where this share of them is, the least sure ones and
+    of those the farthest; (-1, 0) where none is."""
+    count = int(share * len(confidences))
+    if not count:
+        return -1.0, 0.0
+    last = np.lexsort((-distances, confidences))[count - 1]
+    return float(confidences[last]), float(distances[last])
+
+
+def left_over(confidences: np.ndarray, distances: np.ndarray, least: tuple[float, float]) -> np.ndarray:
+    """Images that are no surer than `least_sure`, bool [images]."""
+    confidence, distance = least
+    return (confidences < confidence) | ((confidences == confidence) & (distances >= distance))
+
+
+def near(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """As the first of `nearest`, by one matrix product."""
+    return (np.square(centres).sum(1) - 2 * rows @ centres.T).argmin(1)
+
+
+def principal_axes(rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """(orthonormal axes [d, n], standard deviations along them [n]) of rows [images, d], the longest `most` of them."""
+    values, axes = np.linalg.eigh(np.cov(rows.T, bias=True).reshape(rows.shape[1], -1))
+    return axes[:, ::-1][:, :most], np.sqrt(np.maximum(values[::-1][:most], 0))
 
 
 def group_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
@@ -109,18 +156,24 @@ def group_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
     return totals / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
 
 
-def fences(distances: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """How far from its centre an image of each of k groups may lie and belong to it, [k]; infinity for empty ones.
+def merges(centres: np.ndarray, sizes: np.ndarray) -> list[tuple[tuple[int, ...], tuple[int, ...], float]]:
+    """Which of k groups would become one, the first first, until one is left: (groups, other groups, the inertia that
+    this adds as a share of all that lies between the k centres), by Ward's rule (1963)."""
+    centres, sizes = np.array(centres, np.float64), np.maximum(sizes, 1e-9)
+    whole = max(sizes @ np.square(centres - sizes @ centres / sizes.sum()).sum(1), 1e-300)
+    held, found = {i: (i,) for i in range(len(centres))}, []
 
-    Tukey's far-out fence: three interquartile ranges above the upper quartile of the group.
-    """
-    found = np.full(k, np.inf)
-    for label in np.unique(labels):
-        low, high = np.quantile(distances[labels == label], [0.25, 0.75])
-        found[label] = high + 3 * (high - low) + 1e-6 * (1 + high)
+    def costs(i: int) -> np.ndarray:
+        costs = np.square(centres - centres[i]).sum(1) * sizes * sizes[i] / (sizes + sizes[i])
+        return np.where([j in held and j != i for j in range(len(centres))], costs, np.inf)
+
+    table = np.stack([costs(i) for i in range(len(centres))])
+    while len(held) > 1:
+        i, j = sorted(divmod(int(table.argmin()), len(centres)))
+        found.append((held[i], held[j], float(table[i, j] / whole)))
+        centres[i] = (sizes[i] * centres[i] + sizes[j] * centres[j]) / (sizes[i] + sizes[j])
+        sizes[i] += sizes[j]
+        held[i] = (*held[i], *held.pop(j))
+        table[j] = table[:, j] = np.inf
+        table[i] = table[:, i] = costs(i)
     return found
-
-
-def outliers(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Images far from the centre of their own group, bool [images]."""
-    return distances > fences(distances, labels, labels.max(initial=0) + 1)[labels]

@@ -11,18 +11,42 @@ from pathlib import Path
 import jax
 import numpy as np
 from PIL import Image
+from scipy.special import entr
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from multimap_jax import features as kinds
+from multimap_jax.choices import AUTO
 from multimap_jax.clip.model import Clip, load_clip
-from multimap_jax.clustering import check_clusters, cluster, draw, fences, nearest, outliers
-from multimap_jax.naming import name_groups, word_scores
-from multimap_jax.prompts import Aspect, check_words
+from multimap_jax.clustering import check_clusters, cluster, draw, least_sure, left_over, merges, nearest
+from multimap_jax.naming import exemplars, name_groups
+from multimap_jax.number import Candidate, find_number, steadiness
+from multimap_jax.outliers import find_bulk
+from multimap_jax.prompts import Aspect, check_words, word_embeddings
 from multimap_jax.proxies import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.rows import Pieces
+from multimap_jax.rows import Pieces, Product, Roots
 from multimap_jax.saving import OF_PROXIES, read_model, write_model
+from multimap_jax.words.choose import choose_words
+from multimap_jax.words.vocabulary import Vocabulary, read_vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
+class Assigned:
+    """Where images belong, each [images].
+
+    Attributes:
+      labels: int, of the nearest group. distances: float, to its centre. confidences: float 0 … 1, see
+        `clustering.nearest`.
+      outliers: bool, of something else than the others, see `outliers.find_bulk`.
+      leftover: bool, less sure than the share that was to be left out.
+    """
+
+    labels: np.ndarray
+    distances: np.ndarray
+    confidences: np.ndarray
+    outliers: np.ndarray
+    leftover: np.ndarray
 
 
 class MultiMaP(ClusterMixin, BaseEstimator):
@@ -31,7 +55,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     Args:
       aspect: what to group by.
       clip: a name for `load_clip`, or a loaded Clip.
-      n_clusters: number of groups; None: as many as the aspect has words.
+      n_clusters: number of groups; None: as many as the aspect has words; "auto": found, see `number.find_number`.
       contrast: names of other aspects (see `fit_proxies`).
       config: the recipe; None: the default one.
       features: what k-means runs on, a kind of `features.TABLE`: "span" (see `span.fit_span`), "proxy", "prompt",
@@ -39,12 +63,20 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       random_state: seed of k-means (and of the released recipe's batch order); an integer, None or a RandomState.
       progress: whether bars are shown on stderr.
       keep_proxies: whether proxies are learnt for the images where the features need none.
+      leftover: the share of images to be left out, the least sure ones, 0 … less than 1.
 
     Attributes:
       labels_: int [images], 0 … n_clusters_ - 1, the largest group first.
-      distances_: float [images], to the centre of the own group. outliers_: bool [images], far from it.
+      distances_: float [images], to the centre of the own group. confidence_: float [images], 0 … 1, how sure that is
+        the right one. outliers_, leftover_: bool [images]. See `Assigned`.
       cluster_centers_: float64 [n_clusters_, features].
-      cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1.
+      cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, how sure the
+        names are. See `naming.name_groups`.
+      cluster_steadiness_: float [n_clusters_], 0 … 1, how well each is found again in half of the images. See
+        `number.steadiness`.
+      exemplars_: list of n_clusters_ int arrays, images that show a group, the one nearest to its centre first.
+      n_clusters_table_: with "auto" a list of `number.Candidate`, the best first; else empty.
+      merges_: which groups would become one, see `clustering.merges`.
       projection_: float64 [embed, axes], of features "span" (axes is 0 with others).
       n_features_in_: embedding dimension. features_: the kind that was used. seed_: the integer that was used.
 
@@ -57,13 +89,14 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self,
         aspect: Aspect,
         clip: str | Clip = "embedded",
-        n_clusters: int | None = None,
+        n_clusters: int | str | None = None,
         contrast: tuple[str, ...] = (),
         config: ProxyConfig | None = None,
         features: str | None = None,
         random_state: int | np.random.RandomState | None = 0,
         progress: bool = False,
         keep_proxies: bool = False,
+        leftover: float = 0.0,
     ):
         self.aspect = aspect
         self.clip = clip
@@ -74,21 +107,20 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self.random_state = random_state
         self.progress = progress
         self.keep_proxies = keep_proxies
+        self.leftover = leftover
 
     def __getattr__(self, name: str):
         if name not in OF_PROXIES:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         if "features_" not in vars(self):
             raise AttributeError(f"{name} is there after fit")
-        if "proxies_" in vars(self):
-            raise AttributeError(f"{name} was not saved with this model, which an earlier version wrote")
         raise AttributeError(
             f"{name} is not there: features {self.features_!r} need no proxies of images; fit with "
             "MultiMaP(…, keep_proxies=True) to have them learnt all the same"
         )
 
-    def check(self) -> int:
-        """Looks at everything but the images; returns the number of groups.
+    def check(self) -> int | None:
+        """Looks at everything but the images; returns the number of groups, None where it is to be found.
 
         Raises TypeError or ValueError for what is of no use, with a sentence.
         """
@@ -96,46 +128,82 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             raise TypeError(f'aspect: expected an Aspect, such as mm.Aspect("color"), found {self.aspect!r}')
         kind, config, clip = kinds.choose(self.features, self.aspect, self._config()), self._config(), self._clip()
         if self.n_clusters is None and not self.aspect.words:
-            raise ValueError(f"aspect {self.aspect.name!r} has no words, so say how many groups: n_clusters=…")
-        if not isinstance(self.n_clusters, (numbers.Integral, type(None))):
-            raise TypeError(f"n_clusters: expected a whole number or None, found {self.n_clusters!r}")
-        clusters = len(self.aspect.words) if self.n_clusters is None else int(self.n_clusters)
-        if clusters < 1:
-            raise ValueError(f"{clusters} groups asked for, expected 1 or more")
+            raise ValueError(
+                f'aspect {self.aspect.name!r} has no words, so say how many groups: n_clusters=…, or n_clusters="auto"'
+            )
+        clusters = self._clusters()
+        if isinstance(self.leftover, bool) or not isinstance(self.leftover, numbers.Real):
+            raise TypeError(f"leftover: expected a share of the images, such as 0.05, found {self.leftover!r}")
+        if not 0 <= self.leftover < 1:
+            raise ValueError(f"leftover is {self.leftover}, expected a share of the images of 0 to less than 1")
         check_words(self.aspect, clip, self.contrast)
         feature = kinds.TABLE[kind]
-        if feature.proxies or self.keep_proxies or (feature.group_proxies and len(self.aspect.words) < clusters):
+        if feature.proxies or self.keep_proxies or (feature.group_proxies and len(self.aspect.words) < (clusters or 0)):
             check_proxies(clip, self.aspect, self.contrast, config)
         return clusters
 
-    def fit(self, X, y=None, proxies: ProxyFit | None = None, names: Sequence | None = None) -> MultiMaP:
+    def _clusters(self) -> int | None:
+        """The number asked for, None where it is to be found. TypeError or ValueError for another thing."""
+        if isinstance(self.n_clusters, str) and self.n_clusters == AUTO:
+            return None
+        if not isinstance(self.n_clusters, (numbers.Integral, type(None))):
+            raise TypeError(f'n_clusters: expected a whole number, None or "auto", found {self.n_clusters!r}')
+        clusters = len(self.aspect.words) if self.n_clusters is None else int(self.n_clusters)
+        if clusters < 1:
+            raise ValueError(f"{clusters} groups asked for, expected 1 or more")
+        return clusters
+
+    def fit(
+        self,
+        X,
+        y=None,
+        proxies: ProxyFit | None = None,
+        names: Sequence | None = None,
+        vocabulary: Vocabulary | None = None,
+    ) -> MultiMaP:
         """X: unit image embeddings [images, embed], or whatever `Clip.embed_images` takes; `y` is not looked at.
 
         proxies: what `fit_proxies` found for X with the same settings, where that was done before. names: what the
-        images are called, for the sample that k-means looks at where there are many; their places if None.
+        images are called, for the sample that k-means looks at where there are many; their places if None. vocabulary:
+        what groups are named from that the aspect's words do not fit; the built-in one if None.
         """
         clusters = self.check()
         if hasattr(X, "__len__") and len(X) and not isinstance(X, str):
-            check_clusters(clusters, len(X))
+            check_clusters(clusters or 1, len(X))
         embeddings = self._embeddings(X)
-        check_clusters(clusters, len(embeddings))
+        check_clusters(clusters or 1, len(embeddings))
         self._forget()
         config, clip, seed = self._config(), self._clip(), draw_seed(self.random_state)
         kind = kinds.choose(self.features, self.aspect, config)
         feature = kinds.TABLE[kind]
         if proxies is None and (feature.proxies or self.keep_proxies):
             proxies = self._fit_proxies(embeddings, config, seed)
-        drawn = draw(range(len(embeddings)) if names is None else names, seed)
+        names = range(len(embeddings)) if names is None else names
+        drawn = draw(names, seed)
         projection = begin = None
+        material = kinds.Material(clip, config, embeddings, proxies, projection)
+        rows = None if feature.fit else feature.rows(material)
+        table = [] if clusters else self._find_number(embeddings, rows, names)
+        clusters = clusters or table[0].groups
         if feature.fit:
             span = feature.fit(clip, embeddings, self.aspect, clusters, self.contrast, config, seed, drawn)
             projection, begin = span.projection, span.labels
-        rows = feature.rows(kinds.Material(clip, config, embeddings, proxies, projection))
+            rows = feature.rows(dataclasses.replace(material, projection=projection))
         groups = cluster(rows, clusters, seed, drawn, begin)
-        scores = word_scores(clip, embeddings, self.aspect, groups.labels, clusters)
-        self.cluster_names_, self.cluster_confidences_ = name_groups(scores, self.aspect.words, self.aspect.name)
         self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centres, groups.distances
-        self.outliers_ = outliers(groups.distances, groups.labels)
+        self.confidence_, self.spread_, self.n_clusters_table_ = groups.confidences, groups.spread, table
+        self.merges_ = merges(groups.centres, np.bincount(groups.labels, minlength=clusters))
+        self.cluster_steadiness_ = steadiness(rows, groups.labels, clusters, names)
+        self.least_ = least_sure(self.confidence_, self.distances_, self.leftover)
+        self.leftover_ = left_over(self.confidence_, self.distances_, self.least_)
+        self.bulk_ = find_bulk(embeddings, names)
+        self.outliers_ = self.bulk_.outliers(embeddings)
+        some, labels = (embeddings, self.labels_) if drawn is None else (embeddings[drawn], self.labels_[drawn])
+        vocabulary = read_vocabulary(None) if vocabulary is None else vocabulary
+        self.cluster_names_, self.cluster_confidences_ = name_groups(
+            clip, some, self.aspect, labels, clusters, vocabulary
+        )
+        self.exemplars_ = exemplars(embeddings, self.labels_, self.distances_, clusters)
         self.projection_ = np.zeros((embeddings.shape[1], 0)) if projection is None else projection
         if proxies is not None:
             for attribute, field in OF_PROXIES.items():
@@ -152,13 +220,10 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         On the images of `fit` it gives `labels_`. ValueError under the released recipe with weight decay, where a
         proxy depends on the images that come with it.
         """
-        return self.assign(X)[0]
+        return self.assign(X).labels
 
-    def assign(self, X) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(labels int, distances to their centres, whether they are far from every group bool), each [images].
-
-        X, errors: as `predict`.
-        """
+    def assign(self, X) -> Assigned:
+        """Where other images belong, by what `fit` found. X, errors: as `predict`."""
         check_is_fitted(self)
         config, feature, proxies = self._config(), kinds.TABLE[self.features_], None
         if feature.proxies and config.batches_matter:
@@ -171,13 +236,26 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             config = dataclasses.replace(config, block_size=self.block_size_)
             proxies = self._fit_proxies(embeddings, config, self.seed_)
         material = kinds.Material(self._clip(), config, embeddings, proxies, self.projection_)
-        labels, distances = nearest(feature.rows(material), self.cluster_centers_)
-        return labels, distances, distances > fences(self.distances_, self.labels_, self.n_clusters_)[labels]
+        labels, distances, confidences = nearest(feature.rows(material), self.cluster_centers_, self.spread_)
+        left = left_over(confidences, distances, self.least_)
+        return Assigned(labels, distances, confidences, self.bulk_.outliers(embeddings), left)
 
     def save(self, directory: str | Path) -> None:
         """Writes model.json and arrays.npz. The checkpoint is not in them, only its name and hash."""
         check_is_fitted(self)
         write_model(self, self._clip(), Path(directory))
+
+    def _find_number(self, embeddings: np.ndarray | Pieces, rows, names: Sequence) -> list[Candidate]:
+        """Candidates for the number of groups. rows: of the images where they do not depend on it, else None: then the
+        groups of the words are looked at, which the features are fitted to (see `span.fit_span`)."""
+        clip, words = self._clip(), 0.0
+        if len(self.aspect.words) > 1:
+            shares = choose_words(clip, embeddings, self.aspect, names).shares
+            words = float(np.exp(entr(shares).sum()))
+        if rows is None:
+            texts = word_embeddings(clip, self.aspect).astype(np.float64)
+            rows = Roots(Product(embeddings, clip.temperature_scale * texts.T))
+        return find_number(rows, words, names)
 
     def _forget(self) -> None:
         """What an earlier fit left."""
@@ -251,13 +329,11 @@ def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
     Raises FileNotFoundError where there is no model, ValueError for another format or another checkpoint (by hash).
     """
     settings, attributes = read_model(Path(directory))
-    name, digest, version = settings.pop("clip")
+    name, digest = settings.pop("clip")
     loaded = load_clip(name if clip is None else clip)
-    if digest != (loaded.weights_hash if version == 2 else loaded.hash):
+    if digest != loaded.hash:
         raise ValueError(f"{directory} was fitted with another checkpoint than the one in {loaded.name}: give clip=…")
     model = MultiMaP(**settings, clip=loaded)
-    if "features_" not in attributes:
-        attributes["features_"] = kinds.choose(model.features, model.aspect, model._config())
     check_loaded(attributes, loaded, Path(directory))
     for attribute, value in attributes.items():
         setattr(model, attribute, value)

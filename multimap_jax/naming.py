@@ -1,13 +1,25 @@
-"""Names of groups, from the words that the encoder finds in their images."""
+"""What groups are called, from the words that the encoder finds in their images, and which images show them best."""
 
 from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import softmax
 
 from multimap_jax.clip.model import Clip
 from multimap_jax.prompts import Aspect, word_embeddings
-from multimap_jax.rows import walk
+from multimap_jax.rows import take, walk
+from multimap_jax.words.find import seen_words
+from multimap_jax.words.vocabulary import Vocabulary, aspects_for, look_up
+
+# Of a group's best word's probability, what the word that is left for it needs to fit. By how much likelier a second
+# word must be in a group than in those of the same name.
+FIT, TELL = 0.5, 0.1
+# What describes anything: aspects that second words come from, besides the group's own aspect and the subject's.
+DESCRIBING = ("color", "shape", "material", "texture", "pattern", "size")
+EXEMPLARS, NEAREST = 8, 64
 
 
 def word_scores(clip: Clip, embeddings: np.ndarray, aspect: Aspect, labels: np.ndarray, k: int) -> np.ndarray:
@@ -20,29 +32,119 @@ def word_scores(clip: Clip, embeddings: np.ndarray, aspect: Aspect, labels: np.n
     return totals / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
 
 
-def name_groups(scores: np.ndarray, words: tuple[str, ...], aspect: str) -> tuple[list[str], np.ndarray]:
-    """A unique name for every group, and how sure it is, float [k] in 0…1.
+def name_groups(
+    clip: Clip, embeddings: np.ndarray, aspect: Aspect, labels: np.ndarray, k: int, vocabulary: Vocabulary
+) -> tuple[list[str], np.ndarray]:
+    """A unique name for every group of images, unit rows [images, embed], and how sure it is, float [k] in 0…1.
 
-    scores [k, words]: as `word_scores` gives them. Words go to groups by the best one-to-one matching, and the score is
-    the confidence. Groups that no word is left for take their best word with a number behind it; without words they are
-    called by the aspect, with confidence 0.
+      1. The aspect's words go to groups by the best one-to-one matching of `word_scores`; one that is less than half as
+         likely as the group's best word does not fit.
+      2. For groups without a word, those of the vocabulary for this aspect, in the same way ("yellow", where only red
+         and green were given).
+      3. Groups that are still without one take their best word, and behind it one that tells them from the groups with
+         the same: of the aspect, or of what the vocabulary has for the subject and for anything ("red, round").
+      4. Where no word does, a number; without words, behind the name of the aspect.
+
+    The confidence is the mean probability of the (first) word among the aspect's; without words it is 0.
     """
+    scores, names = word_scores(clip, embeddings, aspect, labels, k), [""] * k
+    for group, word in _matched(scores, range(k), range(len(aspect.words))).items():
+        names[group] = aspect.words[word]
+    best = scores.argmax(1) if aspect.words else None
+    sure = scores.max(1, initial=0)
+    for group in (group for group in range(k) if names[group]):
+        sure[group] = scores[group, aspect.words.index(names[group])]
+    if all(names):
+        return names, sure
+    known = seen_words(clip, dataclasses.replace(aspect, words=look_up(vocabulary, aspect.name, aspect.subject) or ()))
+    more = tuple(word for word in known.words if word not in aspect.words)
+    wide = dataclasses.replace(aspect, words=aspect.words + more)
+    wider = word_scores(clip, embeddings, wide, labels, k)
+    unnamed = [group for group in range(k) if not names[group]]
+    for group, word in _matched(wider, unnamed, range(len(aspect.words), len(wide.words))).items():
+        names[group], sure[group] = wide.words[word], wider[group, word]
+    unnamed = [group for group in unnamed if not names[group]]
+    if not unnamed:
+        return names, sure
+    firsts = [name or (aspect.words[best[group]] if aspect.words else "") for group, name in enumerate(names)]
+    told = {wide: wider} | {
+        other: word_scores(clip, embeddings, other, labels, k) for other in _describing(clip, aspect, vocabulary)
+    }
+    for group in unnamed:
+        alike = [other for other in range(k) if other != group and firsts[other] == firsts[group]]
+        seconds = _telling(told, group, alike)
+        choices = (", ".join(filter(None, (firsts[group], word))) for word in seconds if word != firsts[group])
+        names[group] = next((name for name in choices if name not in names), "")
+    for group in (group for group in unnamed if not names[group]):
+        names[group] = _numbered(firsts[group] or aspect.name, names, 1 if not firsts[group] else 2)
+    return names, sure
+
+
+def _matched(scores: np.ndarray, groups: Sequence[int], words: Sequence[int]) -> dict[int, int]:
+    """group -> word of the best one-to-one matching, where the word fits."""
     from scipy.optimize import linear_sum_assignment
 
-    k = len(scores)
-    if not words:
-        return [f"{aspect} {i + 1}" for i in range(k)], np.zeros(k)
-    best = scores.argmax(1)
-    groups, chosen = linear_sum_assignment(scores, maximize=True)
-    best[groups] = chosen
-    names = [words[word] for word in best]
-    for group in sorted(set(range(k)) - set(groups.tolist())):
-        names[group] = _numbered(names[group], names)
-    return names, scores[np.arange(k), best]
+    groups, words = np.array(groups, int), np.array(words, int)
+    if not len(groups) or not len(words):
+        return {}
+    rows, columns = linear_sum_assignment(scores[np.ix_(groups, words)], maximize=True)
+    pairs = zip(groups[rows].tolist(), words[columns].tolist())
+    return {group: word for group, word in pairs if scores[group, word] >= FIT * scores[group].max()}
 
 
-def _numbered(name: str, taken: list[str]) -> str:
-    number = 2
+def _describing(clip: Clip, aspect: Aspect, vocabulary: Vocabulary) -> list[Aspect]:
+    """Aspects that second words may come from, with the words that the checkpoint knows."""
+    general = aspects_for(vocabulary, "")
+    found = {name: words for name, words in aspects_for(vocabulary, aspect.subject).items() if name not in general}
+    found |= {name: general[name] for name in DESCRIBING if name in general}
+    own = look_up(vocabulary, aspect.name, aspect.subject)
+    others = [
+        seen_words(clip, dataclasses.replace(aspect, name=name, words=words))
+        for name, words in found.items()
+        if words != own
+    ]
+    return [other for other in others if len(other.words) > 1]
+
+
+def _telling(told: dict[Aspect, np.ndarray], group: int, others: Sequence[int]) -> list[str]:
+    """Words that are likelier in a group than in each of the others by TELL or more, the clearest first.
+
+    told: aspect -> its `word_scores`.
+    """
+    found: dict[str, float] = {}
+    for aspect, scores in told.items():
+        beyond = scores[group] - scores[list(others)].max(0, initial=0)
+        for word, by in zip(aspect.words, beyond):
+            found[word] = max(found.get(word, 0.0), by)
+    return sorted((word for word in found if found[word] >= TELL), key=lambda word: -found[word])
+
+
+def _numbered(name: str, taken: Sequence[str], number: int) -> str:
     while f"{name} {number}" in taken:
         number += 1
     return f"{name} {number}"
+
+
+def exemplars(embeddings, labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarray]:
+    """Up to eight images of each of k groups that show it: near to the centre and unlike each other. The nearest comes
+    first, then always the one that is least like those before it, of the nearest third of the group (64 at most).
+
+    embeddings: unit rows [images, embed]. labels, distances: [images].
+    """
+    order = np.lexsort((distances, labels))
+    ends = np.cumsum(np.bincount(labels, minlength=k))
+    found = []
+    for members in np.split(order, ends[:-1]):
+        near = members[: min(NEAREST, max(EXEMPLARS, len(members) // 3))]
+        found.append(near[_unlike(take(embeddings, near), EXEMPLARS)] if len(near) else near)
+    return found
+
+
+def _unlike(rows: np.ndarray, most: int) -> list[int]:
+    """The first of unit rows and others, each the least like those before it."""
+    chosen, alike = [0], rows @ rows[0]
+    while len(chosen) < min(most, len(rows)):
+        alike[chosen] = np.inf
+        chosen.append(int(alike.argmin()))
+        alike = np.maximum(alike, rows @ rows[chosen[-1]])
+    return chosen

@@ -50,7 +50,8 @@ class Page:
     """One aspect's result: labels int [images], a name, confidence and size for each group, and how it went.
 
     order int [images]: images by closeness to the centre of their group. metrics: from `run.measure`, with the rivals'
-    under "beside" by the names to show, or None. sight: whether the encoder sees the aspect, a sentence, or "".
+    under "beside" by the names to show, or None. sight: whether the encoder sees the aspect; number: why so many
+    groups; sentences, or "".
     """
 
     aspect: str
@@ -61,6 +62,7 @@ class Page:
     order: np.ndarray
     metrics: dict | None = None
     sight: str = ""
+    number: str = ""
 
     @functools.cached_property
     def members(self) -> list[np.ndarray]:
@@ -108,7 +110,7 @@ def make_report(
 
 def _page(number: int, page: Page, names: Sequence[str]) -> str:
     groups = "".join(_group(page, group, names) for group in range(len(page.names)))
-    sight = f"<p>{html.escape(page.sight)}</p>" if page.sight else ""
+    sight = "".join(f"<p>{html.escape(text)}</p>" for text in (page.sight, page.number) if text)
     return f'<article id="page{number}"{" hidden" if number else ""}>{sight}{_metrics(page.metrics)}{groups}</article>'
 
 

@@ -12,19 +12,22 @@ from typing import BinaryIO
 
 import numpy as np
 
-from multimap_jax.choices import FEATURES
+from multimap_jax.choices import AUTO, FEATURES
 from multimap_jax.clip.model import Clip
+from multimap_jax.clustering import left_over, merges
 from multimap_jax.inputs.files import mapped_member, read_arrays, read_json, said_of
+from multimap_jax.number import Candidate
+from multimap_jax.outliers import Bulk
 from multimap_jax.prompts import Aspect
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.rows import Pieces, walk
 
-# 2 held proxies always, and no image_steps_, features_ and seed_.
-FORMAT, READ = 3, (2, 3)
+FORMAT = 4
 SETTINGS, ARRAYS = "model.json", "arrays.npz"
 # Attributes of every model, and those that come with proxies of the images: attribute -> field of ProxyFit.
-ALWAYS = ("labels_", "distances_", "outliers_", "cluster_centers_", "projection_")
+ALWAYS = ("labels_", "distances_", "confidence_", "outliers_", "cluster_centers_", "projection_")
+BULK = ("centre", "axes", "spread")  # of `outliers.Bulk`, in the file with bulk_ before them
 OF_PROXIES = {f"{field.name}_": field.name for field in dataclasses.fields(ProxyFit)}
 MAPPED = ("proxies_", "prompt_embeddings_")
 NUMBERS = ("block_size_", "image_steps_")
@@ -32,22 +35,31 @@ NUMBERS = ("block_size_", "image_steps_")
 
 def write_model(model, clip: Clip, directory: Path) -> None:
     """Writes a fitted `MultiMaP`; everything is made before anything is written."""
-    attributes, config = vars(model), model.config
-    names = (*ALWAYS, *(name for name in OF_PROXIES if name not in NUMBERS))
+    attributes, config, bulk = vars(model), model.config, model.bulk_
+    arrays = {name: attributes[name] for name in (*ALWAYS, *OF_PROXIES) if name in attributes and name not in NUMBERS}
+    arrays |= {f"bulk_{name}": getattr(bulk, name) for name in BULK}
     content = {
         "format": FORMAT,
         "aspect": dataclasses.asdict(model.aspect),
         "clip": {"name": clip.place, "hash": clip.hash},
-        "n_clusters": None if model.n_clusters is None else int(model.n_clusters),
+        "n_clusters": model.n_clusters if model.n_clusters in (None, AUTO) else int(model.n_clusters),
         "contrast": list(model.contrast),
         "config": None if config is None else {key: plain(value) for key, value in dataclasses.asdict(config).items()},
         "features": model.features,
         "features_used": model.features_,
         "keep_proxies": bool(model.keep_proxies),
+        "leftover": float(model.leftover),
         "random_state": model.seed_,
         "cluster_names": model.cluster_names_,
         "cluster_confidences": model.cluster_confidences_.tolist(),
         "n_features_in": model.n_features_in_,
+        "cluster_steadiness": model.cluster_steadiness_.tolist(),
+        "spread": model.spread_,
+        "least": list(model.least_),
+        "rest": list(bulk.rest),
+        "fence": None if np.isinf(bulk.fence) else bulk.fence,
+        "exemplars": [images.tolist() for images in model.exemplars_],
+        "n_clusters_table": [dataclasses.asdict(candidate) for candidate in model.n_clusters_table_],
     }
     content |= {name.rstrip("_"): int(attributes[name]) for name in NUMBERS if name in attributes}
     text = json.dumps(content, indent=1) + "\n"
@@ -55,9 +67,9 @@ def write_model(model, clip: Clip, directory: Path) -> None:
     aside = directory / f".{ARRAYS}.{os.getpid()}"  # a loaded model may hold arrays of the file that is there
     try:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
-            for name in (name for name in names if name in attributes):
+            for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                    write_rows(file, attributes[name])
+                    write_rows(file, array)
         os.replace(aside, directory / ARRAYS)
     finally:
         aside.unlink(missing_ok=True)
@@ -75,15 +87,15 @@ def write_rows(file: BinaryIO, rows) -> None:
 
 
 def read_model(directory: Path) -> tuple[dict, dict]:
-    """(arguments of MultiMaP with "clip" as (name, hash, format), fitted attributes). Errors as `load` says."""
+    """(arguments of MultiMaP with "clip" as (name, hash), fitted attributes). Errors as `load` says."""
     if not (directory / SETTINGS).exists() or not (directory / ARRAYS).exists():
         raise FileNotFoundError(
             f"{directory} holds no model: expected {SETTINGS} and {ARRAYS}, as MultiMaP.save writes"
         )
     content = read_json(directory / SETTINGS, advice="save the model again")
     version = content.get("format")
-    if version not in READ:
-        raise ValueError(f"{directory} has model format {version}, this version reads {' and '.join(map(str, READ))}")
+    if version != FORMAT:
+        raise ValueError(f"{directory} has model format {version}, this version reads {FORMAT}: fit the model again")
     with said_of(f"the model in {directory}", "it is damaged, save it again"):
         return settings_of(content), attributes_of(content, directory / ARRAYS)
 
@@ -92,32 +104,40 @@ def settings_of(content: dict) -> dict:
     config = content["config"]
     return {
         "aspect": Aspect(**content["aspect"]),
-        "clip": (content["clip"]["name"], content["clip"]["hash"], content["format"]),
+        "clip": (content["clip"]["name"], content["clip"]["hash"]),
         "n_clusters": content["n_clusters"],
         "contrast": tuple(content["contrast"]),
         "config": None if config is None else ProxyConfig(**config),
         "features": content["features"],
         "random_state": content["random_state"],
-        "keep_proxies": content.get("keep_proxies", True),
+        "keep_proxies": content["keep_proxies"],
+        "leftover": content["leftover"],
     }
 
 
 def attributes_of(content: dict, path: Path) -> dict:
-    attributes = read_arrays(path, (*ALWAYS, *(name for name in OF_PROXIES if name not in MAPPED)))
+    own = tuple(f"bulk_{name}" for name in BULK)
+    attributes = read_arrays(path, (*ALWAYS, *own, *(name for name in OF_PROXIES if name not in MAPPED)))
     with contextlib.suppress(KeyError):  # none are there
         attributes |= {name: mapped_member(path, name) for name in MAPPED}
-    absent = [name for name in ALWAYS if name not in attributes]
+    absent = [name for name in (*ALWAYS, *own) if name not in attributes]
     if absent:
         raise ValueError(f"{path.name} lacks {', '.join(absent)}")
     check_groups(content)
     check_arrays(attributes, len(content["cluster_names"]), content["n_features_in"])
     attributes |= {name: content[name.rstrip("_")] for name in NUMBERS if name.rstrip("_") in content}
-    recipe = ProxyConfig(**content["config"] or {})
-    if content["format"] == 2 and not recipe.tolerance:
-        attributes["image_steps_"] = len(attributes["labels_"]) * int(recipe.steps)
-    if "features_used" in content:
-        attributes["features_"] = content["features_used"]
+    sizes = np.bincount(attributes["labels_"], minlength=len(content["cluster_names"]))
+    least, bulk = tuple(content["least"]), [attributes.pop(name) for name in own]
     return attributes | {
+        "features_": content["features_used"],
+        "cluster_steadiness_": np.array(content["cluster_steadiness"]),
+        "spread_": content["spread"],
+        "least_": least,
+        "leftover_": left_over(attributes["confidence_"], attributes["distances_"], least),
+        "bulk_": Bulk(*bulk, tuple(content["rest"]), np.inf if content["fence"] is None else float(content["fence"])),
+        "exemplars_": [np.array(images, np.int64) for images in content["exemplars"]],
+        "n_clusters_table_": [Candidate(**candidate) for candidate in content["n_clusters_table"]],
+        "merges_": merges(attributes["cluster_centers_"], sizes),
         "n_features_in_": content["n_features_in"],
         "cluster_names_": content["cluster_names"],
         "cluster_confidences_": np.array(content["cluster_confidences"]),
@@ -128,20 +148,28 @@ def attributes_of(content: dict, path: Path) -> dict:
 
 def check_groups(content: dict) -> None:
     """ValueError where what a file says of its groups is no model's."""
-    names, confidences = content["cluster_names"], content["cluster_confidences"]
+    names = content["cluster_names"]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"cluster_names are {str(names)[:40]}, expected strings")
-    if np.shape(confidences) != (len(names),) or not np.isfinite(np.array(confidences, np.float64)).all():
-        raise ValueError(f"cluster_confidences are {str(confidences)[:40]}, expected {len(names)} numbers")
+    for name in ("cluster_confidences", "cluster_steadiness"):
+        if np.shape(content[name]) != (len(names),) or not np.isfinite(np.array(content[name], np.float64)).all():
+            raise ValueError(f"{name} are {str(content[name])[:40]}, expected {len(names)} numbers")
     for name in ("n_features_in", "random_state"):
         if type(content[name]) is not int or not 0 <= content[name] < 2**32:
             raise ValueError(f"{name} is {str(content[name])[:40]}, expected a whole number")
     if not isinstance(content["contrast"], list) or not all(isinstance(each, str) for each in content["contrast"]):
         raise ValueError(f"contrast is {str(content['contrast'])[:40]}, expected strings")
-    if content["features"] not in (None, *FEATURES) or content.get("features_used", "span") not in FEATURES:
+    if content["features"] not in (None, *FEATURES) or content["features_used"] not in FEATURES:
         raise ValueError(f"features are none of {', '.join(FEATURES)}")
-    if content["n_clusters"] is not None and type(content["n_clusters"]) is not int:
-        raise ValueError(f"n_clusters is {str(content['n_clusters'])[:40]}, expected a whole number or null")
+    if content["n_clusters"] not in (None, AUTO) and type(content["n_clusters"]) is not int:
+        raise ValueError(f"n_clusters is {str(content['n_clusters'])[:40]}, expected a whole number, auto or null")
+    for name, numbers in {"spread": (), "leftover": (), "least": (2,), "rest": (2,)}.items():
+        if np.shape(content[name]) != numbers or not np.isfinite(np.array(content[name], np.float64)).all():
+            raise ValueError(
+                f"{name} is {str(content[name])[:40]}, expected {'two numbers' if numbers else 'a number'}"
+            )
+    if len(content["exemplars"]) != len(names):
+        raise ValueError(f"exemplars are of {len(content['exemplars'])} groups, expected {len(names)}")
 
 
 def check_arrays(arrays: dict, k: int, embed: int) -> None:
@@ -155,11 +183,17 @@ def check_arrays(arrays: dict, k: int, embed: int) -> None:
     labels, centres = arrays["labels_"], arrays["cluster_centers_"]
     if labels.dtype.kind != "i" or labels.ndim != 1 or not 0 <= labels.min(initial=0) <= labels.max(initial=0) < k:
         raise ValueError(f"labels_ are {labels.dtype} {list(labels.shape)}, expected whole numbers of 0 to {k - 1}")
-    for name in ("distances_", "outliers_"):
+    for name in ("distances_", "confidence_", "outliers_"):
         if arrays[name].shape != labels.shape:
             raise ValueError(f"{name} has shape {list(arrays[name].shape)}, expected {list(labels.shape)}")
     if centres.ndim != 2 or len(centres) != k or not centres.shape[1]:
         raise ValueError(f"cluster_centers_ has shape {list(centres.shape)}, expected {k} rows of numbers")
+    axes = arrays["bulk_axes"]
+    if axes.ndim != 2 or len(axes) != embed or not axes.shape[1]:
+        raise ValueError(f"bulk_axes has shape {list(axes.shape)}, expected {embed} rows of numbers")
+    for name, length in {"bulk_centre": embed, "bulk_spread": axes.shape[1]}.items():
+        if arrays[name].shape != (length,):
+            raise ValueError(f"{name} has shape {list(arrays[name].shape)}, expected {length} numbers")
     if arrays["projection_"].ndim != 2 or len(arrays["projection_"]) != embed:
         raise ValueError(f"projection_ has shape {list(arrays['projection_'].shape)}, expected {embed} rows")
 

@@ -57,7 +57,7 @@ def test_recipes_with_proxies(finished, tmp_path, recipe):
     assert rows(tmp_path / "out" / "labels.csv") == rows(tmp_path / "run" / "labels.csv")
 
 
-def test_images_far_from_every_group_are_marked(finished, tmp_path):
+def test_images_of_something_else_are_marked(finished, tmp_path):
     import pyarrow.parquet as pq
     from PIL import Image
 
@@ -67,7 +67,7 @@ def test_images_far_from_every_group_are_marked(finished, tmp_path):
     Image.fromarray(noise).save(tmp_path / "new" / "noise.png")
     assert apply(run, tmp_path / "new", tmp_path / "out") == 0
     table = pq.read_table(tmp_path / "out" / "labels.parquet").to_pylist()[0]
-    assert table["color: far"] or table["species: far"]
+    assert table["color: outlier"] and table["species: outlier"] and 0 < table["color: confidence"] <= 1
 
 
 def tamper(name):

@@ -1,10 +1,10 @@
-"""k-means, the nearest centre, outliers."""
+"""k-means, the nearest centre and how sure it is, what is left over, what would become one."""
 
 import numpy as np
 import pytest
 
 from multimap_jax import clustering
-from multimap_jax.clustering import cluster, draw, fences, group_means, nearest, outliers
+from multimap_jax.clustering import cluster, draw, group_means, least_sure, left_over, merges, near, nearest
 from multimap_jax.rows import Product, take
 
 
@@ -66,12 +66,43 @@ def test_images_that_are_too_alike_leave_groups_empty():
     assert np.bincount(groups.labels, minlength=3).tolist() == [4, 4, 0]
 
 
-def test_a_planted_outlier_is_found_and_equal_points_are_none():
-    distances = np.array([1.0, 1.1, 0.9, 1.2, 9.0, 5.0, 5.1, 5.2])
-    labels = np.array([0, 0, 0, 0, 0, 1, 1, 1])
-    assert outliers(distances, labels).tolist() == [False] * 4 + [True] + [False] * 3
-    assert not outliers(np.zeros(5), np.zeros(5, int)).any()
-    assert fences(distances, labels, 3)[2] == np.inf and 1.2 < fences(distances, labels, 3)[0] < 9
+def test_confidence_by_hand():
+    # Squared distances .25 and 2.25: the log of the odds is (2.25 - .25) / 2 over the spread.
+    centres = np.array([[0.0], [2.0]])
+    assert nearest(np.array([[0.5]]), centres, 1.0)[2][0] == pytest.approx(1 / (1 + np.exp(-1)))
+    assert nearest(np.array([[0.5]]), centres, 4.0)[2][0] == pytest.approx(1 / (1 + np.exp(-0.25)))
+    assert nearest(np.array([[1.0]]), centres, 1.0)[2][0] == pytest.approx(0.5)
+    assert nearest(np.array([[0.5]]), centres, 0.0)[2][0] == 1 and nearest(np.ones((1, 1)), centres[:1])[2][0] == 1
+
+
+def test_inertia_and_spread_are_of_the_rows_that_were_looked_at():
+    groups = cluster(np.array([[0.0, 0], [0, 2], [9, 0], [9, 2]]), 2)
+    assert groups.inertia == pytest.approx(4) and groups.spread == pytest.approx(4 / 4 / 2**0.25)
+
+
+def test_the_least_sure_are_left_over_and_of_those_the_farthest():
+    sure, far = np.array([0.9, 0.5, 0.9, 0.7, 0.9]), np.array([1.0, 1, 3, 1, 2])
+    for share, left in ((0.0, []), (0.19, []), (0.2, [1]), (0.4, [1, 3]), (0.6, [1, 2, 3]), (0.9, [1, 2, 3, 4])):
+        assert np.flatnonzero(left_over(sure, far, least_sure(sure, far, share))).tolist() == left
+
+
+def test_groups_become_one_as_ward_says():
+    from scipy.cluster.hierarchy import linkage
+
+    centres = np.random.default_rng(0).normal(size=(9, 3))
+    found = merges(centres, np.ones(9))
+    expected = linkage(centres, "ward")[:, 2] ** 2 / 2 / np.square(centres - centres.mean(0)).sum()
+    assert [cost for *_, cost in found] == pytest.approx(expected.tolist())
+    assert sorted(found[-1][0] + found[-1][1]) == list(range(9)) and merges(centres[:1], np.ones(1)) == []
+    # The two on the right are nearer to each other, but the one on the left is small.
+    first = merges(np.array([[0.0], [3], [5.5], [8]]), np.array([1, 9, 50, 50]))[0]
+    assert first[:2] == ((0,), (1,)) and 0 < first[2] < 0.05
+
+
+def test_near_is_nearest():
+    random = np.random.default_rng(1)
+    rows, centres = random.normal(size=(50, 4)), random.normal(size=(6, 4))
+    assert (near(rows, centres) == nearest(rows, centres)[0]).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 1, 3), (40, 7, 2), (33, 3, 130), (9, 100, 17)])
@@ -80,7 +111,7 @@ def test_nearest_in_parts_has_the_bits_of_one_row_after_the_other(shape, monkeyp
     random = np.random.default_rng(0)
     rows, centres = random.normal(size=(images, d)).astype(np.float32), random.normal(size=(k, d))
     monkeypatch.setattr(clustering, "PART", 8)
-    labels, distances = nearest(rows, centres)
+    labels, distances, _ = nearest(rows, centres)
     one_by_one = np.stack([np.linalg.norm(centres - row, axis=1) for row in rows])
     assert (labels == one_by_one.argmin(1)).all() and (distances == one_by_one.min(1)).all()
 

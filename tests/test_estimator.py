@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -118,7 +117,7 @@ def test_no_model_and_other_formats(fitted, tmp_path):
         mm.load(tmp_path)
     fitted.save(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ValueError, match="format 99, this version reads 2 and 3"):
+    with pytest.raises(ValueError, match="format 99, this version reads 4"):
         mm.load(tmp_path)
 
 
@@ -152,6 +151,8 @@ def test_the_seed_repeats(clip, rows, fitted):
         ({"n_clusters": 22}, "22 groups asked for among 21 images"),
         ({"n_clusters": -1}, "-1 groups asked for, expected 1 or more"),
         ({"n_clusters": 0}, "0 groups asked for, expected 1 or more"),
+        ({"leftover": 1.0}, "leftover is 1.0, expected a share of the images of 0 to less than 1"),
+        ({"leftover": -0.1}, "expected a share of the images"),
         ({"aspect": mm.Aspect("color")}, "say how many groups"),
         ({"contrast": ("color",)}, "the aspect itself"),
         ({"aspect": mm.Aspect("color", words=("red", "green " * 90))}, "a text has .* tokens, the context holds 77"),
@@ -169,7 +170,9 @@ def test_bad_settings_are_found_before_an_image_is_embedded(clip, fields, messag
     [
         ({"aspect": "color"}, r"expected an Aspect, such as mm.Aspect\(.color.\), found 'color'"),
         ({"contrast": "species"}, "expected a sequence of aspect names"),
-        ({"n_clusters": 2.5}, "expected a whole number or None, found 2.5"),
+        ({"n_clusters": 2.5}, 'expected a whole number, None or "auto", found 2.5'),
+        ({"n_clusters": "many"}, "expected a whole number, None or .auto., found 'many'"),
+        ({"leftover": "5%"}, "expected a share of the images, such as 0.05, found '5%'"),
     ],
 )
 def test_settings_of_another_type(clip, rows, fields, message):
@@ -239,25 +242,11 @@ def test_a_folder_called_embedded_is_not_taken_for_the_checkpoint(tmp_path, monk
     assert mm.load(tmp_path / "model").clip.embedded
 
 
-def test_models_of_format_2_are_still_read(tmp_path):
-    """tests/model_format_2 was written by the last version that wrote that format, on 12 drawn fruit."""
-    folder = tmp_path / "model"
-    shutil.copytree(Path(__file__).parent / "model_format_2", folder)
-    content = json.loads((folder / "model.json").read_text())
-    content["clip"]["hash"] = mm.load_clip("embedded").weights_hash  # should the checkpoint have been trained anew
-    (folder / "model.json").write_text(json.dumps(content))
-    model = mm.load(folder)
-    rows = np.load(folder / "embeddings.npy")
-    assert (model.predict(rows) == model.labels_).all() and model.features_ == "span"
-    assert model.proxies_.shape == (12, 128) and model.image_steps_ == 12 * 5
-    assert sorted(model.cluster_names_) == ["green", "red", "yellow"]
-
-
 DAMAGE = {
     "not JSON": (lambda folder: (folder / "model.json").write_text("{"), "is not JSON"),
     "a list": (lambda folder: (folder / "model.json").write_text("[]"), "expected an object"),
-    "no format": (lambda folder: (folder / "model.json").write_text('{"format": null}'), "this version reads 2 and 3"),
-    "nothing else": (lambda folder: (folder / "model.json").write_text('{"format": 3}'), "is damaged"),
+    "no format": (lambda folder: (folder / "model.json").write_text('{"format": null}'), "this version reads 4"),
+    "nothing else": (lambda folder: (folder / "model.json").write_text('{"format": 4}'), "is damaged"),
     "another field": (lambda folder: change(folder, aspect={"name": "color", "colour": 1}), "is damaged"),
     "another recipe": (lambda folder: change(folder, config={"recipe": "fast"}), "is damaged"),
     "torn arrays": (lambda folder: (folder / "arrays.npz").write_bytes(b"PK\x03\x04 torn"), "is damaged"),
@@ -268,6 +257,13 @@ DAMAGE = {
     "other centres": (lambda folder: swap(folder, cluster_centers_=np.zeros((2, 2))), "expected 3 rows"),
     "no numbers": (lambda folder: swap(folder, cluster_centers_=np.full((3, 2), np.nan)), "NaN or infinite"),
     "another projection": (lambda folder: swap(folder, projection_=np.zeros((5, 2))), "expected 32 rows"),
+    "another confidence": (lambda folder: swap(folder, confidence_=np.zeros(3)), r"confidence_ has shape \[3\]"),
+    "another bulk": (lambda folder: swap(folder, bulk_axes=np.zeros((5, 2))), "bulk_axes has shape"),
+    "a bulk without spread": (lambda folder: swap(folder, bulk_spread=np.zeros(0)), "bulk_spread has shape"),
+    "a threshold of words": (lambda folder: change(folder, least=["a", "b"]), "is damaged"),
+    "exemplars of fewer groups": (lambda folder: change(folder, exemplars=[[1]]), "exemplars are of 1 groups"),
+    "candidates of words": (lambda folder: change(folder, n_clusters_table=["a"]), "is damaged"),
+    "steadiness of others": (lambda folder: change(folder, cluster_steadiness=[1.0]), "expected 3 numbers"),
     "pickled": (lambda folder: np.savez(folder / "arrays.npz", labels_=np.array([{}])), "is damaged"),
 }
 

@@ -504,7 +504,7 @@ def dangling(folder):
 MODELS = {
     "settings: a list": (text("model.json", "[]"), "expected an object"),
     "settings: deep": (text("model.json", DEEP), "is not JSON"),
-    "settings: of another version": (edited("format", 99), "has model format 99, this version reads 2 and 3"),
+    "settings: of another version": (edited("format", 99), "has model format 99, this version reads 4"),
     "settings: format of words": (edited("format", ["3"]), "has model format"),
     "settings: no aspect": (edited("aspect", None), "is damaged"),
     "settings: an aspect of numbers": (edited("aspect", {"name": 3}), "is damaged"),

@@ -1,29 +1,83 @@
-"""Names of groups from the words that the encoder finds in them."""
+"""Names of groups from the words that the encoder finds in them, and images that show a group."""
 
 import numpy as np
 import pytest
 from scipy.special import softmax
 
 import multimap_jax as mm
-from multimap_jax import clustering
-from multimap_jax.naming import name_groups, word_scores
+from multimap_jax import clustering, naming
+from multimap_jax.naming import exemplars, name_groups, word_scores
+from multimap_jax.words.vocabulary import read_vocabulary
 from tests.tiny import unit_rows
 
+VOCABULARY = {
+    "color": ("red", "green", "yellow"),
+    "shape": ("round", "flat"),
+    "size": ("tiny", "huge"),
+    "weather": ("sunny", "rainy"),
+}
 
-def test_names_are_matched_one_to_one():
+
+@pytest.fixture
+def named(clip, monkeypatch):
+    """named(scores, words, aspect): names and confidences, where each group has these probabilities of words."""
+
+    def named(scores, words, aspect="color", vocabulary=VOCABULARY):
+        def found(clip, embeddings, asked, labels, k):
+            return np.array([[group.get(word, 0.0) for word in asked.words] for group in scores]).reshape(k, -1)
+
+        monkeypatch.setattr(naming, "word_scores", found)
+        return name_groups(clip, None, mm.Aspect(aspect, "fruit", words), None, len(scores), vocabulary)
+
+    return named
+
+
+def test_names_are_matched_one_to_one(named):
     # Both groups look most like "red", but the second is the surer one.
-    names, sure = name_groups(np.array([[0.6, 0.4], [0.9, 0.1]]), ("red", "blue"), "color")
+    names, sure = named([{"red": 0.6, "blue": 0.4}, {"red": 0.9, "blue": 0.1}], ("red", "blue"))
     assert names == ["blue", "red"] and sure.tolist() == pytest.approx([0.4, 0.9])
 
 
-def test_more_groups_than_words_get_numbers():
-    names, _ = name_groups(np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]]), ("red", "red 2"), "color")
-    assert names == ["red", "red 3", "red 2"]
+def test_a_word_that_does_not_fit_is_not_taken(named):
+    groups = [{"red": 0.7, "blue": 0.1, "round": 0.9}, {"red": 0.9, "blue": 0.1, "round": 0.2}]
+    names, sure = named(groups, ("red", "blue"))
+    assert names == ["red, round", "red"] and sure.tolist() == pytest.approx([0.7, 0.9])
 
 
-def test_without_words_groups_are_numbered():
-    names, sure = name_groups(np.zeros((2, 0)), (), "color")
-    assert names == ["color 1", "color 2"] and not sure.any()
+def test_words_that_nobody_gave_come_from_the_vocabulary(named):
+    groups = [{"red": 0.9}, {"green": 0.9}, {"red": 0.3, "green": 0.2, "yellow": 0.5}]
+    assert named(groups, ("red", "green"))[0] == ["red", "green", "yellow"]
+    assert named(groups, ("red", "green"), vocabulary={})[0] == ["red", "green", "red, green"]
+    groups[2] = {"red": 0.6, "green": 0.05, "yellow": 0.35}
+    assert named(groups, ("red", "green"))[0] == ["red", "green", "yellow"]
+    assert named(groups, ("red", "green"), vocabulary={})[0] == ["red", "green", "red 2"]
+
+
+def test_a_second_word_of_the_same_aspect_or_of_another(named):
+    groups = [{"red": 0.9}, {"red": 0.6, "green": 0.2, "round": 0.15}, {"red": 0.8, "huge": 0.7, "sunny": 0.9}]
+    names, _ = named(groups, ("red",), vocabulary=VOCABULARY | {"color": ("red", "green")})
+    assert names == ["red", "red, green", "red, huge"]  # not by the weather
+
+
+def test_a_number_where_no_word_tells(named):
+    groups = [{"red": 0.9, "round": 0.5}, {"red": 0.8, "round": 0.5}, {"red 2": 0.9}]
+    assert named(groups, ("red", "red 2"))[0] == ["red", "red 3", "red 2"]
+
+
+def test_without_words_groups_are_called_by_what_tells_them(named):
+    groups = [{"round": 0.9, "tiny": 0.9}, {"round": 0.9, "tiny": 0.1}, {"flat": 0.8, "huge": 0.2}]
+    names, sure = named(groups, (), "vibe")
+    assert names == ["tiny", "vibe 1", "flat"] and not sure.any()
+    assert named([{}, {}], (), "vibe")[0] == ["vibe 1", "vibe 2"]
+    # The vocabulary may know the aspect all the same.
+    assert named([{"red": 0.9}, {"green": 0.9}], ())[0] == ["red", "green"]
+
+
+def test_names_are_unique_and_one_group_has_one(named):
+    alike = [{"red": 0.9, "round": 0.9, "huge": 0.8 - i / 10} for i in range(5)]
+    names, _ = named(alike, ("red", "green"))
+    assert len(set(names)) == 5 and names[0] == "red"
+    assert named([{"red": 0.9}], ("red", "green"))[0] == ["red"]
 
 
 def test_scores_are_means_of_zero_shot_probabilities(clip, monkeypatch):
@@ -37,3 +91,22 @@ def test_scores_are_means_of_zero_shot_probabilities(clip, monkeypatch):
         scores = word_scores(clip, rows, aspect, labels, 4)
         assert np.allclose(scores[[0, 1, 3]], expected, atol=1e-6) and not scores[2].any()
     assert word_scores(clip, rows, mm.Aspect("color"), labels, 4).shape == (4, 0)
+
+
+def test_the_real_vocabulary_serves(clip):
+    rows, labels = unit_rows(40), np.arange(40) % 7
+    names, sure = name_groups(clip, rows, mm.Aspect("color", "fruit", ("red",)), labels, 7, read_vocabulary(None))
+    assert len(set(names)) == 7 and all(names) and ((0 <= sure) & (sure <= 1)).all()
+
+
+def test_exemplars_are_near_and_unlike_each_other():
+    random = np.random.default_rng(0)
+    kinds = np.eye(3, 8)[np.arange(300) % 3] + 0.01 * random.normal(size=(300, 8))
+    rows = kinds / np.linalg.norm(kinds, axis=1, keepdims=True)
+    labels, distances = (np.arange(300) >= 270).astype(int), random.random(300)
+    large, small = exemplars(rows, labels, distances, 2)
+    assert large[0] == distances[:270].argmin() and small[0] == 270 + distances[270:].argmin()
+    assert len(set(large.tolist())) == 8 and set(large[:3] % 3) == {0, 1, 2}  # one of each kind before any second
+    assert (distances[large] <= np.sort(distances[:270])[63]).all() and (large < 270).all() and (small >= 270).all()
+    few = exemplars(rows[:3], np.array([0, 0, 2]), np.array([2.0, 1, 1]), 3)
+    assert [each.tolist() for each in few] == [[1, 0], [], [2]]

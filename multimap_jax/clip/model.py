@@ -91,19 +91,14 @@ class Clip:
     @functools.cached_property
     def hash(self) -> str:
         """SHA-256 of all that embeddings depend on: weights, configuration, tokenizer, preprocessing."""
-        digest = hashlib.sha256(self.weights_hash.encode())
+        weights = hashlib.sha256((self.directory / "config.json").read_bytes())
+        for path in weight_files(self.directory):
+            with path.open("rb") as file:
+                weights.update(hashlib.file_digest(file, "sha256").digest())
+        digest = hashlib.sha256(weights.hexdigest().encode())
         for name in _SMALL_FILES[1:]:
             path = self.directory / name
             digest.update(hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"none")
-        return digest.hexdigest()
-
-    @functools.cached_property
-    def weights_hash(self) -> str:
-        """SHA-256 of configuration and weights alone, which is what models of format 2 hold."""
-        digest = hashlib.sha256((self.directory / "config.json").read_bytes())
-        for path in weight_files(self.directory):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
 
     @property

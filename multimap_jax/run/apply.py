@@ -38,6 +38,7 @@ class Apply:
     labels: Path | None
     # For run.json: the settings of the run that is followed.
     seed: int = 0
+    leftover: float = 0.0
     config: ProxyConfig = ProxyConfig()
 
 
@@ -59,7 +60,8 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     check_own(job.out, job.labels)
     clip = load_checkpoint(job, content)
     models = [read_checked(job.run, aspect, clip) for aspect in content["aspects"]]
-    job = dataclasses.replace(job, seed=content["seed"], config=ProxyConfig(**content["config"]))
+    config = ProxyConfig(**content["config"])
+    job = dataclasses.replace(job, seed=content["seed"], leftover=content["leftover"], config=config)
     clock.lap("load")
     with locked(job.out, ALONE):
         found = embed(source, clip, job.out, Company(ALONE), progress)
@@ -95,6 +97,7 @@ def read_run(run: Path) -> dict:
         if not all(set(aspect["files"]) == {SETTINGS, ARRAYS} for aspect in aspects):
             raise ValueError("it does not name the files of a model")
         ProxyConfig(**content["config"])
+        float(content["leftover"])
     return content
 
 

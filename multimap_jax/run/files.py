@@ -96,7 +96,12 @@ def write_json(path: Path, content) -> None:
 
 # The files of results: what the last command asked for, whole. run.json lists the others.
 LABELS, TABLE, METRICS, REPORT, RUN = "labels.csv", "labels.parquet", "metrics.json", "report.html", "run.json"
-COLUMNS = ("group", "distance", "far")  # of each aspect in labels.parquet, besides the one called by its name
+COLUMNS = (
+    "group",
+    "distance",
+    "confidence",
+    "outlier",
+)  # of each aspect in labels.parquet, besides the one called by its name
 # Images that labels.csv is written for; of labels.parquet at once.
 LABELS_ROWS, TABLE_ROWS = 1_000_000, 2**18
 RESULTS = (LABELS, TABLE, METRICS, REPORT)
@@ -162,27 +167,29 @@ def move(source: Path, path: Path) -> None:
 
 
 def labels_text(names: Sequence[str], results: Sequence) -> str:
-    """labels.csv: a row for each image, a column for each aspect with the name of its group."""
+    """labels.csv: a row for each image, a column for each aspect with the name of its group or "(left over)"."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["image", *(result.aspect.name for result in results)])
-    columns = [np.array(result.model.cluster_names_, object)[result.labels] for result in results]
+    columns = [np.array(result.names, object)[result.groups] for result in results]
     writer.writerows(zip(names, *columns))
     return table.getvalue()
 
 
 def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence, source: Source) -> None:
-    """labels.parquet: labels.csv with the number of each group, the distance to its centre and whether that is far; and
-    what the source says of the images, where no column is called so."""
+    """labels.parquet: labels.csv with the number of each group (-1 for what is left over), the distance to its centre,
+    how sure it is and whether the image is an outlier; and what the source says of the images, where no column is
+    called so."""
     columns: dict[str, pa.Array] = {"image": pa.array(names, pa.string())}
     columns |= {name: pa.array(own) for name, own in source.columns_of(names).items() if name != "image"}
     for result in results:
         name = result.aspect.name
-        groups = pa.array(result.labels)
+        groups, last = result.groups, len(result.names) - 1
         # Numbers until they are written: a text for each image would fill the memory.
-        columns[name] = pa.DictionaryArray.from_arrays(groups, pa.array(result.model.cluster_names_))
-        values = (groups, pa.array(result.distances), pa.array(result.outliers))
-        columns |= {f"{name}: {column}": own for column, own in zip(COLUMNS, values)}
+        columns[name] = pa.DictionaryArray.from_arrays(np.where(groups < 0, last, groups), pa.array(result.names))
+        own = result.assigned
+        values = (groups, own.distances, own.confidences, own.outliers)
+        columns |= {f"{name}: {column}": pa.array(each) for column, each in zip(COLUMNS, values)}
     coded = pa.types.is_dictionary
     plain = {name: own.type.value_type if coded(own.type) else own.type for name, own in columns.items()}
     with pq.ParquetWriter(file, pa.schema(plain.items())) as writer:
@@ -191,7 +198,9 @@ def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence, source
             writer.write_table(pa.table(part))
 
 
-def run_content(job, clip: Clip, read: int, results, skipped: Sequence[Unreadable], timings: dict[str, float]) -> dict:
+def run_content(
+    job, clip: Clip, names: Sequence[str], results, skipped: Sequence[Unreadable], timings: dict[str, float]
+) -> dict:
     """run.json: every setting, version, timing, group and skipped file."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -199,13 +208,14 @@ def run_content(job, clip: Clip, read: int, results, skipped: Sequence[Unreadabl
         "versions": {"multimap_jax": __version__, "python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
         "clip": {"name": clip.place, "hash": clip.hash},
-        "images": {"folder": str(job.images), "read": read},
+        "images": {"folder": str(job.images), "read": len(names)},
         "skipped": [{"image": failure.name, "reason": failure.reason} for failure in skipped],
         "seed": job.seed,
         "config": dataclasses.asdict(job.config),
         "image_block_size": clip.image_block,
         "devices": jax.local_device_count(),
-        "aspects": [aspect_content(result) for result in results],
+        "leftover": job.leftover,
+        "aspects": [aspect_content(result, names) for result in results],
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
     }
 
@@ -216,17 +226,44 @@ def sight_content(sight: Sight) -> dict:
     return {"verdict": sight.verdict, **numbers, "said": str(sight)}
 
 
-def aspect_content(result) -> dict:
+def group_content(result, names: Sequence[str]) -> list[dict]:
+    """What run.json says of the groups of one aspect: the name and how sure that is, how many images, how sure these
+    are, how steady the group is (see `MultiMaP`), and the names of images that show it."""
+    model = result.model
+    numbers = {
+        "name": model.cluster_names_,
+        "images": result.sizes.tolist(),
+        "name_confidence": model.cluster_confidences_.tolist(),
+        "confidence": result.sureness.round(4).tolist(),
+        "steadiness": model.cluster_steadiness_.round(4).tolist(),
+    }
+    if result.exemplars is not None:
+        numbers["exemplars"] = [[names[i] for i in images.tolist()] for images in result.exemplars]
+    return [{"id": i} | dict(zip(numbers, values)) for i, values in enumerate(zip(*numbers.values()))]
+
+
+def number_content(model) -> dict:
+    """What run.json says of the number of groups: what was asked for; candidates, the best first, where it was found;
+    which groups would become one, the first first."""
+    names, merged = model.cluster_names_, []
+    for some, others, inertia in model.merges_:
+        merged.append({"groups": [[names[i] for i in some], [names[i] for i in others]], "inertia": round(inertia, 4)})
+    table = [dataclasses.asdict(candidate) for candidate in model.n_clusters_table_]
+    return {"asked": model.n_clusters, "groups": model.n_clusters_, "candidates": table, "merges": merged}
+
+
+def aspect_content(result, names: Sequence[str]) -> dict:
     """What run.json says of one aspect; `proxies` only where proxies of images were learnt."""
     model = result.model
-    groups = zip(model.cluster_names_, result.sizes.tolist(), model.cluster_confidences_.tolist())
     content = dataclasses.asdict(result.aspect) | {
         "contrast": list(model.contrast),
         "features": model.features_,
         "words_from": result.words,
         "sight": result.sight and sight_content(result.sight),
-        "groups": [{"id": i, "name": n, "images": s, "confidence": c} for i, (n, s, c) in enumerate(groups)],
-        "outliers": int(result.outliers.sum()),
+        "number": number_content(model),
+        "groups": group_content(result, names),
+        "outliers": int(result.assigned.outliers.sum()),
+        "leftover": int(result.assigned.leftover.sum()),
         "seconds": round(result.seconds, 3),
     }
     if hasattr(model, "proxies_"):

@@ -19,7 +19,7 @@ from multimap_jax.blocks import default_block_size
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import SAMPLE, sampled
-from multimap_jax.estimator import MultiMaP
+from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.inputs.embeddings import Embedded
 from multimap_jax.inputs.names import name_of_path, printable
 from multimap_jax.inputs.places import is_remote, put, remove
@@ -51,7 +51,7 @@ from multimap_jax.run.lock import locked
 from multimap_jax.run.measure import RIVALS, measure
 from multimap_jax.run.plan import Job, Plan, Result, make_models, make_plan
 from multimap_jax.run.processes import Company, meet
-from multimap_jax.run.say import DRAWINGS, count, say_end, say_estimate, say_result
+from multimap_jax.run.say import DRAWINGS, count, number_said, say_end, say_estimate, say_result
 from multimap_jax.run.store import Embeddings, Proxies, forget, slug
 from multimap_jax.run.words import with_candidates, with_chosen
 from multimap_jax.sight import diagnose
@@ -60,6 +60,7 @@ from multimap_jax.words.choose import IMAGES
 MINUTE = 60
 LEFT = "shares"
 NAMED = 40  # letters of an aspect in a bar
+STEADY, SHOWN = 0.6, 5  # what a group's steadiness should be; groups that are named in a warning
 
 
 def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True) -> None:
@@ -96,7 +97,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         check_some(plan.source, found)
         notes += notes_on(found)
         sample = functools.cache(functools.partial(sampled, found.rows, found.names, job.seed, IMAGES))
-        job, words = with_chosen(job, clip, sample, len(found.names), company, say)
+        job, words = with_chosen(job, clip, sample, company, say)
         if job.find:
             plan = dataclasses.replace(plan, job=job)
             models = make_models(plan, clip, progress)
@@ -115,7 +116,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         for model in each(models, "grouping"):
             name = model.aspect.name
             results.append(group(plan, model, found, fits.get(name), words[name], sample()))
-            notes += unclear(results[-1])
+            notes += [*unclear(results[-1]), *unsteady(results[-1])]
             saved.append(keep_model(job.out, model))
             say_result(results[-1], say)
         clock.lap("group")
@@ -138,6 +139,7 @@ def alike(plan: Plan) -> dict:
         "--words": json.dumps(job.find),
         "--contrast": json.dumps(job.contrast),
         "--features": f"{job.features} {job.keep_proxies}",
+        "--leftover": job.leftover,
         "recipe": json.dumps(dataclasses.asdict(job.config)),
         "--seed": job.seed,
         "version": __version__,
@@ -258,11 +260,24 @@ def group(plan: Plan, model: MultiMaP, found: Found, fit: ProxyFit | None, words
     """Fits the model of one aspect, and looks whether the encoder sees it. fit: proxies learnt before, or None. words:
     where its words come from. sample: rows and names of the images that are looked at for that."""
     begin = time.perf_counter()
-    model.fit(found.rows, proxies=fit, names=found.names)
-    result = measured(model, (model.labels_, model.distances_, model.outliers_), plan.truth, found, begin)
+    model.fit(found.rows, proxies=fit, names=found.names, vocabulary=plan.job.sources.vocabulary())
+    own = Assigned(model.labels_, model.distances_, model.confidence_, model.outliers_, model.leftover_)
+    result = measured(model, own, plan.truth, found, begin)
     seen, (rows, names) = len(model.aspect.words) > 1, sample
     sight = diagnose(model.clip, rows, model.aspect, names, plan.job.seed) if seen else None
-    return dataclasses.replace(result, words=words, sight=sight)
+    return dataclasses.replace(result, words=words, sight=sight, exemplars=model.exemplars_)
+
+
+def unsteady(result: Result) -> list[str]:
+    """A warning where groups are not found again in half of the images."""
+    steady = zip(result.model.cluster_names_, result.model.cluster_steadiness_)
+    names = [f"{name} ({found:.0%})" for name, found in steady if found < STEADY]
+    if not names:
+        return []
+    return [
+        f"{result.aspect.name}: these groups are not steady, half of the images would give others: "
+        f"{', '.join(names[:SHOWN])}{' …' * (len(names) > SHOWN)}."
+    ]
 
 
 def unclear(result: Result) -> list[str]:
@@ -270,13 +285,10 @@ def unclear(result: Result) -> list[str]:
     return [str(result.sight)] if result.sight and result.sight.verdict != "clear" else []
 
 
-def measured(model: MultiMaP, groups: tuple, truth, found: Found, begin: float) -> Result:
-    """The result of one aspect, with metrics where there are true labels.
-
-    groups: labels, distances, outliers. begin: when work on the aspect began.
-    """
-    metrics = truth and measure(truth, found.names, model, groups[0], found.rows)
-    return Result(model.aspect, model, *groups, metrics, time.perf_counter() - begin)
+def measured(model: MultiMaP, assigned: Assigned, truth, found: Found, begin: float) -> Result:
+    """The result of one aspect, with metrics where there are true labels. begin: when work on the aspect began."""
+    metrics = truth and measure(truth, found.names, model, assigned, found.rows)
+    return Result(model.aspect, model, assigned, metrics, time.perf_counter() - begin)
 
 
 def keep_model(out: Path, model: MultiMaP) -> dict:
@@ -331,7 +343,7 @@ def write_results(job, clip: Clip, source: Source, found: Found, results, notes,
     texts[REPORT] = make_report(title(job.images, results), source.images, names, pages, notes)
     clock.lap("report")
     files = [*texts, TABLE]
-    content = run_content(job, clip, len(names), results, found.failures, clock.seconds) | {"files": files}
+    content = run_content(job, clip, names, results, found.failures, clock.seconds) | {"files": files}
     for aspect, one in zip(content["aspects"], saved):
         aspect |= one
     texts[RUN] = json.dumps(content, indent=1) + "\n"
@@ -358,13 +370,14 @@ def page(result: Result) -> Page:
         metrics = metrics | {"beside": {RIVALS[name]: values for name, values in metrics["beside"].items()}}
     return Page(
         result.aspect.name,
-        result.labels,
-        model.cluster_names_,
-        model.cluster_confidences_,
-        result.outliers,
-        np.argsort(result.distances),
+        np.where(result.assigned.leftover, model.n_clusters_, result.assigned.labels),
+        result.names if result.assigned.leftover.any() else model.cluster_names_,
+        [*model.cluster_confidences_, 0.0],
+        result.assigned.outliers,
+        np.argsort(result.assigned.distances),
         metrics,
         str(result.sight) if result.sight and result.sight.verdict == "clear" else "",  # else it stands on top
+        number_said(result),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.clustering import cluster, draw
-from multimap_jax.estimator import MultiMaP
+from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.inputs.lists import opened_csv
 from multimap_jax.inputs.names import name_of_path
 from multimap_jax.inputs.places import is_remote
@@ -95,14 +95,15 @@ def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
     return ""
 
 
-def measure(truth: Truth, names: Sequence[str], model: MultiMaP, labels: np.ndarray, embeddings: np.ndarray | Pieces):
-    """Metrics over the images that have a label, with k-means on image embeddings and zero-shot words beside them.
+def measure(truth: Truth, names: Sequence[str], model: MultiMaP, assigned: Assigned, embeddings: np.ndarray | Pieces):
+    """Metrics over the images that have a label and are not left over, beside k-means on image embeddings and zero-shot
+    words.
 
     `images` and `of` say over how many of how many images. None where the aspect has no labels, or no image that could
     be read has one.
     """
     own = truth.get(model.aspect.name, {})
-    known = [i for i, name in enumerate(names) if name in own]
+    known = [i for i, name in enumerate(names) if name in own and not assigned.leftover[i]]
     if not known:
         if own:
             warnings.warn(
@@ -115,4 +116,4 @@ def measure(truth: Truth, names: Sequence[str], model: MultiMaP, labels: np.ndar
     if model.aspect.words:
         rivals["zero_shot"] = reference_words(model.clip, embeddings, model.aspect)
     beside = {name: evaluate(true, found[known]) for name, found in rivals.items()}
-    return evaluate(true, labels[known]) | {"images": len(known), "of": len(names), "beside": beside}
+    return evaluate(true, assigned.labels[known]) | {"images": len(known), "of": len(names), "beside": beside}

@@ -10,9 +10,10 @@ import numpy as np
 
 from multimap_jax import features
 from multimap_jax.blocks import default_block_size
+from multimap_jax.choices import AUTO, LEFT_OVER
 from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import check_clusters
-from multimap_jax.estimator import MultiMaP, draw_seed
+from multimap_jax.estimator import Assigned, MultiMaP, draw_seed
 from multimap_jax.inputs.embeddings import Embedded, read_embeddings
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.source import Source
@@ -28,12 +29,12 @@ from multimap_jax.words.sources import Sources
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What to do. `clusters` and `contrast` by aspect name; clusters None: as many as words are found. `features` as
-    MultiMaP takes them. `find`: aspects whose words are to be found -> from which source (see `words.sources`)."""
+    """What to do. `clusters` and `contrast` by aspect name; `features`, `leftover` and numbers of groups as MultiMaP
+    takes them. `find`: aspects whose words are to be found -> from which source (see `words.sources`)."""
 
     images: Path  # or embeddings, where `ready`
     aspects: tuple[Aspect, ...]
-    clusters: dict[str, int | None]
+    clusters: dict[str, int | str]
     contrast: dict[str, tuple[str, ...]]
     config: ProxyConfig
     features: str | None
@@ -42,6 +43,7 @@ class Job:
     out: Path
     seed: int
     keep_proxies: bool = False
+    leftover: float = 0.0
     fresh: bool = False
     ready: bool = False
     processes: Processes = ALONE
@@ -57,7 +59,12 @@ class Job:
         return self.keep_proxies or features.TABLE[self.kind(aspect)].proxies
 
     def needs_group_proxies(self, aspect: Aspect) -> bool:
-        return features.TABLE[self.kind(aspect)].group_proxies and len(aspect.words) < (self.clusters[aspect.name] or 0)
+        return features.TABLE[self.kind(aspect)].group_proxies and len(aspect.words) < self.least_clusters(aspect)
+
+    def least_clusters(self, aspect: Aspect) -> int:
+        """The number of groups, 1 where it is to be found."""
+        clusters = self.clusters[aspect.name]
+        return 1 if clusters == AUTO else int(clusters)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,23 +80,41 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What came out for one aspect: the model, and of the images that were asked for labels int, distances float and
-    outliers bool, each [images]; metrics (None without labels) and how long it took; where its words come from; whether
-    the encoder tells them apart (None where there are none, or that is not asked)."""
+    """What came out for one aspect: the model, and where the images that were asked for belong; metrics (None without
+    labels) and how long it took; where its words come from; whether the encoder tells them apart (None where there are
+    none, or that is not asked); images that show each group, indices of those that were asked for (None where nothing
+    was grouped)."""
 
     aspect: Aspect
     model: MultiMaP
-    labels: np.ndarray
-    distances: np.ndarray
-    outliers: np.ndarray
+    assigned: Assigned
     metrics: dict | None
     seconds: float
     words: dict = dataclasses.field(default_factory=dict)
     sight: Sight | None = None
+    exemplars: list[np.ndarray] | None = None
+
+    @property
+    def groups(self) -> np.ndarray:
+        """int [images], -1 for those that are left over."""
+        return np.where(self.assigned.leftover, -1, self.assigned.labels)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the groups, and of what is left over at the end: what `groups` are indices of."""
+        return [*self.model.cluster_names_, LEFT_OVER]
 
     @property
     def sizes(self) -> np.ndarray:
-        return np.bincount(self.labels, minlength=self.model.n_clusters_)
+        """Images in each group, without those left over."""
+        return np.bincount(self.groups[self.groups >= 0], minlength=self.model.n_clusters_)
+
+    @property
+    def sureness(self) -> np.ndarray:
+        """Mean confidence of the images in each group, 0 for an empty one."""
+        kept = ~self.assigned.leftover
+        totals = np.bincount(self.assigned.labels[kept], self.assigned.confidences[kept], self.model.n_clusters_)
+        return totals / np.maximum(self.sizes, 1)
 
 
 def make_plan(job: Job) -> Plan:
@@ -104,7 +129,7 @@ def make_plan(job: Job) -> Plan:
     for aspect in job.aspects:
         if aspect.name not in job.find:
             job.kind(aspect)
-        check_clusters(job.clusters[aspect.name] or 1, len(source.images))
+        check_clusters(job.least_clusters(aspect), len(source.images))
     truth = None
     if job.labels is not None:
         truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], source.images, job.images)
@@ -147,6 +172,7 @@ def make_models(plan: Plan, clip: Clip, progress: bool) -> list[MultiMaP]:
             random_state=job.seed,
             progress=progress,
             keep_proxies=job.keep_proxies,
+            leftover=job.leftover,
         )
         for aspect in job.aspects
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 
 from multimap_jax.blocks import default_block_size
+from multimap_jax.choices import LEFT_OVER
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
 from multimap_jax.machine import machine
@@ -57,10 +58,16 @@ def say_estimate(job, clip: Clip, images: int, say: Callable[[str], None]) -> No
 def say_result(result, say: Callable[[str], None]) -> None:
     model = result.model
     say(f"\n{result.aspect.name}: {count(model.n_clusters_, 'group')}")
-    wide = max(len(name) for name in model.cluster_names_)
-    for name, size, sure in zip(model.cluster_names_, result.sizes, model.cluster_confidences_):
+    left = int(result.assigned.leftover.sum())
+    wide = max(len(name) for name in (result.names if left else model.cluster_names_))
+    for name, size, sure, named in zip(model.cluster_names_, result.sizes, result.sureness, model.cluster_confidences_):
         noun = "image " if size == 1 else "images"
-        say(f"  {name:<{wide}}  {size:>6} {noun}" + (f"  {sure:>4.0%} sure of the name" if sure else ""))
+        sure = f"  {sure:>4.0%} sure" + (f", {named:>4.0%} of the name" if named else "")
+        say(f"  {name:<{wide}}  {size:>6} {noun}{sure}")
+    if left:
+        say(f"  {LEFT_OVER:<{wide}}  {left:>6} {'image' if left == 1 else 'images'}")
+    if model.n_clusters_table_:
+        say(f"  {number_said(result)}")
     if result.sight:
         say(f"  {'' if result.sight.verdict == 'clear' else 'WARNING: '}{result.sight}")
     if result.metrics:
@@ -68,6 +75,26 @@ def say_result(result, say: Callable[[str], None]) -> None:
         rows = {"groups": result.metrics} | result.metrics["beside"]
         for name, values in rows.items():
             say(f"  {name:<14}" + "  ".join(f"{key} {values[key]:.3f}" for key in ("nmi", "ri", "ari", "accuracy")))
+
+
+def number_said(result) -> str:
+    """The evidence for the number of groups, in a sentence or two; "" where it was asked for."""
+    model, name = result.model, result.aspect.name
+    if not model.n_clusters_table_:
+        return ""
+    own, *others = model.n_clusters_table_
+    text = "The number was found: "
+    if own.groups == 1:
+        text += "of more groups than one too little is found again in other images"
+    else:
+        text += f"of {own.groups} groups even the weakest is found again in other images, by {own.strength:.0%}"
+    others = [f"{other.groups} ({other.strength:.0%} so, --clusters={name}={other.groups})" for other in others[:2]]
+    text += f". Next best: {', '.join(others)}." if others else "."
+    if model.merges_:
+        some, more, _ = model.merges_[0]
+        named = [" with ".join(model.cluster_names_[i] for i in groups) for groups in (some, more)]
+        text += f" The first to become one would be {' and '.join(named)}."
+    return text
 
 
 def say_end(out: Path, written: Sequence[str], skipped: Sequence[Unreadable], say: Callable[[str], None]) -> None:

@@ -48,11 +48,10 @@ def with_candidates(job: Job, clip: Clip, company: Company, say: Callable[[str],
 
 
 def with_chosen(
-    job: Job, clip: Clip, sample: Callable[[], tuple], images: int, company: Company, say: Callable[[str], None]
+    job: Job, clip: Clip, sample: Callable[[], tuple], company: Company, say: Callable[[str], None]
 ) -> tuple[Job, dict]:
-    """The job with those candidates that the images pick, as many groups as words where no number was asked for; and
-    what run.json says of each aspect's words. sample: gives unit rows [n, embed] of some of the `images` and their
-    names."""
+    """The job with those candidates that the images pick, and what run.json says of each aspect's words. sample: gives
+    unit rows [n, embed] of some images and their names."""
 
     def chosen() -> dict:
         found = {}
@@ -72,9 +71,8 @@ def with_chosen(
         dataclasses.replace(aspect, words=tuple(told[aspect.name]["words"])) if aspect.name in told else aspect
         for aspect in job.aspects
     )
-    clusters = {aspect.name: job.clusters[aspect.name] or min(len(aspect.words), images) for aspect in aspects}
     about = {aspect.name: words_of(aspect, told) for aspect in aspects}
-    return dataclasses.replace(job, aspects=aspects, clusters=clusters), about
+    return dataclasses.replace(job, aspects=aspects), about
 
 
 def words_of(aspect: Aspect, told: dict) -> dict:
