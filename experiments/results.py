@@ -15,6 +15,7 @@ from absl import app
 
 from experiments.accelerator.page import accelerator_table
 from experiments.benchmarking import lines, source
+from experiments.number_page import number_table
 
 FOLDER = Path(__file__).parent
 INTRODUCTION = """# Results
@@ -38,7 +39,7 @@ def pages(folder: Path) -> dict[Path, str]:
     measured |= {"benchmark_sources*.json": source_table, "benchmark_embeddings*.json": embeddings_table}
     measured |= {"*/accelerator.json": accelerator_table}
     measured |= {"benchmark_methods*.json": method_table, "difficulty.json": difficulty_table}
-    measured |= {"unasked.json": unasked_table}
+    measured |= {"unasked.json": unasked_table, "number.json": number_table}
     measured |= {"sight*.json": sight_table}
     found = {
         path.with_suffix(".md"): write(json.loads(path.read_text()))
