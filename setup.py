@@ -16,7 +16,11 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["multimap_jax", "multimap_jax.*"]),
-    package_data={"multimap_jax.clip": ["embedded/*"], "multimap_jax.words": ["vocabulary.txt"]},
+    package_data={
+        "multimap_jax.clip": ["embedded/*"],
+        "multimap_jax.report": ["*.html", "*.css", "*.js"],
+        "multimap_jax.words": ["vocabulary.txt"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "flax>=0.12",

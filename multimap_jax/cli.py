@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+import shlex
 import signal
 import sys
 import textwrap
@@ -388,6 +390,7 @@ def _run(values: flags.FlagValues, processes) -> int:
         processes=processes,
         find=find,
         sources=sources,
+        line=_line(values),
     )
     use_compilation_cache()
     with _watched(values, processes.index, processes.count > 1):
@@ -405,7 +408,8 @@ def _apply(values: flags.FlagValues, _) -> int:
 
     use_compilation_cache()
     labels = place(values.labels) if values.labels else None
-    job = Apply(place(values.run), place(values.images), place(values.out), values.clip, labels)
+    line = _line(values, "apply")
+    job = Apply(place(values.run), place(values.images), place(values.out), values.clip, labels, line=line)
     with _watched(values, 0, False):
         run_apply(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
@@ -447,6 +451,23 @@ def _say(text: str) -> None:
         print(printable(text), flush=True)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")
+
+
+def _line(values: flags.FlagValues, verb: str = "") -> str:
+    """The command as it was typed, for a shell; without names and passwords in addresses."""
+    given = [f"--{name}={each}" for name in values if name != "h" for each in _given(values[name])]
+    text = " ".join(["multimap", *([verb] if verb else []), *(shlex.quote(each) for each in given)])
+    return re.sub(r"://[^/@\s]*@", "://…@", text)
+
+
+def _given(flag: flags.Flag) -> list[str]:
+    """The values of a flag as they were typed, [] where it was not."""
+    if not flag.present:
+        return []
+    if flag.name in REPEATABLE:
+        return list(flag.value)
+    value = flag.value
+    return [",".join(value) if isinstance(value, list) else str(value).lower() if flag.boolean else str(value)]
 
 
 def _by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str]:

@@ -110,9 +110,9 @@ def stage(desc: str) -> Iterator[None]:
         moved.update(1)
 
 
-def each(items: Sequence, desc: str) -> Iterator:
-    """`items`, which a terminal does not show, as a stage."""
-    with open_bar(len(items), desc, "", shown=False) as moved:
+def each(items: Sequence, desc: str, shown: bool = False) -> Iterator:
+    """`items` as a stage, which a terminal shows or not."""
+    with open_bar(len(items), desc, "", shown=shown) as moved:
         for item in items:
             yield item
             moved.update(1)

@@ -15,6 +15,7 @@ from multimap_jax import cli
 from multimap_jax.clip.images import opened_image
 from multimap_jax.clip.model import Clip
 from multimap_jax.scenes import write_scenes
+from tests.pages import content
 
 RESULTS = ["labels.csv", "metrics.json", "report.html", "labels.parquet", "run.json"]
 ASPECTS = ["--subject=fruit", "--aspect=color", "--aspect=species"]
@@ -89,7 +90,7 @@ def test_run_json_records_settings_groups_and_skipped_files(run):
 
 def test_the_report_escapes_file_names_and_warns_of_the_embedded_encoder(run):
     report = (run[0] / "report.html").read_text(encoding="utf-8")
-    assert "more/&lt;b&gt;&amp;3.png" in report and "<b>&3" not in report
+    assert "more/<b>&3.png" in content(report)["names"] and "<b>&3" not in report
     assert "--clip=" in report and "trained on drawings" in report
 
 
@@ -271,7 +272,8 @@ def test_metrics_say_over_how_many_images(fruit, tmp_path, capsys):
     assert cli.main(["multimap", *flags, f"--out={tmp_path}"]) == 0
     assert "agreement with the labels of 5 of 27 images" in capsys.readouterr().out
     assert json.loads((tmp_path / "metrics.json").read_text())["color"]["images"] == 5
-    assert "for 5 of 27 images" in (tmp_path / "report.html").read_text()
+    told = content((tmp_path / "report.html").read_text())["aspects"][0]["metrics"]
+    assert (told["images"], told["of"]) == (5, 27)
 
 
 def test_proxies_are_learnt_where_they_are_asked_for_and_estimates_count_them(run, fruit, tmp_path, capsys):

@@ -56,6 +56,7 @@ def test_a_run_logs_every_stage(fruit, tmp_path, capfd):
         "embedding images",
         proxies,
         "grouping",
+        "making thumbnails",
         "writing results",
     ]
     assert stages["embedding images"][-1]["all"] == 70 and stages[proxies][-1]["all"] == 70 * 110

@@ -39,6 +39,7 @@ class Apply:
     # For run.json: the settings of the run that is followed.
     seed: int = 0
     config: ProxyConfig = ProxyConfig()
+    line: str = ""  # that was typed
 
 
 def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = True) -> None:
@@ -68,13 +69,15 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
         check_some(source, found)
         notes += notes_on(found)
         results = []
-        for model in each(models, "grouping"):
+        for model in each(models, "grouping", progress):
             begin = time.perf_counter()
             model.progress = progress
-            results.append(measured(model, model.assign(found.rows), truth, found, begin))
+            rows = model.rows(found.rows)
+            result = measured(model, model.assign_rows(rows), truth, found, begin)
+            results.append(dataclasses.replace(result, rows=rows))
             say_result(results[-1], say)
         clock.lap("group")
-        written = write_results(job, clip, source, found, results, notes, clock)
+        written = write_results(job, clip, source, found, results, notes, clock, progress=progress)
     say_end(job.out, written, found.failures, say)
 
 

@@ -28,7 +28,7 @@ from multimap_jax import __version__
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
 from multimap_jax.inputs.files import read_json
-from multimap_jax.inputs.places import is_remote, opened, plain, put, put_whole, remove, same
+from multimap_jax.inputs.places import is_remote, opened, plain, put, put_whole, reaching, remove, same
 from multimap_jax.inputs.source import Source, exists
 from multimap_jax.machine import machine
 from multimap_jax.sight import Sight
@@ -96,10 +96,19 @@ def write_json(path: Path, content) -> None:
 
 # The files of results: what the last command asked for, whole. run.json lists the others.
 LABELS, TABLE, METRICS, REPORT, RUN = "labels.csv", "labels.parquet", "metrics.json", "report.html", "run.json"
-COLUMNS = ("group", "distance", "far")  # of each aspect in labels.parquet, besides the one called by its name
+COLUMNS = (
+    "group",
+    "distance",
+    "far",
+    "confidence",
+)  # of each aspect in labels.parquet, besides the one called by its name
 # Images that labels.csv is written for; of labels.parquet at once.
 LABELS_ROWS, TABLE_ROWS = 1_000_000, 2**18
 RESULTS = (LABELS, TABLE, METRICS, REPORT)
+# What images are called that belong to no group; their group's number is -1.
+LEFT_OVER = "(left over)"
+# What a spreadsheet takes for the beginning of a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def check_own(out: Path, labels: Path | None) -> None:
@@ -153,6 +162,29 @@ def replace_results(out: Path, texts: dict[str, str], tables: dict[str, Callable
             move(aside / f".{name}.next", out / name)
 
 
+def put_thumbnails(out: Path, folder: str, pictures: dict[str, bytes]) -> None:
+    """Puts a folder of thumbnails into `out`, as a whole where it is of this machine. It is called by what is in it:
+    where it is there already nothing is to be done, and a page that is there keeps its own."""
+    if not folder or (not is_remote(out) and (out / folder).is_dir()):
+        return
+    with tempfile.TemporaryDirectory() as here:
+        aside = Path(here) / folder if is_remote(out) else out / f".{os.getpid()}.new"
+        try:
+            remove(aside)
+            aside.mkdir()
+            for name, picture in pictures.items():
+                (aside / name).write_bytes(picture)
+            if is_remote(out):
+                with reaching(out):
+                    out.fs.put(f"{aside}/", f"{(out / folder).path}/", recursive=True)
+            else:
+                aside.rename(out / folder)
+        except OSError as error:
+            raise OSError(f"cannot write {out / folder} ({error.strerror or error}); {GO_ON}") from None
+        finally:
+            remove(aside)
+
+
 def move(source: Path, path: Path) -> None:
     """Puts a file of this machine in its place, here or in a store."""
     if is_remote(path):
@@ -166,9 +198,20 @@ def labels_text(names: Sequence[str], results: Sequence) -> str:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["image", *(result.aspect.name for result in results)])
-    columns = [np.array(result.model.cluster_names_, object)[result.labels] for result in results]
-    writer.writerows(zip(names, *columns))
+    columns = [group_names(result) for result in results]
+    writer.writerows(zip(map(safe_path, names), *columns))
     return table.getvalue()
+
+
+def safe_path(name: str) -> str:
+    """A path that no spreadsheet takes for a formula. `--labels`, and whoever joins it to a folder, undo it."""
+    return f"./{name}" if name.startswith(FORMULA) else name
+
+
+def group_names(result) -> np.ndarray:
+    """The name of each image's group, object [images]."""
+    names = np.array([*result.model.cluster_names_, LEFT_OVER], object)
+    return names[np.where(result.left, len(names) - 1, result.labels)]
 
 
 def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence, source: Source) -> None:
@@ -178,13 +221,15 @@ def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence, source
     columns |= {name: pa.array(own) for name, own in source.columns_of(names).items() if name != "image"}
     for result in results:
         name = result.aspect.name
-        groups = pa.array(result.labels)
+        left, words = result.left, [*result.model.cluster_names_, LEFT_OVER]
         # Numbers until they are written: a text for each image would fill the memory.
-        columns[name] = pa.DictionaryArray.from_arrays(groups, pa.array(result.model.cluster_names_))
-        values = (groups, pa.array(result.distances), pa.array(result.outliers))
-        columns |= {f"{name}: {column}": own for column, own in zip(COLUMNS, values)}
-    coded = pa.types.is_dictionary
-    plain = {name: own.type.value_type if coded(own.type) else own.type for name, own in columns.items()}
+        coded = pa.array(np.where(left, len(words) - 1, result.labels))
+        columns[name] = pa.DictionaryArray.from_arrays(coded, pa.array(words))
+        values = (np.where(left, -1, result.labels), result.distances, result.outliers, result.confidence)
+        own = {column: pa.array(value) for column, value in zip(COLUMNS, values) if value is not None}
+        columns |= {f"{name}: {column}": value for column, value in own.items()}
+    held = pa.types.is_dictionary
+    plain = {name: own.type.value_type if held(own.type) else own.type for name, own in columns.items()}
     with pq.ParquetWriter(file, pa.schema(plain.items())) as writer:
         for begin in range(0, len(names), TABLE_ROWS):
             part = {name: own.slice(begin, TABLE_ROWS).cast(plain[name]) for name, own in columns.items()}
@@ -199,6 +244,7 @@ def run_content(job, clip: Clip, read: int, results, skipped: Sequence[Unreadabl
         "versions": {"multimap_jax": __version__, "python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
         "clip": {"name": clip.place, "hash": clip.hash},
+        "command": job.line,
         "images": {"folder": str(job.images), "read": read},
         "skipped": [{"image": failure.name, "reason": failure.reason} for failure in skipped],
         "seed": job.seed,
@@ -208,6 +254,26 @@ def run_content(job, clip: Clip, read: int, results, skipped: Sequence[Unreadabl
         "aspects": [aspect_content(result) for result in results],
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
     }
+
+
+def run_settings(job, clip: Clip, read: int) -> list[tuple[str, str]]:
+    """What the page says of a run: each setting with its name."""
+    recipe = {name: value for name, value in dataclasses.asdict(job.config).items() if value is not None}
+    return [
+        ("images", f"{read:,} of {without_secrets(str(job.images))}"),
+        ("encoder", f"{clip.place} ({clip.hash[:12]})"),
+        ("seed", str(job.seed)),
+        *((name.replace("_", " "), str(value)) for name, value in recipe.items()),
+        ("images computed at once", str(clip.image_block)),
+        ("multimap_jax", __version__),
+        ("date", datetime.now(UTC).isoformat(timespec="seconds")),
+        ("machine", machine()),
+    ]
+
+
+def without_secrets(text: str) -> str:
+    """Without the names and passwords that an address may hold: pages are sent to others."""
+    return re.sub(r"://[^/@\s]*@", "://…@", text)
 
 
 def sight_content(sight: Sight) -> dict:

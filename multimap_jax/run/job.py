@@ -10,6 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from multimap_jax.progress import each, open_bar, stage
 from multimap_jax.prompts import Aspect, make_prompt
 from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.report import Page, make_report
+from multimap_jax.report.thumbnails import prune
 from multimap_jax.rows import Pieces
 from multimap_jax.run.estimate import operations_per_second, proxy_seconds
 from multimap_jax.run.files import (
@@ -42,8 +44,10 @@ from multimap_jax.run.files import (
     TABLE,
     file_hashes,
     labels_text,
+    put_thumbnails,
     replace_results,
     run_content,
+    run_settings,
     sweep,
     write_labels,
 )
@@ -112,14 +116,14 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
             company.part()
             return
         results, saved = [], []
-        for model in each(models, "grouping"):
+        for model in each(models, "grouping", progress):
             name = model.aspect.name
             results.append(group(plan, model, found, fits.get(name), words[name], sample()))
             notes += unclear(results[-1])
             saved.append(keep_model(job.out, model))
             say_result(results[-1], say)
         clock.lap("group")
-        written = write_results(job, clip, plan.source, found, results, notes, clock, saved)
+        written = write_results(job, clip, plan.source, found, results, notes, clock, saved, progress)
         prune_models(job.out, saved)
         company.part()
     say_end(job.out, written, found.failures, say)
@@ -262,7 +266,7 @@ def group(plan: Plan, model: MultiMaP, found: Found, fit: ProxyFit | None, words
     result = measured(model, (model.labels_, model.distances_, model.outliers_), plan.truth, found, begin)
     seen, (rows, names) = len(model.aspect.words) > 1, sample
     sight = diagnose(model.clip, rows, model.aspect, names, plan.job.seed) if seen else None
-    return dataclasses.replace(result, words=words, sight=sight)
+    return dataclasses.replace(result, words=words, sight=sight, rows=model.fitted_rows(found.rows))
 
 
 def unclear(result: Result) -> list[str]:
@@ -316,27 +320,36 @@ def prune_models(out: Path, kept: Sequence[dict]) -> None:
                 remove(folder)
 
 
-@stage("writing results")
-def write_results(job, clip: Clip, source: Source, found: Found, results, notes, clock, saved=()) -> list[str]:
+def write_results(
+    job, clip: Clip, source: Source, found: Found, results, notes, clock, saved=(), progress=False, more=None
+) -> list[str]:
     """labels.csv, labels.parquet, metrics.json, report.html and run.json, one set; returns their names.
 
-    saved: what run.json says of each aspect's model, where models are kept.
+    saved: what run.json says of each aspect's model, where models are kept. more: what else it says; for each aspect
+    under "aspects".
     """
-    names = found.names
+    names, more = found.names, dict(more or {})
     texts = {LABELS: labels_text(names, results)} if len(names) <= LABELS_ROWS else {}
     if job.labels is not None:
         metrics = {result.aspect.name: result.metrics for result in results if result.metrics}
         texts[METRICS] = json.dumps(metrics, indent=1) + "\n"
+    settings = run_settings(job, clip, len(names))
     pages = [page(result) for result in results]
-    texts[REPORT] = make_report(title(job.images, results), source.images, names, pages, notes)
+    report = make_report(
+        title(job.images, results), source.images, names, pages, notes, settings, job.line, f"{job.out}/", progress
+    )
+    texts[REPORT] = report.html
     clock.lap("report")
-    files = [*texts, TABLE]
-    content = run_content(job, clip, len(names), results, found.failures, clock.seconds) | {"files": files}
-    for aspect, one in zip(content["aspects"], saved):
-        aspect |= one
-    texts[RUN] = json.dumps(content, indent=1) + "\n"
-    replace_results(job.out, texts, {TABLE: lambda file: write_labels(file, names, results, source)})
-    return [*files, RUN]
+    with stage("writing results"):
+        files = [*texts, TABLE]
+        content = run_content(job, clip, len(names), results, found.failures, clock.seconds) | {"files": files}
+        for aspect, one, own in zip_longest(content["aspects"], saved, more.pop("aspects", ()), fillvalue={}):
+            aspect |= one | own
+        texts[RUN] = json.dumps(content | more, indent=1) + "\n"
+        put_thumbnails(job.out, report.folder, report.pictures)
+        replace_results(job.out, texts, {TABLE: lambda file: write_labels(file, names, results, source)})
+        prune(job.out, report.folder)
+    return [*files, *([report.folder] if report.folder else []), RUN]
 
 
 class Clock:
@@ -362,10 +375,24 @@ def page(result: Result) -> Page:
         model.cluster_names_,
         model.cluster_confidences_,
         result.outliers,
-        np.argsort(result.distances),
+        result.distances,
         metrics,
         str(result.sight) if result.sight and result.sight.verdict == "clear" else "",  # else it stands on top
+        words_said(result),
+        result.confidence,
+        result.leftover,
+        getattr(model, "exemplars_", None),
+        result.rows,
+        getattr(model, "n_clusters_table_", None),
     )
+
+
+def words_said(result: Result) -> str:
+    """Which words were asked of, and where they come from."""
+    if not result.aspect.words:
+        return "There are no words for this aspect."
+    source = result.words.get("source", "given")
+    return f"Words ({'given' if source == 'given' else f'from {source}'}): {', '.join(result.aspect.words)}."
 
 
 def title(images: Path, results: Sequence[Result]) -> str:

@@ -18,6 +18,7 @@ from multimap_jax.inputs.source import exists
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import reference_words
 from multimap_jax.rows import Pieces
+from multimap_jax.run.files import FORMULA
 
 # Images whose names are compared with those of a labels file that fits none.
 MANY = 100_000
@@ -53,7 +54,7 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
         rows = [(line, *(row[place] if place < len(row) else "" for place in places)) for line, row in rows]
     lines, labels = {}, {aspect: {} for aspect in known}
     for line, given, *values in (row for row in rows if row[1]):
-        name = given if given in known_images else name_of_path(given)
+        name = known_name(given, known_images)
         if name in lines:
             raise ValueError(f"{path} names the image {name} twice, in lines {lines[name]} and {line}")
         lines[name] = line
@@ -72,6 +73,13 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
             f"the column {empty[0]} of {path} is empty for every image of {images}: fill it or take it out"
         )
     return labels
+
+
+def known_name(given: str, known: Mapping) -> str:
+    """The name of an image as a table has it, where ./ may stand before what a spreadsheet would take for a formula."""
+    written = name_of_path(given)
+    bare = written.removeprefix("./")
+    return given if given in known else bare if bare.startswith(FORMULA) and bare in known else written
 
 
 def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:

@@ -47,6 +47,7 @@ class Job:
     processes: Processes = ALONE
     find: dict[str, str] = dataclasses.field(default_factory=dict)
     sources: Sources = Sources()
+    line: str = ""  # that was typed
 
     def kind(self, aspect: Aspect) -> str:
         """The features of an aspect, a key of `features.TABLE`."""
@@ -75,7 +76,9 @@ class Plan:
 class Result:
     """What came out for one aspect: the model, and of the images that were asked for labels int, distances float and
     outliers bool, each [images]; metrics (None without labels) and how long it took; where its words come from; whether
-    the encoder tells them apart (None where there are none, or that is not asked)."""
+    the encoder tells them apart (None where there are none, or that is not asked).
+
+    Of the images too, None where it is not known: confidence float 0 … 1, leftover bool. rows: what k-means ran on."""
 
     aspect: Aspect
     model: MultiMaP
@@ -86,10 +89,18 @@ class Result:
     seconds: float
     words: dict = dataclasses.field(default_factory=dict)
     sight: Sight | None = None
+    confidence: np.ndarray | None = None
+    leftover: np.ndarray | None = None
+    rows: object | None = None
+
+    @property
+    def left(self) -> np.ndarray:
+        """bool [images]."""
+        return np.zeros(len(self.labels), bool) if self.leftover is None else self.leftover
 
     @property
     def sizes(self) -> np.ndarray:
-        return np.bincount(self.labels, minlength=self.model.n_clusters_)
+        return np.bincount(self.labels[~self.left], minlength=self.model.n_clusters_)
 
 
 def make_plan(job: Job) -> Plan:
