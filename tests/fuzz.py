@@ -46,7 +46,7 @@ from multimap_jax.inputs.embeddings import read_embeddings
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.source import Packed
 from multimap_jax.run import store
-from multimap_jax.run.apply import read_run
+from multimap_jax.run.finished import read_run
 from multimap_jax.run.measure import read_labels
 from multimap_jax.saving import ARRAYS, SETTINGS, read_model
 

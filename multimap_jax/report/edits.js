@@ -84,7 +84,7 @@ function clearSelection() {
 
 function selectionChanged() {
   const number = state.selected.size;
-  $("selection").hidden = !number;
+  $("selection").hidden = !number || !editable;
   $("selected").textContent = `${count(number, "image")} selected`;
   const groups = current().groups.filter((group) => !group.into), before = $("target").value;
   $("target").replaceChildren(...groups.map((group) => make("option", { value: group.name, selected: group.name === before }, group.name)));

@@ -28,6 +28,7 @@ function begin() {
   $("title").textContent = data.title;
   $("summary").textContent = `${count(data.images, "image")}, grouped by ${count(data.aspects.length, "aspect")}`;
   $("notes").replaceChildren(...data.notes.map((note) => make("p", { class: "note" }, note)));
+  $("tools").hidden = !editable;
   $("undo").onclick = undoLast;
   $("save").onclick = saveEdits;
   $("move").onclick = moveSelected;

@@ -3,6 +3,7 @@
 // called when each was made, just as `multimap edit` reads them.
 const data = JSON.parse(document.getElementById("data").textContent);
 const LEFT = -1, LEFT_NAME = "(left over)", LONGEST = 200;
+const editable = data.run !== "";  // groups are edited where they were found, not where new images were put into them
 const place = new Map(data.names.map((name, i) => [name, i]));
 const state = { aspect: 0, view: "groups", edits: [], saved: 0, selected: new Set(), other: -1, cell: null, only: null };
 

@@ -27,7 +27,7 @@ function groupSection(group) {
   const button = (text, ask) => make("button", {
     type: "button", "aria-label": `${text} ${group.name}`, "data-does": text.toLowerCase(), disabled: group.into > 0, onclick: () => ask(group),
   }, text);
-  const buttons = [button("Rename", askRename), button("Merge", askMerge), button("Split", askSplit)];
+  const buttons = !editable ? [] : [button("Rename", askRename), button("Merge", askMerge), button("Split", askSplit)];
   return { key: group.id, heading: heading(group.name, small, ...buttons), label: `${group.name}, ${small}`, images: group.images };
 }
 
@@ -135,7 +135,7 @@ function showAbout(host) {
   if (aspect.evidence) part("The number of groups", make("p", {}, "What speaks for each number; the chosen one is marked."), table(aspect.evidence.columns, aspect.evidence.rows, aspect.evidence.chosen), ...aspect.merges.map((text) => make("p", {}, text)));
   if (aspect.metrics) part("Agreement with the labels given", make("p", {}, `For ${aspect.metrics.images.toLocaleString("en")} of ${count(aspect.metrics.of, "image")}, before any edit here:`), table(["groups by", ...aspect.metrics.columns], aspect.metrics.rows, [], 3));
   if (data.repeat) part("The same run again", make("pre", { id: "repeat", tabindex: 0 }, data.repeat));
-  part("Edits made here", make("p", {}, "Save edits, then put them into effect; the run itself stays as it is:"), make("pre", { tabindex: 0 }, editLine()));
+  if (editable) part("Edits made here", make("p", {}, "Save edits, then put them into effect; the run itself stays as it is:"), make("pre", { tabindex: 0 }, editLine()));
   if (data.settings.length) part("Settings", table(["setting", "value"], data.settings));
   host.append(make("div", { class: "about" }, ...parts.filter(Boolean)));
 }

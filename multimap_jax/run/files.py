@@ -27,7 +27,9 @@ import pyarrow.parquet as pq
 from multimap_jax import __version__
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
+from multimap_jax.edits import LEFT_OVER
 from multimap_jax.inputs.files import read_json
+from multimap_jax.inputs.names import safe_path
 from multimap_jax.inputs.places import is_remote, opened, plain, put, put_whole, reaching, remove, same
 from multimap_jax.inputs.source import Source, exists
 from multimap_jax.machine import machine
@@ -104,11 +106,8 @@ COLUMNS = (
 )  # of each aspect in labels.parquet, besides the one called by its name
 # Images that labels.csv is written for; of labels.parquet at once.
 LABELS_ROWS, TABLE_ROWS = 1_000_000, 2**18
-RESULTS = (LABELS, TABLE, METRICS, REPORT)
-# What images are called that belong to no group; their group's number is -1.
-LEFT_OVER = "(left over)"
-# What a spreadsheet takes for the beginning of a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+GROUPS = "groups.json"  # of a run whose groups were edited
+RESULTS = (LABELS, TABLE, METRICS, REPORT, GROUPS)
 
 
 def check_own(out: Path, labels: Path | None) -> None:
@@ -146,6 +145,12 @@ def file_hashes(folder: Path) -> dict[str, str]:
                     digest.update(part)
                 found[path.name] = digest.hexdigest()
     return found
+
+
+def text_hash(path: Path) -> str:
+    """SHA-256 of one file."""
+    with opened(path) as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def replace_results(out: Path, texts: dict[str, str], tables: dict[str, Callable[[BinaryIO], None]]) -> None:
@@ -203,11 +208,6 @@ def labels_text(names: Sequence[str], results: Sequence) -> str:
     return table.getvalue()
 
 
-def safe_path(name: str) -> str:
-    """A path that no spreadsheet takes for a formula. `--labels`, and whoever joins it to a folder, undo it."""
-    return f"./{name}" if name.startswith(FORMULA) else name
-
-
 def group_names(result) -> np.ndarray:
     """The name of each image's group, object [images]."""
     names = np.array([*result.model.cluster_names_, LEFT_OVER], object)
@@ -245,7 +245,7 @@ def run_content(job, clip: Clip, read: int, results, skipped: Sequence[Unreadabl
         | {name: version(name) for name in PACKAGES},
         "clip": {"name": clip.place, "hash": clip.hash},
         "command": job.line,
-        "images": {"folder": str(job.images), "read": read},
+        "images": {"folder": str(job.images), "place": whole(job.images), "read": read},
         "skipped": [{"image": failure.name, "reason": failure.reason} for failure in skipped],
         "seed": job.seed,
         "config": dataclasses.asdict(job.config),
@@ -254,6 +254,11 @@ def run_content(job, clip: Clip, read: int, results, skipped: Sequence[Unreadabl
         "aspects": [aspect_content(result) for result in results],
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
     }
+
+
+def whole(path) -> str:
+    """A path that means the same wherever the next command is begun."""
+    return str(path) if is_remote(path) else str(Path(path).absolute())
 
 
 def run_settings(job, clip: Clip, read: int) -> list[tuple[str, str]]:

@@ -10,7 +10,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +35,7 @@ from multimap_jax.rows import Pieces
 from multimap_jax.run.estimate import operations_per_second, proxy_seconds
 from multimap_jax.run.files import (
     GO_ON,
+    GROUPS,
     LABELS,
     LABELS_ROWS,
     METRICS,
@@ -49,6 +49,7 @@ from multimap_jax.run.files import (
     run_content,
     run_settings,
     sweep,
+    whole,
     write_labels,
 )
 from multimap_jax.run.lock import locked
@@ -123,7 +124,8 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
             saved.append(keep_model(job.out, model))
             say_result(results[-1], say)
         clock.lap("group")
-        written = write_results(job, clip, plan.source, found, results, notes, clock, saved, progress)
+        more = {"embeddings": whole(job.images if job.ready else job.out)}
+        written = write_results(job, clip, plan.source, found, results, notes, clock, saved, progress, more)
         prune_models(job.out, saved)
         company.part()
     say_end(job.out, written, found.failures, say)
@@ -321,31 +323,33 @@ def prune_models(out: Path, kept: Sequence[dict]) -> None:
 
 
 def write_results(
-    job, clip: Clip, source: Source, found: Found, results, notes, clock, saved=(), progress=False, more=None
+    job, clip: Clip, source: Source, found: Found, results, notes, clock, saved=(), progress=False, more=None, groups=""
 ) -> list[str]:
     """labels.csv, labels.parquet, metrics.json, report.html and run.json, one set; returns their names.
 
-    saved: what run.json says of each aspect's model, where models are kept. more: what else it says; for each aspect
-    under "aspects".
+    saved: what run.json says of each aspect's model, where models are kept. more: what else it says. groups: the text
+    of groups.json, where groups were edited.
     """
-    names, more = found.names, dict(more or {})
+    names = found.names
     texts = {LABELS: labels_text(names, results)} if len(names) <= LABELS_ROWS else {}
     if job.labels is not None:
         metrics = {result.aspect.name: result.metrics for result in results if result.metrics}
         texts[METRICS] = json.dumps(metrics, indent=1) + "\n"
+    texts |= {GROUPS: groups} if groups else {}
     settings = run_settings(job, clip, len(names))
     pages = [page(result) for result in results]
+    run = "" if more and "applied" in more else f"{job.out}/"  # groups are edited where they were found
     report = make_report(
-        title(job.images, results), source.images, names, pages, notes, settings, job.line, f"{job.out}/", progress
+        title(job.images, results), source.images, names, pages, notes, settings, job.line, run, progress
     )
     texts[REPORT] = report.html
     clock.lap("report")
     with stage("writing results"):
         files = [*texts, TABLE]
         content = run_content(job, clip, len(names), results, found.failures, clock.seconds) | {"files": files}
-        for aspect, one, own in zip_longest(content["aspects"], saved, more.pop("aspects", ()), fillvalue={}):
-            aspect |= one | own
-        texts[RUN] = json.dumps(content | more, indent=1) + "\n"
+        for aspect, one in zip(content["aspects"], saved):
+            aspect |= one
+        texts[RUN] = json.dumps(content | (more or {}), indent=1) + "\n"
         put_thumbnails(job.out, report.folder, report.pictures)
         replace_results(job.out, texts, {TABLE: lambda file: write_labels(file, names, results, source)})
         prune(job.out, report.folder)

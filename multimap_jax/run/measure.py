@@ -12,13 +12,12 @@ import numpy as np
 from multimap_jax.clustering import cluster, draw
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.inputs.lists import opened_csv
-from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.names import known_name
 from multimap_jax.inputs.places import is_remote
 from multimap_jax.inputs.source import exists
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import reference_words
 from multimap_jax.rows import Pieces
-from multimap_jax.run.files import FORMULA
 
 # Images whose names are compared with those of a labels file that fits none.
 MANY = 100_000
@@ -73,13 +72,6 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
             f"the column {empty[0]} of {path} is empty for every image of {images}: fill it or take it out"
         )
     return labels
-
-
-def known_name(given: str, known: Mapping) -> str:
-    """The name of an image as a table has it, where ./ may stand before what a spreadsheet would take for a formula."""
-    written = name_of_path(given)
-    bare = written.removeprefix("./")
-    return given if given in known else bare if bare.startswith(FORMULA) and bare in known else written
 
 
 def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
