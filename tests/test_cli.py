@@ -137,7 +137,7 @@ BAD = {
     "other aspect": (["--images={fruit}", *ASPECTS, *WORDS, "--words=shape=round"], "'shape'"),
     "twice": (["--images={fruit}", "--aspect=color", "--aspect=color", WORDS[0]], "twice"),
     "same words": (["--images={fruit}", "--aspect=color", "--words=color=red,Red"], "repeated words"),
-    "unknown flag": (["--imags=x"], "Did you mean"),
+    "unknown flag": (["--imags=x"], "did you mean --images?"),
     "argument": (["photos"], "unexpected argument 'photos'"),
     "recipe": (["--images={fruit}", *ASPECTS, *WORDS, "--recipe=fast"], "--recipe=fast"),
     "features": (["--images={fruit}", *ASPECTS, *WORDS, "--features=magic"], "--features=magic"),
