@@ -25,11 +25,15 @@ function field(text, input) {
   return make("div", {}, make("label", { for: input.id }, text), input);
 }
 
+// What had the focus is made anew: it goes to the group that the edit was of, once a dialog is closed.
 function edited(edit, words) {
   add({ aspect: open().name, ...edit });
   state.cell = null;
   show();
   say(words);
+  const group = named(current(), edit.to ?? edit.split ?? edit.into ?? "");
+  const button = group && document.querySelector(`[data-group="${group.id}"] [data-does=rename]`);
+  queueMicrotask(() => (button && !button.disabled ? button : $("view")).focus({ preventScroll: true }));
 }
 
 function askRename(group) {

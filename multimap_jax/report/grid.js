@@ -1,5 +1,5 @@
 // Groups of images, of which those near the window are there as elements; the rest is room.
-const GAP = 6, SMALLEST = 96;
+const GAP = 6, SMALLEST = 96, AT_ONCE = 40;
 
 class Grid {
   // sections: {key, heading: element, label, images: [index]}
@@ -39,31 +39,49 @@ class Grid {
     this.draw();
   }
 
-  // The cells within the window and half a window around it.
+  // The cells within the window, then those half a window around it, some in each frame so that none takes long.
   draw() {
     const high = window.innerHeight, tops = this.sections.map((section) => section.box.getBoundingClientRect());
-    this.sections.forEach((section, n) => {
-      const { top, bottom } = tops[n], near = bottom > -high / 2 && top < 1.5 * high;
-      const first = near ? Math.max(0, Math.floor((-high / 2 - top) / this.step)) * this.columns : 0;
-      const last = near ? Math.min(section.images.length, Math.ceil((1.5 * high - top) / this.step) * this.columns) : 0;
-      this.fill(section, first, last);
-    });
+    const range = (section, { top, bottom }, around) => {
+      if (bottom < -around || top > high + around) return [0, 0];
+      const row = (y) => Math.max(0, (y - top) / this.step);
+      return [Math.floor(row(-around)) * this.columns, Math.min(section.images.length, Math.ceil(row(high + around)) * this.columns)];
+    };
+    let room = AT_ONCE;
+    for (const around of [0, high / 2]) {
+      this.sections.forEach((section, n) => {
+        const [first, last] = range(section, tops[n], around);
+        room -= this.fill(section, first, last, room);
+      });
+    }
+    this.sections.forEach((section, n) => this.clear(section, ...range(section, tops[n], high / 2)));
+    if (room <= 0) redraw();
   }
 
-  fill(section, first, last) {
+  // Adds the cells of a range that are missing, at most `room`; returns how many.
+  fill(section, first, last, room) {
+    const added = document.createDocumentFragment();
+    let number = 0;
+    for (let at = first; at < last && number < room; at++) {
+      if (section.cells.has(at)) continue;
+      added.append(this.cellAt(section, at));
+      number++;
+    }
+    if (number) section.box.append(added);
+    return number;
+  }
+
+  clear(section, first, last) {
     for (const [at, cell] of section.cells) {
       if ((at < first || at >= last) && cell !== document.activeElement) {
         cell.remove();
         section.cells.delete(at);
       }
     }
-    const added = document.createDocumentFragment();
-    for (let at = first; at < last; at++) if (!section.cells.has(at)) added.append(this.cellAt(section, at));
-    section.box.append(added);
     if (section.cells.size) {
       const names = { role: "listbox", "aria-multiselectable": "true", "aria-label": section.label };
       for (const [name, value] of Object.entries(names)) section.box.setAttribute(name, value);
-      this.stop(section, section.cells.has(section.at) ? section.at : first);
+      this.stop(section, section.cells.has(section.at) ? section.at : Math.min(...section.cells.keys()));
     } else for (const name of ["role", "aria-multiselectable", "aria-label"]) section.box.removeAttribute(name);
   }
 
@@ -123,8 +141,9 @@ class Grid {
   go(section, at) {
     const top = section.box.getBoundingClientRect().top + Math.floor(at / this.columns) * this.step;
     if (top < 150 || top + this.cell > window.innerHeight - 90) window.scrollBy(0, top - window.innerHeight / 2);
+    if (!section.cells.has(at)) section.box.append(this.cellAt(section, at));
+    section.cells.get(at).focus({ preventScroll: true });
     this.draw();
-    section.cells.get(at)?.focus({ preventScroll: true });
   }
 
   // After the selection has changed.
@@ -136,9 +155,10 @@ class Grid {
 }
 
 let grid = null, drawing = 0;
-window.addEventListener("scroll", () => {
+function redraw() {
   drawing ||= requestAnimationFrame(() => {
     drawing = 0;
     grid?.draw();
   });
-}, { passive: true });
+}
+window.addEventListener("scroll", redraw, { passive: true });
