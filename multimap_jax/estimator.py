@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,15 @@ import jax
 import numpy as np
 from PIL import Image
 from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from multimap_jax import features as kinds
+from multimap_jax.clip.images import as_list
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import check_clusters, cluster, draw, fences, nearest, outliers
 from multimap_jax.naming import name_groups, word_scores
+from multimap_jax.notebook import groups_html, of_model
 from multimap_jax.prompts import Aspect, check_words
 from multimap_jax.proxies import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.recipes import ProxyConfig
@@ -142,6 +146,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
                 setattr(self, attribute, getattr(proxies, field))
         self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
         self.features_, self.seed_ = kind, seed
+        self._paths = paths_of(X)
         return self
 
     def predict(self, X) -> np.ndarray:
@@ -195,6 +200,17 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         write_model(self, self._clip(), Path(directory))
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the groups, with a few pictures where the model was fitted on paths."""
+        if "labels_" not in vars(self):
+            return estimator_html_repr(self)
+        return groups_html(
+            f"{self.aspect.name}: {self.n_clusters_} groups of {len(self.labels_):,} images", of_model(self)
+        )
+
+    def _repr_mimebundle_(self, **_) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
     def _forget(self) -> None:
         """What an earlier fit left."""
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
@@ -230,6 +246,16 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             return fit_proxies(
                 self._clip(), embeddings, self.aspect, self.contrast, config, seed=seed, progress=self.progress
             )
+
+
+def paths_of(X) -> list | None:
+    """The files of images that were given by folder or paths, None for others."""
+    if isinstance(X, (str, os.PathLike)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # said while they were embedded
+            return as_list(X)
+    given = isinstance(X, (list, tuple)) and all(isinstance(each, (str, os.PathLike)) for each in X)
+    return list(X) if given else None
 
 
 def fractional(array: np.ndarray) -> bool:

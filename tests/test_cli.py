@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -191,6 +192,7 @@ def test_bad_input_gets_one_sentence_and_status_2(name, places, tmp_path, capsys
     assert cli.main(["multimap", *flags]) == 2
     error = capsys.readouterr().err
     assert error.startswith("multimap: ") and error.count("\n") == 1 and expected in error
+    assert re.search(r"--\w", error.replace("--help", "")), f"no flag to change: {error}"
     assert not (tmp_path / "out" / "labels.csv").exists()
 
 
