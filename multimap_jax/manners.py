@@ -6,18 +6,20 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-# What an error says that names no flag -> the flags to change.
-ABOUT = {
+# What an error says that names no flag -> the flags to change; and what is looked at where no flag's value is in it.
+SURE = {
     "groups asked for": "--clusters",
     "the context holds": "--words or --template",
     "{word}": "--template",
     "{subject}": "--template or --subject",
     "repeated words": "--words",
     "words or more": "--words or --features",
+    "cannot be called": "--aspect",
+}
+ABOUT = {
     "has no words": "--words",
     "vocabulary": "--vocabulary",
     "WordNet": "--wordnet",
-    "cannot be called": "--aspect",
     "checkpoint": "--clip",
     "can be read": "--images",
     "is empty for every image": "--labels",
@@ -54,6 +56,9 @@ def with_flag(said: str, given: Mapping[str, object], known: Iterable[str]) -> s
     inside.sort(key=lambda name: -len(values[name]))
     first = re.match(r"(?:the )?(\w+) is ", said)
     about = [f"--{first[1]}"] if first and first[1] in known else []
-    about += [f"--{name}" for name in inside]
-    about += [flags for text, flags in ABOUT.items() if text in said and flags.split()[0].lstrip("-") in known]
+    about += _named(said, SURE, known) + [f"--{name}" for name in inside] + _named(said, ABOUT, known)
     return f"{said} (see {about[0]})" if about else said
+
+
+def _named(said: str, table: Mapping[str, str], known: list[str]) -> list[str]:
+    return [flags for text, flags in table.items() if text in said and flags.split()[0].lstrip("-") in known]
