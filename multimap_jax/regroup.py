@@ -63,7 +63,7 @@ class Regrouping:
         for s, split in enumerate(self.splits):
             here = np.flatnonzero(found == ~s)
             if len(here):
-                which, away[here] = nearest(rows[here], split.centres)
+                which, away[here] = nearest(rows[here], split.centres)[:2]
                 found[here] = np.array(split.to, np.int64)[which]
         left = np.array(left, bool)
         place = {name: i for i, name in enumerate(names) if name in self.pinned} if self.pinned else {}

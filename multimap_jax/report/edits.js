@@ -140,6 +140,6 @@ function showEdited() {
   const number = state.edits.length, open = number - state.saved;
   $("undo").disabled = $("save").disabled = !number;
   $("edited").textContent = !number ? "" : open ? `${count(number, "edit")}, not saved` : `${count(number, "edit")}, saved`;
-  $("next").hidden = !number || open > 0;
+  $("then").hidden = !number || open > 0;
   $("next").textContent = editLine();
 }

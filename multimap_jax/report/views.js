@@ -6,7 +6,7 @@ const views = {
   map: { title: () => "Map", there: () => open().map !== null, show: (host) => { plot = new Plot(host); } },
   crossed: { title: () => "Crossed", there: () => data.aspects.length > 1, show: showCrossed },
   unsure: { title: () => "Least sure", there: () => true, show: showUnsure },
-  left: { title: () => `Left over (${current().left.size.toLocaleString("en")})`, there: () => leftSections().length > 0, show: showLeft },
+  left: { title: () => `Left over, far (${leftSections().reduce((sum, each) => sum + each.size, 0).toLocaleString("en")})`, there: () => leftSections().length > 0, show: showLeft },
   about: { title: () => "About", there: () => true, show: showAbout },
 };
 const UNSURE = 500;
@@ -42,14 +42,14 @@ function showGroups(host) {
 
 function leftSection(found) {
   const small = count(found.left.size, "image") + more(found.left);
-  return { key: "left", heading: heading(LEFT_NAME, small), label: `${LEFT_NAME}, ${small}`, images: found.left.images };
+  return { key: "left", heading: heading(LEFT_NAME, small), label: `${LEFT_NAME}, ${small}`, images: found.left.images, size: found.left.size };
 }
 
 function leftSections() {
   const found = current(), sections = found.left.size ? [leftSection(found)] : [];
   const away = closest(state.aspect).filter((i) => isFar(i) && found.labels[i] !== LEFT).reverse();
   const small = `${count(away.length, "image")}, farther from the centre than their group's others`;
-  if (away.length) sections.push({ key: "far", heading: heading("Far from every group", small), label: `Far from every group, ${small}`, images: away });
+  if (away.length) sections.push({ key: "far", heading: heading("Far from every group", small), label: `Far from every group, ${small}`, images: away, size: away.length });
   return sections;
 }
 

@@ -176,7 +176,7 @@ def check_rows(model: MultiMaP, rows, given: str) -> None:
     """ValueError where rows are not those that a model was fitted on: what it remembers of some of them is compared."""
     some = np.unique(np.linspace(0, len(rows) - 1, min(TRIED, len(rows))).astype(np.int64))
     if len(rows) == len(model.labels_):
-        _, distances = nearest(rows[some], model.cluster_centers_)
+        distances = nearest(rows[some], model.cluster_centers_)[1]
         if np.allclose(distances, model.distances_[some], NEAR, NEAR):
             return
     raise ValueError(
