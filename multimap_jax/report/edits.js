@@ -50,24 +50,46 @@ function askRename(group) {
 
 function askMerge(group) {
   const others = current().groups.filter((each) => each !== group && !each.into);
-  const choice = make("select", { id: "with" }, ...others.map((each) => make("option", { value: each.name }, each.name)));
+  const choice = make(
+    "select",
+    { id: "with" },
+    ...others.map((each) => make("option", { value: each.name }, each.name)),
+  );
   const input = make("input", { id: "into", value: group.name, maxlength: LONGEST, autocomplete: "off" });
-  ask(`Merge ${group.name} with another group`, [field("The other group", choice), field("Name of both", input)], () => {
-    if (!others.length) return "There is no other group.";
-    const into = input.value.trim(), wrong = wrongName(into, [group.name, choice.value]);
-    if (!wrong) edited({ merge: [group.name, choice.value], into }, `${group.name} and ${choice.value} are one group, ${into}.`);
-    return wrong;
-  });
+  ask(
+    `Merge ${group.name} with another group`,
+    [field("The other group", choice), field("Name of both", input)],
+    () => {
+      if (!others.length) return "There is no other group.";
+      const into = input.value.trim(),
+        wrong = wrongName(into, [group.name, choice.value]);
+      if (!wrong)
+        edited(
+          { merge: [group.name, choice.value], into },
+          `${group.name} and ${choice.value} are one group, ${into}.`,
+        );
+      return wrong;
+    },
+  );
 }
 
 function askSplit(group) {
   const input = make("input", { id: "parts", type: "number", min: 2, max: Math.min(100, group.size), value: 2 });
-  const note = make("p", { class: "quiet" }, "The parts are found by multimap edit, and called by the group's name and a number.");
+  const note = make(
+    "p",
+    { class: "quiet" },
+    "The parts are found by multimap edit, and called by the group's name and a number.",
+  );
   ask(`Split ${group.name}`, [field("How many groups", input), note], () => {
-    const into = Number(input.value), most = Math.min(100, group.size);
-    if (!Number.isInteger(into) || into < 2 || into > most) return most < 2 ? "One image cannot be split." : `Give a whole number of 2 to ${most}.`;
-    const names = current().groups.map((each) => each.name).concat(current().parts);
-    for (let i = 1; i <= into; i++) if (names.includes(`${group.name} ${i}`)) return `There is a group called ${group.name} ${i}: rename it first.`;
+    const into = Number(input.value),
+      most = Math.min(100, group.size);
+    if (!Number.isInteger(into) || into < 2 || into > most)
+      return most < 2 ? "One image cannot be split." : `Give a whole number of 2 to ${most}.`;
+    const names = current()
+      .groups.map((each) => each.name)
+      .concat(current().parts);
+    for (let i = 1; i <= into; i++)
+      if (names.includes(`${group.name} ${i}`)) return `There is a group called ${group.name} ${i}: rename it first.`;
     edited({ split: group.name, into }, `${group.name} is to be split in ${into}.`);
     return "";
   });
@@ -90,8 +112,11 @@ function selectionChanged() {
   const number = state.selected.size;
   $("selection").hidden = !number || !editable;
   $("selected").textContent = `${count(number, "image")} selected`;
-  const groups = current().groups.filter((group) => !group.into), before = $("target").value;
-  $("target").replaceChildren(...groups.map((group) => make("option", { value: group.name, selected: group.name === before }, group.name)));
+  const groups = current().groups.filter((group) => !group.into),
+    before = $("target").value;
+  $("target").replaceChildren(
+    ...groups.map((group) => make("option", { value: group.name, selected: group.name === before }, group.name)),
+  );
   grid?.mark();
   plot?.draw();
   say(number ? $("selected").textContent : "Nothing is selected.");
@@ -99,14 +124,20 @@ function selectionChanged() {
 
 // Images of groups that are to be split stay in these: which part each belongs to is not known yet.
 function taken(label) {
-  const found = current(), split = new Set(found.groups.filter((group) => group.into).map((group) => group.id));
-  return [...state.selected].filter((i) => found.labels[i] !== label && !split.has(found.labels[i])).sort((a, b) => a - b).map((i) => data.names[i]);
+  const found = current(),
+    split = new Set(found.groups.filter((group) => group.into).map((group) => group.id));
+  return [...state.selected]
+    .filter((i) => found.labels[i] !== label && !split.has(found.labels[i]))
+    .sort((a, b) => a - b)
+    .map((i) => data.names[i]);
 }
 
 function moveSelected() {
-  const group = named(current(), $("target").value), images = group ? taken(group.id) : [];
+  const group = named(current(), $("target").value),
+    images = group ? taken(group.id) : [];
   state.selected.clear();
-  if (images.length) edited({ move: images, to: group.name }, `${count(images.length, "image")} moved to ${group.name}.`);
+  if (images.length)
+    edited({ move: images, to: group.name }, `${count(images.length, "image")} moved to ${group.name}.`);
   selectionChanged();
 }
 
@@ -137,9 +168,14 @@ function saveEdits() {
 }
 
 function showEdited() {
-  const number = state.edits.length, open = number - state.saved;
+  const number = state.edits.length,
+    open = number - state.saved;
   $("undo").disabled = $("save").disabled = !number;
-  $("edited").textContent = !number ? "" : open ? `${count(number, "edit")}, not saved` : `${count(number, "edit")}, saved`;
+  $("edited").textContent = !number
+    ? ""
+    : open
+      ? `${count(number, "edit")}, not saved`
+      : `${count(number, "edit")}, saved`;
   $("then").hidden = !number || open > 0;
   $("next").textContent = editLine();
 }

@@ -1,5 +1,7 @@
 // Groups of images, of which those near the window are there as elements; the rest is room.
-const GAP = 6, SMALLEST = 96, AT_ONCE = 40;
+const GAP = 6,
+  SMALLEST = 96,
+  AT_ONCE = 40;
 
 class Grid {
   // sections: {key, heading: element, label, images: [index]}
@@ -41,11 +43,15 @@ class Grid {
 
   // The cells within the window, then those half a window around it, some in each frame so that none takes long.
   draw() {
-    const high = window.innerHeight, tops = this.sections.map((section) => section.box.getBoundingClientRect());
+    const high = window.innerHeight,
+      tops = this.sections.map((section) => section.box.getBoundingClientRect());
     const range = (section, { top, bottom }, around) => {
       if (bottom < -around || top > high + around) return [0, 0];
       const row = (y) => Math.max(0, (y - top) / this.step);
-      return [Math.floor(row(-around)) * this.columns, Math.min(section.images.length, Math.ceil(row(high + around)) * this.columns)];
+      return [
+        Math.floor(row(-around)) * this.columns,
+        Math.min(section.images.length, Math.ceil(row(high + around)) * this.columns),
+      ];
     };
     let room = AT_ONCE;
     for (const around of [0, high / 2]) {
@@ -87,11 +93,22 @@ class Grid {
 
   cellAt(section, at) {
     const i = section.images[at];
-    const cell = make("div", {
-      class: isFar(i) ? "image far" : "image", role: "option", "data-image": i, "data-at": at, title: data.names[i],
-      "aria-label": data.names[i], "aria-selected": state.selected.has(i), "aria-posinset": at + 1,
-      "aria-setsize": section.images.length, tabindex: -1,
-    }, picture(i));
+    const cell = make(
+      "div",
+      {
+        class: isFar(i) ? "image far" : "image",
+        role: "option",
+        "data-image": i,
+        "data-at": at,
+        title: data.names[i],
+        "aria-label": data.names[i],
+        "aria-selected": state.selected.has(i),
+        "aria-posinset": at + 1,
+        "aria-setsize": section.images.length,
+        tabindex: -1,
+      },
+      picture(i),
+    );
     cell.style.left = `${(at % this.columns) * this.step}px`;
     cell.style.top = `${Math.floor(at / this.columns) * this.step}px`;
     cell.style.width = cell.style.height = `${this.cell}px`;
@@ -120,16 +137,23 @@ class Grid {
   click(section, event) {
     const cell = event.target.closest(".image");
     if (!cell) return;
-    const at = Number(cell.dataset.at), from = section.at;
+    const at = Number(cell.dataset.at),
+      from = section.at;
     cell.focus({ preventScroll: true });
     if (event.shiftKey) select(section.images.slice(Math.min(from, at), Math.max(from, at) + 1), true);
     else select([section.images[at]]);
   }
 
   key(section, event) {
-    const last = section.images.length - 1, at = section.at;
+    const last = section.images.length - 1,
+      at = section.at;
     const to = {
-      ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + this.columns, ArrowUp: at - this.columns, Home: 0, End: last,
+      ArrowRight: at + 1,
+      ArrowLeft: at - 1,
+      ArrowDown: at + this.columns,
+      ArrowUp: at - this.columns,
+      Home: 0,
+      End: last,
     }[event.key];
     if (to !== undefined) this.go(section, Math.max(0, Math.min(last, to)));
     else if (event.key === " " || event.key === "Enter") select([section.images[at]]);
@@ -149,12 +173,14 @@ class Grid {
   // After the selection has changed.
   mark() {
     for (const { cells } of this.sections) {
-      for (const cell of cells.values()) cell.setAttribute("aria-selected", state.selected.has(Number(cell.dataset.image)));
+      for (const cell of cells.values())
+        cell.setAttribute("aria-selected", state.selected.has(Number(cell.dataset.image)));
     }
   }
 }
 
-let grid = null, drawing = 0;
+let grid = null,
+  drawing = 0;
 function redraw() {
   drawing ||= requestAnimationFrame(() => {
     drawing = 0;

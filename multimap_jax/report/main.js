@@ -2,10 +2,20 @@
 function show() {
   const shown = Object.entries(views).filter(([, view]) => view.there());
   if (!shown.some(([key]) => key === state.view)) state.view = "groups";
-  tabs($("aspects"), data.aspects.map((aspect, i) => [i, aspect.name]), state.aspect, (aspect) => {
-    if (aspect !== state.aspect) openView({ aspect, only: null, cell: null, other: -1 });
-  });
-  tabs($("views"), shown.map(([key, view]) => [key, view.title()]), state.view, (view) => openView({ view }));
+  tabs(
+    $("aspects"),
+    data.aspects.map((aspect, i) => [i, aspect.name]),
+    state.aspect,
+    (aspect) => {
+      if (aspect !== state.aspect) openView({ aspect, only: null, cell: null, other: -1 });
+    },
+  );
+  tabs(
+    $("views"),
+    shown.map(([key, view]) => [key, view.title()]),
+    state.view,
+    (view) => openView({ view }),
+  );
   const host = $("view");
   host.setAttribute("aria-labelledby", `aspects-${state.aspect} views-${state.view}`);
   host.replaceChildren();

@@ -2,10 +2,21 @@
 // What the page shows: what the run found, with the edits made here replayed on it. Edits name groups as these were
 // called when each was made, just as `multimap edit` reads them.
 const data = JSON.parse(document.getElementById("data").textContent);
-const LEFT = -1, LEFT_NAME = "(left over)", LONGEST = 200;
-const editable = data.run !== "";  // groups are edited where they were found, not where new images were put into them
+const LEFT = -1,
+  LEFT_NAME = "(left over)",
+  LONGEST = 200;
+const editable = data.run !== ""; // groups are edited where they were found, not where new images were put into them
 const place = new Map(data.names.map((name, i) => [name, i]));
-const state = { aspect: 0, view: "groups", edits: [], saved: 0, selected: new Set(), other: -1, cell: null, only: null };
+const state = {
+  aspect: 0,
+  view: "groups",
+  edits: [],
+  saved: 0,
+  selected: new Set(),
+  other: -1,
+  cell: null,
+  only: null,
+};
 
 // The result of an aspect before any edit. A group holds `rest` images that are not in this page.
 function begun(aspect) {
@@ -58,13 +69,15 @@ function assign(found, names, label) {
 const cache = new Map();
 function current(index = state.aspect) {
   if (cache.has(index)) return cache.get(index);
-  const aspect = data.aspects[index], found = begun(aspect);
+  const aspect = data.aspects[index],
+    found = begun(aspect);
   for (const edit of state.edits) if (edit.aspect === aspect.name) replayed(found, edit);
   const members = new Map(found.groups.map((group) => [group.id, []]));
   members.set(LEFT, []);
   for (const i of closest(index)) members.get(found.labels[i]).push(i);
   for (const group of found.groups) {
-    const best = group.exemplars.filter((i) => found.labels[i] === group.id), first = new Set(best);
+    const best = group.exemplars.filter((i) => found.labels[i] === group.id),
+      first = new Set(best);
     group.images = best.concat(members.get(group.id).filter((i) => !first.has(i)));
     group.size = group.images.length + group.rest;
   }
@@ -77,20 +90,25 @@ const orders = new Map();
 function closest(index) {
   if (!orders.has(index)) {
     const away = (i) => data.aspects[index].distances[i] ?? Infinity;
-    orders.set(index, Array.from(data.names.keys()).sort((a, b) => away(a) - away(b) || a - b));
+    orders.set(
+      index,
+      Array.from(data.names.keys()).sort((a, b) => away(a) - away(b) || a - b),
+    );
   }
   return orders.get(index);
 }
 
 function leastSure(index) {
-  const { sure } = data.aspects[index], found = current(index);
+  const { sure } = data.aspects[index],
+    found = current(index);
   const order = closest(index).slice().reverse();
   if (sure) order.sort((a, b) => sure[a] - sure[b]);
   return order.filter((i) => found.labels[i] !== LEFT);
 }
 
 function groupName(index, i) {
-  const found = current(index), label = found.labels[i];
+  const found = current(index),
+    label = found.labels[i];
   return label === LEFT ? LEFT_NAME : found.groups.find((group) => group.id === label).name;
 }
 
@@ -106,7 +124,10 @@ function wrongName(name, own) {
   if (name.length > LONGEST) return `Give a name of at most ${LONGEST} letters.`;
   if (name === LEFT_NAME) return "Images that are left over are called so: give another name.";
   if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) return "A name is one line of text.";
-  const taken = found.groups.map((group) => group.name).filter((each) => !own.includes(each)).concat(found.parts);
+  const taken = found.groups
+    .map((group) => group.name)
+    .filter((each) => !own.includes(each))
+    .concat(found.parts);
   return taken.includes(name) ? `There is a group called ${name}: merge both, or give another name.` : "";
 }
 
