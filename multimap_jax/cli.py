@@ -360,10 +360,11 @@ def _asked(values: flags.FlagValues, processes):
 @contextlib.contextmanager
 def _watched(values: flags.FlagValues, index: int, several: bool):
     """What runs within is logged and traced as the flags say. index: of this process, among several or not."""
-    from multimap_jax.progress import lines_of_json
+    from multimap_jax.progress import lines_of_json, waiting_shown
     from multimap_jax.trace import traces_in
 
     with contextlib.ExitStack() as watching:
+        watching.enter_context(waiting_shown(values.progress and sys.stderr.isatty()))
         if values.profile:
             folder = place(values.profile)
             watching.enter_context(traces_in(folder / f"process-{index}" if several else folder, _note))

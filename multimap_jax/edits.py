@@ -67,7 +67,8 @@ def read_edit(edit, where: str, aspects: Sequence[str]) -> Edit:
         raise ValueError(f"{where} has {_keys(others)} beside {kind}, expected aspect and {KINDS[kind] or 'no more'}")
     aspect = edit.get("aspect", aspects[0] if len(aspects) == 1 else None)
     if aspect not in aspects:
-        raise ValueError(f"{where} is of the aspect {aspect!r}, the run has {', '.join(aspects)}")
+        said = "names no aspect" if aspect is None else f"is of the aspect {str(aspect)[:80]!r}"
+        raise ValueError(f"{where} {said}, the run has {', '.join(aspects)}")
     given, beside = edit[kind], edit.get(KINDS[kind])
     if kind == "merge":
         return Edit(aspect, kind, merged(given, where), new_name(beside, f"{where}: into"), where=where)

@@ -97,7 +97,7 @@ WRONG = {
     "two in one": ({"edits": [A | {"merge": ["a"], "split": "b"}]}, "expected one of"),
     "another key": ({"edits": [A | {"rename": "red", "to": "x", "by": 1}]}, "has by beside rename"),
     "another aspect": ({"edits": [{"aspect": "mood", "rename": "red", "to": "x"}]}, "the run has color, species"),
-    "no aspect": ({"edits": [{"rename": "red", "to": "x"}]}, "of the aspect None"),
+    "no aspect": ({"edits": [{"rename": "red", "to": "x"}]}, "names no aspect, the run has color, species"),
     "one to merge": ({"edits": [A | {"merge": ["red"], "into": "x"}]}, "two different groups"),
     "no name": ({"edits": [A | {"rename": "red", "to": ""}]}, "expected a name of one line"),
     "no text": ({"edits": [A | {"rename": "red", "to": ["x"]}]}, "expected a name of one line"),

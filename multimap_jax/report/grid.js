@@ -1,7 +1,7 @@
 // Groups of images, of which those near the window are there as elements; the rest is room.
 const GAP = 6,
   SMALLEST = 96,
-  AT_ONCE = 40;
+  AT_ONCE = 24;
 
 class Grid {
   // sections: {key, heading: element, label, images: [index]}

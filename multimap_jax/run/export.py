@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from multimap_jax.axes import first_axes
 from multimap_jax.inputs.files import read_json, read_table, said_of
 from multimap_jax.inputs.names import FORMULA, safe_path
-from multimap_jax.inputs.places import place
+from multimap_jax.inputs.places import opened, place
 from multimap_jax.inputs.source import exists
 from multimap_jax.progress import open_bar
 from multimap_jax.run import finished
@@ -109,7 +109,8 @@ def own_columns(run: Path, aspect: str) -> dict[str, Sequence]:
     """What labels.parquet says of one aspect; a run of an earlier version says no confidence."""
     wanted = {aspect: aspect, "confidence": f"{aspect}: confidence", "distance": f"{aspect}: distance"}
     with said_of(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
-        there = set(pq.read_schema(run / TABLE).names) if isinstance(run, Path) else set(wanted.values())
+        with opened(run / TABLE) as file:
+            there = set(pq.read_schema(file).names)
         columns = [column for column in wanted.values() if column in there]
         return read_table(run / TABLE, columns)
 
