@@ -164,10 +164,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
         X, errors: as `predict`.
         """
-        return self.assign_rows(self.rows(X))
+        return self.assign_with_rows(X)[0]
 
-    def rows(self, X):
-        """What k-means runs on, of other images, [images, d] as the module `rows` has them. X, errors: as `predict`."""
+    def assign_with_rows(self, X) -> tuple:
+        """(what `assign` gives, what k-means would run on [images, d] as the module `rows` has it). X, errors: as
+        `predict`."""
         check_is_fitted(self)
         config, feature, proxies = self._config(), kinds.TABLE[self.features_], None
         if feature.proxies and config.batches_matter:
@@ -179,21 +180,22 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         if feature.proxies:
             config = dataclasses.replace(config, block_size=self.block_size_)
             proxies = self._fit_proxies(embeddings, config, self.seed_)
-        return feature.rows(kinds.Material(self._clip(), config, embeddings, proxies, self.projection_))
+        rows = feature.rows(kinds.Material(self._clip(), config, embeddings, proxies, self.projection_))
+        labels, distances = nearest(rows, self.cluster_centers_)
+        far = distances > fences(self.distances_, self.labels_, self.n_clusters_)[labels]
+        return (labels, distances, far), rows
 
     def fitted_rows(self, embeddings: np.ndarray | Pieces):
-        """What k-means ran on, [images, d] as `rows`, of the images of `fit`. embeddings: theirs, in that order."""
+        """What k-means ran on, [images, d] as the module `rows` has it, of the images of `fit`.
+
+        embeddings: theirs, in that order.
+        """
         check_is_fitted(self)
         proxies = None
         if kinds.TABLE[self.features_].proxies:
             proxies = ProxyFit(**{field: getattr(self, attribute) for attribute, field in OF_PROXIES.items()})
         material = kinds.Material(self._clip(), self._config(), embeddings, proxies, self.projection_)
         return kinds.TABLE[self.features_].rows(material)
-
-    def assign_rows(self, rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `assign`, for what `rows` gives."""
-        labels, distances = nearest(rows, self.cluster_centers_)
-        return labels, distances, distances > fences(self.distances_, self.labels_, self.n_clusters_)[labels]
 
     def save(self, directory: str | Path) -> None:
         """Writes model.json and arrays.npz. The checkpoint is not in them, only its name and hash."""

@@ -221,6 +221,7 @@ def test_folders_of_a_run_and_what_is_wrong(finished, tmp_path, capsys):
         ([run, to], "folders are of one aspect: give --aspect=color"),
         ([run, to, "--aspect=mood"], "--aspect=mood: the run in"),
         ([run], "--to is missing"),
+        ([run, "--aspect=color", "--to=groups.xlsx"], "a table is written as .parquet or .csv"),
         ([f"--run={tmp_path / 'none'}", to], "there is no finished run in"),
         ([run, to, "--aspect=color", "--how=move"], "--how=move"),
         ([run, "--aspect=color", "--to=s3://bucket/to"], "--to"),

@@ -272,6 +272,17 @@ def test_axe_finds_nothing_serious(browser, small, size, dark):
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), "wider than the screen"
 
 
+def test_without_its_folder_of_pictures_a_page_shows_names(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr("multimap_jax.report.write.INLINE", 10)
+    report = report_of(30)
+    page = write(tmp_path, report)
+    browser.open(page)
+    assert report.folder in browser.text("#summary") and browser.run("return document.images[0].naturalWidth") == 24
+    shutil.rmtree(tmp_path / report.folder)
+    browser.open(page)
+    assert browser.text('.image[title="00000.png"]') == "00000.png" and not browser.all(".image img")
+
+
 def test_a_page_that_holds_a_share_counts_all(browser, tmp_path, monkeypatch):
     held = report_of.__globals__["make_report"].__globals__["held"]
     monkeypatch.setattr("multimap_jax.report.write.held", lambda pages, images: held(pages, images, 200))

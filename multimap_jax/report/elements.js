@@ -21,11 +21,18 @@ function source(i) {
   return data.folder ? `${data.folder}/${i}.jpg` : `data:image/jpeg;base64,${data.pictures[i]}`;
 }
 
+// A picture that does not come, where the folder of pictures is elsewhere, becomes the image's name.
 function picture(i) {
   const from = source(i);
-  return from
-    ? make("img", { src: from, alt: "", decoding: "async", draggable: "false" })
-    : make("span", {}, data.names[i]);
+  const name = make("span", {}, data.names[i]);
+  if (!from) return name;
+  return make("img", {
+    src: from,
+    alt: "",
+    decoding: "async",
+    draggable: "false",
+    onerror: (event) => event.target.replaceWith(name),
+  });
 }
 
 function say(text) {

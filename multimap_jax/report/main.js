@@ -36,7 +36,9 @@ function openView(change) {
 
 function begin() {
   $("title").textContent = data.title;
-  $("summary").textContent = `${count(data.images, "image")}, grouped by ${count(data.aspects.length, "aspect")}`;
+  const beside = data.folder ? `; their pictures are in the folder ${data.folder} beside this page` : "";
+  $("summary").textContent =
+    `${count(data.images, "image")}, grouped by ${count(data.aspects.length, "aspect")}${beside}`;
   $("notes").replaceChildren(...data.notes.map((note) => make("p", { class: "note" }, note)));
   $("tools").hidden = !editable;
   $("undo").onclick = undoLast;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,7 +31,8 @@ class Page:
       leftover: bool [images], those that belong to no group.
       exemplars: for each group indices of images that show it best; those nearest to the centre if None.
       rows: [images, d], what k-means ran on, for the map.
-      evidence: for the number of groups, a row for each candidate; the chosen one has "chosen".
+      number: why there are so many groups, a sentence, or "". evidence: for that, a row for each candidate, mappings or
+        dataclasses; the chosen one has "chosen", else it is the first.
       merges: what a hierarchy of the groups says, in sentences.
     """
 
@@ -48,7 +49,8 @@ class Page:
     leftover: np.ndarray | None = None
     exemplars: Sequence[Sequence[int]] | None = None
     rows: object | None = None
-    evidence: Sequence[Mapping] | None = None
+    number: str = ""
+    evidence: Sequence | None = None
     merges: Sequence[str] = ()
 
     @functools.cached_property
@@ -123,6 +125,7 @@ def page_content(page: Page, shown: np.ndarray) -> dict:
         "sight": page.sight,
         "words": page.words,
         "metrics": _metrics(page.metrics),
+        "number": page.number,
         "evidence": _evidence(page.evidence),
         "merges": list(page.merges),
     }
@@ -168,14 +171,16 @@ def _metrics(metrics: dict | None) -> dict | None:
     return {"images": metrics["images"], "of": metrics["of"], "columns": head, "rows": table}
 
 
-def _evidence(rows: Sequence[Mapping] | None) -> dict | None:
-    if not rows:
+def _evidence(rows: Sequence | None) -> dict | None:
+    if rows is None or not len(rows):
         return None
+    rows = [dataclasses.asdict(row) if dataclasses.is_dataclass(row) else row for row in rows]
     columns = [name for name in rows[0] if name != "chosen"]
+    chosen = [i for i, row in enumerate(rows) if row.get("chosen")]
     return {
         "columns": [str(name) for name in columns],
         "rows": [[_cell(row.get(name)) for name in columns] for row in rows],
-        "chosen": [i for i, row in enumerate(rows) if row.get("chosen")],
+        "chosen": chosen or [0],
     }
 
 

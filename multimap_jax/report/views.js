@@ -67,9 +67,9 @@ function showGroups(host) {
   const found = current(),
     sections = found.groups.map(groupSection);
   if (found.left.size) sections.push(leftSection(found));
-  const seen = open().sight ? make("p", {}, open().sight) : null;
+  const seen = [open().sight, open().number].filter(Boolean).map((text) => make("p", {}, text));
   const box = make("div", {});
-  host.append(...[seen].filter(Boolean), box);
+  host.append(...seen, box);
   grid = new Grid(box, sections);
 }
 
@@ -234,16 +234,23 @@ function crossTable() {
 // The parts of "About": a title and what stands below it, null for what is not known.
 const parts = {
   "Does the encoder see it?": ({ sight, words }) =>
-    sight || words ? [make("p", {}, sight || "What was found stands at the top of this page."), make("p", {}, words)] : null,
-  "The number of groups": ({ evidence, merges }) =>
+    sight || words
+      ? [make("p", {}, sight || "What was found stands at the top of this page."), make("p", {}, words)]
+      : null,
+  "The number of groups": ({ number, evidence, merges }) =>
     evidence && [
+      make("p", {}, number),
       make("p", {}, "What speaks for each number; the chosen one is marked."),
       table(evidence.columns, evidence.rows, evidence.chosen),
       ...merges.map((text) => make("p", {}, text)),
     ],
   "Agreement with the labels given": ({ metrics }) =>
     metrics && [
-      make("p", {}, `For ${metrics.images.toLocaleString("en")} of ${count(metrics.of, "image")}, before any edit here:`),
+      make(
+        "p",
+        {},
+        `For ${metrics.images.toLocaleString("en")} of ${count(metrics.of, "image")}, before any edit here:`,
+      ),
       table(["groups by", ...metrics.columns], metrics.rows, [], 3),
     ],
   "The same run again": () => (data.repeat ? [make("pre", { id: "repeat", tabindex: 0 }, data.repeat)] : null),

@@ -70,8 +70,8 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
         for model in each(models, "grouping", progress):
             begin = time.perf_counter()
             model.progress = progress
-            rows = model.rows(found.rows)
-            groups, now = model.assign_rows(rows), edited.get(model.aspect.name)
+            groups, rows = model.assign_with_rows(found.rows)
+            now = edited.get(model.aspect.name)
             if now:
                 none = np.zeros(len(rows), bool)
                 results.append(regrouped(model, now, groups, none, rows, found, truth, begin))

@@ -24,6 +24,8 @@ from multimap_jax.run.folders import export_folders
 from multimap_jax.run.say import count
 
 TABLES = (".parquet", ".csv")
+# What people call tables that are not written here.
+OTHERS = (".xlsx", ".xls", ".ods", ".tsv", ".json", ".jsonl", ".feather", ".arrow", ".txt", ".zip")
 PART = 2**14  # rows that are written at once
 
 
@@ -54,6 +56,8 @@ def run_export(job: Export, say: Callable[[str], None] = print, progress: bool =
             raise ValueError(f"--aspect={name}: the run in {job.run} has {', '.join(known)}")
     if job.to.suffix.lower() in TABLES:
         return export_table(job, content, list(job.aspects) or known, say, progress)
+    if job.to.suffix.lower() in OTHERS:
+        raise ValueError(f"--to={job.to}: a table is written as .parquet or .csv; anything else is a folder's name")
     aspects = job.aspects or tuple(known)
     if len(aspects) != 1:
         raise ValueError(f"folders are of one aspect: give --aspect={known[0]}, or one of {', '.join(known)}")
@@ -127,7 +131,7 @@ def coordinates_of(job: Export, content: dict, rows, aspects: Sequence[str]) -> 
     for aspect in content["aspects"]:
         if aspect["name"] in aspects:
             model = finished.read_checked(run, aspect, clip)
-            own = model.rows(rows) if applied else model.fitted_rows(rows)
+            own = model.assign_with_rows(rows)[1] if applied else model.fitted_rows(rows)
             if not applied:
                 finished.check_rows(model, own, str(run))
             mean, axes = first_axes(own)

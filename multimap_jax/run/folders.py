@@ -8,7 +8,7 @@ import filecmp
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from multimap_jax.inputs import kinds
@@ -38,7 +38,7 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
         raise ValueError(f"--to={job.to} is in a store: folders are made on this machine; give one of it")
     if images.note:
         raise FileNotFoundError(images.note)
-    missing = [name for name in names if name not in images.source.images]
+    missing = [name for name in names if not is_there(images.source.images, name)]
     if missing:
         raise FileNotFoundError(
             f"{len(missing):,} of {count(len(names), 'image')} are not in {images.source.place}, the first is "
@@ -64,6 +64,11 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
                 put(each, job.how)
             bar.update(1)
     say(f"written: {job.to}")
+
+
+def is_there(images: Mapping, name: str) -> bool:
+    image = images[name] if name in images else None
+    return isinstance(image, Packed) or (image is not None and os.path.exists(image))
 
 
 def folder_names(groups: Sequence[str]) -> dict[str, str]:

@@ -129,6 +129,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         prune_models(job.out, saved)
         company.part()
     say_end(job.out, written, found.failures, say)
+    say(f"open {job.out / REPORT} to look at the groups, and to merge, split and rename them")
 
 
 def alike(plan: Plan) -> dict:
@@ -380,14 +381,14 @@ def page(result: Result) -> Page:
         model.cluster_confidences_,
         result.outliers,
         result.distances,
-        metrics,
-        str(result.sight) if result.sight and result.sight.verdict == "clear" else "",  # else it stands on top
-        words_said(result),
-        result.confidence,
-        result.leftover,
-        getattr(model, "exemplars_", None),
-        result.rows,
-        getattr(model, "n_clusters_table_", None),
+        metrics=metrics,
+        sight=str(result.sight) if result.sight and result.sight.verdict == "clear" else "",  # else it stands on top
+        words=words_said(result),
+        sure=result.confidence,
+        leftover=result.leftover,
+        exemplars=getattr(model, "exemplars_", None),
+        rows=result.rows,
+        evidence=getattr(model, "n_clusters_table_", None),
     )
 
 
