@@ -8,7 +8,6 @@ from multimap_jax.rows import take, walk
 
 # Rows that the axes are found on at most.
 DRAWN = 20_000
-SAID = "the first two principal axes of the rows that k-means ran on"
 
 
 def first_axes(rows) -> tuple[np.ndarray, np.ndarray]:

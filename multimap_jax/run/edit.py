@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from multimap_jax.clip.model import Clip
 from multimap_jax.edits import Edit, read_edits
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.inputs.names import name_of_path
@@ -25,7 +26,7 @@ from multimap_jax.run import finished
 from multimap_jax.run.files import check_own, make_writable, whole
 from multimap_jax.run.job import Clock, Found, measured, prune_models, write_results
 from multimap_jax.run.lock import locked
-from multimap_jax.run.measure import read_labels
+from multimap_jax.run.measure import Truth, read_labels
 from multimap_jax.run.plan import Result
 from multimap_jax.run.processes import ALONE
 from multimap_jax.run.say import count, say_end, say_result
@@ -55,48 +56,64 @@ def run_edit(job: EditJob, say: Callable[[str], None] = print, progress: bool = 
 
     Raises ValueError, FileNotFoundError or OSError, each with one sentence, before anything is written.
     """
-    clock, content = Clock(), finished.read_run(job.run)
-    aspects = [aspect["name"] for aspect in content["aspects"]]
-    edits = read_edits(job.edits, aspects)
-    check_out(job)
-    names, images = finished.image_names(job.run), finished.images_of(content, job.images)
-    truth = None
-    if job.labels is not None:
-        truth = read_labels(job.labels, aspects, dict.fromkeys(names), job.run)
-    clip = finished.load_checkpoint(job.run, content, job.clip)
-    models = [finished.read_checked(job.run, aspect, clip) for aspect in content["aspects"]]
-    known = finished.read_groups(job.run, content, models)
-    found = Found(finished.rows_of(job.run, content, names, job.embeddings), names, lambda: [])
+    clock, there = Clock(), opened(job)
+    content, images, found = there.content, there.images, there.found
     clock.lap("load")
     results, after = [], {}
-    for model, aspect in zip(models, each(content["aspects"], "editing groups", progress)):
-        own = [edit for edit in edits if edit.aspect == model.aspect.name]
-        before = known.get(model.aspect.name) or begun(model.cluster_names_)
-        result, after[model.aspect.name] = edited(model, before, own, found, truth, str(job.run))
+    for model, aspect in zip(there.models, each(content["aspects"], "editing groups", progress)):
+        own = [edit for edit in there.edits if edit.aspect == model.aspect.name]
+        before = there.known.get(model.aspect.name) or begun(model.cluster_names_)
+        result, after[model.aspect.name] = edited(model, before, own, found, there.truth, str(job.run))
         results.append(dataclasses.replace(result, words=words_from(aspect)))
     for result in results:
         say_result(result, say)
     clock.lap("group")
     make_writable(job.out)
     check_own(job.out, job.labels)
+    number, config = len(there.edits), ProxyConfig(**content["config"])
     groups = json.dumps({"format": FORMAT, "aspects": {name: as_content(now) for name, now in after.items()}}) + "\n"
-    notes = [f"Groups of {name_of_path(str(job.run))} after {count(len(edits), 'edit')}."]
+    notes = [f"Groups of {name_of_path(str(job.run))} after {count(number, 'edit')}."]
     notes += [*filter(None, [images.note]), *filter(None, map(unclear, content["aspects"]))]
     job = dataclasses.replace(
-        job,
-        seed=content["seed"],
-        config=ProxyConfig(**content["config"]),
-        images=job.images or images.source.place,
-    )
+        job, seed=content["seed"], config=config, images=job.images or images.source.place
+    )  # fmt: skip
     with locked(job.out, ALONE):
         saved = [keep_copy(job.run, aspect, job.out) for aspect in content["aspects"]]
-        more = said_of_edits(job, content, len(edits), groups)
-        written = write_results(
-            job, clip, images.source, found, results, notes, clock, saved, progress, more, groups
-        )  # fmt: skip
+        more = said_of_edits(job, content, number, groups)
+        clip, source = there.clip, images.source
+        written = write_results(job, clip, source, found, results, notes, clock, saved, progress, more, groups)
         prune_models(job.out, saved)
     say_end(job.out, written, [], say)
     say(f"new images into these groups: multimap apply --run={job.out} --images=NEW --out=MORE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A run and what is to be done with it. known: how its groups were edited before, by aspect."""
+
+    content: dict
+    edits: list[Edit]
+    images: finished.Images
+    truth: Truth | None
+    clip: Clip
+    models: list[MultiMaP]
+    known: dict[str, Regrouping]
+    found: Found
+
+
+def opened(job: EditJob) -> Opened:
+    """Reads everything. Errors as `run_edit`."""
+    content = finished.read_run(job.run)
+    aspects = [aspect["name"] for aspect in content["aspects"]]
+    edits = read_edits(job.edits, aspects)
+    check_out(job)
+    names, images = finished.image_names(job.run), finished.images_of(content, job.images)
+    truth = None if job.labels is None else read_labels(job.labels, aspects, dict.fromkeys(names), job.run)
+    clip = finished.load_checkpoint(job.run, content, job.clip)
+    models = [finished.read_checked(job.run, aspect, clip) for aspect in content["aspects"]]
+    known = finished.read_groups(job.run, content, models)
+    found = Found(finished.rows_of(job.run, content, names, job.embeddings), names, lambda: [])
+    return Opened(content, edits, images, truth, clip, models, known, found)
 
 
 def said_of_edits(job: EditJob, content: dict, edits: int, groups: str) -> dict:
