@@ -10,6 +10,7 @@ import pytest
 from multimap_jax import cli
 from multimap_jax.edits import EDITS_BYTES, read_edits
 from multimap_jax.regroup import Editor, as_content, begun, of_content
+from tests.pages import content
 
 CENTRES = np.array([[0.0, 0], [10, 0], [20, 0]])
 # Two clumps around each centre.
@@ -128,9 +129,9 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_edit_is_a_sentence(tmp_path, name):
-    content, message = WRONG[name]
+    wrong, message = WRONG[name]
     path = tmp_path / "edits.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(wrong))
     with pytest.raises(ValueError) as error:
         made = editor()
         read = read_edits(path, ["color", "species"])
@@ -161,10 +162,10 @@ def test_a_file_that_is_too_large_or_no_json_is_not_read(tmp_path):
 )
 def test_a_damaged_groups_file_is_refused(tmp_path, change):
     now, _ = after(tmp_path, {"split": "green", "into": 2}, {"leftover": ["1.png"]})
-    content = json.loads(json.dumps(as_content(now)))
-    change(content)
+    damaged = json.loads(json.dumps(as_content(now)))
+    change(damaged)
     with pytest.raises((ValueError, KeyError, IndexError)):
-        of_content(content, CENTRES)
+        of_content(damaged, CENTRES)
 
 
 EDITS = [
@@ -242,3 +243,21 @@ def test_an_edited_run_that_was_changed_or_lost_its_embeddings_is_a_sentence(fin
     assert multimap(*flags) == 2 and "--embeddings" in capsys.readouterr().err
     assert multimap(*flags, f"--embeddings={finished[1]}") == 0
     assert rows(tmp_path / "b") == rows(edited)
+
+
+def test_thumbnails_of_many_images_lie_beside_the_page_and_go_with_it(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("multimap_jax.report.write.INLINE", 10)
+    (tmp_path / "e.json").write_text(json.dumps({"edits": EDITS[:1]}))
+    flags = ["edit", f"--run={finished[1]}", f"--edits={tmp_path / 'e.json'}", f"--out={tmp_path / 'out'}"]
+    assert multimap(*flags) == 0
+    (folder,) = (tmp_path / "out").glob("thumbnails-*")
+    told = content((tmp_path / "out" / "report.html").read_text())
+    assert told["folder"] == folder.name and len(list(folder.iterdir())) == 40 and not told["pictures"]
+    few = tmp_path / "few"
+    shutil.copytree(finished[0], few)
+    (few / "fruit_0000.png").unlink()
+    assert multimap(*flags, f"--images={few}") == 0
+    (other,) = (tmp_path / "out").glob("thumbnails-*")
+    assert other != folder and len(list(other.iterdir())) == 39
+    monkeypatch.setattr("multimap_jax.report.write.INLINE", 100)
+    assert multimap(*flags) == 0 and not list((tmp_path / "out").glob("thumbnails-*"))
