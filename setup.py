@@ -16,7 +16,11 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["multimap_jax", "multimap_jax.*"]),
-    package_data={"multimap_jax.clip": ["embedded/*"], "multimap_jax.words": ["vocabulary.txt"]},
+    package_data={
+        "multimap_jax.clip": ["embedded/*"],
+        "multimap_jax.report": ["*.html", "*.css", "*.js"],
+        "multimap_jax.words": ["vocabulary.txt"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "flax>=0.12",
@@ -38,6 +42,7 @@ setup(
     extras_require={
         "llm": ["httpx>=0.27"],
         "test": ["httpx>=0.27", "pytest>=8", "hypothesis>=6.100", "ruff>=0.12", "torch==2.13.0"],
+        "page": ["selenium>=4.20"],
         "storage": ["moto[server]>=5", "s3fs>=2024.10"],
         "experiments": ["matplotlib>=3.9"],
         "cuda13": ["jax[cuda13]>=0.8"],

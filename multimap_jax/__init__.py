@@ -18,7 +18,9 @@ _PUBLIC = {
     "fit_proxies": "proxies",
     "load": "estimator",
     "load_clip": "clip.model",
+    "open_run": "notebook",
     "render_scene": "scenes",
+    "show": "notebook",
     "suggest_aspects": "words.find",
 }
 __all__ = [*_PUBLIC, "__version__"]

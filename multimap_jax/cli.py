@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+import shlex
 import signal
 import sys
 import textwrap
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from absl import flags
@@ -16,35 +19,58 @@ from absl import flags
 from multimap_jax import choices
 from multimap_jax.inputs.names import printable
 from multimap_jax.inputs.places import forget_fetched, place
+from multimap_jax.manners import unknown_flag, unknown_word, with_flag
 from multimap_jax.stop import CHILD, begin_child, run_child, until_stopped
+from multimap_jax.verbs import (
+    EDIT_USAGE,
+    EXPORT_USAGE,
+    begin_edit,
+    begin_export,
+    define_edit_flags,
+    define_export_flags,
+)
 
 USAGE = """Groups the images of a folder by what a word says, and another way for another word.
 
+What do you want to do?
+  group images, look at the groups        multimap --images=… --subject=… --aspect=… --out=out/    (the flags below)
+  find out what they could be grouped by  multimap suggest
+  merge, split or rename groups           in out/report.html, then multimap edit
+  put new images into the same groups     multimap apply
+  get folders, or a table                 multimap export
+  embed very many images, in parts        multimap embed
+multimap help VERB says how, with examples.
+
+  multimap --images=photos/ --subject=fruit --aspect=color --clip=openai/clip-vit-base-patch32 --out=out/
   multimap --images=photos/ --subject=fruit --aspect=color --aspect=species \\
            --words=color=red,green,yellow --clusters=species=3 --clip=openai/clip-vit-base-patch32 --out=out/
-  multimap apply --run=out/ --images=new/ --out=more/        (new images into the same groups; apply --help)
-  multimap suggest --images=photos/ --subject=fruit --clip=…    (which aspects the encoder sees in these images)
-  multimap embed --images='shards/{00000..00031}.tar' --clip=… --out=out/ --part=2/16   (embed --help)
-  srun multimap … --distributed       (the same line on every host of a Cloud TPU slice, under Slurm or Open MPI)
+  multimap export --run=out/ --aspect=color --to=folders/ --how=link
 
 Writes labels.csv, run.json, report.html and, given --labels, metrics.json into --out. What was computed is kept there:
 the same command goes on after an interruption, another aspect or more images cost only what is new.
+srun multimap … --distributed is one run of many hosts: a Cloud TPU slice, under Slurm or Open MPI.
 Exit status: 0, or 2 with one sentence where something given is wrong.
 """
 SUGGEST_USAGE = """Ranks the vocabulary's aspects by how well the encoder tells them apart in these images, and prints
 the command to run next. Embeddings are kept in --out, where that command finds them.
 
   multimap suggest --images=photos/ --subject=fruit --clip=openai/clip-vit-base-patch32 --out=out/
+  multimap suggest --embeddings=out/ --subject=fruit --clip=openai/clip-vit-base-patch32
+  multimap suggest --images=photos/ --subject=fruit --vocabulary=builtin,mine.txt --out=out/
 """
 APPLY_USAGE = """Puts new images into the groups of a finished run. Nothing is grouped anew.
 
   multimap apply --run=out/ --images=new/ --out=more/
+  multimap apply --run=edited/ --images=new/ --out=more/          (the groups as multimap edit made them)
+  multimap apply --run=out/ --images=new/ --labels=truth.csv --out=more/
 
 Writes labels.csv, run.json, report.html and, given --labels, metrics.json into --out.
 """
 EMBED_USAGE = """Only embeds the images, for multimap --embeddings=OUT and for other tools.
 
   multimap embed --images='shards/{00000..00031}.tar' --clip=openai/clip-vit-base-patch32 --out=out/ --part=2/16
+  multimap embed --images=photos/ --clip=openai/clip-vit-base-patch32 --out=out/
+  multimap --embeddings=out/ --subject=… --aspect=… --clip=openai/clip-vit-base-patch32 --out=groups/    (then)
 
 --part=2/16 is the second of sixteen workers, which need not know of each other: each takes every sixteenth piece. A
 worker that died is started again and does what is missing. With --distributed instead, the same line on every host of
@@ -214,7 +240,9 @@ def define_embed_flags() -> flags.FlagValues:
 
 VERBS = {
     "apply": (define_apply_flags, APPLY_USAGE),
+    "edit": (lambda: define_edit_flags(_define_common_flags), EDIT_USAGE),
     "embed": (define_embed_flags, EMBED_USAGE),
+    "export": (lambda: define_export_flags(_define_common_flags), EXPORT_USAGE),
     "suggest": (define_suggest_flags, SUGGEST_USAGE),
     "": (define_flags, USAGE),
 }
@@ -223,6 +251,8 @@ VERBS = {
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     argv = list(sys.argv if argv is None else argv)
+    if argv[1:2] == ["help"]:
+        argv[1:] = [*argv[2:3], "--help"]
     verb = argv[1] if len(argv) > 1 and argv[1] in VERBS else ""
     if verb:
         del argv[1]
@@ -233,18 +263,29 @@ def main(argv: list[str] | None = None) -> int:
     values = define()
     if any(each.lstrip("-").startswith("flagfile") for each in argv[1:] if each.startswith("-")):
         return _fail("--flagfile is not read here: give the flags themselves")
+    see = f"(see multimap {verb} --help)".replace("  ", " ")
     try:
         rest = values(argv)[1:]
+    except flags.UnrecognizedFlagError as error:
+        return _fail(f"{unknown_flag(error.flagname, values, verb, {key: own[0] for key, own in VERBS.items()})} {see}")
     except flags.Error as error:
-        return _fail(f"{error} (see multimap --help)")
+        return _fail(f"{error} {see}")
+    if rest:
+        return _fail(f"{unknown_word(rest[0], VERBS)} {see}")
     if values.help or values.version:
         from multimap_jax import __version__
 
         _say(help_text(values, usage) if values.help else f"multimap {__version__}")
         return 0
-    if rest:
-        return _fail(f"unexpected argument {rest[0]!r}: everything is a flag, such as --images=FOLDER (see --help)")
-    return until_stopped(lambda: _command(values, argv, verb), lambda: _leave(_fail(_stopped(values.out), 130)))
+    if len(argv) == 1:
+        _say(usage)
+        return 2
+    return until_stopped(lambda: _command(values, argv, verb), lambda: _leave(_fail(_stopped(_out(values)), 130)))
+
+
+def _out(values: flags.FlagValues) -> str | None:
+    """--out of a verb that has it."""
+    return values.out if "out" in values else None
 
 
 def _command(values: flags.FlagValues, argv: list[str], verb: str) -> int:
@@ -253,16 +294,17 @@ def _command(values: flags.FlagValues, argv: list[str], verb: str) -> int:
         processes = _processes(values)
         if (processes is None or processes.coordinator) and CHILD not in os.environ:
             status = run_child([sys.executable, "-m", "multimap_jax", *([verb] if verb else []), *argv[1:]])
-            return status if status >= 0 else _fail(ended_by(-status, place(values.out or ""), values.heartbeat), 1)
+            return status if status >= 0 else _fail(ended_by(-status, place(_out(values) or ""), values.heartbeat), 1)
         if CHILD in os.environ:
             begin_child()
         with warnings.catch_warnings():
             _show_warnings_as_notes()
-            return {"apply": _apply, "embed": _embed, "suggest": _suggest, "": _run}[verb](values, processes)
+            return BEGIN[verb](values, processes)
     except MemoryError:
-        return _leave(_fail(f"there is too little memory; {_kept(values.out)}"))
+        return _leave(_fail(f"there is too little memory; {_kept(_out(values))}"))
     except (ValueError, TypeError, OSError) as error:
-        return _leave(_fail(sentence(error)))
+        given = {name: values[name].value for name in values if values[name].present}
+        return _leave(_fail(with_flag(sentence(error), given, values)))
 
 
 def _kept(out: str) -> str:
@@ -322,10 +364,11 @@ def _asked(values: flags.FlagValues, processes):
 @contextlib.contextmanager
 def _watched(values: flags.FlagValues, index: int, several: bool):
     """What runs within is logged and traced as the flags say. index: of this process, among several or not."""
-    from multimap_jax.progress import lines_of_json
+    from multimap_jax.progress import lines_of_json, waiting_shown
     from multimap_jax.trace import traces_in
 
     with contextlib.ExitStack() as watching:
+        watching.enter_context(waiting_shown(values.progress and sys.stderr.isatty()))
         if values.profile:
             folder = place(values.profile)
             watching.enter_context(traces_in(folder / f"process-{index}" if several else folder, _note))
@@ -400,6 +443,7 @@ def _run(values: flags.FlagValues, processes) -> int:
         processes=processes,
         find=find,
         sources=sources,
+        line=_line(values),
     )
     use_compilation_cache()
     with _watched(values, processes.index, processes.count > 1):
@@ -417,7 +461,8 @@ def _apply(values: flags.FlagValues, _) -> int:
 
     use_compilation_cache()
     labels = place(values.labels) if values.labels else None
-    job = Apply(place(values.run), place(values.images), place(values.out), values.clip, labels)
+    line = _line(values, "apply")
+    job = Apply(place(values.run), place(values.images), place(values.out), values.clip, labels, line=line)
     with _watched(values, 0, False):
         run_apply(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
@@ -442,6 +487,17 @@ def _embed(values: flags.FlagValues, processes) -> int:
     return 0
 
 
+def _after(begin: Callable, verb: str) -> Callable:
+    """A verb that reads a finished run."""
+
+    def run(values: flags.FlagValues, _) -> int:
+        with _watched(values, 0, False):
+            begin(values, _line(values, verb), _say, values.progress and sys.stderr.isatty())
+        return 0
+
+    return run
+
+
 def _part(values: flags.FlagValues) -> tuple[int, int]:
     """The worker and how many there are: "2/16" -> (2, 16). ValueError for anything else."""
     number, slash, workers = values.part.partition("/")
@@ -459,6 +515,23 @@ def _say(text: str) -> None:
         print(printable(text), flush=True)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")
+
+
+def _line(values: flags.FlagValues, verb: str = "") -> str:
+    """The command as it was typed, for a shell; without names and passwords in addresses."""
+    given = [f"--{name}={each}" for name in values if name != "h" for each in _given(values[name])]
+    text = " ".join(["multimap", *([verb] if verb else []), *(shlex.quote(each) for each in given)])
+    return re.sub(r"://[^/@\s]*@", "://…@", text)
+
+
+def _given(flag: flags.Flag) -> list[str]:
+    """The values of a flag as they were typed, [] where it was not."""
+    if not flag.present:
+        return []
+    if flag.name in REPEATABLE:
+        return list(flag.value)
+    value = flag.value
+    return [",".join(value) if isinstance(value, list) else str(value).lower() if flag.boolean else str(value)]
 
 
 def _by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str]:
@@ -546,6 +619,16 @@ def _config(values: flags.FlagValues):
     names = choices.NUMBERS + CHOICE_FLAGS
     given = {name: values[name].value for name in names if values[name].value is not None}
     return dataclasses.replace(ProxyConfig.named(values.recipe), **given)
+
+
+BEGIN = {
+    "apply": _apply,
+    "edit": _after(begin_edit, "edit"),
+    "embed": _embed,
+    "export": _after(begin_export, "export"),
+    "suggest": _suggest,
+    "": _run,
+}
 
 
 def _leave(status: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +14,16 @@ import numpy as np
 from PIL import Image
 from scipy.special import entr
 from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from multimap_jax import features as kinds
 from multimap_jax.choices import AUTO
+from multimap_jax.clip.images import as_list
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import check_clusters, cluster, draw, least_sure, left_over, merges, nearest
 from multimap_jax.naming import exemplars, name_groups
+from multimap_jax.notebook import groups_html, of_model
 from multimap_jax.number import Candidate, find_number, steadiness
 from multimap_jax.outliers import find_bulk
 from multimap_jax.prompts import Aspect, check_words, word_embeddings
@@ -210,6 +214,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
                 setattr(self, attribute, getattr(proxies, field))
         self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
         self.features_, self.seed_ = kind, seed
+        self._paths = paths_of(X)
         return self
 
     def predict(self, X) -> np.ndarray:
@@ -224,6 +229,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
     def assign(self, X) -> Assigned:
         """Where other images belong, by what `fit` found. X, errors: as `predict`."""
+        return self.assign_with_rows(X)[0]
+
+    def assign_with_rows(self, X) -> tuple[Assigned, object]:
+        """(what `assign` gives, what k-means would run on [images, d] as the module `rows` has it). X, errors: as
+        `predict`."""
         check_is_fitted(self)
         config, feature, proxies = self._config(), kinds.TABLE[self.features_], None
         if feature.proxies and config.batches_matter:
@@ -235,10 +245,27 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         if feature.proxies:
             config = dataclasses.replace(config, block_size=self.block_size_)
             proxies = self._fit_proxies(embeddings, config, self.seed_)
-        material = kinds.Material(self._clip(), config, embeddings, proxies, self.projection_)
-        labels, distances, confidences = nearest(feature.rows(material), self.cluster_centers_, self.spread_)
+        rows = feature.rows(kinds.Material(self._clip(), config, embeddings, proxies, self.projection_))
+        labels, distances, confidences = nearest(rows, self.cluster_centers_, self.spread_)
         left = left_over(confidences, distances, self.least_)
-        return Assigned(labels, distances, confidences, self.bulk_.outliers(embeddings), left)
+        return Assigned(labels, distances, confidences, self.bulk_.outliers(embeddings), left), rows
+
+    def fitted(self) -> Assigned:
+        """Where the images of `fit` belong."""
+        check_is_fitted(self)
+        return Assigned(self.labels_, self.distances_, self.confidence_, self.outliers_, self.leftover_)
+
+    def fitted_rows(self, embeddings: np.ndarray | Pieces):
+        """What k-means ran on, [images, d] as the module `rows` has it, of the images of `fit`.
+
+        embeddings: theirs, in that order.
+        """
+        check_is_fitted(self)
+        proxies = None
+        if kinds.TABLE[self.features_].proxies:
+            proxies = ProxyFit(**{field: getattr(self, attribute) for attribute, field in OF_PROXIES.items()})
+        material = kinds.Material(self._clip(), self._config(), embeddings, proxies, self.projection_)
+        return kinds.TABLE[self.features_].rows(material)
 
     def save(self, directory: str | Path) -> None:
         """Writes model.json and arrays.npz. The checkpoint is not in them, only its name and hash."""
@@ -256,6 +283,17 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             texts = word_embeddings(clip, self.aspect).astype(np.float64)
             rows = Roots(Product(embeddings, clip.temperature_scale * texts.T))
         return find_number(rows, words, names)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the groups, with a few pictures where the model was fitted on paths."""
+        if "labels_" not in vars(self):
+            return estimator_html_repr(self)
+        return groups_html(
+            f"{self.aspect.name}: {self.n_clusters_} groups of {len(self.labels_):,} images", of_model(self)
+        )
+
+    def _repr_mimebundle_(self, **_) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     def _forget(self) -> None:
         """What an earlier fit left."""
@@ -292,6 +330,16 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             return fit_proxies(
                 self._clip(), embeddings, self.aspect, self.contrast, config, seed=seed, progress=self.progress
             )
+
+
+def paths_of(X) -> list | None:
+    """The files of images that were given by folder or paths, None for others."""
+    if isinstance(X, (str, os.PathLike)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # said while they were embedded
+            return as_list(X)
+    given = isinstance(X, (list, tuple)) and all(isinstance(each, (str, os.PathLike)) for each in X)
+    return list(X) if given else None
 
 
 def fractional(array: np.ndarray) -> bool:

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 
 from tqdm import tqdm
 
-EVERY_SECONDS = 60
+EVERY_SECONDS, PATIENCE_SECONDS = 60, 2
 _log: Log | None = None
+_shown = False
 
 
 class Log:
@@ -104,15 +105,50 @@ def open_bar(total: int, desc: str, unit: str, shown) -> tqdm | Stage | Part:
 
 @contextlib.contextmanager
 def stage(desc: str) -> Iterator[None]:
-    """A stage with nothing to count, which a terminal does not show; decorates functions too."""
-    with open_bar(1, desc, "", shown=False) as moved:
+    """A stage with nothing to count; decorates functions too. A terminal shows how long it has taken, if that is long,
+    within `waiting_shown`."""
+    with (
+        open_bar(1, desc, "", shown=False) as moved,
+        _waiting(desc) if _shown and not _log else contextlib.nullcontext(),
+    ):
         yield
         moved.update(1)
 
 
-def each(items: Sequence, desc: str) -> Iterator:
-    """`items`, which a terminal does not show, as a stage."""
-    with open_bar(len(items), desc, "", shown=False) as moved:
+@contextlib.contextmanager
+def waiting_shown(shown: bool) -> Iterator[None]:
+    """Within it stages with nothing to count are shown too, or not."""
+    global _shown
+    before, _shown = _shown, shown
+    try:
+        yield
+    finally:
+        _shown = before
+
+
+@contextlib.contextmanager
+def _waiting(desc: str) -> Iterator[None]:
+    ended = threading.Event()
+
+    def show() -> None:
+        if ended.wait(PATIENCE_SECONDS):
+            return
+        with tqdm(desc=desc, bar_format="{desc}: {elapsed}", leave=False, delay=0) as bar:
+            while not ended.wait(1):
+                bar.refresh()
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def each(items: Sequence, desc: str, shown: bool = False) -> Iterator:
+    """`items` as a stage, which a terminal shows or not."""
+    with open_bar(len(items), desc, "", shown=shown) as moved:
         for item in items:
             yield item
             moved.update(1)

@@ -60,3 +60,17 @@ def begin():
 @pytest.fixture(scope="session")
 def clip(tiny):
     return tiny[0]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """(40 drawn fruit, the folder of a run on them by color and species). Nothing of it is changed by a test."""
+    from multimap_jax import cli
+    from multimap_jax.scenes import write_scenes
+
+    base = tmp_path_factory.mktemp("finished")
+    write_scenes(base / "fruit", "fruit", seed=3, count=40)
+    flags = ["--subject=fruit", "--aspect=color", "--aspect=species", "--words=color=red,green,yellow"]
+    flags += ["--words=species=apple,banana,grape", "--noprogress", f"--images={base / 'fruit'}"]
+    assert cli.main(["multimap", *flags, f"--out={base / 'out'}"]) == 0
+    return base / "fruit", base / "out"

@@ -41,12 +41,15 @@ from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
 from multimap_jax.clip.images import Unreadable, decode
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
+from multimap_jax.edits import read_edits
 from multimap_jax.inputs import kinds
 from multimap_jax.inputs.embeddings import read_embeddings
+from multimap_jax.inputs.files import read_json, said_of
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.source import Packed
+from multimap_jax.regroup import Editor, begun, of_content
 from multimap_jax.run import store
-from multimap_jax.run.apply import read_run
+from multimap_jax.run.finished import read_run
 from multimap_jax.run.measure import read_labels
 from multimap_jax.saving import ARRAYS, SETTINGS, read_model
 
@@ -296,12 +299,45 @@ RUN = {
     "seed": 0,
     "config": {"recipe": "default", "steps": 80},
 }
+EDITS = {
+    "edits": [
+        {"aspect": "color", "merge": ["red", "pink"], "into": "warm"},
+        {"aspect": "color", "rename": "green", "to": "leaf"},
+        {"aspect": "color", "split": "warm", "into": 2},
+        {"aspect": "color", "move": ["0.png"], "to": "leaf"},
+        {"aspect": "color", "leftover": ["1.png"]},
+    ]
+}
+GROUPS = {
+    "groups": ["a", "b", "c"],
+    "centres": [{"group": "a"}, {"split": 0}],
+    "splits": [{"centres": [[0.0, 1.0], [1.0, 0.0]], "to": [{"group": "b"}, {"group": "c"}]}],
+    "pinned": [{"image": "0.png", "group": None, "centre": 1, "distance": 0.5}],
+}
+ROWS = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1], [5, 5], [5, 6]])
 TABLE = b"image,color\na.png,red\nb.png,green\n"
 JSONS = "config.json preprocessor_config.json tokenizer_config.json vocab.json merges.txt model.safetensors".split()
 
 
 def without(name: str) -> str:
     return " ".join(other for other in JSONS if other != name)
+
+
+def edits_reader(path: Path) -> None:
+    """Reads edits and makes them, of six images in three groups."""
+    edits, labels, names = read_edits(path, ["color"]), np.arange(6) // 2, [f"{i}.png" for i in range(6)]
+    made = Editor(
+        begun(["red", "pink", "green"]), labels, np.zeros(6), np.zeros(6, bool), lambda: ROWS, ROWS[::2], names, 0
+    )  # fmt: skip
+    for i, edit in enumerate(edits):
+        made.make(edit, edits[i + 1 :])
+
+
+def groups_reader(path: Path) -> None:
+    content = read_json(path)
+    with said_of(str(path), "make it again"):
+        now = of_content(content, ROWS[:2])
+    now.assign(np.arange(6) % 2, np.full(6, 0.5), np.zeros(6, bool), ROWS, [f"{i}.png" for i in range(6)], ROWS[:2])
 
 
 def rows_reader(folder: Path) -> None:
@@ -358,6 +394,8 @@ def readers() -> dict[str, tuple]:
         "rows": (changed_bytes((npy(),)), in_folder("rows.npy", "rows.csv", rows_reader)),
         "labels": (changed_bytes((TABLE, TABLE.replace(b",", b";"))), as_file("truth.csv", labels)),
         "run": (changed_json(RUN), in_folder("run.json", "", read_run)),
+        "edits": (changed_json(EDITS), as_file("edits.json", edits_reader)),
+        "groups": (changed_json(GROUPS), as_file("groups.json", groups_reader)),
         "model": (changed_json(json.loads(model[SETTINGS])), model_reader(SETTINGS)),
         "arrays": (changed_bytes((model[ARRAYS],)), model_reader(ARRAYS)),
         "plan": (
@@ -376,7 +414,7 @@ def readers() -> dict[str, tuple]:
 
 NAMES = (
     "images weights header flax index config preprocessor vocabulary merges tokenizer tar table list rows labels run "
-    "model arrays plan metadata skipped embeddings proxies"
+    "edits groups model arrays plan metadata skipped embeddings proxies"
 ).split()
 
 

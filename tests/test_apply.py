@@ -14,15 +14,6 @@ FLAGS = ["--subject=fruit", "--aspect=color", "--aspect=species", "--words=color
 FLAGS += ["--words=species=apple,banana,grape", "--noprogress"]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """(images, the folder of a run on them)."""
-    base = tmp_path_factory.mktemp("applied")
-    write_scenes(base / "fruit", "fruit", seed=3, count=40)
-    assert cli.main(["multimap", f"--images={base / 'fruit'}", f"--out={base / 'out'}", *FLAGS]) == 0
-    return base / "fruit", base / "out"
-
-
 def apply(run, images, out, *more):
     return cli.main(["multimap", "apply", f"--run={run}", f"--images={images}", f"--out={out}", "--noprogress", *more])
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from multimap_jax import cli
 from multimap_jax.clip.images import opened_image
 from multimap_jax.clip.model import Clip
 from multimap_jax.scenes import write_scenes
+from tests.pages import content
 
 RESULTS = ["labels.csv", "metrics.json", "report.html", "labels.parquet", "run.json"]
 ASPECTS = ["--subject=fruit", "--aspect=color", "--aspect=species"]
@@ -89,7 +91,7 @@ def test_run_json_records_settings_groups_and_skipped_files(run):
 
 def test_the_report_escapes_file_names_and_warns_of_the_embedded_encoder(run):
     report = (run[0] / "report.html").read_text(encoding="utf-8")
-    assert "more/&lt;b&gt;&amp;3.png" in report and "<b>&3" not in report
+    assert "more/<b>&3.png" in content(report)["names"] and "<b>&3" not in report
     assert "--clip=" in report and "trained on drawings" in report
 
 
@@ -135,7 +137,7 @@ BAD = {
     "other aspect": (["--images={fruit}", *ASPECTS, *WORDS, "--words=shape=round"], "'shape'"),
     "twice": (["--images={fruit}", "--aspect=color", "--aspect=color", WORDS[0]], "twice"),
     "same words": (["--images={fruit}", "--aspect=color", "--words=color=red,Red"], "repeated words"),
-    "unknown flag": (["--imags=x"], "Did you mean"),
+    "unknown flag": (["--imags=x"], "did you mean --images?"),
     "argument": (["photos"], "unexpected argument 'photos'"),
     "recipe": (["--images={fruit}", *ASPECTS, *WORDS, "--recipe=fast"], "--recipe=fast"),
     "features": (["--images={fruit}", *ASPECTS, *WORDS, "--features=magic"], "--features=magic"),
@@ -189,6 +191,7 @@ def test_bad_input_gets_one_sentence_and_status_2(name, places, tmp_path, capsys
     assert cli.main(["multimap", *flags]) == 2
     error = capsys.readouterr().err
     assert error.startswith("multimap: ") and error.count("\n") == 1 and expected in error
+    assert re.search(r"--\w", error.replace("--help", "")), f"no flag to change: {error}"
     assert not (tmp_path / "out" / "labels.csv").exists()
 
 
@@ -271,7 +274,8 @@ def test_metrics_say_over_how_many_images(fruit, tmp_path, capsys):
     assert cli.main(["multimap", *flags, f"--out={tmp_path}"]) == 0
     assert "agreement with the labels of 5 of 27 images" in capsys.readouterr().out
     assert json.loads((tmp_path / "metrics.json").read_text())["color"]["images"] == 5
-    assert "for 5 of 27 images" in (tmp_path / "report.html").read_text()
+    told = content((tmp_path / "report.html").read_text())["aspects"][0]["metrics"]
+    assert (told["images"], told["of"]) == (5, 27)
 
 
 def test_proxies_are_learnt_where_they_are_asked_for_and_estimates_count_them(run, fruit, tmp_path, capsys):

@@ -415,7 +415,7 @@ FLAGS = {
     "no contrast": ([*WORDS, "--contrast=\udcff"], "expected text in UTF-8"),
     "no checkpoint": ([*WORDS, "--clip=\x1b[31m/no/such"], "there is no directory \\x1b[31m/no/such"),
     "a missing value": (["--words=color"], "expected --words=ASPECT=VALUE"),
-    "an unknown flag": (["--colour=red"], "Unknown command line flag 'colour'"),
+    "an unknown flag": (["--colour=red"], "unknown flag --colour"),
     "a flag like a number": (["--clusters=3"], "expected --clusters=ASPECT=VALUE"),
     "a file of flags": ([*WORDS, "--flagfile=/dev/zero"], "--flagfile is not read here"),
     "a template that formats": ([*WORDS, "--template={word:>99999999}"], "formats {word}"),

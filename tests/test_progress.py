@@ -56,6 +56,7 @@ def test_a_run_logs_every_stage(fruit, tmp_path, capfd):
         "embedding images",
         proxies,
         "grouping",
+        "making thumbnails",
         "writing results",
     ]
     assert stages["embedding images"][-1]["all"] == 70 and stages[proxies][-1]["all"] == 70 * 110
@@ -179,3 +180,11 @@ def test_bad_flags(fruit, tmp_path, capfd, flag, message):
     error = capfd.readouterr().err
     assert message in error and error.count("\n") == 1
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_long_stage_says_on_a_terminal_how_long_it_has_taken(capfd, monkeypatch):
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.01)
+    for shown in (False, True):
+        with progress.waiting_shown(shown), progress.stage("looking for images"):
+            time.sleep(0.2)
+        assert ("looking for images: 00:0" in capfd.readouterr().err) == shown

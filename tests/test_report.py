@@ -1,83 +1,159 @@
-"""The report: one file, everything escaped, nothing fetched."""
+"""The page as a file: what it is told, nothing of it markup, nothing fetched."""
 
-import json
+import base64
+import hashlib
+import io
 import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from multimap_jax.report import SHOWN, Page, make_report
+from multimap_jax.report import Page, make_report
+from multimap_jax.report import page as pages
+from multimap_jax.report.thumbnails import SIDE, prune
+from multimap_jax.report.write import SCRIPTS, as_json, read
+from tests.pages import content
+
+EVIL = '"><script>evil()</script>'
+
+
+def page_of(aspect, labels, names, **more):
+    labels = np.asarray(labels)
+    distances = more.pop("distances", np.arange(len(labels), dtype=float))
+    outliers = more.pop("outliers", np.zeros(len(labels), bool))
+    return Page(aspect, labels, names, more.pop("confidences", [0.0] * len(names)), outliers, distances, **more)
+
+
+def grey(number):
+    return [np.full((8, 8, 3), i % 256, np.uint8) for i in range(number)]
 
 
 @pytest.fixture
 def report():
     """A report of 70 images in two groups, one of 69, with names that are markup."""
-    images = [np.full((8, 8, 3), i, np.uint8) for i in range(70)]
-    labels = np.array([0] * 69 + [1])
-    outliers = np.arange(70) == 2
-    metrics = {
-        "nmi": 0.5,
-        "ri": 0.25,
-        "images": 60,
-        "of": 70,
-        "beside": {"k-means on image embeddings": {"nmi": 0.125, "ri": 0.0625}},
-    }
-    page = Page("<i>color", labels, ["<script>alert(1)</script>", "blue"], [0.9, 0.0], outliers, np.arange(70), metrics)
-    other = Page("species", labels, ["apple", "pear"], [1.0, 1.0], outliers, np.arange(70)[::-1])
-    names = ['"><script>evil()</script>', *(f"{i}.png" for i in range(1, 70))]
-    return make_report("<title>", dict(zip(names, images)), names, [page, other], ["a <note>"])
+    labels, metrics = [0] * 69 + [1], {"nmi": 0.5, "ri": 0.25, "images": 60, "of": 70}
+    metrics["beside"] = {"k-means on image embeddings": {"nmi": 0.125, "ri": 0.0625}}
+    more = {"outliers": np.arange(70) == 2, "confidences": [0.9, 0.0], "metrics": metrics}
+    more["rows"] = np.random.default_rng(0).normal(size=(70, 3))
+    page = page_of("<i>color", labels, ["<script>alert(1)</script>", "blue"], **more)
+    other = page_of("species", labels, ["apple", "pear"], distances=np.arange(70.0)[::-1])
+    names = [EVIL, *(f"{i}.png" for i in range(1, 70))]
+    settings = [("seed", "0"), ("encoder", "<b>mine</b>")]
+    return make_report(
+        "<title>", dict(zip(names, grey(70))), names, [page, other], ["a <note>"], settings, "multimap x"
+    )
 
 
 def test_nothing_that_a_user_named_becomes_markup(report):
-    for text in ("<script>alert", "<script>evil", "<i>color", "a <note>", "<title><title>"):
-        assert text not in report
-    assert "&lt;script&gt;alert(1)" in report and "&quot;&gt;&lt;script&gt;evil()" in report
+    for text in ("<script>alert", "<script>evil", "<i>color", "a <note>", "<title><title>", "<b>mine"):
+        assert text not in report.html
+    told = content(report.html)
+    assert told["names"][0] == EVIL and told["aspects"][0]["groups"][0]["name"] == "<script>alert(1)</script>"
+    assert told["notes"] == ["a <note>"] and told["settings"][1] == ["encoder", "<b>mine</b>"]
+    assert re.findall("<script[^>]*>", report.html) == ['<script type="application/json" id="data">', "<script>"]
+
+
+def test_what_could_end_an_element_is_written_as_its_number():
+    assert as_json(["</script><!--&\u2028", "\udcff"]) == r'["\u003c/script\u003e\u003c!--\u0026\u2028","?"]'
 
 
 def test_it_stands_alone(report):
-    assert "http://" not in report and "https://" not in report and "src=" not in report.split("<script>")[0]
+    assert not re.search("https?://", report.html) and "src=" not in report.html.split("<script>")[0]
+    script = report.html.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in report.html and "default-src 'none'" in report.html
 
 
-def test_large_groups_show_the_nearest_and_say_so(report):
-    first = report.split('<section class="group">')[1]
-    assert first.count("<img") == SHOWN and f"the {SHOWN} nearest to its centre are shown" in first
-    assert "69 images, 90% sure of the name" in first
+def test_scripts_make_no_markup_of_text():
+    for name in SCRIPTS:
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", read(name))
 
 
-def test_every_picture_shown_has_a_thumbnail(report):
-    thumbnails = json.loads(re.search(r'id="thumbnails">(.*?)</script>', report, re.S).group(1))
-    assert set(re.findall(r'data-image="(\d+)"', report)) == set(thumbnails)
+def test_an_aspect_is_told_with_its_groups_in_their_order(report):
+    color, species = content(report.html)["aspects"]
+    assert [group["size"] for group in color["groups"]] == [69, 1]
+    assert [group["sure"] for group in color["groups"]] == [0.9, None]
+    assert color["groups"][0]["exemplars"] == [0, 1, 2, 3, 4, 5] and species["groups"][0]["exemplars"][0] == 68
+    assert color["far"] == [2] and color["sure"] is None and color["evidence"] is None and species["map"] is None
+    assert len(color["map"]["x"]) == 70 and min(color["map"]["x"] + color["map"]["y"]) == 0
 
 
-def test_outliers_are_marked_and_rivals_stand_beside(report):
-    assert re.findall(r'data-image="(\d+)"[^>]*class=outlier', report.split("<article")[1]) == ["2"]
-    assert "<td>k-means on image embeddings</td><td>0.125</td>" in report
+def test_metrics_say_over_how_many_images_and_rivals_stand_beside(report):
+    metrics = content(report.html)["aspects"][0]["metrics"]
+    assert (metrics["images"], metrics["of"], metrics["columns"]) == (60, 70, ["NMI", "RI"])
+    assert metrics["rows"] == [["these groups", 0.5, 0.25], ["k-means on image embeddings", 0.125, 0.062]]
 
 
-def test_one_page_is_open_at_first(report):
-    assert report.count("<article") == 2 and report.count(" hidden>") == 1
-
-
-def test_metrics_say_over_how_many_images(report):
-    assert "for 60 of 70 images:" in report
+def test_what_is_known_of_confidence_leftovers_and_the_number_of_groups_is_told():
+    evidence = [
+        {"k": 2, "stability": 0.5, "chosen": False},
+        {"k": np.int64(3), "stability": float("nan"), "chosen": True},
+    ]
+    page = page_of(
+        "a", [0, 0, 1], ["x", "y"], sure=np.array([0.9, 0.2, 0.8]), leftover=np.array([False, True, False]),
+        exemplars=[[0], [2]], evidence=evidence, merges=["x and y would be one first."],
+    )  # fmt: skip
+    names = list("abc")
+    told = content(make_report("t", dict(zip(names, grey(3))), names, [page], []).html)["aspects"][0]
+    assert told["leftover"] == [1] and told["left"] == 1 and [group["size"] for group in told["groups"]] == [1, 1]
+    assert told["sure"] == [0.9, 0.2, 0.8] and told["merges"] == ["x and y would be one first."]
+    assert told["evidence"] == {"columns": ["k", "stability"], "rows": [[2, 0.5], [3, None]], "chosen": [1]}
+    assert page.least_sure.tolist() == [2, 0]
 
 
 def test_an_image_that_is_gone_costs_its_thumbnail_alone(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    page = Page("a", np.zeros(2, int), ["x"], [0.0], np.zeros(2, bool), np.arange(2))
     images = {name: tmp_path / name for name in ("a.png", "gone.png")}
-    report = make_report("t", images, list(images), [page], [])
-    thumbnails = json.loads(re.search(r'id="thumbnails">(.*?)</script>', report, re.S).group(1))
-    assert thumbnails["0"] and thumbnails["1"] == "" and 'alt="gone.png"' in report
+    report = make_report("t", images, [*images, "unknown.png"], [page_of("a", [0, 0, 0], ["x"])], [])
+    told = content(report.html)
+    assert told["lost"] == [1, 2] and told["pictures"][0] and told["pictures"][1:] == ["", ""]
+    assert "2 of 3 pictures could not be opened to be shown." in told["notes"]
 
 
 def test_members_are_walked_once_and_nearest_first():
-    page = Page("a", np.array([1, 0, 1, 1]), ["x", "y", "z"], [0.0] * 3, np.zeros(4, bool), np.array([3, 2, 1, 0]))
+    page = page_of("a", [1, 0, 1, 1], ["x", "y", "z"], distances=np.array([4.0, 3, 2, 1]))
     assert [members.tolist() for members in page.members] == [[1], [3, 2, 0], []]
 
 
 def test_thumbnails_keep_the_shape_of_wide_images():
-    page = Page("a", np.zeros(1, int), ["x"], [0.0], np.zeros(1, bool), np.zeros(1, int))
-    report = make_report("t", {"wide": Image.new("RGB", (400, 100))}, ["wide"], [page], [])
-    assert "1 image<" in report and "<p>1 image, grouped" in report
+    report = make_report("t", {"wide": Image.new("RGB", (400, 100))}, ["wide"], [page_of("a", [0], ["x"])], [])
+    picture = base64.b64decode(content(report.html)["pictures"][0])
+    assert Image.open(io.BytesIO(picture)).size == (SIDE, SIDE // 4)
+
+
+def test_many_thumbnails_have_a_folder_that_is_called_by_what_is_in_it(monkeypatch):
+    monkeypatch.setattr("multimap_jax.report.write.INLINE", 3)
+    names = [f"{i}.png" for i in range(4)]
+    make = lambda images: make_report("t", dict(zip(names, images)), names, [page_of("a", [0] * 4, ["x"])], [])  # noqa: E731
+    one, again, other = make(grey(4)), make(grey(4)), make(grey(5)[1:])
+    assert one.folder == again.folder != other.folder and set(one.pictures) == {"0.jpg", "1.jpg", "2.jpg", "3.jpg"}
+    told = content(one.html)
+    assert told["pictures"] == [] and told["folder"] == one.folder
+
+
+def test_folders_of_earlier_pages_go_and_nothing_else(tmp_path):
+    kept, old, mixed, other = (f"thumbnails-{digit * 12}" for digit in "abc1")
+    for name in (kept, old, mixed):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.jpg").write_bytes(b"x")
+    (tmp_path / mixed / "mine.txt").write_text("x")
+    (tmp_path / "thumbnails-mine").mkdir()
+    (tmp_path / other).symlink_to(tmp_path / "thumbnails-mine")
+    (tmp_path / "thumbnails-mine" / "1.jpg").write_bytes(b"x")
+    prune(tmp_path, kept)
+    assert {path.name for path in tmp_path.iterdir()} == {kept, mixed, "thumbnails-mine", other}
+    assert (tmp_path / "thumbnails-mine" / "1.jpg").exists() and not (tmp_path / mixed / "0.jpg").exists()
+
+
+def test_a_page_of_too_many_images_holds_a_share_and_counts_all(monkeypatch):
+    images = 1000
+    labels, other = np.arange(images) % 3, np.arange(images) % 2
+    each = [page_of("a", labels, ["x", "y", "z"], leftover=np.arange(images) > 990), page_of("b", other, ["p", "q"])]
+    shown = pages.held(each, images, most=200)
+    assert len(shown) == 200 and (np.diff(shown) > 0).all() and {0, 1, 2, 999} <= set(shown.tolist())
+    rest = np.array(pages.crossed(each, shown, images)["0,1"])
+    assert rest.shape == (4, 3) and rest.sum() == 800 and not rest[:, 2].any()
+    told = pages.page_content(each[0], shown)
+    assert sum(group["size"] for group in told["groups"]) + told["left"] == images and len(told["labels"]) == 200
+    assert pages.crossed(each, np.arange(images), images) is None

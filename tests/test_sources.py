@@ -16,6 +16,7 @@ from multimap_jax import cli
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.source import Packed, files_of
 from multimap_jax.scenes import write_scenes
+from tests.pages import pictures
 
 COUNT = 24
 
@@ -112,7 +113,7 @@ def test_every_source_gives_the_same_groups_and_is_gone_on_with(name, fruit, exp
     place, out = SOURCES[name](fruit, tmp_path), tmp_path / "out"
     assert run(place, out) == 0
     assert (out / "labels.csv").read_bytes() == expected
-    assert "<img" in (out / "report.html").read_text()
+    assert pictures((out / "report.html").read_text())[1] == 0
     monkeypatch.setattr(mm.Clip, "embed_readable", lambda *_, **__: pytest.fail("embedded again"))
     assert run(place, out, "--aspect=species", "--words=species=apple,banana,grape") == 0
 
@@ -417,7 +418,7 @@ def test_one_array_with_its_names_is_grouped(rows, expected, fruit, tmp_path, en
     (tmp_path / "truth.csv").write_text(truth)
     assert group(tmp_path / "a.npy", tmp_path / "out", f"--labels={tmp_path / 'truth.csv'}") == 0
     assert (tmp_path / "out" / "labels.csv").read_text().replace(f"{fruit}/", "") == expected.decode()
-    assert "data:image" in (tmp_path / "out" / "report.html").read_text()
+    assert pictures((tmp_path / "out" / "report.html").read_text())[1] == 0
     assert "agreement with the labels" in capsys.readouterr().out
 
 

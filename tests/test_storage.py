@@ -110,7 +110,7 @@ def test_from_a_bucket_into_a_bucket(bucket, expected, fruit, tmp_path):
     said = run(bucket, "--images=s3://bucket/fruit", *FLAGS, "--out=s3://bucket/out")
     assert "broken.png: not an image" in said and "1 .cr2 (the first: old.cr2)" in said
     assert read(bucket, "bucket/out/labels.csv") == expected
-    assert b"data:image" in read(bucket, "bucket/out/report.html")
+    assert b'"lost":[]' in read(bucket, "bucket/out/report.html")
     # Again: no image is fetched, for what is there is all there.
     again = run(bucket, "--images=s3://bucket/fruit", *FLAGS, "--out=s3://bucket/out")
     timings = json.loads(read(bucket, "bucket/out/run.json"))["timings"]
@@ -120,6 +120,16 @@ def test_from_a_bucket_into_a_bucket(bucket, expected, fruit, tmp_path):
     assert (tmp_path / "ready" / "labels.csv").read_bytes() == expected
     run(bucket, "apply", "--run=s3://bucket/out", f"--images={fruit}", "--out=s3://bucket/more")
     assert read(bucket, "bucket/more/labels.csv") == expected
+    # So does a run whose groups are edited, and what is taken away of it.
+    (tmp_path / "edits.json").write_text('{"edits": [{"aspect": "color", "rename": "red", "to": "rose"}]}')
+    edits = [f"--edits={tmp_path / 'edits.json'}", "--out=s3://bucket/edited"]
+    run(bucket, "edit", "--run=s3://bucket/out", *edits)
+    assert read(bucket, "bucket/edited/labels.csv").count(b",rose") == expected.count(b",red")
+    run(bucket, "apply", "--run=s3://bucket/edited", f"--images={fruit}", f"--out={tmp_path / 'applied'}")
+    assert (tmp_path / "applied" / "labels.csv").read_bytes() == read(bucket, "bucket/edited/labels.csv")
+    run(bucket, "export", "--run=s3://bucket/edited", "--to=s3://bucket/table.parquet")
+    run(bucket, "export", "--run=s3://bucket/edited", "--aspect=color", f"--to={tmp_path / 'to'}")
+    assert (tmp_path / "to" / "rose").is_dir() and read(bucket, "bucket/table.parquet").startswith(b"PAR1")
 
 
 @pytest.mark.parametrize("source", ["{00..01}.tar", "*.tar", "all.parquet"])

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Container
 
 # Marks that turn the direction of text, and that end a line though they are no line break.
 TURNING = frozenset("\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# What a spreadsheet takes for the beginning of a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 CONTROLS = ("Cc", "Cs")  # control characters, and bytes that are no UTF-8, as Python holds them
 
 
@@ -26,6 +29,19 @@ def path_of_name(name: str) -> str:
     pattern = re.compile(rb"\\(\\|x[0-9a-f]{2})")
     back = pattern.sub(lambda found: b"\\" if found[1] == b"\\" else bytes([int(found[1][1:], 16)]), name.encode())
     return os.fsdecode(back)
+
+
+def safe_path(name: str) -> str:
+    """The name of an image as a path that no spreadsheet takes for a formula. `known_name`, and whoever joins it to a
+    folder, undo it."""
+    return f"./{name}" if name.startswith(FORMULA) else name
+
+
+def known_name(given: str, known: Container[str]) -> str:
+    """The name of an image that a table or a person calls `given`, one of `known` if it is any of them."""
+    written = name_of_path(given)
+    bare = written.removeprefix("./")
+    return given if given in known else bare if bare.startswith(FORMULA) and bare in known else written
 
 
 def _written(character: str) -> str:

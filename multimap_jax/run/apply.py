@@ -7,24 +7,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from multimap_jax.clip.model import Clip, load_clip
-from multimap_jax.estimator import MultiMaP, load
-from multimap_jax.inputs.files import read_json, said_of
 from multimap_jax.inputs.names import name_of_path
 from multimap_jax.inputs.open import open_source
-from multimap_jax.inputs.places import local_folder, same
-from multimap_jax.inputs.source import exists
+from multimap_jax.inputs.places import same
 from multimap_jax.progress import each
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.run.files import RUN, check_own, file_hashes, make_writable
+from multimap_jax.run.edit import regrouped
+from multimap_jax.run.files import check_own, make_writable, whole
+from multimap_jax.run.finished import aspects_of, load_checkpoint, read_checked, read_groups, read_run
 from multimap_jax.run.job import Clock, check_some, embed, measured, notes_on, write_results
 from multimap_jax.run.lock import locked
 from multimap_jax.run.measure import read_labels
 from multimap_jax.run.processes import ALONE, Company
 from multimap_jax.run.say import say_end, say_result
-from multimap_jax.saving import ARRAYS, SETTINGS
-
-AGAIN = "run multimap again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +35,7 @@ class Apply:
     seed: int = 0
     leftover: float = 0.0
     config: ProxyConfig = ProxyConfig()
+    line: str = ""  # that was typed
 
 
 def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = True) -> None:
@@ -58,8 +54,9 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
         raise ValueError(f"--out={job.out} is another finished run, whose results would be lost: give another folder")
     make_writable(job.out)
     check_own(job.out, job.labels)
-    clip = load_checkpoint(job, content)
+    clip = load_checkpoint(job.run, content, job.clip)
     models = [read_checked(job.run, aspect, clip) for aspect in content["aspects"]]
+    edited = read_groups(job.run, content, models)
     config = ProxyConfig(**content["config"])
     job = dataclasses.replace(job, seed=content["seed"], leftover=content["leftover"], config=config)
     clock.lap("load")
@@ -70,63 +67,18 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
         check_some(source, found)
         notes += notes_on(found)
         results = []
-        for model in each(models, "grouping"):
+        for model in each(models, "grouping", progress):
             begin = time.perf_counter()
             model.progress = progress
-            results.append(measured(model, model.assign(found.rows), truth, found, begin))
+            assigned, rows = model.assign_with_rows(found.rows)
+            now = edited.get(model.aspect.name)
+            if now:
+                results.append(regrouped(model, now, assigned, rows, found, truth, begin))
+            else:
+                result = measured(model, assigned, truth, found, begin)
+                results.append(dataclasses.replace(result, rows=rows))
             say_result(results[-1], say)
         clock.lap("group")
-        written = write_results(job, clip, source, found, results, notes, clock)
+        more = {"applied": whole(job.run), "embeddings": whole(job.out)}
+        written = write_results(job, clip, source, found, results, notes, clock, (), progress, more)
     say_end(job.out, written, found.failures, say)
-
-
-def read_run(run: Path) -> dict:
-    """What run.json says of a run that can be followed.
-
-    Raises FileNotFoundError where there is none, ValueError for one that is damaged or keeps no models.
-    """
-    path = run / RUN
-    if not exists(path):
-        raise FileNotFoundError(f"there is no finished run in {run}: expected {RUN} and models, as multimap writes")
-    content = read_json(path, advice=AGAIN)
-    with said_of(f"{path}, damaged or of an earlier version,", AGAIN):
-        aspects, clip = content["aspects"], content["clip"]
-        texts = [clip["name"], clip["hash"], *(aspect[key] for aspect in aspects for key in ("name", "model"))]
-        if not aspects or not all(isinstance(text, str) for text in texts) or type(content["seed"]) is not int:
-            raise ValueError("no aspects, or other things than names")
-        if not all(set(aspect["files"]) == {SETTINGS, ARRAYS} for aspect in aspects):
-            raise ValueError("it does not name the files of a model")
-        ProxyConfig(**content["config"])
-        float(content["leftover"])
-    return content
-
-
-def aspects_of(out: Path) -> list[dict]:
-    """The aspects that a run.json in `out` speaks of, [] where there is none."""
-    try:
-        return [aspect for aspect in read_json(out / RUN)["aspects"] if isinstance(aspect, dict)]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
-def load_checkpoint(job: Apply, content: dict) -> Clip:
-    """The checkpoint of the run, by its hash. A hub id that only a file names is not fetched."""
-    name, digest = content["clip"]["name"], content["clip"]["hash"]
-    if job.clip is None and name != "embedded" and not Path(name).is_dir():
-        raise ValueError(f"the run was made with {name}, which is no directory here: say --clip={name} to fetch it")
-    clip = load_clip(name if job.clip is None else job.clip)
-    if clip.hash != digest:
-        raise ValueError(
-            f"{clip.name} is not the checkpoint that {job.run} was made with ({name}): give it with --clip"
-        )
-    return clip
-
-
-def read_checked(run: Path, aspect: dict, clip: Clip) -> MultiMaP:
-    """The model of one aspect, if its files are those that the run wrote. ValueError where they are not."""
-    folder = run / "models" / Path(str(aspect["model"])).name
-    found = file_hashes(folder)
-    for name, digest in aspect["files"].items():
-        if found.get(name) != digest:
-            raise ValueError(f"{folder / name} is not what the run in {run} wrote: run multimap again")
-    return load(local_folder(folder, [folder / name for name in aspect["files"]]), clip)

@@ -28,7 +28,8 @@ from multimap_jax import __version__
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
 from multimap_jax.inputs.files import read_json
-from multimap_jax.inputs.places import is_remote, opened, plain, put, put_whole, remove, same
+from multimap_jax.inputs.names import safe_path
+from multimap_jax.inputs.places import is_remote, opened, plain, put, put_whole, reaching, remove, same
 from multimap_jax.inputs.source import Source, exists
 from multimap_jax.machine import machine
 from multimap_jax.sight import Sight
@@ -96,15 +97,12 @@ def write_json(path: Path, content) -> None:
 
 # The files of results: what the last command asked for, whole. run.json lists the others.
 LABELS, TABLE, METRICS, REPORT, RUN = "labels.csv", "labels.parquet", "metrics.json", "report.html", "run.json"
-COLUMNS = (
-    "group",
-    "distance",
-    "confidence",
-    "outlier",
-)  # of each aspect in labels.parquet, besides the one called by its name
+# Of each aspect in labels.parquet, besides the one called by its name.
+COLUMNS = ("group", "distance", "confidence", "outlier")
 # Images that labels.csv is written for; of labels.parquet at once.
 LABELS_ROWS, TABLE_ROWS = 1_000_000, 2**18
-RESULTS = (LABELS, TABLE, METRICS, REPORT)
+GROUPS = "groups.json"  # of a run whose groups were edited
+RESULTS = (LABELS, TABLE, METRICS, REPORT, GROUPS)
 
 
 def check_own(out: Path, labels: Path | None) -> None:
@@ -144,6 +142,12 @@ def file_hashes(folder: Path) -> dict[str, str]:
     return found
 
 
+def text_hash(path: Path) -> str:
+    """SHA-256 of one file."""
+    with opened(path) as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
 def replace_results(out: Path, texts: dict[str, str], tables: dict[str, Callable[[BinaryIO], None]]) -> None:
     """Puts new results in place of the old ones. Nothing is taken away before everything new is on the disk; then the
     old files go, run.json is changed, and the new files come: at no moment does a new one stand beside an old one."""
@@ -156,6 +160,29 @@ def replace_results(out: Path, texts: dict[str, str], tables: dict[str, Callable
             remove(out / name)
         for name in (name for name in (RUN, *RESULTS) if name in contents):
             move(aside / f".{name}.next", out / name)
+
+
+def put_thumbnails(out: Path, folder: str, pictures: dict[str, bytes]) -> None:
+    """Puts a folder of thumbnails into `out`, as a whole where it is of this machine. It is called by what is in it:
+    where it is there already nothing is to be done, and a page that is there keeps its own."""
+    if not folder or (not is_remote(out) and (out / folder).is_dir()):
+        return
+    with tempfile.TemporaryDirectory() as here:
+        aside = Path(here) / folder if is_remote(out) else out / f".{os.getpid()}.new"
+        try:
+            remove(aside)
+            aside.mkdir()
+            for name, picture in pictures.items():
+                (aside / name).write_bytes(picture)
+            if is_remote(out):
+                with reaching(out):
+                    out.fs.put(f"{aside}/", f"{(out / folder).path}/", recursive=True)
+            else:
+                aside.rename(out / folder)
+        except OSError as error:
+            raise OSError(f"cannot write {out / folder} ({error.strerror or error}); {GO_ON}") from None
+        finally:
+            remove(aside)
 
 
 def move(source: Path, path: Path) -> None:
@@ -172,7 +199,7 @@ def labels_text(names: Sequence[str], results: Sequence) -> str:
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["image", *(result.aspect.name for result in results)])
     columns = [np.array(result.names, object)[result.groups] for result in results]
-    writer.writerows(zip(names, *columns))
+    writer.writerows(zip(map(safe_path, names), *columns))
     return table.getvalue()
 
 
@@ -208,7 +235,8 @@ def run_content(
         "versions": {"multimap_jax": __version__, "python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
         "clip": {"name": clip.place, "hash": clip.hash},
-        "images": {"folder": str(job.images), "read": len(names)},
+        "command": job.line,
+        "images": {"folder": str(job.images), "place": whole(job.images), "read": len(names)},
         "skipped": [{"image": failure.name, "reason": failure.reason} for failure in skipped],
         "seed": job.seed,
         "config": dataclasses.asdict(job.config),
@@ -218,6 +246,31 @@ def run_content(
         "aspects": [aspect_content(result, names) for result in results],
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
     }
+
+
+def whole(path) -> str:
+    """A path that means the same wherever the next command is begun."""
+    return str(path) if is_remote(path) else str(Path(path).absolute())
+
+
+def run_settings(job, clip: Clip, read: int) -> list[tuple[str, str]]:
+    """What the page says of a run: each setting with its name."""
+    recipe = {name: value for name, value in dataclasses.asdict(job.config).items() if value is not None}
+    return [
+        ("images", f"{read:,} of {without_secrets(str(job.images))}"),
+        ("encoder", f"{clip.place} ({clip.hash[:12]})"),
+        ("seed", str(job.seed)),
+        *((name.replace("_", " "), str(value)) for name, value in recipe.items()),
+        ("images computed at once", str(clip.image_block)),
+        ("multimap_jax", __version__),
+        ("date", datetime.now(UTC).isoformat(timespec="seconds")),
+        ("machine", machine()),
+    ]
+
+
+def without_secrets(text: str) -> str:
+    """Without the names and passwords that an address may hold: pages are sent to others."""
+    return re.sub(r"://[^/@\s]*@", "://…@", text)
 
 
 def sight_content(sight: Sight) -> dict:
@@ -235,7 +288,7 @@ def group_content(result, names: Sequence[str]) -> list[dict]:
         "images": result.sizes.tolist(),
         "name_confidence": model.cluster_confidences_.tolist(),
         "confidence": result.sureness.round(4).tolist(),
-        "steadiness": model.cluster_steadiness_.round(4).tolist(),
+        "steadiness": [round(each, 4) if np.isfinite(each) else None for each in model.cluster_steadiness_.tolist()],
     }
     if result.exemplars is not None:
         numbers["exemplars"] = [[names[i] for i in images.tolist()] for images in result.exemplars]

@@ -30,10 +30,12 @@ from multimap_jax.progress import each, open_bar, stage
 from multimap_jax.prompts import Aspect, make_prompt
 from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.report import Page, make_report
+from multimap_jax.report.thumbnails import prune
 from multimap_jax.rows import Pieces
 from multimap_jax.run.estimate import operations_per_second, proxy_seconds
 from multimap_jax.run.files import (
     GO_ON,
+    GROUPS,
     LABELS,
     LABELS_ROWS,
     METRICS,
@@ -42,16 +44,19 @@ from multimap_jax.run.files import (
     TABLE,
     file_hashes,
     labels_text,
+    put_thumbnails,
     replace_results,
     run_content,
+    run_settings,
     sweep,
+    whole,
     write_labels,
 )
 from multimap_jax.run.lock import locked
 from multimap_jax.run.measure import RIVALS, measure
 from multimap_jax.run.plan import Job, Plan, Result, make_models, make_plan
 from multimap_jax.run.processes import Company, meet
-from multimap_jax.run.say import DRAWINGS, count, number_said, say_end, say_estimate, say_result
+from multimap_jax.run.say import DRAWINGS, count, merges_said, number_said, say_end, say_estimate, say_result
 from multimap_jax.run.store import Embeddings, Proxies, forget, slug
 from multimap_jax.run.words import with_candidates, with_chosen
 from multimap_jax.sight import diagnose
@@ -113,17 +118,19 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
             company.part()
             return
         results, saved = [], []
-        for model in each(models, "grouping"):
+        for model in each(models, "grouping", progress):
             name = model.aspect.name
             results.append(group(plan, model, found, fits.get(name), words[name], sample()))
             notes += [*unclear(results[-1]), *unsteady(results[-1])]
             saved.append(keep_model(job.out, model))
             say_result(results[-1], say)
         clock.lap("group")
-        written = write_results(job, clip, plan.source, found, results, notes, clock, saved)
+        more = {"embeddings": whole(job.images if job.ready else job.out)}
+        written = write_results(job, clip, plan.source, found, results, notes, clock, saved, progress, more)
         prune_models(job.out, saved)
         company.part()
     say_end(job.out, written, found.failures, say)
+    say(f"open {job.out / REPORT} to look at the groups, and to merge, split and rename them")
 
 
 def alike(plan: Plan) -> dict:
@@ -261,11 +268,12 @@ def group(plan: Plan, model: MultiMaP, found: Found, fit: ProxyFit | None, words
     where its words come from. sample: rows and names of the images that are looked at for that."""
     begin = time.perf_counter()
     model.fit(found.rows, proxies=fit, names=found.names, vocabulary=plan.job.sources.vocabulary())
-    own = Assigned(model.labels_, model.distances_, model.confidence_, model.outliers_, model.leftover_)
-    result = measured(model, own, plan.truth, found, begin)
+    result = measured(model, model.fitted(), plan.truth, found, begin)
     seen, (rows, names) = len(model.aspect.words) > 1, sample
     sight = diagnose(model.clip, rows, model.aspect, names, plan.job.seed) if seen else None
-    return dataclasses.replace(result, words=words, sight=sight, exemplars=model.exemplars_)
+    return dataclasses.replace(
+        result, words=words, sight=sight, exemplars=model.exemplars_, rows=model.fitted_rows(found.rows)
+    )
 
 
 def unsteady(result: Result) -> list[str]:
@@ -328,27 +336,38 @@ def prune_models(out: Path, kept: Sequence[dict]) -> None:
                 remove(folder)
 
 
-@stage("writing results")
-def write_results(job, clip: Clip, source: Source, found: Found, results, notes, clock, saved=()) -> list[str]:
+def write_results(
+    job, clip: Clip, source: Source, found: Found, results, notes, clock, saved=(), progress=False, more=None, groups=""
+) -> list[str]:
     """labels.csv, labels.parquet, metrics.json, report.html and run.json, one set; returns their names.
 
-    saved: what run.json says of each aspect's model, where models are kept.
+    saved: what run.json says of each aspect's model, where models are kept. more: what else it says. groups: the text
+    of groups.json, where groups were edited.
     """
     names = found.names
     texts = {LABELS: labels_text(names, results)} if len(names) <= LABELS_ROWS else {}
     if job.labels is not None:
         metrics = {result.aspect.name: result.metrics for result in results if result.metrics}
         texts[METRICS] = json.dumps(metrics, indent=1) + "\n"
+    texts |= {GROUPS: groups} if groups else {}
+    settings = run_settings(job, clip, len(names))
     pages = [page(result) for result in results]
-    texts[REPORT] = make_report(title(job.images, results), source.images, names, pages, notes)
+    run = "" if more and "applied" in more else f"{job.out}/"  # groups are edited where they were found
+    report = make_report(
+        title(job.images, results), source.images, names, pages, notes, settings, job.line, run, progress
+    )
+    texts[REPORT] = report.html
     clock.lap("report")
-    files = [*texts, TABLE]
-    content = run_content(job, clip, names, results, found.failures, clock.seconds) | {"files": files}
-    for aspect, one in zip(content["aspects"], saved):
-        aspect |= one
-    texts[RUN] = json.dumps(content, indent=1) + "\n"
-    replace_results(job.out, texts, {TABLE: lambda file: write_labels(file, names, results, source)})
-    return [*files, RUN]
+    with stage("writing results"):
+        files = [*texts, TABLE]
+        content = run_content(job, clip, names, results, found.failures, clock.seconds) | {"files": files}
+        for aspect, one in zip(content["aspects"], saved):
+            aspect |= one
+        texts[RUN] = json.dumps(content | (more or {}), indent=1) + "\n"
+        put_thumbnails(job.out, report.folder, report.pictures)
+        replace_results(job.out, texts, {TABLE: lambda file: write_labels(file, names, results, source)})
+        prune(job.out, report.folder)
+    return [*files, *([report.folder] if report.folder else []), RUN]
 
 
 class Clock:
@@ -370,15 +389,30 @@ def page(result: Result) -> Page:
         metrics = metrics | {"beside": {RIVALS[name]: values for name, values in metrics["beside"].items()}}
     return Page(
         result.aspect.name,
-        np.where(result.assigned.leftover, model.n_clusters_, result.assigned.labels),
-        result.names if result.assigned.leftover.any() else model.cluster_names_,
-        [*model.cluster_confidences_, 0.0],
+        result.assigned.labels,
+        model.cluster_names_,
+        model.cluster_confidences_,
         result.assigned.outliers,
-        np.argsort(result.assigned.distances),
-        metrics,
-        str(result.sight) if result.sight and result.sight.verdict == "clear" else "",  # else it stands on top
-        number_said(result),
+        result.assigned.distances,
+        metrics=metrics,
+        sight=str(result.sight) if result.sight and result.sight.verdict == "clear" else "",  # else it stands on top
+        words=words_said(result),
+        sure=result.assigned.confidences,
+        leftover=result.assigned.leftover,
+        exemplars=result.exemplars,
+        rows=result.rows,
+        number=number_said(result),
+        evidence=model.n_clusters_table_,
+        merges=merges_said(model),
     )
+
+
+def words_said(result: Result) -> str:
+    """Which words were asked of, and where they come from."""
+    if not result.aspect.words:
+        return "There are no words for this aspect."
+    source = result.words.get("source", "given")
+    return f"Words ({'given' if source == 'given' else f'from {source}'}): {', '.join(result.aspect.words)}."
 
 
 def title(images: Path, results: Sequence[Result]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from multimap_jax.clustering import cluster, draw
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.inputs.lists import opened_csv
-from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.names import known_name
 from multimap_jax.inputs.places import is_remote
 from multimap_jax.inputs.source import exists
 from multimap_jax.metrics import evaluate
@@ -53,7 +53,7 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
         rows = [(line, *(row[place] if place < len(row) else "" for place in places)) for line, row in rows]
     lines, labels = {}, {aspect: {} for aspect in known}
     for line, given, *values in (row for row in rows if row[1]):
-        name = given if given in known_images else name_of_path(given)
+        name = known_name(given, known_images)
         if name in lines:
             raise ValueError(f"{path} names the image {name} twice, in lines {lines[name]} and {line}")
         lines[name] = line

@@ -49,6 +49,7 @@ class Job:
     processes: Processes = ALONE
     find: dict[str, str] = dataclasses.field(default_factory=dict)
     sources: Sources = Sources()
+    line: str = ""  # that was typed
 
     def kind(self, aspect: Aspect) -> str:
         """The features of an aspect, a key of `features.TABLE`."""
@@ -82,8 +83,8 @@ class Plan:
 class Result:
     """What came out for one aspect: the model, and where the images that were asked for belong; metrics (None without
     labels) and how long it took; where its words come from; whether the encoder tells them apart (None where there are
-    none, or that is not asked); images that show each group, indices of those that were asked for (None where nothing
-    was grouped)."""
+    none, or that is not asked); images that show each group, indices of those that were asked for, and what k-means ran
+    on (None where that is not known)."""
 
     aspect: Aspect
     model: MultiMaP
@@ -93,6 +94,7 @@ class Result:
     words: dict = dataclasses.field(default_factory=dict)
     sight: Sight | None = None
     exemplars: list[np.ndarray] | None = None
+    rows: object | None = None
 
     @property
     def groups(self) -> np.ndarray:

@@ -90,11 +90,13 @@ def number_said(result) -> str:
         text += f"of {own.groups} groups even the weakest is found again in other images, by {own.strength:.0%}"
     others = [f"{other.groups} ({other.strength:.0%} so, --clusters={name}={other.groups})" for other in others[:2]]
     text += f". Next best: {', '.join(others)}." if others else "."
-    if model.merges_:
-        some, more, _ = model.merges_[0]
-        named = [" with ".join(model.cluster_names_[i] for i in groups) for groups in (some, more)]
-        text += f" The first to become one would be {' and '.join(named)}."
-    return text
+    return text + (f" The first to become one would be {merges_said(model)[0]}." if model.merges_ else "")
+
+
+def merges_said(model) -> list[str]:
+    """Which groups would become one, the first first, and what part of what lies between the groups that gives up."""
+    named = [[" with ".join(model.cluster_names_[i] for i in each) for each in pair] for *pair, _ in model.merges_]
+    return [f"{one} and {other} ({each[2]:.0%})" for (one, other), each in zip(named, model.merges_)]
 
 
 def say_end(out: Path, written: Sequence[str], skipped: Sequence[Unreadable], say: Callable[[str], None]) -> None:

@@ -1,0 +1,34 @@
+"""Two coordinates of every image, for maps: the first two principal axes of the rows that k-means runs on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from multimap_jax.rows import take, walk
+
+# Rows that the axes are found on at most.
+DRAWN = 20_000
+
+
+def first_axes(rows) -> tuple[np.ndarray, np.ndarray]:
+    """(mean [d], axes [d, 2]) of rows [images, d] as the module `rows` has them; a missing second axis is zero.
+
+    Axes point where their largest entry is positive, so that a map is the same each time.
+    """
+    step = max(1, -(-len(rows) // DRAWN))
+    some = take(rows, np.arange(0, len(rows), step))
+    mean = some.mean(0)
+    _, vectors = np.linalg.eigh((some - mean).T @ (some - mean))
+    axes = np.zeros((len(mean), 2))
+    found = vectors[:, ::-1][:, :2]
+    signs = np.sign(np.take_along_axis(found, np.abs(found).argmax(0)[None], 0))
+    axes[:, : found.shape[1]] = found * signs
+    return mean, axes
+
+
+def coordinates(rows, indices: np.ndarray | None = None) -> np.ndarray:
+    """float64 [images, 2] of all rows, or of those at `indices`."""
+    mean, axes = first_axes(rows)
+    if indices is not None:
+        return (take(rows, indices) - mean) @ axes if len(indices) else np.zeros((0, 2))
+    return np.concatenate([(np.asarray(part, np.float64) - mean) @ axes for _, part in walk(rows)])

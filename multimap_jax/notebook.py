@@ -1,0 +1,164 @@
+"""How models and finished runs show themselves in a notebook: groups with a few pictures, and a figure of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from multimap_jax.inputs.places import place
+from multimap_jax.report.thumbnails import inline, pick, thumbnails
+
+SHOWN, FIGURE = 5, 8  # pictures of a group
+SIDE = 72
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """One group: its name, size, how sure the name is (0 unknown), and its nearest images, as `thumbnails` takes
+    them."""
+
+    name: str
+    size: int
+    sure: float
+    images: Sequence
+
+
+def groups_html(title: str, groups: Sequence[Shown]) -> str:
+    """A table of groups. Everything that a user named is escaped."""
+    body = "".join(map(_row, groups))
+    head = "<tr><th>group</th><th>images</th><th>sure of the name</th><th>nearest to the centre</th></tr>"
+    return f"<div><strong>{html.escape(title)}</strong><table>{head}{body}</table></div>"
+
+
+def _row(group: Shown) -> str:
+    pictures = "".join(
+        f'<img alt="" style="display:inline;margin:1px" src="data:image/jpeg;base64,{inline(picture)}">'
+        for picture in thumbnails(list(group.images), side=SIDE)
+        if picture
+    )
+    sure = f"{group.sure:.0%}" if group.sure else ""
+    name = html.escape(group.name)
+    return f"<tr><td>{name}</td><td>{group.size:,}</td><td>{sure}</td><td>{pictures}</td></tr>"
+
+
+def nearest_of(labels: np.ndarray, distances: np.ndarray, k: int, number: int) -> list[list[int]]:
+    """Indices of the images nearest to the centre of each of k groups; labels of -1 are of none."""
+    order = np.argsort(distances, kind="stable")
+    return [order[labels[order] == group][:number].tolist() for group in range(k)]
+
+
+def of_model(model) -> list[Shown]:
+    """The groups of a fitted `MultiMaP`; with pictures where it was fitted on paths."""
+    left = getattr(model, "leftover_", np.zeros(len(model.labels_), bool))
+    labels = np.where(left, -1, model.labels_)
+    sizes = np.bincount(labels[labels >= 0], minlength=model.n_clusters_)
+    best = nearest_of(labels, model.distances_, model.n_clusters_, SHOWN)
+    paths = getattr(model, "_paths", None)
+    images = [[paths[i] for i in each] if paths else [] for each in best]
+    return [
+        Shown(*each) for each in zip(model.cluster_names_, sizes.tolist(), model.cluster_confidences_.tolist(), images)
+    ]
+
+
+class Run:
+    """A finished run of the command, in its --out folder, or new images in the groups of one.
+
+    Attributes:
+      folder: where it is. aspects: names of what it was grouped by.
+    """
+
+    def __init__(self, folder: str | Path):
+        """Raises FileNotFoundError or ValueError, each with a sentence, where there is no finished run."""
+        from multimap_jax.run.export import read_results
+
+        self.folder = place(str(folder))
+        self._content = read_results(self.folder)
+        self.aspects = tuple(aspect["name"] for aspect in self._content["aspects"])
+
+    def __repr__(self):
+        return f"Run({str(self.folder)!r}: {', '.join(self.aspects)})"
+
+    def _repr_html_(self) -> str:
+        return "".join(groups_html(aspect, self.groups(aspect, SHOWN)) for aspect in self.aspects)
+
+    def labels(self, aspect: str) -> dict[str, str]:
+        """Image name -> the name of its group."""
+        return dict(zip(*self._columns("image", self._known(aspect))))
+
+    def groups(self, aspect: str, number: int) -> list[Shown]:
+        """The groups of an aspect, the largest first as the run has them, each with `number` images at most."""
+        own = self._content["aspects"][self.aspects.index(self._known(aspect))]["groups"]
+        names, labels, distances = self._columns("image", f"{aspect}: group", f"{aspect}: distance")
+        best = nearest_of(np.array(labels, np.int64), np.array(distances, float), len(own), number)
+        return [
+            Shown(
+                str(group["name"]),
+                group["images"],
+                group["confidence"] or 0,
+                pick(self._images, [names[i] for i in each]),
+            )
+            for group, each in zip(own, best)
+        ]
+
+    def _known(self, aspect: str) -> str:
+        if aspect not in self.aspects:
+            raise ValueError(f"the run in {self.folder} has no aspect {aspect!r}: it has {', '.join(self.aspects)}")
+        return aspect
+
+    def _columns(self, *columns: str) -> list[list]:
+        from multimap_jax.run.export import columns_of
+
+        return columns_of(self.folder, columns)
+
+    @functools.cached_property
+    def _images(self) -> Mapping:
+        from multimap_jax.run.finished import images_of
+
+        return images_of(self._content, None).source.images
+
+
+def open_run(folder: str | Path) -> Run:
+    """The finished run in a folder, the --out of a command. Errors as `Run`."""
+    return Run(folder)
+
+
+def show(run: Run | str | Path, aspect: str | None = None, images: int = FIGURE):
+    """A matplotlib figure with a row for each group and its images nearest to the centre.
+
+    run: a finished run, or its folder. aspect: the first one if None. images: in a row at most.
+
+    Raises ImportError where matplotlib is not installed, ValueError for an aspect that the run does not have.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("mm.show needs matplotlib: pip install 'multimap_jax[experiments]'") from None
+    import io
+
+    from PIL import Image
+
+    run = run if isinstance(run, Run) else open_run(run)
+    aspect = run.aspects[0] if aspect is None else aspect
+    groups = run.groups(aspect, images)
+    figure = Figure(figsize=(1.2 * images + 2, 1.3 * len(groups)), layout="constrained")
+    figure.suptitle(_text(aspect))
+    cells = figure.subplots(len(groups), images, squeeze=False)
+    for group, row in zip(groups, cells):
+        row[0].set_ylabel(f"{_text(group.name)}\n{group.size:,}", rotation=0, ha="right", va="center")
+        pictures = thumbnails(group.images)
+        for cell, picture in zip(row, [*pictures, *[b""] * (images - len(pictures))]):
+            cell.set(xticks=[], yticks=[])
+            cell.spines[:].set_visible(False)
+            if picture:
+                cell.imshow(Image.open(io.BytesIO(picture)))
+    return figure
+
+
+def _text(name: str) -> str:
+    """A name as it is: a dollar would begin a formula."""
+    return name.replace("$", r"\$")

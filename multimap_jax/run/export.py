@@ -1,0 +1,173 @@
+"""`multimap export`: the groups of a finished run as folders of images, or as a table for other tools."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from multimap_jax.axes import first_axes
+from multimap_jax.inputs.files import read_json, read_table, said_of
+from multimap_jax.inputs.names import FORMULA, safe_path
+from multimap_jax.inputs.places import opened, place
+from multimap_jax.inputs.source import exists
+from multimap_jax.progress import open_bar
+from multimap_jax.run import finished
+from multimap_jax.run.files import RUN, TABLE, write_whole
+from multimap_jax.run.folders import export_folders
+from multimap_jax.run.say import count
+
+TABLES = (".parquet", ".csv")
+# What people call tables that are not written here.
+OTHERS = (".xlsx", ".xls", ".ods", ".tsv", ".json", ".jsonl", ".feather", ".arrow", ".txt", ".zip")
+PART = 2**14  # rows that are written at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What to do. aspects: () for all. how: "copy" or "link". images, embeddings, clip: where these lie now, None as
+    the run says."""
+
+    run: Path
+    to: Path
+    aspects: tuple[str, ...] = ()
+    how: str = "copy"
+    dry_run: bool = False
+    images: Path | None = None
+    embeddings: Path | None = None
+    clip: str | None = None
+
+
+def run_export(job: Export, say: Callable[[str], None] = print, progress: bool = True) -> None:
+    """Writes folders or a table. The run and its images stay as they are, and nothing that is there is overwritten.
+
+    Raises ValueError, FileNotFoundError or OSError, each with one sentence, before anything is written.
+    """
+    content = read_results(job.run)
+    known = [aspect["name"] for aspect in content["aspects"]]
+    for name in job.aspects:
+        if name not in known:
+            raise ValueError(f"--aspect={name}: the run in {job.run} has {', '.join(known)}")
+    if job.to.suffix.lower() in TABLES:
+        return export_table(job, content, list(job.aspects) or known, say, progress)
+    if job.to.suffix.lower() in OTHERS:
+        raise ValueError(f"--to={job.to}: a table is written as .parquet or .csv; anything else is a folder's name")
+    aspects = job.aspects or tuple(known)
+    if len(aspects) != 1:
+        raise ValueError(f"folders are of one aspect: give --aspect={known[0]}, or one of {', '.join(known)}")
+    names, groups = columns_of(job.run, ("image", aspects[0]))
+    export_folders(job, names, groups, finished.images_of(content, job.images), say, progress)
+
+
+def read_results(run: Path) -> dict:
+    """run.json of a finished run, or of new images in the groups of one. FileNotFoundError or ValueError, each with a
+    sentence."""
+    path = run / RUN
+    if not exists(path):
+        raise FileNotFoundError(f"there is no finished run in {run}: give the --out of one with --run")
+    content = read_json(path, advice=finished.AGAIN)
+    with said_of(f"{path}, damaged or of an earlier version,", finished.AGAIN):
+        if not content["aspects"] or not all(isinstance(aspect["name"], str) for aspect in content["aspects"]):
+            raise ValueError("no aspects")
+    return content
+
+
+def columns_of(run: Path, columns: Sequence[str]) -> list[list]:
+    with said_of(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
+        found = read_table(run / TABLE, columns)
+        return [found[column] for column in columns]
+
+
+def export_table(job: Export, content: dict, aspects: Sequence[str], say: Callable, progress: bool) -> None:
+    """A row for each image: its name and, for each aspect, group, confidence, distance and two coordinates; in parquet
+    its embedding too."""
+    if exists(job.to):
+        raise FileExistsError(f"{job.to} is there and nothing is overwritten: give another --to")
+    (names,) = columns_of(job.run, ("image",))
+    table: dict[str, Sequence] = {"image": names}
+    rows = finished.rows_of(job.run, content, names, job.embeddings)
+    points = coordinates_of(job, content, rows, aspects)
+    for aspect in aspects:
+        table |= own_columns(job.run, aspect)
+        if aspect in points:
+            table |= {f"{aspect}: x": points[aspect][:, 0], f"{aspect}: y": points[aspect][:, 1]}
+    whole = job.to.suffix.lower() == ".parquet"
+    more = ", and the embedding" if whole else ""
+    say(f"{count(len(names), 'row')} of {', '.join(table)}{more} into {job.to}")
+    if job.dry_run:
+        return say("nothing was written (--dry_run)")
+    if whole:
+        write_whole(job.to, lambda file: write_parquet(file, table, rows, progress))
+    else:
+        write_whole(job.to, csv_text(table, aspects))
+    say(f"written: {job.to}")
+
+
+def own_columns(run: Path, aspect: str) -> dict[str, Sequence]:
+    """What labels.parquet says of one aspect; a run of an earlier version says no confidence."""
+    wanted = {aspect: aspect, "confidence": f"{aspect}: confidence", "distance": f"{aspect}: distance"}
+    with said_of(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
+        with opened(run / TABLE) as file:
+            there = set(pq.read_schema(file).names)
+        columns = [column for column in wanted.values() if column in there]
+        return read_table(run / TABLE, columns)
+
+
+def coordinates_of(job: Export, content: dict, rows, aspects: Sequence[str]) -> dict[str, np.ndarray]:
+    """Aspect -> coordinates [images, 2]: the first two principal axes of what k-means ran on.
+
+    For new images in the groups of a run, axes are those of these images.
+    """
+    applied = "applied" in content
+    run = place(str(content["applied"])) if applied else job.run
+    content = finished.read_run(run)
+    clip, found = finished.load_checkpoint(run, content, job.clip), {}
+    for aspect in content["aspects"]:
+        if aspect["name"] in aspects:
+            model = finished.read_checked(run, aspect, clip)
+            own = model.assign_with_rows(rows)[1] if applied else model.fitted_rows(rows)
+            if not applied:
+                finished.check_rows(model, own, str(run))
+            mean, axes = first_axes(own)
+            parts = [(np.asarray(own[i : i + PART], np.float64) - mean) @ axes for i in range(0, len(own), PART)]
+            found[aspect["name"]] = np.concatenate(parts)
+    return found
+
+
+def write_parquet(file, table: dict[str, Sequence], rows, progress: bool) -> None:
+    columns = {name: pa.array(values) for name, values in table.items()}
+    embedding = "embedding" if "embedding" not in columns else "image embedding"
+    kinds = [(name, column.type) for name, column in columns.items()] + [(embedding, pa.list_(pa.float32()))]
+    with pq.ParquetWriter(file, pa.schema(kinds)) as writer, bar_of(len(rows), progress) as bar:
+        for begin in range(0, len(rows), PART):
+            part = {name: column.slice(begin, PART) for name, column in columns.items()}
+            own = np.asarray(rows[begin : begin + PART], np.float32)
+            ends = np.arange(0, own.size + 1, own.shape[1], dtype=np.int32)
+            part[embedding] = pa.ListArray.from_arrays(pa.array(ends), pa.array(own.reshape(-1)))
+            writer.write_table(pa.table(part, schema=pa.schema(kinds)))
+            bar.update(len(own))
+
+
+def bar_of(total: int, progress: bool):
+    return open_bar(total, "writing the table", "row", shown=progress)
+
+
+def csv_text(table: dict[str, Sequence], aspects: Sequence[str]) -> str:
+    """As csv that no spreadsheet takes for formulas: paths begin with ./, groups and headings with an apostrophe."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([safe_word(name) for name in table])
+    safe = {"image": safe_path} | {aspect: safe_word for aspect in aspects}
+    columns = [map(safe[name], values) if name in safe else values for name, values in table.items()]
+    writer.writerows(zip(*columns))
+    return text.getvalue()
+
+
+def safe_word(word: str) -> str:
+    return f"'{word}" if word.startswith(FORMULA) else word

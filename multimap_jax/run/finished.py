@@ -1,0 +1,186 @@
+"""A finished run, read again: what it was of, the embeddings and images behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from multimap_jax.clip.model import Clip, load_clip
+from multimap_jax.clustering import nearest
+from multimap_jax.estimator import MultiMaP, load
+from multimap_jax.inputs.embeddings import base, read_embeddings
+from multimap_jax.inputs.files import read_json, read_table, said_of
+from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.open import open_source
+from multimap_jax.inputs.places import local_folder, place
+from multimap_jax.inputs.source import Source, exists
+from multimap_jax.recipes import ProxyConfig
+from multimap_jax.regroup import Regrouping, of_content
+from multimap_jax.rows import Pieces
+from multimap_jax.run.files import GROUPS, RUN, TABLE, file_hashes, text_hash
+from multimap_jax.saving import ARRAYS, SETTINGS
+
+AGAIN = "run multimap again"
+TRIED, NEAR = 256, 1e-3  # rows that are compared with what a model remembers, and how near they must be
+
+
+def read_run(run: Path) -> dict:
+    """What run.json says of a run that can be followed.
+
+    Raises FileNotFoundError where there is none, ValueError for one that is damaged or keeps no models.
+    """
+    path = run / RUN
+    if not exists(path):
+        raise FileNotFoundError(
+            f"there is no finished run in {run}: expected {RUN} and models, as multimap writes; give its --out with "
+            "--run"
+        )
+    content = read_json(path, advice=AGAIN)
+    if "applied" in content:
+        raise ValueError(
+            f"{run} holds new images in the groups of {str(content['applied'])[:200]}: give that run with --run"
+        )
+    with said_of(f"{path}, damaged or of an earlier version,", AGAIN):
+        aspects, clip = content["aspects"], content["clip"]
+        texts = [clip["name"], clip["hash"], *(aspect[key] for aspect in aspects for key in ("name", "model"))]
+        if not aspects or not all(isinstance(text, str) for text in texts) or type(content["seed"]) is not int:
+            raise ValueError("no aspects, or other things than names")
+        if not all(set(aspect["files"]) == {SETTINGS, ARRAYS} for aspect in aspects):
+            raise ValueError("it does not name the files of a model")
+        ProxyConfig(**content["config"])
+        float(content["leftover"])
+        if "edited" in content and not all(isinstance(content["edited"][key], str) for key in ("run", "groups")):
+            raise ValueError("it does not say what was edited")
+    return content
+
+
+def aspects_of(out: Path) -> list[dict]:
+    """The aspects that a run.json in `out` speaks of, [] where there is none."""
+    try:
+        return [aspect for aspect in read_json(out / RUN)["aspects"] if isinstance(aspect, dict)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def edited_from(out: Path) -> str:
+    """The run whose edited groups are in `out`, "" where it holds something else."""
+    try:
+        return str(read_json(out / RUN)["edited"]["run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def load_checkpoint(run: Path, content: dict, clip: str | None) -> Clip:
+    """The checkpoint of the run, by its hash. clip: where it lies instead. A hub id that only a file names is not
+    fetched."""
+    name, digest = content["clip"]["name"], content["clip"]["hash"]
+    if clip is None and name != "embedded" and not Path(name).is_dir():
+        raise ValueError(f"the run was made with {name}, which is no directory here: say --clip={name} to fetch it")
+    loaded = load_clip(name if clip is None else clip)
+    if loaded.hash != digest:
+        raise ValueError(f"{loaded.name} is not the checkpoint that {run} was made with ({name}): give it with --clip")
+    return loaded
+
+
+def read_checked(run: Path, aspect: dict, clip: Clip) -> MultiMaP:
+    """The model of one aspect, if its files are those that the run wrote. ValueError where they are not."""
+    folder = model_folder(run, aspect)
+    found = file_hashes(folder)
+    for name, digest in aspect["files"].items():
+        if found.get(name) != digest:
+            raise ValueError(f"{folder / name} is not what the run in {run} wrote: {AGAIN}")
+    return load(local_folder(folder, [folder / name for name in aspect["files"]]), clip)
+
+
+def model_folder(run: Path, aspect: dict) -> Path:
+    return run / "models" / Path(str(aspect["model"])).name
+
+
+def read_groups(run: Path, content: dict, models: Sequence[MultiMaP]) -> dict[str, Regrouping]:
+    """How the groups of a run were edited, by aspect, {} where they were not. ValueError where the file is not what the
+    run wrote."""
+    if "edited" not in content:
+        return {}
+    path, again = run / GROUPS, "run multimap edit again"
+    groups = read_json(path, advice=again)
+    if text_hash(path) != content["edited"]["groups"]:
+        raise ValueError(f"{path} is not what the run in {run} wrote: {again}")
+    with said_of(str(path), again):
+        centres = {model.aspect.name: model.cluster_centers_ for model in models}
+        return {name: of_content(own, centres[name]) for name, own in groups["aspects"].items()}
+
+
+def image_names(run: Path) -> list[str]:
+    """The images of a run, in the order of its labels."""
+    with said_of(f"{run / TABLE}, which names the images of the run,", AGAIN):
+        return read_table(run / TABLE, ("image",))["image"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The images behind a run; with none of them where they are no longer there, which `note` says."""
+
+    source: Source
+    note: str = ""
+
+
+def images_of(content: dict, given: Path | None) -> Images:
+    """given: where they lie now, instead of where the run has read them. ValueError or OSError, each with a sentence,
+    where these are not images."""
+    if given is not None:
+        return Images(open_source(given))
+    said = content.get("images") if isinstance(content.get("images"), dict) else {}
+    there = place(str(said.get("place", said.get("folder", ""))))
+    try:
+        if base(there) or there.suffix == ".npy":
+            return Images(read_embeddings(there).source)
+        return Images(open_source(there))
+    except (OSError, ValueError):
+        note = f"The images are no longer in {name_of_path(str(there))}: give --images=FOLDER to have them shown."
+        return Images(Source(there, {}), note)
+
+
+def rows_of(run: Path, content: dict, names: Sequence[str], given: Path | None = None) -> Pieces:
+    """The embeddings of a run's images [images, embed], in the order of `names`.
+
+    given: where they lie now. Raises FileNotFoundError or ValueError, each with a sentence, where they are not there.
+    """
+    if given is None:
+        given = run if base(run) else place(str(content.get("embeddings", run)))
+        if base(given) is None and given.suffix != ".npy":
+            raise FileNotFoundError(f"the embeddings of {run} are not in {given}: give their folder with --embeddings")
+    embedded = read_embeddings(given)
+    where = newest(embedded, names)
+    missing = np.flatnonzero(where < 0)
+    if len(missing):
+        raise ValueError(
+            f"{given} has no embeddings of {len(missing):,} images of {run}, the first is {names[int(missing[0])]}: "
+            "give their folder with --embeddings"
+        )
+    rows = embedded.rows
+    return Pieces(rows.arrays, rows.where[where], rows.lengths[where])
+
+
+def newest(embedded, names: Sequence[str]) -> np.ndarray:
+    """For each name the last embedding that was made of an image called so, -1 for none. A changed image has two."""
+    found, rows = {}, embedded.rows.where
+    for i in np.argsort(rows, kind="stable").tolist():
+        found[name_of_path(embedded.source.images.paths[i])] = i
+    unique = {name: i for i, name in enumerate(embedded.source.names)}
+    return np.array([found.get(name, unique.get(name, -1)) for name in names], np.int64)
+
+
+def check_rows(model: MultiMaP, rows, given: str) -> None:
+    """ValueError where rows are not those that a model was fitted on: what it remembers of some of them is compared."""
+    some = np.unique(np.linspace(0, len(rows) - 1, min(TRIED, len(rows))).astype(np.int64))
+    if len(rows) == len(model.labels_):
+        distances = nearest(rows[some], model.cluster_centers_)[1]
+        if np.allclose(distances, model.distances_[some], NEAR, NEAR):
+            return
+    raise ValueError(
+        f"the embeddings of {given} are not those that its groups were found on: run multimap again, or give them with "
+        "--embeddings"
+    )

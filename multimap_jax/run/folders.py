@@ -1,0 +1,172 @@
+"""A folder for each group, with its images copied or linked."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import filecmp
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from multimap_jax.inputs import kinds
+from multimap_jax.inputs.places import is_remote
+from multimap_jax.inputs.source import Packed
+from multimap_jax.progress import open_bar
+from multimap_jax.run.safe import safe_part, safe_path_of, unlike
+from multimap_jax.run.say import count
+
+SHOWN = 20
+# How files begin -> what their names end with, where a name says nothing.
+BEGINS = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp", b"II*": ".tif"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Put:
+    """One image: what it is, where it goes, and whether it is there already."""
+
+    image: Path | Packed
+    target: Path
+    done: bool = False
+
+
+def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say: Callable, progress: bool) -> None:
+    """Says what is to be done, then does it. Errors as `run_export`, before anything is written."""
+    if is_remote(job.to):
+        raise ValueError(f"--to={job.to} is in a store: folders are made on this machine; give one of it")
+    if images.note:
+        raise FileNotFoundError(images.note)
+    missing = [name for name in names if not is_there(images.source.images, name)]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing):,} of {count(len(names), 'image')} are not in {images.source.place}, the first is "
+            f"{missing[0]}: give their folder with --images"
+        )
+    found = {name: images.source.images[name] for name in names}
+    if job.how == "link" and any(isinstance(image, Packed) for image in found.values()):
+        raise ValueError("--how=link needs images that are files of this machine, these are within others: --how=copy")
+    folders = folder_names(groups)
+    paths = unlike(
+        f"{folders[group]}/{safe_path_of(name)}{ending(found[name], name)}" for name, group in zip(names, groups)
+    )
+    check_inside(job.to, paths)
+    puts = list(planned(job, [found[name] for name in names], paths))
+    say_plan(job, groups, folders, puts, say)
+    check_room(job, puts)
+    if job.dry_run:
+        return say("nothing was written (--dry_run)")
+    verb = "copying images" if job.how == "copy" else "linking images"
+    with open_bar(len(puts), verb, "image", shown=progress) as bar:
+        for each in puts:
+            if not each.done:
+                put(each, job.how)
+            bar.update(1)
+    say(f"written: {job.to}")
+
+
+def is_there(images: Mapping, name: str) -> bool:
+    image = images[name] if name in images else None
+    return isinstance(image, Packed) or (image is not None and os.path.exists(image))
+
+
+def folder_names(groups: Sequence[str]) -> dict[str, str]:
+    """Group -> its folder."""
+    known = sorted(set(groups))
+    return dict(zip(known, unlike(map(safe_part, known))))
+
+
+def ending(image: Path | Packed, name: str) -> str:
+    """What the name of an image lacks that is a row of a table."""
+    if not isinstance(image, Packed) or Path(name).suffix.lower() in kinds.suffixes():
+        return ""
+    content = image.read()
+    return next((ending for begin, ending in BEGINS.items() if content.startswith(begin)), "")
+
+
+def check_inside(to: Path, paths: Sequence[str]) -> None:
+    """ValueError where a folder that is there would lead out of `to`, or is none."""
+    if to.exists() and not to.is_dir():
+        raise ValueError(f"--to={to} is a file: give a folder, or a table (.parquet or .csv)")
+    folders = {"/".join(parts[:i]) for parts in (path.split("/") for path in paths) for i in range(1, len(parts))}
+    for folder in sorted(folders):
+        path = to / folder
+        if path.is_symlink():
+            raise ValueError(f"{path} is a link, by which images would leave --to: take it away, or give another --to")
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{path} is a file where a folder is needed: give another --to")
+
+
+def planned(job, images: Sequence, paths: Sequence[str]) -> Iterator[Put]:
+    """FileExistsError for a file that is there and is another one."""
+    for image, path in zip(images, paths):
+        target = job.to / path
+        there = os.path.lexists(target)
+        if there and not is_same(image, target, job.how):
+            raise FileExistsError(f"{target} is there and is another file; nothing is overwritten: give another --to")
+        yield Put(image, target, there)
+
+
+def is_same(image: Path | Packed, target: Path, how: str) -> bool:
+    if how == "link":
+        return target.is_symlink() and os.readlink(target) == str(image.absolute())
+    if target.is_symlink() or not target.is_file():
+        return False
+    if isinstance(image, Packed):
+        return target.read_bytes() == image.read()
+    return filecmp.cmp(image, target, shallow=False)
+
+
+def say_plan(job, groups: Sequence[str], folders: dict[str, str], puts: Sequence[Put], say: Callable) -> None:
+    sizes, done = collections.Counter(groups), sum(each.done for each in puts)
+    verb = "copy" if job.how == "copy" else "link"
+    say(f"{verb} {count(len(puts), 'image')} into {count(len(sizes), 'folder')} of {job.to}:")
+    for group, size in sizes.most_common(SHOWN):
+        renamed = "" if folders[group] == group else f"   (group {group})"
+        say(f"  {folders[group]}/  {count(size, 'image')}{renamed}")
+    if len(sizes) > SHOWN:
+        say(f"  … and {len(sizes) - SHOWN:,} more")
+    if done:
+        say(f"{count(done, 'image')} of them are there already")
+
+
+def check_room(job, puts: Sequence[Put]) -> None:
+    """OSError where the disk has too little room."""
+    if job.how == "link":
+        return
+    files = [each.image for each in puts if not each.done and not isinstance(each.image, Packed)]
+    needed, folder = sum(os.stat(file).st_size for file in files), job.to.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(f"{needed:,} bytes are to be copied, {folder} has room for {free:,}: --how=link, or another --to")
+
+
+def put(each: Put, how: str) -> None:
+    """Makes one file, aside first; FileExistsError where something came in its place meanwhile."""
+    each.target.parent.mkdir(parents=True, exist_ok=True)
+    aside = each.target.with_name(f".{secrets.token_hex(8)}.new")
+    try:
+        if how == "link":
+            return os.symlink(each.image.absolute(), each.target)
+        if isinstance(each.image, Packed):
+            aside.write_bytes(each.image.read())
+        else:
+            shutil.copyfile(each.image, aside)
+        place_new(aside, each.target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def place_new(aside: Path, target: Path) -> None:
+    """Gives a file its name, which nothing else has: a second name tells, a new name for the first would overwrite."""
+    try:
+        os.link(aside, target)
+    except FileExistsError:
+        raise FileExistsError(f"{target} came while images were copied; nothing is overwritten") from None
+    except OSError:  # a file system without second names
+        if os.path.lexists(target):
+            raise FileExistsError(f"{target} came while images were copied; nothing is overwritten") from None
+        os.rename(aside, target)

@@ -1,0 +1,57 @@
+"""Names of folders and files that every file system takes, and that stay below the folder they are put into."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+
+LONGEST = 120  # bytes of one name: file systems take 255, some less
+DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?")
+FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
+
+
+def safe_part(text: str) -> str:
+    """One name for a folder or a file. Never empty, "." or ".."; no separators, control characters, names of devices,
+    nor dots or spaces at its end; cut where it is too long, with a mark of what it was."""
+    text = unicodedata.normalize("NFC", text)
+    plain = "".join("_" if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp") else each for each in text)
+    plain = re.sub(r"[.\s]+$", lambda end: "_" * len(end[0]), FORBIDDEN.sub("_", plain).strip())
+    plain = f"_{plain}" if DEVICES.fullmatch(plain) or not plain or plain.startswith(".") else plain
+    return shortened(plain)
+
+
+def shortened(name: str) -> str:
+    if len(name.encode()) <= LONGEST:
+        return name
+    stem, dot, ending = name.rpartition(".")
+    ending = f".{ending}" if dot and len(ending.encode()) <= 10 else ""
+    mark = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}{ending}"
+    begin = (stem if ending else name).encode()[: LONGEST - len(mark.encode())].decode(errors="ignore")
+    return begin.rstrip() + mark
+
+
+def safe_path_of(name: str) -> str:
+    """A path below a folder, with "/", for an image called `name`: its folders stay."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return "/".join(map(safe_part, parts)) or "_"
+
+
+def unlike(paths: Iterable[str]) -> list[str]:
+    """Paths of which no two are one file, nor one the folder of another, where capitals do not count: the later one
+    gets a number."""
+    paths = list(paths)
+    each_parts = [path.casefold().split("/") for path in paths]
+    taken = {"/".join(parts[:i]) for parts in each_parts for i in range(1, len(parts))}
+    found = []
+    for path in paths:
+        folder, slash, name = path.rpartition("/")
+        stem, dot, ending = name.rpartition(".")
+        stem, ending = (stem, dot + ending) if stem else (name, "")
+        number, each = 2, path
+        while each.casefold() in taken:
+            each, number = f"{folder}{slash}{stem} ({number}){ending}", number + 1
+        taken.add(each.casefold())
+        found.append(each)
+    return found

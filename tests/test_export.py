@@ -1,0 +1,233 @@
+"""Groups taken away: folders that stay inside, names that any file system takes, tables that spreadsheets may open."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import tarfile
+import types
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from multimap_jax import cli
+from multimap_jax.inputs.open import open_source
+from multimap_jax.run.export import csv_text
+from multimap_jax.run.files import labels_text
+from multimap_jax.run.finished import Images
+from multimap_jax.run.folders import export_folders
+from multimap_jax.run.measure import read_labels
+from multimap_jax.run.safe import LONGEST, safe_part, safe_path_of, unlike
+
+
+def multimap(*flags):
+    return cli.main(["multimap", *map(str, flags)])
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_a_name_that_file_systems_take(text):
+    name = safe_part(text)
+    assert name and name not in (".", "..") and len(name.encode()) <= LONGEST
+    assert not set(name) & set('<>:"/\\|?*\0\n\t') and name == name.strip() and not name.endswith(".")
+    path = safe_path_of(text)
+    assert not path.startswith("/") and not {"", ".", ".."} & set(path.split("/"))
+
+
+def test_names_of_devices_hidden_files_and_long_ones():
+    assert [safe_part(name) for name in ("con", "COM1.txt", "..", "", ".git", "a. ")] == [
+        "_con", "_COM1.txt", "__", "_", "_.git", "a_",
+    ]  # fmt: skip
+    long, other = safe_part("x" * 300 + ".jpeg"), safe_part("x" * 301 + ".jpeg")
+    assert long != other and long.endswith(".jpeg") and safe_path_of("/etc/../a.png") == "etc/__/a.png"
+
+
+def test_no_two_paths_are_one_file():
+    given = ["a/x.png", "a/X.png", "a/x.png", "b", "b/c.png", "a/x (2).png"]
+    found = unlike(given)
+    assert len({path.casefold() for path in found}) == 6 and found[:2] == ["a/x.png", "a/X (2).png"]
+    assert found[3] == "b (2)" and found[4] == "b/c.png"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    for i, name in enumerate(("a.png", "b.png", "sub/c.png")):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(folder / name)
+    return folder
+
+
+NAMES, GROUPS = ["a.png", "b.png", "sub/c.png"], ["red", "../red", "red"]
+
+
+def export(photos, to, how="copy", dry_run=False, groups=GROUPS):
+    said = []
+    job = types.SimpleNamespace(to=to, how=how, dry_run=dry_run)
+    export_folders(job, NAMES, groups, Images(open_source(photos)), said.append, False)
+    return said
+
+
+def listing(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("how", ["copy", "link"])
+def test_folders_hold_the_images_of_each_group(photos, tmp_path, how):
+    before = {path: path.read_bytes() for path in photos.rglob("*.png")}
+    said = export(photos, tmp_path / "to", how)
+    assert listing(tmp_path / "to") == ["_.._red/b.png", "red/a.png", "red/sub/c.png"]
+    assert said[0].startswith(f"{how} 3 images into 2 folders") and "(group ../red)" in "".join(said)
+    for name, path in (("a.png", "red/a.png"), ("sub/c.png", "red/sub/c.png")):
+        assert (tmp_path / "to" / path).is_symlink() == (how == "link")
+        assert (tmp_path / "to" / path).read_bytes() == before[photos / name]
+    assert {path: path.read_bytes() for path in photos.rglob("*.png")} == before
+    again = export(photos, tmp_path / "to", how)
+    assert "3 images of them are there already" in again and listing(tmp_path / "to") == listing(tmp_path / "to")
+
+
+def test_a_dry_run_writes_nothing(photos, tmp_path):
+    assert export(photos, tmp_path / "to", dry_run=True)[-1] == "nothing was written (--dry_run)"
+    assert not (tmp_path / "to").exists()
+
+
+def test_nothing_is_overwritten_and_nothing_leaves_the_folder(photos, tmp_path):
+    to, outside = tmp_path / "to", tmp_path / "outside"
+    (to / "red").mkdir(parents=True)
+    (to / "red" / "a.png").write_text("mine")
+    with pytest.raises(FileExistsError, match="is there and is another file"):
+        export(photos, to)
+    assert listing(to) == ["red/a.png"] and (to / "red" / "a.png").read_text() == "mine"
+    (to / "red" / "a.png").unlink()
+    (to / "red" / "a.png").symlink_to(outside / "new.png")  # leads nowhere yet
+    with pytest.raises(FileExistsError, match="is another file"):
+        export(photos, to)
+    shutil.rmtree(to / "red")
+    outside.mkdir()
+    (to / "red").symlink_to(outside)
+    with pytest.raises(ValueError, match="is a link, by which images would leave --to"):
+        export(photos, to)
+    (to / "red").unlink()
+    (to / "red").write_text("a file")
+    with pytest.raises(ValueError, match="is a file where a folder is needed"):
+        export(photos, to)
+    with pytest.raises(ValueError, match="is a file: give a folder"):
+        export(photos, to / "red")
+    assert not list(outside.iterdir())
+
+
+def test_a_file_that_comes_meanwhile_stays(photos, tmp_path, monkeypatch):
+    to, link = tmp_path / "to", os.link
+
+    def late(source, target):
+        target.write_text("mine")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(FileExistsError, match="came while images were copied"):
+        export(photos, to)
+    assert (to / "red" / "a.png").read_text() == "mine" and listing(to) == ["red/a.png"]
+
+
+def test_too_little_room_and_images_that_are_gone(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=10))
+    with pytest.raises(OSError, match="has room for 10"):
+        export(photos, tmp_path / "to")
+    (photos / "b.png").unlink()
+    with pytest.raises(FileNotFoundError, match="1 of 3 images are not in .* the first is b.png"):
+        export(photos, tmp_path / "to")
+
+
+def test_images_within_tars_are_copied_and_not_linked(photos, tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for name in NAMES:
+            content = (photos / name).read_bytes()
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    source = open_source(tmp_path / "x.tar")
+    names = list(source.images)
+    job = types.SimpleNamespace(to=tmp_path / "to", how="copy", dry_run=False)
+    export_folders(job, names, GROUPS, Images(source), lambda _: None, False)
+    assert (tmp_path / "to" / "red" / "a.png").read_bytes() == (photos / "a.png").read_bytes()
+    job.how = "link"
+    with pytest.raises(ValueError, match="--how=copy"):
+        export_folders(job, names, GROUPS, Images(source), lambda _: None, False)
+
+
+EVIL = ["=1+1.png", "+a.png", "-b.png", "@c.png", "plain.png"]
+
+
+def test_labels_hold_no_formula_in_a_path_and_are_read_back(tmp_path):
+    aspect, groups = types.SimpleNamespace(name="color"), np.array([0, 0, 0, 0, -1])
+    result = types.SimpleNamespace(aspect=aspect, names=["red", "(left over)"], groups=groups)
+    (tmp_path / "labels.csv").write_text(labels_text(EVIL, [result]))
+    rows = list(csv.reader((tmp_path / "labels.csv").read_text().splitlines()))
+    assert [row[0] for row in rows] == ["image", "./=1+1.png", "./+a.png", "./-b.png", "./@c.png", "plain.png"]
+    assert rows[5] == ["plain.png", "(left over)"]
+    assert set(read_labels(tmp_path / "labels.csv", ["color"], dict.fromkeys(EVIL), tmp_path)["color"]) == set(EVIL)
+
+
+def test_an_exported_csv_holds_no_formula():
+    words = ["=cmd()", "+1", "-1", "@x", "red"]
+    table = {"image": EVIL, "=color": words, "=color: distance": [-1.0] * 5}
+    rows = list(csv.reader(io.StringIO(csv_text(table, ["=color"]))))
+    assert rows[0] == ["image", "'=color", "'=color: distance"]
+    assert [row[1] for row in rows[1:]] == ["'=cmd()", "'+1", "'-1", "'@x", "red"]
+    assert rows[1][0] == "./=1+1.png" and rows[1][2] == "-1.0"
+
+
+def test_tables_of_a_run(finished, tmp_path, capsys):
+    out = tmp_path / "t.parquet"
+    assert multimap("export", f"--run={finished[1]}", f"--to={out}") == 0
+    table, labels = pq.read_table(out), pq.read_table(finished[1] / "labels.parquet")
+    assert table.column_names == [
+        "image", "color", "color: confidence", "color: distance", "color: x", "color: y", "species",
+        "species: confidence", "species: distance", "species: x", "species: y", "embedding",
+    ]  # fmt: skip
+    assert table["image"].equals(labels["image"]) and table["color"].to_pylist() == labels["color"].to_pylist()
+    embedded = np.array(table["embedding"].to_pylist())
+    assert len(embedded) == 40
+    np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-4)
+    assert multimap("export", f"--run={finished[1]}", f"--to={out}") == 2
+    assert "nothing is overwritten" in capsys.readouterr().err
+    assert multimap("export", f"--run={finished[1]}", "--aspect=color", f"--to={tmp_path / 't.csv'}") == 0
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    own = [f"color: {name}" for name in ("confidence", "distance", "x", "y")]
+    assert len(rows) == 40 and list(rows[0]) == ["image", "color", *own]
+
+
+def test_pandas_opens_the_table(finished, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    assert multimap("export", f"--run={finished[1]}", f"--to={tmp_path / 't.parquet'}") == 0
+    frame = pandas.read_parquet(tmp_path / "t.parquet")
+    assert len(frame) == 40 and len(frame["embedding"][0]) > 10
+
+
+def test_folders_of_a_run_and_what_is_wrong(finished, tmp_path, capsys):
+    run, to = f"--run={finished[1]}", f"--to={tmp_path / 'to'}"
+    assert multimap("export", run, "--aspect=color", to, "--how=link") == 0
+    assert {path.name for path in (tmp_path / "to").iterdir()} == {"red", "green", "yellow"}
+    assert sum(path.is_symlink() for path in (tmp_path / "to").rglob("*")) == 40
+    record = json.loads((finished[1] / "run.json").read_text())
+    shutil.copytree(finished[1], tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record | {"images": {"place": str(tmp_path / "gone")}}))
+    moved = [f"--run={tmp_path / 'run'}", "--aspect=color", f"--to={tmp_path / 'more'}"]
+    for flags, message in (
+        ([run, to], "folders are of one aspect: give --aspect=color"),
+        ([run, to, "--aspect=mood"], "--aspect=mood: the run in"),
+        ([run], "--to is missing"),
+        ([run, "--aspect=color", "--to=groups.xlsx"], "a table is written as .parquet or .csv"),
+        ([f"--run={tmp_path / 'none'}", to], "there is no finished run in"),
+        ([run, to, "--aspect=color", "--how=move"], "--how=move"),
+        ([run, "--aspect=color", "--to=s3://bucket/to"], "--to"),
+        (moved, "give --images=FOLDER"),
+    ):
+        assert multimap("export", *flags) == 2
+        said = capsys.readouterr().err
+        assert message in said and said.count("\n") == 1, said
+    assert multimap("export", *moved, f"--images={finished[0]}", "--dry_run") == 0
