@@ -119,7 +119,7 @@ class Run:
     def _images(self) -> Mapping:
         from multimap_jax.run.finished import images_of
 
-        return images_of(self._content, None).source.images
+        return images_of(self.folder, self._content, None).source.images
 
 
 def open_run(folder: str | Path) -> Run:

@@ -31,6 +31,7 @@ def chromium(downloads):
     if reason:
         pytest.skip(reason)
     from selenium import webdriver
+    from selenium.common.exceptions import WebDriverException
 
     options = webdriver.ChromeOptions()
     options.binary_location = next(filter(None, map(shutil.which, CHROMIUM)))
@@ -38,7 +39,10 @@ def chromium(downloads):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    except WebDriverException as error:
+        pytest.skip(f"Chromium does not start: {str(error).splitlines()[0]}")
     try:
         yield driver
     finally:

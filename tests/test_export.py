@@ -208,7 +208,7 @@ def test_pandas_opens_the_table(finished, tmp_path):
     assert len(frame) == 40 and len(frame["embedding"][0]) > 10
 
 
-def test_folders_of_a_run_and_what_is_wrong(finished, tmp_path, capsys):
+def test_folders_of_a_run_and_what_is_wrong(finished, tmp_path, capsys, monkeypatch):
     run, to = f"--run={finished[1]}", f"--to={tmp_path / 'to'}"
     assert multimap("export", run, "--aspect=color", to, "--how=link") == 0
     assert {path.name for path in (tmp_path / "to").iterdir()} == {"red", "green", "yellow"}
@@ -231,3 +231,11 @@ def test_folders_of_a_run_and_what_is_wrong(finished, tmp_path, capsys):
         said = capsys.readouterr().err
         assert message in said and said.count("\n") == 1, said
     assert multimap("export", *moved, f"--images={finished[0]}", "--dry_run") == 0
+    # A store that only a file names is not reached.
+    stores = {"images": {"place": "s3://bucket/x"}, "embeddings": "s3://bucket/y"}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record | stores))
+    shutil.rmtree(tmp_path / "run" / "embeddings")
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda *_, **__: pytest.fail("reached"))
+    assert multimap("export", *moved) == 2 and "s3://bucket/x: give --images" in capsys.readouterr().err
+    assert multimap("export", f"--run={tmp_path / 'run'}", f"--to={tmp_path / 't.csv'}") == 2
+    assert "say --embeddings=s3://bucket/y" in capsys.readouterr().err

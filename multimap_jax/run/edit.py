@@ -81,6 +81,7 @@ def run_edit(job: EditJob, say: Callable[[str], None] = print, progress: bool = 
     with locked(job.out, ALONE):
         saved = [keep_copy(job.run, aspect, job.out) for aspect in content["aspects"]]
         more = said_of_edits(job, content, number, groups)
+        more |= {"images": content["images"]} if images.note else {}  # as the run says, for whoever has them
         clip, source = there.clip, images.source
         written = write_results(job, clip, source, found, results, notes, clock, saved, progress, more, groups)
         prune_models(job.out, saved)
@@ -108,7 +109,7 @@ def opened(job: EditJob) -> Opened:
     aspects = [aspect["name"] for aspect in content["aspects"]]
     edits = read_edits(job.edits, aspects)
     check_out(job)
-    names, images = finished.image_names(job.run), finished.images_of(content, job.images)
+    names, images = finished.image_names(job.run), finished.images_of(job.run, content, job.images)
     truth = None if job.labels is None else read_labels(job.labels, aspects, dict.fromkeys(names), job.run)
     clip = finished.load_checkpoint(job.run, content, job.clip)
     models = [finished.read_checked(job.run, aspect, clip) for aspect in content["aspects"]]

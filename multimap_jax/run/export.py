@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from multimap_jax.axes import first_axes
 from multimap_jax.inputs.files import read_json, read_table, said_of
 from multimap_jax.inputs.names import FORMULA, safe_path
-from multimap_jax.inputs.places import opened, place
+from multimap_jax.inputs.places import opened
 from multimap_jax.inputs.source import exists
 from multimap_jax.progress import open_bar
 from multimap_jax.run import finished
@@ -62,7 +62,7 @@ def run_export(job: Export, say: Callable[[str], None] = print, progress: bool =
     if len(aspects) != 1:
         raise ValueError(f"folders are of one aspect: give --aspect={known[0]}, or one of {', '.join(known)}")
     names, groups = columns_of(job.run, ("image", aspects[0]))
-    export_folders(job, names, groups, finished.images_of(content, job.images), say, progress)
+    export_folders(job, names, groups, finished.images_of(job.run, content, job.images), say, progress)
 
 
 def read_results(run: Path) -> dict:
@@ -125,7 +125,7 @@ def coordinates_of(job: Export, content: dict, rows, aspects: Sequence[str]) -> 
     For new images in the groups of a run, axes are those of these images.
     """
     applied = "applied" in content
-    run = place(str(content["applied"])) if applied else job.run
+    run = finished.named(job.run, str(content["applied"]), "run") if applied else job.run
     content = finished.read_run(run)
     clip, found = finished.load_checkpoint(run, content, job.clip), {}
     for aspect in content["aspects"]:

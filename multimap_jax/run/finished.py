@@ -15,7 +15,7 @@ from multimap_jax.inputs.embeddings import base, read_embeddings
 from multimap_jax.inputs.files import read_json, read_table, said_of
 from multimap_jax.inputs.names import name_of_path
 from multimap_jax.inputs.open import open_source
-from multimap_jax.inputs.places import local_folder, place
+from multimap_jax.inputs.places import is_remote, local_folder, place
 from multimap_jax.inputs.source import Source, exists
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.regroup import Regrouping, of_content
@@ -127,20 +127,30 @@ class Images:
     note: str = ""
 
 
-def images_of(content: dict, given: Path | None) -> Images:
+def named(run: Path, text: str, flag: str) -> Path:
+    """A place that only the file of a run names. ValueError where it is of a store, which nobody has asked to reach,
+    and the run is not."""
+    if "://" in text and not is_remote(run):
+        raise ValueError(f"{run} names {text[:200]}, which is in a store: say --{flag}={text[:200]} to have it read")
+    return place(text)
+
+
+def images_of(run: Path, content: dict, given: Path | None) -> Images:
     """given: where they lie now, instead of where the run has read them. ValueError or OSError, each with a sentence,
     where these are not images."""
     if given is not None:
         return Images(open_source(given))
     said = content.get("images") if isinstance(content.get("images"), dict) else {}
-    there = place(str(said.get("place", said.get("folder", ""))))
+    text = str(said.get("place", said.get("folder", "")))
     try:
+        there = named(run, text, "images")
         if base(there) or there.suffix == ".npy":
             return Images(read_embeddings(there).source)
         return Images(open_source(there))
     except (OSError, ValueError):
-        note = f"The images are no longer in {name_of_path(str(there))}: give --images=FOLDER to have them shown."
-        return Images(Source(there, {}), note)
+        why = "are in the store of" if "://" in text else "are no longer in"
+        note = f"The images {why} {name_of_path(text)}: give --images=FOLDER to have them shown."
+        return Images(Source(Path(text), {}), note)
 
 
 def rows_of(run: Path, content: dict, names: Sequence[str], given: Path | None = None) -> Pieces:
@@ -149,7 +159,7 @@ def rows_of(run: Path, content: dict, names: Sequence[str], given: Path | None =
     given: where they lie now. Raises FileNotFoundError or ValueError, each with a sentence, where they are not there.
     """
     if given is None:
-        given = run if base(run) else place(str(content.get("embeddings", run)))
+        given = run if base(run) else named(run, str(content.get("embeddings", run)), "embeddings")
         if base(given) is None and given.suffix != ".npy":
             raise FileNotFoundError(f"the embeddings of {run} are not in {given}: give their folder with --embeddings")
     embedded = read_embeddings(given)
