@@ -38,10 +38,18 @@ function more(group) {
   return group.images.length < group.size ? `, ${group.images.length.toLocaleString("en")} are in this page` : "";
 }
 
+// How sure it is on average that images of a group belong to it; "" where not all of them are in this page.
+function surely(group) {
+  const known = open().sure;
+  if (!known || !group.images.length || group.images.length < group.size) return "";
+  const mean = group.images.reduce((sum, i) => sum + known[i], 0) / group.images.length;
+  return `, ${Math.round(100 * mean)}% sure of them`;
+}
+
 function groupSection(group) {
   const sure = group.sure ? `, ${Math.round(100 * group.sure)}% sure of the name` : "";
   const parts = group.into ? `, to be split in ${group.into} by multimap edit` : "";
-  const small = count(group.size, "image") + sure + more(group) + parts;
+  const small = count(group.size, "image") + surely(group) + sure + more(group) + parts;
   const button = (text, ask) =>
     make(
       "button",
@@ -231,6 +239,9 @@ function crossTable() {
   );
 }
 
+const BECOME =
+  "Which groups would become one, the first first, and how much of what tells groups apart would be given up by that:";
+
 // The parts of "About": a title and what stands below it, null for what is not known.
 const parts = {
   "Does the encoder see it?": ({ sight, words }) =>
@@ -238,12 +249,15 @@ const parts = {
       ? [make("p", {}, sight || "What was found stands at the top of this page."), make("p", {}, words)]
       : null,
   "The number of groups": ({ number, evidence, merges }) =>
-    evidence && [
-      make("p", {}, number),
-      make("p", {}, "What speaks for each number; the chosen one is marked."),
-      table(evidence.columns, evidence.rows, evidence.chosen),
-      ...merges.map((text) => make("p", {}, text)),
-    ],
+    evidence || merges.length
+      ? [
+          number ? make("p", {}, number) : null,
+          evidence ? make("p", {}, "What speaks for each number; the chosen one is marked.") : null,
+          evidence ? table(evidence.columns, evidence.rows, evidence.chosen) : null,
+          merges.length ? make("p", {}, BECOME) : null,
+          ...merges.map((text) => make("p", {}, text)),
+        ].filter(Boolean)
+      : null,
   "Agreement with the labels given": ({ metrics }) =>
     metrics && [
       make(
