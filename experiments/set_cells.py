@@ -59,12 +59,12 @@ def run_cell(name: str, task: Task, labelled: Labelled, seed: int, limit: float)
 
     Raises process.NotRunError.
     """
-    found, seconds, memory = run(name, task, limit)
+    found, seconds = run(name, task, limit)
     aspects = {
         aspect: rate_labels(best_match(labels, labelled.labels[aspect]), labelled.labels[aspect], seed)
         for aspect, labels in found.labels.items()
     }
-    cost = {"epochs": found.epochs, "losses": dict(found.losses), "seconds": seconds, "memory": memory}
+    cost = {"epochs": found.epochs, "losses": dict(found.losses), "seconds": seconds, "memory": found.memory}
     return {"aspects": aspects, "note": found.note, **cost}
 
 

@@ -62,7 +62,7 @@ def test_msc_finds_two_stable_clusterings(monkeypatch):
     rows = np.concatenate([*parts, np.zeros((90, 6))], axis=1) + random.normal(size=(90, 18))
     found = msc.stable_clusterings(task.standardised(rows), given(rows))
     check(found, truths, 0.9)
-    assert found.losses["eigengap of 3"] > 0.5 and len(found.labels["first"]) == 2
+    assert found.losses["eigengap of 3"] > 0.3 and len(found.labels["first"]) == 2
 
 
 def test_the_slope_of_the_eigengap_is_its_difference():
@@ -103,9 +103,9 @@ def test_colours_and_edges_tell_colours_and_edges():
 @pytest.mark.slow
 def test_enrc_finds_planted_subspaces():
     rows, truths = planted(0, images=200)
-    found, seconds, memory = process.run("ENRC", given(rows), limit=300)
+    found, seconds = process.run("ENRC", given(rows), limit=300)
     check(found, truths, 0.9)
-    assert found.labels["first"].shape == (2, 1, 200) and seconds > 0 and memory > 1e8
+    assert found.labels["first"].shape == (2, 1, 200) and seconds > 0 and found.memory > 1e8
 
 
 def test_enrc_sees_principal_components():
@@ -214,8 +214,8 @@ def test_the_best_match_is_the_clustering_that_agrees_most():
 
 def test_a_method_runs_in_its_own_process_and_says_why_it_gave_nothing(monkeypatch):
     rows, truths = planted(3, images=60, noise=0)
-    found, seconds, memory = process.run("iMClusts", given(rows), limit=300)
-    assert found.labels["first"].shape == (2, SEEDS, 60) and seconds > 0 and memory > 5e7
+    found, seconds = process.run("iMClusts", given(rows), limit=300)
+    assert found.labels["first"].shape == (2, SEEDS, 60) and seconds > 0 and 5e7 < found.memory < 4e9
     with pytest.raises(process.NotRunError, match="iMClusts took too long"):
         process.run("iMClusts", given(rows), limit=0.2)
     with pytest.raises(process.NotRunError, match="iMClusts failed: .*Error"):

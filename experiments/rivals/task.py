@@ -36,12 +36,13 @@ class Task:
 @dataclasses.dataclass(frozen=True)
 class Found:
     """labels: aspect -> int [clusterings, seeds, images], all clusterings that may be the aspect's. losses: the last
-    ones by name. note: what else is to be known of the run."""
+    ones by name. note: what else is to be known of the run. memory: the highest of its process, in bytes."""
 
     labels: Mapping[str, np.ndarray]
     epochs: int = 0
     losses: Mapping[str, float] = dataclasses.field(default_factory=dict)
     note: str = ""
+    memory: int = 0
 
 
 def group(features: Sequence[np.ndarray], clusters: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -91,7 +92,9 @@ def load_task(path: Path) -> Task:
 
 
 def save_found(found: Found, path: Path) -> None:
-    said = json.dumps({"epochs": found.epochs, "losses": dict(found.losses), "note": found.note})
+    said = json.dumps(
+        {"epochs": found.epochs, "losses": dict(found.losses), "note": found.note, "memory": found.memory}
+    )
     np.savez(path, said=said, **{f"of {aspect}": labels for aspect, labels in found.labels.items()})
 
 
