@@ -1,7 +1,7 @@
 """One cell of a table: an aspect of a labelled set, embedded, and what a method's answer to it is worth.
 
 A method gives features [images, d], on which k-means runs with ten seeds, or labels: int [images], or int
-[seeds, images] where the seed takes part in the features.
+[seeds, images] where the seed takes part in the features; or Learnt, features with what is to be said of the learning.
 """
 
 from __future__ import annotations
@@ -48,6 +48,15 @@ class Case:
         return mm.Aspect(self.aspect, self.subject, self.words, template)
 
 
+@dataclasses.dataclass(frozen=True)
+class Learnt:
+    """features [images, d], the epochs that they took and the last losses by name."""
+
+    features: np.ndarray
+    epochs: int
+    losses: dict[str, float]
+
+
 def make_case(
     item: datasets.DataSet,
     labelled: datasets.Labelled,
@@ -64,21 +73,27 @@ def make_case(
     return Case(clip, item.subject, aspect, embeddings, truth, facts.words, names, contrast, config, others=others)
 
 
-def score(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[dict[str, float]]:
+def score(outcome: np.ndarray | Learnt, case: Case, seeds: int = SEEDS) -> list[dict[str, float]]:
     """`mm.evaluate` for every k-means seed; once for labels that no seed changes."""
     return [mm.evaluate(case.truth, labels) for labels in labellings(outcome, case, seeds)]
 
 
-def rate(outcome: np.ndarray, case: Case, seed: int) -> dict:
-    """Means over k-means seeds, the number of images, and the NMI of every resample of the images."""
-    labels = np.stack(labellings(outcome, case))
-    scores = score(labels, case)
+def rate(outcome: np.ndarray | Learnt, case: Case, seed: int) -> dict:
+    """`rate_labels`, with what was said of the learning."""
+    said = {"epochs": outcome.epochs, "losses": outcome.losses} if isinstance(outcome, Learnt) else {}
+    return rate_labels(np.stack(labellings(outcome, case)), case.truth, seed) | said
+
+
+def rate_labels(labels: np.ndarray, truth: np.ndarray, seed: int) -> dict:
+    """Of labels int [seeds, images]: means over seeds, the number of images, and the NMI of every resample of them."""
+    scores = [mm.evaluate(truth, each) for each in labels]
     means = {name: float(np.mean([each[name] for each in scores])) for name in ("nmi", "ri", "accuracy")}
-    return means | {"images": len(case.truth), "resampled": compare.resample(case.truth, labels, seed)}
+    return means | {"images": len(truth), "resampled": compare.resample(truth, labels, seed)}
 
 
-def labellings(outcome: np.ndarray, case: Case, seeds: int = SEEDS) -> list[np.ndarray]:
+def labellings(outcome: np.ndarray | Learnt, case: Case, seeds: int = SEEDS) -> list[np.ndarray]:
     """Labels [images] of every seed; one where no seed changes them."""
+    outcome = outcome.features if isinstance(outcome, Learnt) else outcome
     if np.issubdtype(outcome.dtype, np.integer):
         return list(np.atleast_2d(outcome))
     return [cluster(outcome, case.clusters, seed).labels for seed in range(seeds)]

@@ -301,6 +301,15 @@ def load_or_draw(name: str, data: str | None, images: int, seed: int, difficulty
     return load(name, Path(data), half) if data else twin(name, images, seed, difficulty)
 
 
+def at_most(labelled: Labelled, images: int, seed: int) -> Labelled:
+    """`images` of the set, drawn by the seed, in their order; all where it has no more."""
+    if len(labelled.images) <= images:
+        return labelled
+    rows = np.sort(np.random.default_rng(seed).permutation(len(labelled.images))[:images])
+    labels = {aspect: each[rows] for aspect, each in labelled.labels.items()}
+    return Labelled([labelled.images[row] for row in rows], labels, labelled.note)
+
+
 def twin(name: str, images: int, seed: int, difficulty: int = 0) -> Labelled:
     """Drawn pictures with the aspects of the data set; ValueError for a set that has no twin."""
     from multimap_jax.scenes import SCENES, render_scene

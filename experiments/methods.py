@@ -9,9 +9,10 @@ from collections.abc import Callable
 import numpy as np
 
 import multimap_jax as mm
-from experiments.case import Case, by_seed
+from experiments.case import Case, Learnt, by_seed
 from experiments.image_proxies import KINDS
 from experiments.released_eval import RELEASED_TEMPLATE
+from experiments.rivals.multi_dproxy import multi_dproxy
 from experiments.rivals.multi_sub import multi_sub
 from experiments.rivals.od_crl import od_crl
 from experiments.rivals.tgaicc import LIMIT, tgaicc
@@ -112,7 +113,7 @@ def in_span(case: Case) -> np.ndarray:
     return case.embeddings @ word_axes(word_embeddings(case.clip, case.asked()).astype(np.float64))
 
 
-METHODS: dict[str, Callable[[Case], np.ndarray]] = {
+METHODS: dict[str, Callable[[Case], np.ndarray | Learnt]] = {
     "Multi-MaP": paper,
     "Multi-MaP released": released,
     "Multi-MaP default": default,
@@ -135,10 +136,11 @@ METHODS: dict[str, Callable[[Case], np.ndarray]] = {
     "TGAICC": tgaicc,
     "Multi-Sub": multi_sub,
     "Multi-Sub as released": functools.partial(multi_sub, released=True),
+    "Multi-DProxy": multi_dproxy,
 }
 
 
-def find(name: str) -> Callable[[Case], np.ndarray]:
+def find(name: str) -> Callable[[Case], np.ndarray | Learnt]:
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
     return METHODS[name]
@@ -151,6 +153,7 @@ def applies(name: str, case: Case) -> bool:
     square = text.width == text.embed
     needs = {
         "CLIP_label": bool(case.names),
+        "Multi-DProxy": bool(case.words),
         "Multi-MaP released": square,
         "TGAICC": len(case.embeddings) <= LIMIT,
         "Multi-Sub": square and case.pooled is not None,

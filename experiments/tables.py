@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import sys
+import time
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -13,17 +14,24 @@ import numpy as np
 from absl import flags
 
 import multimap_jax as mm
-from experiments import compare, datasets, grid, methods
+from experiments import compare, datasets, grid, methods, set_cells
 from experiments.benchmarking import command_line, table
 from experiments.case import SEEDS, Case, make_case, rate
 from experiments.datasets import DIFFICULTY
 from experiments.kept import Runs, code_digest
+from experiments.rivals.process import NotRunError
 from multimap_jax.clip.model import load_clip
 from multimap_jax.compilation import use_compilation_cache
 from multimap_jax.machine import machine
 
 FLAGS = flags.FLAGS
 PAPER = Path(__file__).parent / "paper"
+COSTS = (
+    "Methods that group a whole set answer an aspect by that of their clusterings which matches it best, found with "
+    "the true labels: an advantage over the others. Seconds and memory of the whole process; where there is no memory, "
+    "seconds of the method within this program.",
+    "",
+)
 COLUMNS = "dataset aspect method images nmi nmi_low nmi_high ri paper_nmi paper_ri".split()
 
 
@@ -40,6 +48,10 @@ def define_flags(out: str) -> None:
     flags.DEFINE_integer("steps", 1000, "Adam steps of the paper's recipe")
     flags.DEFINE_list("datasets", "aloi fruit fruit360 card cmuface cars flowers".split(), "which sets")
     flags.DEFINE_list("methods", None, "instead of the table's own")
+    flags.DEFINE_integer("most_images", 600, "of a real set, drawn from all; 0 for all", lower_bound=0)
+    flags.DEFINE_float("minutes", None, "no further cell is begun after these; a second run goes on")
+    flags.DEFINE_float("rival_seconds", 120.0, "limit for a method that groups a whole set")
+    flags.DEFINE_bool("full_epochs", False, "of those methods: as many as their papers have")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,36 +72,45 @@ def run_table(name: str, default_methods: Sequence[str], paper_csv: str) -> None
     """Computes what is missing of the cells, then writes NAME.csv and NAME.md into --out."""
     names = FLAGS.methods or list(default_methods)
     use_compilation_cache()
+    end = time.monotonic() + 60 * FLAGS.minutes if FLAGS.minutes else float("inf")
     try:
-        for method in names:
+        for method in set_cells.split(names)[0]:
             methods.find(method)
         items, clip = [datasets.find(each) for each in FLAGS.datasets], load_clip(FLAGS.clip)
     except (ValueError, OSError) as error:
         sys.exit(f"{name}: {error}")
-    out, cells = Path(FLAGS.out), []
+    out, cells, costs = Path(FLAGS.out), [], {}
     runs = Runs(out / "runs.jsonl")
     for item in items:
-        cells += run_set(item, names, clip, runs)
+        found, cost = run_set(item, names, clip, runs, end)
+        cells += found
+        costs |= cost
     paper = read_paper(PAPER / paper_csv)
     write_csv(out / f"{name}.csv", cells, paper)
     source = f"drawn twins of difficulty {FLAGS.difficulty}, not the paper's pictures"
     source = f"the pictures in {Path(FLAGS.data).name}" if FLAGS.data else source
-    (out / f"{name}.md").write_text(markdown(name, cells, paper, source, clip.name))
+    (out / f"{name}.md").write_text(markdown(name, cells, costs, paper, source, clip.name))
     print(f"written: {out / f'{name}.csv'}, {out / f'{name}.md'}")
 
 
-def run_set(item: datasets.DataSet, names: Sequence[str], clip: mm.Clip, runs: Runs) -> list[Cell]:
-    """All cells of one data set; empty ones, and a sentence, where its files are missing."""
+def run_set(
+    item: datasets.DataSet, names: Sequence[str], clip: mm.Clip, runs: Runs, end: float
+) -> tuple[list[Cell], dict[tuple[str, str], dict]]:
+    """All cells of one data set, and what those cost that say it; empty ones, and a sentence, where its files are
+    missing."""
     images, seeds = (60, 1) if FLAGS.quick else (FLAGS.images_per_set, FLAGS.scene_seeds)
-    steps, found = 100 if FLAGS.quick else FLAGS.steps, {}
+    images = FLAGS.most_images if FLAGS.data else images
+    steps, found, costs = 100 if FLAGS.quick else FLAGS.steps, {}, {}
     for seed in range(FLAGS.first_seed, FLAGS.first_seed + (1 if FLAGS.data else seeds)):
 
         def key(aspect, method, seed=seed):
             code = cell_code(item, aspect, method)
             source = (FLAGS.data, FLAGS.half) if FLAGS.data else ("twin", FLAGS.difficulty)
-            return (clip.hash[:12], *source, item.name, aspect, method, images, steps, seed, code)
+            length = "full" if FLAGS.full_epochs and method in set_cells.METHODS else steps
+            return (clip.hash[:12], *source, item.name, aspect, method, images, length, seed, code)
 
-        wanted = [(aspect, method) for aspect in item.aspects for method in names]
+        alone, whole = set_cells.split(names)
+        wanted = [(aspect, method) for aspect in item.aspects for method in alone] + [("all", name) for name in whole]
         if not all(key(*cell) in runs.scores for cell in wanted):
             try:
                 labelled = datasets.load_or_draw(item.name, FLAGS.data, images, seed, FLAGS.difficulty, FLAGS.half)
@@ -98,15 +119,22 @@ def run_set(item: datasets.DataSet, names: Sequence[str], clip: mm.Clip, runs: R
                 break
             if labelled.note:
                 print(labelled.note)
-            compute(item, labelled, wanted, key, clip, steps, seed, runs)
-        for cell in wanted:
-            if key(*cell) in runs.scores:
-                found.setdefault(cell, []).append(runs.scores[key(*cell)])
-    return [
+            labelled = datasets.at_most(labelled, images, seed) if images else labelled
+            compute(item, labelled, wanted, key, clip, steps, seed, runs, end)
+        for aspect, method in wanted:
+            record = runs.scores.get(key(aspect, method))
+            if record is None:
+                continue
+            for each, scores in record["aspects"].items() if aspect == "all" else [(aspect, record)]:
+                found.setdefault((each, method), []).append(scores)
+            if "epochs" in record:
+                costs[item.title if aspect == "all" else f"{item.title}, {aspect}", method] = record
+    cells = [
         make_cell(item.name, aspect, method, found.get((aspect, method), []))
         for aspect in item.aspects
         for method in names
     ]
+    return cells, costs
 
 
 def make_cell(dataset: str, aspect: str, method: str, runs: Sequence[dict]) -> Cell:
@@ -119,24 +147,50 @@ def make_cell(dataset: str, aspect: str, method: str, runs: Sequence[dict]) -> C
 
 def cell_code(item: datasets.DataSet, aspect: str, method: str) -> str:
     """Digest of all that makes a cell's scores; "grid" is no method, but what chooses the numbers of some."""
+    if method in set_cells.METHODS:
+        return code_digest(set_cells.METHODS[method], set_cells.run_cell, set_cells.make_task, datasets.load_or_draw)
     made_by, facts = [] if method == "grid" else [methods.find(method)], item.aspects[aspect]
-    return code_digest(*made_by, compute, datasets.load_or_draw, item.subject, facts.labels, facts.words)
+    return code_digest(*made_by, compute_one, datasets.load_or_draw, item.subject, facts.labels, facts.words)
 
 
-def compute(item, labelled, wanted, key, clip: mm.Clip, steps: int, seed: int, runs: Runs) -> None:
-    """Runs the cells that are not there yet; every one is kept as soon as it is done."""
-    embeddings = clip.embed_images(labelled.images)
+def compute(item, labelled, wanted, key, clip: mm.Clip, steps: int, seed: int, runs: Runs, end: float) -> None:
+    """Runs the cells that are not there yet, until the time `end`; every one is kept as soon as it is done."""
+    embeddings, task = clip.embed_images(labelled.images), None
     for aspect, method in wanted:
-        if key(aspect, method) in runs.scores or aspect not in labelled.labels:
+        if key(aspect, method) in runs.scores or aspect not in (*labelled.labels, "all"):
             continue
-        case = make_case(
-            item, labelled, aspect, clip, embeddings, mm.ProxyConfig.paper(steps=steps, block_size=methods.BLOCK)
-        )
-        if method.startswith("Multi-MaP") and method not in ("Multi-MaP released", "Multi-MaP default"):
-            case = dataclasses.replace(case, config=chosen_config(case, key(aspect, "grid", 0), runs))
-        if methods.applies(method, case):
-            runs.add(key(aspect, method), rate(methods.find(method)(case), case, seed))
-            print(f"{item.title} {aspect}, {method}: NMI {runs.scores[key(aspect, method)]['nmi']:.3f}", flush=True)
+        if time.monotonic() > end:
+            print(f"left for a second run, as the time is over: {item.title} {aspect}, {method}")
+            continue
+        if aspect == "all":
+            task = task or set_cells.make_task(labelled, clip, embeddings, FLAGS.full_epochs)
+            compute_whole(item, labelled, method, key(aspect, method), task, seed, runs)
+        else:
+            compute_one(item, labelled, aspect, method, key, clip, embeddings, steps, seed, runs)
+
+
+def compute_whole(item, labelled, method: str, key: tuple, task, seed: int, runs: Runs) -> None:
+    """Runs the cell of a method that groups the whole set."""
+    try:
+        runs.add(key, set_cells.run_cell(method, task, labelled, seed, FLAGS.rival_seconds))
+    except NotRunError as error:
+        print(f"left empty: {item.title}, {error}", flush=True)
+        return
+    said = ", ".join(f"{aspect} {scores['nmi']:.3f}" for aspect, scores in runs.scores[key]["aspects"].items())
+    print(f"{item.title}, {method}: NMI {said}; {runs.scores[key]['seconds']:.0f} s", flush=True)
+
+
+def compute_one(item, labelled, aspect, method, key, clip, embeddings, steps: int, seed: int, runs: Runs) -> None:
+    """Runs the cell of a method that answers one aspect, if it applies."""
+    config = mm.ProxyConfig.paper(steps=steps, block_size=methods.BLOCK)
+    case = make_case(item, labelled, aspect, clip, embeddings, config)
+    if method.startswith("Multi-MaP") and method not in ("Multi-MaP released", "Multi-MaP default"):
+        case = dataclasses.replace(case, config=chosen_config(case, key(aspect, "grid", 0), runs))
+    if methods.applies(method, case):
+        begin = time.perf_counter()
+        record = rate(methods.find(method)(case), case, seed)
+        runs.add(key(aspect, method), record | {"seconds": time.perf_counter() - begin, "note": ""})
+        print(f"{item.title} {aspect}, {method}: NMI {record['nmi']:.3f}", flush=True)
 
 
 def chosen_config(case: Case, key: tuple, runs: Runs) -> mm.ProxyConfig:
@@ -190,8 +244,8 @@ def write_csv(path: Path, cells: Sequence[Cell], paper: dict) -> None:
             writer.writerow([cell.dataset, cell.aspect, cell.method, *ours, *theirs])
 
 
-def markdown(name: str, cells: Sequence[Cell], paper: dict, source: str, clip: str) -> str:
-    """One row an aspect, one column a method: NMI / RI, the paper's in brackets."""
+def markdown(name: str, cells: Sequence[Cell], costs: dict, paper: dict, source: str, clip: str) -> str:
+    """One row an aspect, one column a method: NMI / RI, the paper's in brackets; then what the rivals cost."""
     columns = list(dict.fromkeys(cell.method for cell in cells))
     places = list(dict.fromkeys((cell.dataset, cell.aspect) for cell in cells))
     rows = [[cell for cell in cells if (cell.dataset, cell.aspect) == place] for place in places]
@@ -210,6 +264,7 @@ def markdown(name: str, cells: Sequence[Cell], paper: dict, source: str, clip: s
         "",
         *table(["data set", "aspect", "images", *columns], lines),
         "",
+        *([*COSTS, *set_cells.cost_table(costs), ""] if costs else []),
         f"`{command_line()}`, {date.today().isoformat()}, {machine()}.",
     ]
     return f"## {name}: {source}, encoder {clip}\n\n" + "\n".join(text) + "\n"

@@ -122,3 +122,14 @@ def test_a_twin_has_the_clusters_of_its_set():
         aspect: facts[aspect].clusters for aspect in facts
     }
     assert all(set(drawn.labels[aspect]) == set(facts[aspect].labels) for aspect in facts)
+
+
+def test_a_set_is_cut_by_the_seed_and_keeps_its_order():
+    whole = datasets.twin("fruit", 12, seed=1)
+    part = datasets.at_most(whole, 5, seed=0)
+    rows = [next(i for i, image in enumerate(whole.images) if image is each) for each in part.images]
+    assert len(rows) == 5 and rows == sorted(rows)
+    assert all((part.labels[aspect] == labels[rows]).all() for aspect, labels in whole.labels.items())
+    assert datasets.at_most(whole, 12, seed=0) is whole
+    other = datasets.at_most(whole, 5, seed=1)
+    assert not all(a is b for a, b in zip(part.images, other.images))

@@ -13,9 +13,10 @@ from absl import flags
 
 import multimap_jax as mm
 from experiments import case as case_module
-from experiments import datasets, difficulty, grid, image_proxies, kept, methods, results, tables
+from experiments import datasets, difficulty, grid, image_proxies, kept, methods, results, set_cells, tables
 from experiments.case import SEEDS, labellings, make_case, score
 from experiments.released_eval import pool_images
+from experiments.rivals.process import NotRunError
 from multimap_jax.prompts import word_embeddings
 
 
@@ -58,7 +59,7 @@ def table_flags(tmp_path):
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_every_method_gives_features_or_labels_of_all_images(name, case):
     outcome = methods.find(name)(case)
-    assert np.isfinite(outcome).all()
+    assert np.isfinite(outcome.features if isinstance(outcome, case_module.Learnt) else outcome).all()
     labels = labellings(outcome, case, seeds=2)
     assert {found.shape for found in labels} == {(36,)}
     once = name.startswith("CLIP_") or name == "most picked"
@@ -108,6 +109,46 @@ def test_a_missing_set_leaves_its_rows_empty(table_flags, tmp_path, capsys):
     with (table_flags / "table2.csv").open() as file:
         assert {row["nmi"] for row in csv.DictReader(file)} == {""}
     assert "left empty: Fruit is not below" in capsys.readouterr().out
+
+
+def test_a_method_for_a_whole_set_answers_all_its_aspects_from_one_cell(table_flags, monkeypatch, capsys):
+    asked = []
+
+    def run_cell(name, task, labelled, seed, limit):
+        asked.append(name)
+        aspects = {
+            aspect: case_module.rate_labels(np.stack([labels == labels[0]] * 2), labels, seed)
+            for aspect, labels in labelled.labels.items()
+        }
+        cost = {"epochs": 7, "losses": {"gap": 0.25}, "seconds": 3.2, "memory": 5_000_000, "note": "two views"}
+        return {"aspects": aspects} | cost
+
+    monkeypatch.setattr(set_cells, "run_cell", run_cell)
+    monkeypatch.setattr(set_cells, "make_task", lambda *_: None)
+    flags.FLAGS.methods, flags.FLAGS.minutes = ["image k-means", "MSC"], 1e-9
+    tables.run_table("table2", [], "table2_methods.csv")
+    assert not asked and "as the time is over: Fruit all, MSC" in capsys.readouterr().out
+    flags.FLAGS.minutes = None
+    for _ in range(2):
+        tables.run_table("table2", [], "table2_methods.csv")
+    assert asked == ["MSC"]
+    with (table_flags / "table2.csv").open() as file:
+        rows = {(row["aspect"], row["method"]): row for row in csv.DictReader(file)}
+    assert len(rows) == 4 and all(float(row["nmi"]) > 0 for row in rows.values())
+    assert rows["species", "MSC"]["paper_nmi"] == "0.1627"
+    assert "| Fruit | MSC | 7 | gap 0.25 | 3 | 5 | two views |" in (table_flags / "table2.md").read_text()
+
+
+def test_a_method_that_gives_nothing_leaves_its_column_empty(table_flags, monkeypatch, capsys):
+    def run_cell(*_):
+        raise NotRunError("MSC took too long")
+
+    monkeypatch.setattr(set_cells, "run_cell", run_cell)
+    monkeypatch.setattr(set_cells, "make_task", lambda *_: None)
+    flags.FLAGS.methods = ["MSC"]
+    tables.run_table("table2", [], "table2_methods.csv")
+    assert "left empty: Fruit, MSC took too long" in capsys.readouterr().out
+    assert "| Fruit | color | 0 | – (0.689 / 0.805) |" in (table_flags / "table2.md").read_text()
 
 
 def test_a_torn_last_line_is_passed_over(tmp_path):
