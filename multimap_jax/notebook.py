@@ -99,7 +99,7 @@ class Run:
             Shown(
                 str(group["name"]),
                 group["images"],
-                group["confidence"] or 0,
+                group["name_confidence"] or 0,
                 pick(self._images, [names[i] for i in each]),
             )
             for group, each in zip(own, best)

@@ -297,6 +297,7 @@ RUN = {
     "aspects": [{"name": "color", "model": "color-0", "files": {SETTINGS: "0", ARRAYS: "0"}}],
     "clip": {"name": "embedded", "hash": "0"},
     "seed": 0,
+    "leftover": 0.0,
     "config": {"recipe": "default", "steps": 80},
 }
 EDITS = {

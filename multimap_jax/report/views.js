@@ -98,7 +98,7 @@ function leftSections() {
   const away = closest(state.aspect)
     .filter((i) => isFar(i) && found.labels[i] !== LEFT)
     .reverse();
-  const small = `${count(away.length, "image")}, of something else than the others, it seems`;
+  const small = `${count(away.length, "image")} of something else than the others`;
   if (away.length)
     sections.push({
       key: "far",
