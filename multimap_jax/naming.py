@@ -107,12 +107,13 @@ def _describing(clip: Clip, aspect: Aspect, vocabulary: Vocabulary) -> list[Aspe
 
 
 def _telling(told: dict[Aspect, np.ndarray], group: int, others: Sequence[int]) -> list[str]:
-    """Words that are likelier in a group than in each of the others by TELL or more, the clearest first.
+    """Words that are likelier in a group than in each of the others by TELL or more, the clearest first. Without
+    others none is.
 
     told: aspect -> its `word_scores`.
     """
     found: dict[str, float] = {}
-    for aspect, scores in told.items():
+    for aspect, scores in told.items() if others else ():
         beyond = scores[group] - scores[list(others)].max(0, initial=0)
         for word, by in zip(aspect.words, beyond):
             found[word] = max(found.get(word, 0.0), by)

@@ -68,7 +68,7 @@ def test_without_words_groups_are_called_by_what_tells_them(named):
     groups = [{"round": 0.9, "tiny": 0.9}, {"round": 0.9, "tiny": 0.1}, {"flat": 0.8, "huge": 0.2}]
     names, sure = named(groups, (), "vibe")
     assert names == ["tiny", "vibe 1", "flat"] and not sure.any()
-    assert named([{}, {}], (), "vibe")[0] == ["vibe 1", "vibe 2"]
+    assert named([{}, {}], (), "vibe")[0] == ["vibe 1", "vibe 2"] and named(groups[:1], (), "vibe")[0] == ["vibe 1"]
     # The vocabulary may know the aspect all the same.
     assert named([{"red": 0.9}, {"green": 0.9}], ())[0] == ["red", "green"]
 
