@@ -21,11 +21,11 @@ from multimap_jax import features as kinds
 from multimap_jax.choices import AUTO
 from multimap_jax.clip.images import as_list
 from multimap_jax.clip.model import Clip, load_clip
-from multimap_jax.clustering import check_clusters, cluster, draw, least_sure, left_over, merges, nearest
+from multimap_jax.clustering import check_clusters, cluster, draw, least_sure, left_over, merges, nearest, sampled
 from multimap_jax.naming import exemplars, name_groups
 from multimap_jax.notebook import groups_html, of_model
 from multimap_jax.number import Candidate, find_number, steadiness
-from multimap_jax.outliers import find_bulk
+from multimap_jax.outliers import IMAGES, find_bulk
 from multimap_jax.prompts import Aspect, check_words, word_embeddings
 from multimap_jax.proxies import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.recipes import ProxyConfig
@@ -187,7 +187,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         projection = begin = None
         material = kinds.Material(clip, config, embeddings, proxies, projection)
         rows = None if feature.fit else feature.rows(material)
-        table = [] if clusters else self._find_number(embeddings, rows, names)
+        few, few_names = sampled(np.arange(len(embeddings)), names, 0, IMAGES)  # what is looked at, names hashed once
+        table = [] if clusters else self._find_number(embeddings[few], rows if rows is None else rows[few], few_names)
         clusters = clusters or table[0].groups
         if feature.fit:
             span = feature.fit(clip, embeddings, self.aspect, clusters, self.contrast, config, seed, drawn)
@@ -196,26 +197,30 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         groups = cluster(rows, clusters, seed, drawn, begin)
         self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centres, groups.distances
         self.confidence_, self.spread_, self.n_clusters_table_ = groups.confidences, groups.spread, table
-        self.merges_ = merges(groups.centres, np.bincount(groups.labels, minlength=clusters))
-        self.cluster_steadiness_ = steadiness(rows, groups.labels, clusters, names)
-        self.least_ = least_sure(self.confidence_, self.distances_, self.leftover)
-        self.leftover_ = left_over(self.confidence_, self.distances_, self.least_)
-        self.bulk_ = find_bulk(embeddings, names)
-        self.outliers_ = self.bulk_.outliers(embeddings)
-        some, labels = (embeddings, self.labels_) if drawn is None else (embeddings[drawn], self.labels_[drawn])
-        vocabulary = read_vocabulary(None) if vocabulary is None else vocabulary
-        self.cluster_names_, self.cluster_confidences_ = name_groups(
-            clip, some, self.aspect, labels, clusters, vocabulary
-        )
-        self.exemplars_ = exemplars(embeddings, self.labels_, self.distances_, clusters)
+        self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
+        self.cluster_steadiness_ = steadiness(rows[few], groups.labels[few], clusters, few_names)
+        self.bulk_ = find_bulk(embeddings[few], few_names)
+        self._describe(embeddings, drawn, read_vocabulary(None) if vocabulary is None else vocabulary)
         self.projection_ = np.zeros((embeddings.shape[1], 0)) if projection is None else projection
         if proxies is not None:
             for attribute, field in OF_PROXIES.items():
                 setattr(self, attribute, getattr(proxies, field))
-        self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
         self.features_, self.seed_ = kind, seed
         self._paths = paths_of(X)
         return self
+
+    def _describe(self, embeddings: np.ndarray | Pieces, drawn: np.ndarray | None, vocabulary: Vocabulary) -> None:
+        """What is said of groups that were found. drawn: the images that names are found on, None for all."""
+        k, labels = self.n_clusters_, self.labels_
+        self.merges_ = merges(self.cluster_centers_, np.bincount(labels, minlength=k))
+        self.least_ = least_sure(self.confidence_, self.distances_, self.leftover)
+        self.leftover_ = left_over(self.confidence_, self.distances_, self.least_)
+        self.outliers_ = self.bulk_.outliers(embeddings)
+        self.exemplars_ = exemplars(embeddings, labels, self.distances_, k)
+        some, labels = (embeddings, labels) if drawn is None else (embeddings[drawn], labels[drawn])
+        self.cluster_names_, self.cluster_confidences_ = name_groups(
+            self._clip(), some, self.aspect, labels, k, vocabulary
+        )
 
     def predict(self, X) -> np.ndarray:
         """Labels of other images, int [images]: the nearest centre to their features. X as in `fit`.
@@ -272,7 +277,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         write_model(self, self._clip(), Path(directory))
 
-    def _find_number(self, embeddings: np.ndarray | Pieces, rows, names: Sequence) -> list[Candidate]:
+    def _find_number(self, embeddings: np.ndarray, rows: np.ndarray | None, names: Sequence) -> list[Candidate]:
         """Candidates for the number of groups. rows: of the images where they do not depend on it, else None: then the
         groups of the words are looked at, which the features are fitted to (see `span.fit_span`)."""
         clip, words = self._clip(), 0.0

@@ -481,7 +481,8 @@ def without_proxies(folder):
 
 def another_width(folder):
     edited("n_features_in", 127)(folder)
-    stored(projection_=lambda found: found[:127])(folder)
+    cut = {name: lambda found: found[:127] for name in ("projection_", "bulk_centre", "bulk_axes")}
+    stored(**cut)(folder)
 
 
 def compressed(folder):
