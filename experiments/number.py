@@ -31,6 +31,7 @@ from absl import app, flags
 
 from experiments.benchmarking import print_result
 from experiments.sight import NO_ASPECT, PHOTOGRAPHS, words_of
+from multimap_jax.metrics import matched
 
 FLAGS = flags.FLAGS
 EASY, HARD = 0, 2
@@ -80,9 +81,10 @@ def best_silhouette(clip, embeddings: np.ndarray, aspect) -> int:
     return max(zip(ks, labels), key=lambda each: silhouette_score(rows, each[1], sample_size=2000, random_state=0))[0]
 
 
-def number_row(clip, embeddings: np.ndarray, aspect, truth: np.ndarray) -> dict:
-    """The number that is found with an aspect's words, beside the true one and others."""
-    table = fit(clip, embeddings, aspect).n_clusters_table_
+def number_row(clip, embeddings: np.ndarray, aspect, truth: np.ndarray, model=None) -> dict:
+    """The number that is found with an aspect's words, beside the true one and others. model: `fit` with them, where it
+    is there."""
+    table = (model or fit(clip, embeddings, aspect)).n_clusters_table_
     found = {"true": len(set(truth.tolist())), "found": table[0].groups, "strength": round(table[0].strength, 3)}
     return found | {"words": len(aspect.words), "silhouette": best_silhouette(clip, embeddings, aspect)}
 
@@ -94,7 +96,7 @@ def run_row(clip, embeddings: np.ndarray, subject: str, aspect: str, truth: np.n
     asked, true = found_aspect(clip, embeddings, aspect, subject), mm.Aspect(aspect, subject, words_of(truth))
     model, second = fit(clip, embeddings, asked), fit(clip, embeddings, asked, seed=1)
     best, given = fit(clip, embeddings, true, len(true.words)), fit(clip, embeddings, true)
-    row = {"aspect": aspect} | number_row(clip, embeddings, asked, truth)
+    row = {"aspect": aspect} | number_row(clip, embeddings, asked, truth, model)
     row |= {"nmi": mm.evaluate(truth, model.labels_)["nmi"], "nmi_true": mm.evaluate(truth, best.labels_)["nmi"]}
     row |= {"again": mm.evaluate(model.labels_, second.labels_)["ari"], "with_true_words": given.n_clusters_}
     row |= {"next": [each.groups for each in model.n_clusters_table_[1:3]]}
@@ -120,19 +122,6 @@ def count_rows(clip, embeddings: np.ndarray, subject: str, labels: dict) -> Iter
             kept = np.isin(labels[aspect], names[np.argsort(-sizes, kind="stable")[:k]])
             asked = found_aspect(clip, embeddings[kept], aspect, subject)
             yield {"aspect": aspect} | number_row(clip, embeddings[kept], asked, labels[aspect][kept])
-
-
-def matched(truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether each image is in the group that the best matching gives its label, bool [images]."""
-    from scipy.optimize import linear_sum_assignment
-    from sklearn.metrics.cluster import contingency_matrix
-
-    names, true = np.unique(truth, return_inverse=True)
-    table = contingency_matrix(labels, true)
-    own = np.full(len(table), -1)
-    groups, chosen = linear_sum_assignment(table, maximize=True)
-    own[groups] = chosen
-    return own[np.unique(labels, return_inverse=True)[1]] == true
 
 
 def confidence_row(clip, embeddings: np.ndarray, subject: str, aspect: str, truth: np.ndarray) -> dict:

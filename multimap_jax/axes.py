@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from multimap_jax.clustering import principal_axes
 from multimap_jax.rows import take, walk
 
 # Rows that the axes are found on at most.
@@ -18,9 +19,7 @@ def first_axes(rows) -> tuple[np.ndarray, np.ndarray]:
     step = max(1, -(-len(rows) // DRAWN))
     some = take(rows, np.arange(0, len(rows), step))
     mean = some.mean(0)
-    _, vectors = np.linalg.eigh((some - mean).T @ (some - mean))
-    axes = np.zeros((len(mean), 2))
-    found = vectors[:, ::-1][:, :2]
+    axes, found = np.zeros((len(mean), 2)), principal_axes(some, 2)[0]
     signs = np.sign(np.take_along_axis(found, np.abs(found).argmax(0)[None], 0))
     axes[:, : found.shape[1]] = found * signs
     return mean, axes

@@ -147,6 +147,16 @@ def principal_axes(rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]
     return axes[:, ::-1][:, :most], np.sqrt(np.maximum(values[::-1][:most], 0))
 
 
+def members(labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarray]:
+    """The images of each of k groups, the nearest to its centre first, those of equal distance as they come.
+
+    labels, distances: [images]; images with label -1 are in no group.
+    """
+    order = np.lexsort((distances, labels))
+    order = order[labels[order] >= 0]
+    return np.split(order, np.cumsum(np.bincount(labels[order], minlength=k))[:-1])
+
+
 def group_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
     """Means of the rows [images, d] of each of k groups, float64 [k, d]; 0 where a group is empty."""
     totals: np.ndarray | float = 0.0

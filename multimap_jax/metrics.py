@@ -36,11 +36,20 @@ def evaluate(true_labels, labels) -> dict[str, float]:
 
 def matched_accuracy(true_labels: np.ndarray, labels: np.ndarray) -> float:
     """Share of images whose group is matched to their true label, under the best one-to-one matching."""
+    return float(matched(true_labels, labels).sum() / len(labels))
+
+
+def matched(true_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether each image's group is the one that the best one-to-one matching gives its true label, bool [images]."""
     from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
+    true_labels, labels = _numbers(true_labels), _numbers(labels)
     counts = contingency_matrix(true_labels, labels)
-    return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(labels))
+    own = np.full(counts.shape[1], -1)
+    of, groups = linear_sum_assignment(counts, maximize=True)
+    own[groups] = of
+    return own[labels] == true_labels
 
 
 def _numbers(labels) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import softmax
 
 from multimap_jax.clip.model import Clip
+from multimap_jax.clustering import members
 from multimap_jax.prompts import Aspect, word_embeddings
 from multimap_jax.rows import take, walk
 from multimap_jax.words.find import seen_words
@@ -48,12 +49,9 @@ def name_groups(
     The confidence is the mean probability of the (first) word among the aspect's; without words it is 0.
     """
     scores, names = word_scores(clip, embeddings, aspect, labels, k), [""] * k
-    for group, word in _matched(scores, range(k), range(len(aspect.words))).items():
-        names[group] = aspect.words[word]
-    best = scores.argmax(1) if aspect.words else None
     sure = scores.max(1, initial=0)
-    for group in (group for group in range(k) if names[group]):
-        sure[group] = scores[group, aspect.words.index(names[group])]
+    for group, word in _matched(scores, range(k), range(len(aspect.words))).items():
+        names[group], sure[group] = aspect.words[word], scores[group, word]
     if all(names):
         return names, sure
     known = seen_words(clip, dataclasses.replace(aspect, words=look_up(vocabulary, aspect.name, aspect.subject) or ()))
@@ -63,21 +61,29 @@ def name_groups(
     unnamed = [group for group in range(k) if not names[group]]
     for group, word in _matched(wider, unnamed, range(len(aspect.words), len(wide.words))).items():
         names[group], sure[group] = wide.words[word], wider[group, word]
-    unnamed = [group for group in unnamed if not names[group]]
-    if not unnamed:
+    if all(names):
         return names, sure
-    firsts = [name or (aspect.words[best[group]] if aspect.words else "") for group, name in enumerate(names)]
     told = {wide: wider} | {
         other: word_scores(clip, embeddings, other, labels, k) for other in _describing(clip, aspect, vocabulary)
     }
+    firsts = [
+        name or (aspect.words[scores[group].argmax()] if aspect.words else "") for group, name in enumerate(names)
+    ]
+    return _with_seconds(names, firsts, told, aspect.name), sure
+
+
+def _with_seconds(names: list[str], firsts: list[str], told: dict[Aspect, np.ndarray], aspect: str) -> list[str]:
+    """The names, and for groups that have none ("") their first words with one behind it that tells them apart, or a
+    number. told: see `_telling`."""
+    names, unnamed = list(names), [group for group, name in enumerate(names) if not name]
     for group in unnamed:
-        alike = [other for other in range(k) if other != group and firsts[other] == firsts[group]]
-        seconds = _telling(told, group, alike)
-        choices = (", ".join(filter(None, (firsts[group], word))) for word in seconds if word != firsts[group])
+        alike = [other for other, first in enumerate(firsts) if other != group and first == firsts[group]]
+        seconds = (word for word in _telling(told, group, alike) if word != firsts[group])
+        choices = (f"{firsts[group]}, {word}" if firsts[group] else word for word in seconds)
         names[group] = next((name for name in choices if name not in names), "")
     for group in (group for group in unnamed if not names[group]):
-        names[group] = _numbered(firsts[group] or aspect.name, names, 1 if not firsts[group] else 2)
-    return names, sure
+        names[group] = _numbered(firsts[group] or aspect, names, 2 if firsts[group] else 1)
+    return names
 
 
 def _matched(scores: np.ndarray, groups: Sequence[int], words: Sequence[int]) -> dict[int, int]:
@@ -132,11 +138,9 @@ def exemplars(embeddings, labels: np.ndarray, distances: np.ndarray, k: int) -> 
 
     embeddings: unit rows [images, embed]. labels, distances: [images].
     """
-    order = np.lexsort((distances, labels))
-    ends = np.cumsum(np.bincount(labels, minlength=k))
     found = []
-    for members in np.split(order, ends[:-1]):
-        near = members[: min(NEAREST, max(EXEMPLARS, len(members) // 3))]
+    for own in members(labels, distances, k):
+        near = own[: min(NEAREST, max(EXEMPLARS, len(own) // 3))]
         found.append(near[_unlike(take(embeddings, near), EXEMPLARS)] if len(near) else near)
     return found
 

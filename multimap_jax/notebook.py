@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from multimap_jax.clustering import members
 from multimap_jax.inputs.places import place
 from multimap_jax.report.thumbnails import inline, pick, thumbnails
 
@@ -48,14 +49,12 @@ def _row(group: Shown) -> str:
 
 def nearest_of(labels: np.ndarray, distances: np.ndarray, k: int, number: int) -> list[list[int]]:
     """Indices of the images nearest to the centre of each of k groups; labels of -1 are of none."""
-    order = np.argsort(distances, kind="stable")
-    return [order[labels[order] == group][:number].tolist() for group in range(k)]
+    return [own[:number].tolist() for own in members(labels, distances, k)]
 
 
 def of_model(model) -> list[Shown]:
     """The groups of a fitted `MultiMaP`; with pictures where it was fitted on paths."""
-    left = getattr(model, "leftover_", np.zeros(len(model.labels_), bool))
-    labels = np.where(left, -1, model.labels_)
+    labels = np.where(model.leftover_, -1, model.labels_)
     sizes = np.bincount(labels[labels >= 0], minlength=model.n_clusters_)
     best = nearest_of(labels, model.distances_, model.n_clusters_, SHOWN)
     paths = getattr(model, "_paths", None)

@@ -55,14 +55,14 @@ def find_number(rows, words: float = 0.0, names: Sequence | None = None) -> list
     """
     rows = _looked_at(rows, names)[0]
     whole = np.square(rows - rows.mean(0)).sum()
-    found, weary = [_candidate(1, 1.0, 1.0, 1.0, words)], 0
+    halves, found, weary = _halves(len(rows)), [_candidate(1, 1.0, 1.0, 1.0, words)], 0
     most = min(MOST, max(12, round(2 * words)) if words else MOST, len(rows) // 5)
     with _many_small_fits() as fits:
         for k in range(2, most + 1):
-            (labels, centres), *halves = fits(rows, [slice(None), *_halves(len(rows))], k)
+            (labels, centres), *again = fits(rows, [slice(None), *halves], k)
             inertia = np.square(rows - centres[labels]).sum() / max(whole, 1e-300)
             smallest = np.bincount(labels, minlength=k).min() / len(rows)
-            strength = _strength_of(rows, halves, k)
+            strength = _strength_of(rows, halves, again, k)
             found.append(_candidate(k, strength, smallest, inertia, words))
             weary = weary + 1 if strength < WEAK and k > words else 0
             if weary == WEARY:
@@ -82,9 +82,7 @@ def steadiness(rows, labels: np.ndarray, k: int, names: Sequence | None = None) 
     with _many_small_fits() as fits:
         found = fits(rows, halves, k)
     for _, centres in found:
-        again = near(rows, centres)
-        table = np.zeros((k, k))
-        np.add.at(table, (labels, again), 1)
+        table = _crossed(labels, near(rows, centres), k)
         either = table.sum(1)[:, None] + table.sum(0) - table
         totals += (table / np.maximum(either, 1)).max(1)
     return totals / max(len(halves), 1)
@@ -131,13 +129,17 @@ def _groups(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return kmeans.labels_, kmeans.cluster_centers_
 
 
-def _strength_of(rows: np.ndarray, fits: Sequence[tuple[np.ndarray, np.ndarray]], k: int) -> float:
-    """The mean strength over halves, each beside its other one. fits: labels and centres of `_halves`."""
-    halves, found = _halves(len(rows)), []
-    for own, (labels, _) in enumerate(fits):
-        centres = fits[own ^ 1][1]
-        found.append(_strength(labels, near(rows[halves[own]], centres), k))
-    return float(np.mean(found))
+def _strength_of(rows: np.ndarray, halves: Sequence[np.ndarray], fits: Sequence[tuple], k: int) -> float:
+    """The mean strength over `_halves`, each beside its other one. fits: their labels and centres."""
+    others = (near(rows[half], fits[own ^ 1][1]) for own, half in enumerate(halves))
+    return float(np.mean([_strength(labels, given, k) for (labels, _), given in zip(fits, others)]))
+
+
+def _crossed(own: np.ndarray, given: np.ndarray, k: int) -> np.ndarray:
+    """How many images are in each of k own groups and each of k given ones, float64 [k, k]."""
+    table = np.zeros((k, k))
+    np.add.at(table, (own, given), 1)
+    return table
 
 
 def _strength(own: np.ndarray, given: np.ndarray, k: int) -> float:
@@ -145,8 +147,7 @@ def _strength(own: np.ndarray, given: np.ndarray, k: int) -> float:
 
     0 where a group has no pairs.
     """
-    table = np.zeros((k, k))
-    np.add.at(table, (own, given), 1)
+    table = _crossed(own, given, k)
     sizes = table.sum(1)
     together = (table * (table - 1)).sum(1) / np.maximum(sizes * (sizes - 1), 1)
     return float(together.min())

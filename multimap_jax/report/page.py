@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from multimap_jax.axes import coordinates
+from multimap_jax.clustering import members
 
 # Images that a page holds at most; of each group and of the least sure ones, those that come first if there are more.
 PAGE_IMAGES, FIRST = 20_000, 60
@@ -67,10 +68,7 @@ class Page:
     @functools.cached_property
     def members(self) -> list[np.ndarray]:
         """Images of each group, nearest to its centre first."""
-        order = self.order[~self.left[self.order]]
-        labels = self.labels[order]
-        ends = np.cumsum(np.bincount(labels, minlength=len(self.names)))
-        return np.split(order[np.argsort(labels, kind="stable")], ends[:-1])
+        return members(np.where(self.left, -1, self.labels), self.distances, len(self.names))
 
     @functools.cached_property
     def least_sure(self) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multimap_jax.axes import first_axes
+from multimap_jax.axes import coordinates
 from multimap_jax.inputs.files import read_json, read_table, said_of
 from multimap_jax.inputs.names import FORMULA, safe_path
 from multimap_jax.inputs.places import opened
@@ -134,9 +134,7 @@ def coordinates_of(job: Export, content: dict, rows, aspects: Sequence[str]) -> 
             own = model.assign_with_rows(rows)[1] if applied else model.fitted_rows(rows)
             if not applied:
                 finished.check_rows(model, own, str(run))
-            mean, axes = first_axes(own)
-            parts = [(np.asarray(own[i : i + PART], np.float64) - mean) @ axes for i in range(0, len(own), PART)]
-            found[aspect["name"]] = np.concatenate(parts)
+            found[aspect["name"]] = coordinates(own)
     return found
 
 
