@@ -26,6 +26,7 @@ from multimap_jax.verbs import (
     EXPORT_USAGE,
     begin_edit,
     begin_export,
+    check_given,
     define_edit_flags,
     define_export_flags,
 )
@@ -452,9 +453,7 @@ def _run(values: flags.FlagValues, processes) -> int:
 
 
 def _apply(values: flags.FlagValues, _) -> int:
-    for name in ("run", "images", "out"):
-        if not values[name].value:
-            raise ValueError(f"--{name} is missing: {values[name].help}")
+    check_given(values, ("run", "images", "out"))
 
     from multimap_jax.compilation import use_compilation_cache
     from multimap_jax.run.apply import Apply, run_apply
@@ -469,9 +468,7 @@ def _apply(values: flags.FlagValues, _) -> int:
 
 
 def _embed(values: flags.FlagValues, processes) -> int:
-    for name in ("images", "out"):
-        if not values[name].value:
-            raise ValueError(f"--{name} is missing: {values[name].help}")
+    check_given(values, ("images", "out"))
     number, workers = _part(values)
 
     from multimap_jax.compilation import use_compilation_cache
