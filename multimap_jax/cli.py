@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import shlex
 import signal
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from multimap_jax import choices
-from multimap_jax.inputs.names import printable
+from multimap_jax.inputs.names import printable, without_secrets
 from multimap_jax.inputs.places import forget_fetched, place
 from multimap_jax.manners import unknown_flag, unknown_word, with_flag
 from multimap_jax.stop import CHILD, begin_child, run_child, until_stopped
@@ -518,7 +517,7 @@ def _line(values: flags.FlagValues, verb: str = "") -> str:
     """The command as it was typed, for a shell; without names and passwords in addresses."""
     given = [f"--{name}={each}" for name in values if name != "h" for each in _given(values[name])]
     text = " ".join(["multimap", *([verb] if verb else []), *(shlex.quote(each) for each in given)])
-    return re.sub(r"://[^/@\s]*@", "://…@", text)
+    return without_secrets(text)
 
 
 def _given(flag: flags.Flag) -> list[str]:

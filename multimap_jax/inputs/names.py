@@ -52,6 +52,11 @@ def _written(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
+def without_secrets(text: str) -> str:
+    """Without the names and passwords that an address may hold: pages are sent to others."""
+    return re.sub(r"://[^/@\s]*@", "://…@", text)
+
+
 def printable(text: str) -> str:
     """`text` for a terminal: what would steer it, or turn what is read, is written out. Lines stay lines."""
     return "".join(ascii(each)[1:-1] if _steers(each) else each for each in text)

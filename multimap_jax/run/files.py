@@ -28,7 +28,7 @@ from multimap_jax import __version__
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
 from multimap_jax.inputs.files import read_json
-from multimap_jax.inputs.names import safe_path
+from multimap_jax.inputs.names import safe_path, without_secrets
 from multimap_jax.inputs.places import is_remote, opened, plain, put, put_whole, reaching, remove, same
 from multimap_jax.inputs.source import Source, exists
 from multimap_jax.machine import machine
@@ -266,11 +266,6 @@ def run_settings(job, clip: Clip, read: int) -> list[tuple[str, str]]:
         ("date", datetime.now(UTC).isoformat(timespec="seconds")),
         ("machine", machine()),
     ]
-
-
-def without_secrets(text: str) -> str:
-    """Without the names and passwords that an address may hold: pages are sent to others."""
-    return re.sub(r"://[^/@\s]*@", "://…@", text)
 
 
 def sight_content(sight: Sight) -> dict:
