@@ -73,13 +73,20 @@ def best_match(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return max(labels, key=lambda each: np.mean([mm.evaluate(truth, one)["nmi"] for one in each]))
 
 
-def cost_table(records: dict[tuple[str, str], dict]) -> list[str]:
-    """Lines of markdown of (title of the set, method) -> record of a cell with epochs, losses, seconds, memory."""
+def cost_table(costs: dict[tuple[str, str], dict[str, dict]]) -> list[str]:
+    """Lines of markdown of (title of the set, method) -> {aspect, or "all": record of a cell}."""
     rows = []
-    for (title, name), record in records.items():
-        losses = ", ".join(f"{each} {value:.3g}" for each, value in record["losses"].items())
-        memory = f"{record['memory'] / 1e6:,.0f}" if record.get("memory") else "–"
-        rows.append([title, name, str(record["epochs"]), losses, f"{record['seconds']:.0f}", memory, record["note"]])
+    for (title, name), records in costs.items():
+        losses = [
+            f"{what if aspect == 'all' else aspect} {value:.3g}"
+            for aspect, record in records.items()
+            for what, value in record.get("losses", {}).items()
+        ]
+        last = list(records.values())[-1]
+        memory = f"{last['memory'] / 1e6:,.0f}" if last.get("memory") else "–"
+        seconds = sum(record["seconds"] for record in records.values())
+        rows.append([title, name, str(last.get("epochs", "–")), ", ".join(losses), f"{seconds:.1f}", memory])
+        rows[-1].append(last["note"])
     return table(["data set", "method", "epochs", "last losses", "seconds", "memory, MB", "note"], rows)
 
 
