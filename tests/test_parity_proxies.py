@@ -102,7 +102,7 @@ def test_loss_and_gradient(tiny, name, contrast, precision, tolerance):
         common, targets = proxies.prepare(
             clip, equations.embeddings, COLOR, contrast, config, equations.prompt, equations.reference
         )
-        run = jax.vmap(jax.value_and_grad(proxy_loss), in_axes=(0, 0, None))
+        run = jax.jit(jax.vmap(jax.value_and_grad(proxy_loss), in_axes=(0, 0, None)))
         loss, gradient = run(moved.astype(targets.image.dtype), targets, common)
     for ours, theirs in ((loss, expected.detach().numpy()), (gradient, w.grad.numpy())):
         assert np.abs(np.asarray(ours) - theirs).max() <= tolerance * np.abs(theirs).max()
