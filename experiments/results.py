@@ -8,9 +8,11 @@ product photographs), reads it (results/reading.md, written by hand), and leads 
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
+import numpy as np
 from absl import app
 
 from experiments.accelerator.page import accelerator_table
@@ -53,8 +55,38 @@ def pages(folder: Path) -> dict[Path, str]:
     links = [f"- [{titles[path].lstrip('# ')}](results/{path.relative_to(folder)})" for path in (*written, *found)]
     links += [f"- [figure: {path.stem}](results/{path.relative_to(folder)})" for path in figures]
     reading = folder / "reading.md"
-    parts = [INTRODUCTION, opening(folder), reading.read_text() if reading.exists() else "", "## All tables\n"]
+    parts = [INTRODUCTION, opening(folder), reading.read_text() if reading.exists() else "", table2(folder)]
+    parts.append("## All tables\n")
     return found | {folder.parent / "RESULTS.md": "\n".join([*parts, *links]) + "\n"}
+
+
+def table2(folder: Path) -> str:
+    """NMI of every method in every table 2 below `folder`, and the means beside the paper's."""
+    parts = [
+        "## Table 2, NMI\n\nBold: the highest of a row. What is significant, RI, the paper's figures by row, and what "
+        "each method cost are in the pages that the titles lead to. *MSC* to *AugDMC* answer with that of their "
+        "clusterings which fits the true labels best.\n"
+    ]
+    for path in sorted(folder.glob("*/table2.csv")):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        methods = list(dict.fromkeys(row["method"] for row in rows))
+        places = list(dict.fromkeys((row["dataset"], row["aspect"]) for row in rows))
+        ours, paper = (
+            np.array([float(row[column] or "nan") for row in rows]).reshape(len(places), len(methods))
+            for column in ("nmi", "paper_nmi")
+        )
+        body = [[" ".join(place), *texts(found)] for place, found in zip(places, ours)]
+        body.append(["mean", *texts(ours.mean(0))])
+        if np.isfinite(paper.mean(0)).any():
+            body.append(["the paper's mean", *texts(paper.mean(0))])
+        parts.append(f"### [{path.parent.name}](results/{path.parent.name}/table2.md)\n\n{lines(['', *methods], body)}")
+    return "\n".join(parts)
+
+
+def texts(row: np.ndarray) -> list[str]:
+    """Figures of a row, the highest bold."""
+    return [f"**{each:.3f}**" if each == np.nanmax(row) else "–" if np.isnan(each) else f"{each:.3f}" for each in row]
 
 
 def opening(folder: Path) -> str:

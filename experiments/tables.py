@@ -240,7 +240,7 @@ def write_csv(path: Path, cells: Sequence[Cell], paper: dict) -> None:
             ours = [""] * 5
             if len(cell.resampled):
                 figures = [cell.nmi, *compare.interval(cell.resampled), cell.ri]
-                ours = [cell.images, *(f"{value:.4f}" for value in figures)]
+                ours = [cell.images, *(f"{value:.6f}" for value in figures)]
             writer.writerow([cell.dataset, cell.aspect, cell.method, *ours, *theirs])
 
 

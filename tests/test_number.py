@@ -31,7 +31,8 @@ def test_words_that_are_a_little_too_many_or_few_change_nothing(k, words):
     assert find_number(planted(k)[0], words)[0].groups == k
 
 
-def test_between_numbers_that_are_as_good_the_words_decide():
+def test_between_numbers_that_are_as_good_the_words_decide(monkeypatch):
+    monkeypatch.setattr(number, "HALVINGS", 2)
     # Three groups of four each.
     rows, labels = planted(12)
     rows = np.concatenate([rows, 60 * np.eye(3)[labels % 3]], axis=1)
