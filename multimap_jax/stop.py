@@ -110,7 +110,9 @@ def begin_child() -> None:
     def watch() -> None:
         with contextlib.suppress(OSError):
             os.read(alive, 1)
-        print("multimap: stopped, as the process that started this one has gone", file=sys.stderr, flush=True)
-        os._exit(1)
+        try:  # with the parent the reader of these words may have gone
+            print("multimap: stopped, as the process that started this one has gone", file=sys.stderr, flush=True)
+        finally:
+            os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -167,6 +167,23 @@ def test_a_child_ends_with_its_parent(start, tmp_path):
     assert "stopped, as the process that started this one has gone" in process.communicate(timeout=30)[0]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_child_ends_with_its_parent_though_nobody_reads_its_words():
+    child = "import os, time; from multimap_jax import stop; stop.begin_child(); print(os.getpid(), flush=True); "
+    child += "time.sleep(99)"
+    parent = f"import sys; from multimap_jax import stop; stop.run_child([sys.executable, '-c', {child!r}])"
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    number = int(process.stdout.readline())
+    process.stdout.close()
+    process.stderr.close()
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 10
+    while not gone(number):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_what_libraries_say_of_a_process_ends_without_a_stack(tmp_path, capfd):
     say = (
         r"import os; os.write(2, b'F1: gone\n    @     0x7f12 xla::Client\n*** Check failure stack trace: ***\nbye\n')"
