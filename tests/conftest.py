@@ -42,7 +42,8 @@ def begin():
     def begin(flags, environment=None, stderr=subprocess.STDOUT):
         process = subprocess.Popen(
             [sys.executable, "-m", "multimap_jax", *flags], stdout=subprocess.PIPE, stderr=stderr, text=True,
-            start_new_session=True, env=os.environ | {"JAX_PLATFORMS": "cpu"} | (environment or {}),
+            start_new_session=True,
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONFAULTHANDLER": "1"} | (environment or {}),
         )  # fmt: skip
         begun.append(process)
         return process

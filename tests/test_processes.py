@@ -62,10 +62,25 @@ def start(fruit, begin):
     return start
 
 
+def all_said(processes, seconds):
+    """What each of them says until its end; those that have not ended by then are killed, and say where they were."""
+
+    def listen(process):
+        try:
+            return process.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                os.kill(int(child), signal.SIGABRT)
+            return process.communicate(timeout=60)[0]
+
+    with ThreadPoolExecutor(len(processes)) as pool:
+        return list(pool.map(listen, processes))
+
+
 @pytest.mark.slow
 def test_the_labels_are_those_of_one_process(start, alone, tmp_path):
     processes = start(tmp_path, 3)  # two are in the next test
-    said = [process.communicate(timeout=300)[0] for process in processes]
+    said = all_said(processes, seconds=200)
     assert [process.returncode for process in processes] == [0] * 3, said
     assert (tmp_path / "labels.csv").read_bytes() == (alone / "labels.csv").read_bytes()
     kept = {"plan", "embeddings", "proxies", "models"}
@@ -103,7 +118,7 @@ def test_a_dead_process_ends_the_others_and_nothing_finished_is_lost(start, alon
     while all(process.poll() is None for process in processes):
         assert all(modified(path, written) == written for path, written in kept.items())
         time.sleep(0.05)
-    said = [process.communicate(timeout=240)[0] for process in processes]
+    said = all_said(processes, seconds=200)
     assert [process.returncode for process in processes] == [0, 0], said
     assert (tmp_path / "labels.csv").read_bytes() == (alone / "labels.csv").read_bytes()
 
