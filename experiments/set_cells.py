@@ -74,9 +74,11 @@ def best_match(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def cost_table(costs: dict[tuple[str, str], dict[str, dict]]) -> list[str]:
-    """Lines of markdown of (title of the set, method) -> {aspect, or "all": record of a cell}."""
+    """Lines of markdown of (title of the set, method) -> {aspect, or "all": record of a cell}, {} for no cells."""
     rows = []
     for (title, name), records in costs.items():
+        if not records:
+            continue
         losses = [
             f"{what if aspect == 'all' else aspect} {value:.3g}"
             for aspect, record in records.items()
@@ -85,8 +87,8 @@ def cost_table(costs: dict[tuple[str, str], dict[str, dict]]) -> list[str]:
         last = list(records.values())[-1]
         memory = f"{last['memory'] / 1e6:,.0f}" if last.get("memory") else "–"
         seconds = sum(record["seconds"] for record in records.values())
-        rows.append([title, name, str(last.get("epochs", "–")), ", ".join(losses), f"{seconds:.1f}", memory])
-        rows[-1].append(last["note"])
+        epochs = str(last.get("epochs", "–"))
+        rows.append([title, name, epochs, ", ".join(losses), f"{seconds:.1f}", memory, last["note"]])
     return table(["data set", "method", "epochs", "last losses", "seconds", "memory, MB", "note"], rows)
 
 

@@ -101,7 +101,8 @@ def run_set(
     missing."""
     images, seeds = (60, 1) if FLAGS.quick else (FLAGS.images_per_set, FLAGS.scene_seeds)
     images = FLAGS.most_images if FLAGS.data else images
-    steps, found, costs = 100 if FLAGS.quick else FLAGS.steps, {}, {}
+    steps, found = 100 if FLAGS.quick else FLAGS.steps, {}
+    costs: dict[tuple[str, str], dict[str, dict]] = {(item.title, name): {} for name in names}
     for seed in range(FLAGS.first_seed, FLAGS.first_seed + (1 if FLAGS.data else seeds)):
 
         def key(aspect, method, seed=seed):
@@ -128,13 +129,13 @@ def run_set(
                 continue
             for each, scores in record["aspects"].items() if aspect == "all" else [(aspect, record)]:
                 found.setdefault((each, method), []).append(scores)
-            costs.setdefault((item.title, method), {})[aspect] = record
+            costs[item.title, method][aspect] = record
     cells = [
         make_cell(item.name, aspect, method, found.get((aspect, method), []))
         for aspect in item.aspects
         for method in names
     ]
-    return cells, {place: costs[place] for place in ((item.title, name) for name in names) if place in costs}
+    return cells, costs
 
 
 def make_cell(dataset: str, aspect: str, method: str, runs: Sequence[dict]) -> Cell:

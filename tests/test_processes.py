@@ -120,6 +120,7 @@ def test_a_dead_process_ends_the_others_and_nothing_finished_is_lost(start, alon
         time.sleep(0.05)
     said = all_said(processes, seconds=200)
     assert [process.returncode for process in processes] == [0, 0], said
+    assert "process 1 of 2 is done" in said[1]
     assert (tmp_path / "labels.csv").read_bytes() == (alone / "labels.csv").read_bytes()
 
 
@@ -211,7 +212,7 @@ def test_what_libraries_say_of_a_process_ends_without_a_stack(tmp_path, capfd):
 @pytest.mark.parametrize("failing", [0, 1])
 def test_a_process_that_fails_says_so_and_keeps_nobody_waiting(start, tmp_path, failing):
     processes = start(tmp_path, 2, {failing: ["--clip=./no/such/clip"]})
-    said = [process.communicate(timeout=90)[0] for process in processes]
+    said = all_said(processes, seconds=90)
     assert processes[failing].returncode == 2 and "there is no directory" in said[failing], said
     assert processes[1 - failing].returncode == 1 and "another process of this run ended" in said[1 - failing], said
 
@@ -257,7 +258,7 @@ def test_a_process_without_company_says_so(fruit, index, tmp_path):
 )
 def test_processes_that_were_started_otherwise_are_told_so_at_once(start, tmp_path, index, more, message):
     processes = start(tmp_path / "out", 2, {index: [more.format(other=tmp_path / "other")]})
-    said = [process.communicate(timeout=60)[0] for process in processes]
+    said = all_said(processes, seconds=60)
     assert [process.returncode for process in processes] == [2, 2]
     assert said == [f"multimap: {message}\n"] * 2
     assert not list((tmp_path / "out").iterdir())

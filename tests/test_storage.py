@@ -98,7 +98,7 @@ def run(env, *arguments, status=0):
         warnings.simplefilter("ignore")
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             found = cli.main(["multimap", *arguments])
-    assert found == status, said.getvalue()
+    assert found == status and "Traceback" not in said.getvalue(), said.getvalue()
     return said.getvalue()
 
 
