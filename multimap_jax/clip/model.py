@@ -299,7 +299,7 @@ def _load_directory(name: str, directory: Path) -> Clip:
         raise ValueError(f"{directory} has a name that tokenizers cannot be read from: rename it, with letters alone")
     for file in (*_SMALL_FILES, "chat_template.jinja"):
         if (directory / file).exists():
-            check_regular(directory / file, SMALL_BYTES)
+            check_regular(directory / file, most=SMALL_BYTES)
             if file.endswith(".json"):
                 read_json(directory / file)
     config = _read_config(directory)
@@ -331,7 +331,7 @@ def _read_config(directory: Path) -> CLIPConfig:
     with transformers_alone():
         from transformers.models.clip.configuration_clip import CLIPConfig as TransformersConfig
 
-        with said_of(str(path), "fetch or save it again"):
+        with said_of(f"{path}", "fetch or save it again"):
             found = TransformersConfig.from_dict(content)
     return CLIPConfig.from_transformers(found)
 
@@ -348,7 +348,7 @@ def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
     with transformers_alone():
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-        with said_of(str(path), save):
+        with said_of(f"{path}", save):
             processor = CLIPImageProcessorPil.from_pretrained(directory)
             sizes = [*dict(processor.size or {}).values(), *dict(processor.crop_size or {}).values()]
             wrong = [each for each in sizes if each is not None and not (type(each) is int and 0 < each <= 2 * size)]
@@ -363,7 +363,7 @@ def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
             raise ValueError(f"it makes images of shape {pixels.shape}, config.json says {(3, size, size)}")
         return np.ascontiguousarray(pixels.transpose(1, 2, 0), np.float32)
 
-    with said_of(str(path), save):
+    with said_of(f"{path}", save):
         with np.errstate(all="ignore"):
             tried = preprocess(Image.new("RGB", (5, 3), "white"))
         if not np.isfinite(tried).all():

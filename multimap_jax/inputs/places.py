@@ -14,6 +14,7 @@ import functools
 import hashlib
 import io
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -22,8 +23,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from multimap_jax.inputs.names import without_secrets
+
 # Objects of at most so many bytes are fetched whole, others in blocks.
 WHOLE_BYTES, BLOCK_BYTES = 2**26, 2**23
+# Bytes of an object that is read as a whole, whatever its store says of its length.
+OBJECT_BYTES = 2**30
+# Ways to write a path of this machine, and addresses that lead wherever something else says.
+LOCAL = ("file", "local")
+LED = ("reference", "generic", "dir", "git", "asynclocal", "async_wrapper", "cached", "zip", "tar", "libarchive")
 # What stores call the mark that changes with an object.
 MARKS = ("ETag", "etag", "generation", "blob_id", "content_md5", "md5Hash", "mtime", "LastModified", "created")
 
@@ -39,10 +47,19 @@ class Unreachable(OSError):
 
 
 class BoundedFile(io.BufferedReader):
-    """A file that is never asked for more than it holds: readers ask for whatever a header says."""
+    """A regular file that is never asked for more than it holds: readers ask for whatever a header says.
+
+    ValueError for anything else: a pipe would be waited for without end, a device has no end.
+    """
 
     def __init__(self, path: str | os.PathLike):
-        super().__init__(io.FileIO(path))
+        check_regular(path)
+        super().__init__(io.FileIO(path, opener=_without_waiting))
+        try:
+            check_regular(self.fileno(), path)  # another one may have come in its place
+        except ValueError:
+            self.close()
+            raise
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > io.DEFAULT_BUFFER_SIZE:
@@ -50,40 +67,74 @@ class BoundedFile(io.BufferedReader):
         return super().read(size)
 
 
-def check_regular(path: Path, most: int | None = None) -> None:
-    """ValueError where `path` is not a regular file (a pipe would be waited for without end) or over `most` bytes."""
-    found = os.stat(path)
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+
+
+def check_regular(path, named=None, most: int | None = None) -> None:
+    """ValueError where `path`, or what a descriptor is of, is not a regular file or over `most` bytes. named: what
+    it is called in the sentence."""
+    found, named = os.stat(path), path if named is None else named
     if not stat.S_ISREG(found.st_mode):
-        raise ValueError(f"{path} is not a regular file")
+        raise ValueError(f"{named} is not a regular file")
     if most is not None and found.st_size > most:
-        raise ValueError(f"{path} has {found.st_size:,} bytes, expected {most:,} at most")
+        raise ValueError(f"{named} has {found.st_size:,} bytes, expected {most:,} at most")
 
 
 def plain(error: BaseException) -> str:
-    """An error in one line, not without end, with its kind where it says nothing else."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+    """An error in one line, not without end and without secrets, with its kind where it says nothing else."""
+    return without_secrets(" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 def place(text: str) -> Path:
-    """A path on this machine, or one of a store: a text with "://" in it.
+    """A path on this machine, where ~ is the user's home, or one of a store: a text with "://" in it.
 
-    Raises ValueError where no package for such a store is installed, with the command that installs it.
+    file:// and local:// are paths of this machine as any other. Raises ValueError for an address that is not read, or
+    where no package for such a store is installed, with the command that installs it.
     """
     if "://" not in text:
+        with contextlib.suppress(RuntimeError):  # ~somebody, of whom there is none
+            return Path(text).expanduser()
         return Path(text)
-    from fsspec.registry import known_implementations
-    from upath import UPath
+    scheme, _, rest = text.partition("://")
+    if scheme.lower() in LOCAL:
+        return Path(rest.removeprefix("localhost") or "/")
+    if scheme.lower() in LED or "::" in text:
+        raise ValueError(
+            f"{without_secrets(text)} leads from one address to another, which is not followed: give a path of this "
+            "machine, or the address itself, such as s3://bucket/folder"
+        )
+    return _remote(text, scheme.lower())
 
-    protocol = text.partition("://")[0].rpartition("::")[2]
+
+def _remote(text: str, scheme: str):
+    from multimap_jax.inputs.address import Address
+
+    shown = without_secrets(text)
     try:
-        found = UPath(text, use_listings_cache=False)
+        found = Address(text, use_listings_cache=False)
         _ = found.fs
         return found
-    except ImportError:
-        package = known_implementations.get(protocol, {}).get("class", protocol).partition(".")[0]
-        raise ValueError(f"{text} needs a package that is not installed: pip install {package}") from None
-    except ValueError as error:
-        raise ValueError(f"{text} cannot be read: {plain(error)}") from None
+    except ImportError as error:
+        raise ValueError(
+            f"{shown} needs a package that is not installed: pip install {missing(error, scheme)}"
+        ) from None
+    except (OSError, TimeoutError) as error:
+        raise Unreachable(f"{shown} cannot be reached ({plain(error)}): look at its name and the network") from None
+    except Exception as error:  # packages raise whatever they like for an address that they do not understand
+        raise ValueError(f"{shown} cannot be read: {plain(error)}") from None
+
+
+def missing(error: ImportError, scheme: str) -> str:
+    """What to install for a store: the package of its own, else those that fsspec's driver names."""
+    from fsspec.registry import known_implementations
+
+    own = known_implementations.get(scheme, {}).get("class", scheme).partition(".")[0]
+    if own != "fsspec":
+        return own
+    named = re.findall('"([\\w-]+)"', str(error))
+    cause = getattr(error.__cause__, "name", None)
+    return " ".join(named) or cause or f"'fsspec[{scheme}]'"
 
 
 def is_remote(path) -> bool:
@@ -117,7 +168,7 @@ def opened(path, most: int | None = None) -> BinaryIO:
     """A file to be read, never more of it than it holds. ValueError where it is no regular file or has over `most`
     bytes, FileNotFoundError where there is none, Unreachable where a store does not answer."""
     if not is_remote(path):
-        check_regular(path, most)
+        check_regular(path, most=most)
         return BoundedFile(path)
     with reaching(path):
         size = path.fs.info(path.path)["size"]
@@ -125,7 +176,37 @@ def opened(path, most: int | None = None) -> BinaryIO:
             raise ValueError(f"{path} has {size:,} bytes, expected {most:,} at most")
         if size is not None and size > WHOLE_BYTES:
             return path.fs.open(path.path, "rb", block_size=BLOCK_BYTES)
-        return io.BytesIO(path.fs.cat_file(path.path))
+        return io.BytesIO(read_object(path, OBJECT_BYTES if most is None else most, size))
+
+
+def read_object(path, most: int, size: int | None = None, begin: int | None = None, end: int | None = None) -> bytes:
+    """An object, or its bytes from `begin` to `end`. ValueError where it is over `most` bytes, whatever was said of it:
+    of web servers no more is taken than that, since they may say nothing, or something else than they send.
+
+    size: what its store says of it.
+    """
+    if end is not None and end - begin > most or size is not None and size > most:
+        raise ValueError(f"an object of {size or end - begin:,} bytes, expected {most:,} at most")
+    if not is_web(path) and (size is not None or end is not None):
+        return path.fs.cat_file(path.path, start=begin, end=end)
+    whole = {"headers": {"Range": f"bytes={begin}-{end - 1}"}} if end is not None else {}
+    whole |= {"size": 1} if is_web(path) else {}  # so that it is not asked for, and answers as it comes
+    wanted, parts = most if end is None else end - begin, []
+    with path.fs.open(path.path, "rb", block_size=0, **whole) as file:
+        if end is not None and getattr(getattr(file, "r", None), "status", 206) != 206:
+            raise ValueError("its server does not send parts of a file: fetch it first")
+        left = wanted + 1
+        while left > 0 and (part := file.read(min(left, BLOCK_BYTES))):
+            parts.append(part)
+            left -= len(part)
+    if left <= 0:
+        raise ValueError(f"an object of more than {wanted:,} bytes, which are expected at most")
+    return b"".join(parts)
+
+
+def is_web(path) -> bool:
+    """Whether an object is on a web server: anybody's, who may send whatever he likes."""
+    return path.protocol in ("http", "https")
 
 
 def local(path) -> Path:
@@ -133,12 +214,12 @@ def local(path) -> Path:
     if not is_remote(path):
         return path
     with reaching(path):
-        known = hashlib.sha256(f"{path} {version_of(path.fs.info(path.path))}".encode()).hexdigest()
+        known = hashlib.sha256(f"{str(path)} {version_of(path.fs.info(path.path))}".encode()).hexdigest()
         found = fetched() / known[:32] / path.name
         if not found.exists():
             found.parent.mkdir(exist_ok=True)
             aside = found.with_name(f".{found.name}")
-            path.fs.get_file(path.path, str(aside))
+            fetch_file(path, aside)
             os.replace(aside, found)
         return found
 
@@ -151,8 +232,22 @@ def local_folder(path, files: Iterable) -> Path:
     folder.mkdir(exist_ok=True)
     for file in files:
         with reaching(file):
-            file.fs.get_file(file.path, str(folder / file.name))
+            fetch_file(file, folder / file.name)
     return folder
+
+
+def fetch_file(path, target: Path) -> None:
+    """Brings an object to this machine. ValueError where it is longer than its store says, or that is not known."""
+    size, left = path.fs.info(path.path).get("size"), None
+    if size is None:
+        raise ValueError(f"{path} has no length that its store tells: fetch it first")
+    left = size
+    with path.fs.open(path.path, "rb", block_size=BLOCK_BYTES) as file, target.open("wb") as written:
+        while part := file.read(BLOCK_BYTES):
+            left -= len(part)
+            if left < 0:
+                raise ValueError(f"{path} is longer than the {size:,} bytes that its store tells: fetch it first")
+            written.write(part)
 
 
 @functools.cache
@@ -203,17 +298,18 @@ def put_whole(path, write: Callable[[BinaryIO], None] | str) -> None:
             fill(file, write)
             os.fsync(file.fileno())
         os.replace(aside, path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
         raise
 
 
-def fill(file: BinaryIO, write: Callable[[BinaryIO], None] | str) -> None:
-    if isinstance(write, str):
-        file.write(write.encode())
+def fill(file: BinaryIO, content: Callable[[BinaryIO], None] | str | bytes) -> None:
+    """Writes a text, bytes, or whatever a function writes."""
+    if callable(content):
+        content(file)
     else:
-        write(file)
+        file.write(content.encode() if isinstance(content, str) else content)
     file.flush()
 
 

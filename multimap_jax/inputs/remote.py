@@ -6,8 +6,10 @@ import errno
 import functools
 from collections.abc import Iterable
 
-from multimap_jax.inputs.places import plain, reaching, version_of
+from multimap_jax.inputs.places import is_web, plain, reaching, read_object, version_of
 from multimap_jax.inputs.source import Packed
+
+IMAGE_BYTES = 2**29  # of the file of one image
 
 
 def objects_below(path) -> dict[str, dict]:
@@ -19,9 +21,13 @@ def objects_below(path) -> dict[str, dict]:
 
 
 def remote_images(paths: Iterable) -> list[Packed]:
-    """Images of a store, fetched when they are decoded. Each folder that they are in is listed once."""
+    """Images of a store, fetched when they are decoded.
+
+    Each folder that they are in is listed once; not on web servers, where a listing says nothing of them and a password
+    for an image is not one for its folder.
+    """
     paths = list(paths)
-    folders = {str(path.parent): path.parent for path in paths}
+    folders = {str(path.parent): path.parent for path in paths if not is_web(path)}
     known: dict[str, dict] = {}
     for folder in folders.values():
         try:
@@ -35,15 +41,15 @@ def remote_image(path, info: dict | None) -> Packed:
     """One image of a store. info: what its store says of it, None where that is not known."""
     size = None if info is None else info.get("size")
     read = functools.partial(fetch, path, size)
-    return Packed(str(path), "", read, "" if info is None else version_of(info), remote=True)
+    return Packed(f"{path}", "", read, "" if info is None else version_of(info), remote=True)
 
 
 def fetch(path, size: int | None = None, begin: int | None = None, end: int | None = None) -> bytes:
     """An object, or its bytes from `begin` to `end`. An OSError that may pass where the store does not answer, or what
-    it gives is not of the size that was listed."""
+    it gives is not of the size that was listed; ValueError for more than an image may have."""
     try:
-        content = path.fs.cat_file(path.path, start=begin, end=end)
-    except FileNotFoundError:
+        content = read_object(path, IMAGE_BYTES, size, begin, end)
+    except (FileNotFoundError, ValueError):
         raise
     except Exception as error:
         raise OSError(errno.EIO, plain(error)) from None

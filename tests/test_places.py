@@ -1,0 +1,235 @@
+"""Addresses: what is a path of this machine, what is refused, and that nothing of them tells a secret."""
+
+import base64
+import csv
+import http.server
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from multimap_jax import cli
+from multimap_jax.inputs.lists import read_list
+from multimap_jax.inputs.names import is_plain_name, name_of_path, without_secrets
+from multimap_jax.inputs.places import OBJECT_BYTES, BoundedFile, missing, opened, place, read_object
+from multimap_jax.inputs.remote import remote_images
+from multimap_jax.scenes import write_scenes
+
+WITHOUT = {
+    "http://bob:hunter2@host:8/x.jpg?sig=S": "http://…@host:8/x.jpg?…",
+    "http://bob:pa/ss@host/x": "http://…@host/x",
+    "http://bob:p@a/b@host/x#token": "http://…@host/x#…",
+    "http://bob:1/2@host/x": "http://…@host/x",
+    "https://token@host/x": "https://…@host/x",
+    "http://host:80/a?mail=a@b": "http://host:80/a?…",
+    "http://host/a b?sig=a b c": "http://host/a b?…",
+    "s3://key:secret@bucket/x": "s3://…@bucket/x",
+    "s3://bucket/x?versionId=3": "s3://bucket/x?…",
+    "s3://bucket/shard-??.tar": "s3://bucket/shard-??.tar",
+    "s3://bucket/a # b.png": "s3://bucket/a # b.png",
+    "hf://datasets/user/repo@main/x.parquet": "hf://datasets/user/repo@main/x.parquet",
+    "404 for 'http://u:p@host/x?k=1', again": "404 for 'http://…@host/x?…', again",
+    "a/b@c?d#e": "a/b@c?d#e",
+}
+
+
+@pytest.mark.parametrize("text", WITHOUT)
+def test_secrets_of_addresses_go(text):
+    assert without_secrets(text) == WITHOUT[text]
+
+
+def test_an_image_is_called_without_the_secrets_of_its_address():
+    assert name_of_path("http://u:p@host/x.jpg?sig=1") == "http://…@host/x.jpg?…"
+
+
+NAMES = {
+    "red": True,
+    "日本": True,
+    "👩\u200d👧": True,
+    "می\u200cخواهم": True,
+    "(x)": True,
+    "<b>": True,
+    "": False,
+    " ": False,
+    "\u200b": False,
+    "re\u200bd": False,
+    "a\u202eb": False,
+    "a\u2066b": False,
+    "\u3164": False,
+    "\u0301": False,
+    "a\nb": False,
+    "a\u2028b": False,
+    "\x1b[2J": False,
+    "\udcff": False,
+    "\U000e0041a": False,
+    None: False,
+    3: False,
+}
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_names_that_cannot_be_read_are_no_names(name):
+    assert is_plain_name(name) == NAMES[name]
+
+
+def test_addresses_of_this_machine_are_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert place("file:///a/b") == place("local:///a/b") == place("file://localhost/a/b") == Path("/a/b")
+    assert place("FILE:///a/b") == Path("/a/b")
+    assert place("~/out") == tmp_path / "out" and place("a/~/b") == Path("a/~/b")
+    assert place("~nobody-at-all/x") == Path("~nobody-at-all/x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "reference://x",
+        "generic://file:///dev/zero",
+        "simplecache::file:///dev/zero",
+        "zip://a.png::/tmp/x.zip",
+        "dir://x::file:///etc",
+        "filecache::http://host/x",
+        "git:///repo:main@x",
+    ],
+)
+def test_addresses_that_lead_to_others_are_refused(text):
+    with pytest.raises(ValueError, match="leads from one address to another"):
+        place(text)
+
+
+@pytest.mark.parametrize("text", ["nonsense://x", "s4://bucket/x", "webdav://host/x", "://x", "http://[::1/x"])
+def test_addresses_that_nobody_understands_are_a_sentence(text):
+    with pytest.raises(ValueError, match="cannot be read|not installed|leads from"):
+        place(text)
+
+
+def test_a_server_that_does_not_answer_is_a_sentence():
+    with pytest.raises(OSError, match="cannot be reached"):
+        place("ftp://user:secret@127.0.0.1:9/x")
+
+
+@pytest.mark.parametrize(
+    "scheme, said, packages",
+    [
+        ("https", 'HTTPFileSystem requires "requests" and "aiohttp" to be installed', "requests aiohttp"),
+        ("sftp", 'SFTPFileSystem requires "paramiko" to be installed', "paramiko"),
+        ("s3", "Install s3fs to access S3", "s3fs"),
+        ("gs", "Please install gcsfs to access Google Storage", "gcsfs"),
+    ],
+)
+def test_the_advice_names_what_is_missing(scheme, said, packages):
+    assert missing(ImportError(said), scheme) == packages
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "socket"])
+def test_only_regular_files_are_opened(tmp_path, kind):
+    path = tmp_path / "x.jpg"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path = Path("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+    for address in (str(path), f"file://{path}", f"local://{path}"):
+        for read in (opened, BoundedFile):
+            with pytest.raises(ValueError, match="is not a regular file"):
+                read(place(address))
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Sends one picture; for a path with "endless" bytes without an end, whatever was asked."""
+
+    picture, asked = b"", []
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.asked.append((self.path, self.headers.get("Authorization")))
+        endless = "endless" in self.path
+        self.send_response(206 if self.headers.get("Range") and endless else 200)
+        if not endless:
+            self.send_header("Content-Length", str(len(self.picture)))
+        self.end_headers()
+        try:
+            while self.command == "GET":
+                self.wfile.write(bytes(2**16) if endless else self.picture)
+                if not endless:
+                    break
+        except OSError:
+            pass
+
+    do_HEAD = do_GET
+
+
+@pytest.fixture
+def server(tmp_path):
+    """HOST:PORT of a web server on this machine."""
+    pytest.importorskip("aiohttp", reason="needs an HTTP driver: pip install aiohttp")
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "served.png")
+    Server.picture, Server.asked = (tmp_path / "served.png").read_bytes(), []
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{running.server_port}"
+    running.shutdown()
+    running.server_close()
+
+
+class TestWeb:
+    def test_an_object_without_an_end_is_left(self, server):
+        path = place(f"http://{server}/endless.png")
+        for part in ({}, {"begin": 10, "end": 1000}):
+            with pytest.raises(ValueError, match="expected at most"):
+                read_object(path, 2**20, **part)
+        with pytest.raises(ValueError, match="expected at most"):
+            opened(path, 2**20)
+        assert OBJECT_BYTES <= 2**30
+
+    def test_parts_of_files_are_not_taken_for_the_whole(self, server):
+        with pytest.raises(ValueError, match="does not send parts"):
+            read_object(place(f"http://{server}/a.tar"), 2**20, begin=10, end=20)
+
+    def test_the_password_of_an_image_goes_to_its_address_alone(self, server):
+        (image,) = remote_images([place(f"http://bob:hunter2@{server}/folder/a.png?sig=S")])
+        assert image.read() == Server.picture
+        basic = "Basic " + base64.b64encode(b"bob:hunter2").decode()
+        assert set(Server.asked) == {("/folder/a.png?sig=S", basic)}
+        assert "hunter2" not in f"{image} {image!r}" and "sig=S" not in f"{image}"
+
+    def test_what_a_run_writes_and_says_holds_no_secret(self, server, tmp_path, capsys):
+        write_scenes(tmp_path / "fruit", "fruit", seed=0, count=8)
+        secret = ["hunter2", "SECRETSIG", "TOKEN", "pa/ss"]
+        rows = [[str(path)] for path in sorted((tmp_path / "fruit").glob("*.png"))]
+        rows += [
+            [f"http://bob:hunter2@{server}/a.png?sig=SECRETSIG"],
+            [f"http://bob:hunter2@{server}/a.png?sig=SECRETSIG2"],
+            [f"http://bob:pa/ss@{server}/gone.png#TOKEN"],
+        ]
+        with (tmp_path / "list.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["image"], *rows])
+        flags = ["--subject=fruit", "--aspect=color", "--words=color=red,green", f"--out={tmp_path / 'out'}"]
+        assert cli.main(["multimap", f"--images={tmp_path / 'list.csv'}", *flags]) == 0
+        said = "".join(capsys.readouterr())
+        for path in [path for path in (tmp_path / "out").rglob("*") if path.is_file()]:
+            content = path.read_bytes()
+            assert not [word for word in secret if word.encode() in content], path
+        assert not [word for word in secret if word in said]
+        names = [row["image"] for row in csv.DictReader((tmp_path / "out" / "labels.csv").read_text().splitlines())]
+        assert len(set(names)) == len(names) == len(rows) - 1
+        skipped = json.loads((tmp_path / "out" / "run.json").read_text())["skipped"]
+        assert len(skipped) == 1
+
+    def test_errors_for_a_python_user_hold_no_secret(self, server, tmp_path):
+        (tmp_path / "l.csv").write_text("image\nhttp://bob:hunter2@127.0.0.1:9/a.png?sig=SECRETSIG\n")
+        source = read_list(tmp_path / "l.csv", [tmp_path / "l.csv"])
+        (image,) = source.images.values()
+        with pytest.raises(OSError) as caught:
+            image.read()
+        assert "hunter2" not in repr(caught.value) and "SECRETSIG" not in repr(caught.value)
