@@ -11,7 +11,7 @@ from PIL import Image
 
 from multimap_jax.report import Page, make_report
 from multimap_jax.report import page as pages
-from multimap_jax.report.thumbnails import SIDE, prune
+from multimap_jax.report.thumbnails import SIDE
 from multimap_jax.report.write import SCRIPTS, as_json, read
 from tests.pages import content
 
@@ -130,20 +130,6 @@ def test_many_thumbnails_have_a_folder_that_is_called_by_what_is_in_it(monkeypat
     assert one.folder == again.folder != other.folder and set(one.pictures) == {"0.jpg", "1.jpg", "2.jpg", "3.jpg"}
     told = content(one.html)
     assert told["pictures"] == [] and told["folder"] == one.folder
-
-
-def test_folders_of_earlier_pages_go_and_nothing_else(tmp_path):
-    kept, old, mixed, other = (f"thumbnails-{digit * 12}" for digit in "abc1")
-    for name in (kept, old, mixed):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "0.jpg").write_bytes(b"x")
-    (tmp_path / mixed / "mine.txt").write_text("x")
-    (tmp_path / "thumbnails-mine").mkdir()
-    (tmp_path / other).symlink_to(tmp_path / "thumbnails-mine")
-    (tmp_path / "thumbnails-mine" / "1.jpg").write_bytes(b"x")
-    prune(tmp_path, kept)
-    assert {path.name for path in tmp_path.iterdir()} == {kept, mixed, "thumbnails-mine", other}
-    assert (tmp_path / "thumbnails-mine" / "1.jpg").exists() and not (tmp_path / mixed / "0.jpg").exists()
 
 
 def test_a_page_of_too_many_images_holds_a_share_and_counts_all(monkeypatch):

@@ -22,7 +22,7 @@ from multimap_jax import cli, stop
 from multimap_jax.clip import images
 from multimap_jax.clip.model import Clip
 from multimap_jax.inputs.folder import read_folder
-from multimap_jax.run import files, lock, store
+from multimap_jax.run import lock, store
 from multimap_jax.run.processes import ALONE, Processes
 from multimap_jax.scenes import write_scenes
 
@@ -166,9 +166,8 @@ class TestFilesOfTheUser:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / name).write_text("mine")
         assert run(fruit, tmp_path / "out") == 2
-        assert (
-            tmp_path / "out" / name
-        ).read_text() == "mine" and "no run of multimap wrote it" in capsys.readouterr().err
+        assert (tmp_path / "out" / name).read_text() == "mine"
+        assert "was not written by multimap" in capsys.readouterr().err
 
     def test_the_target_of_a_link_is_not_overwritten(self, fruit, tmp_path, capsys):
         run(fruit, tmp_path / "out")
@@ -209,7 +208,7 @@ def test_a_full_disk_at_any_write_is_a_sentence_and_the_command_goes_on(fruit, t
     run(fruit, out)
     before = {name: (out / name).read_bytes() for name in ("labels.csv", "run.json", "report.html")}
     Image.new("RGB", (64, 64), "red").save(fruit / "fruit_0050.png")
-    whole, failures, base = files.os.fsync, 0, out
+    whole, failures, base = os.fsync, 0, out
     for failing in range(40):
         count, out = iter(range(1000)), tmp_path / f"out{failing}"
         shutil.copytree(base, out)
@@ -219,7 +218,7 @@ def test_a_full_disk_at_any_write_is_a_sentence_and_the_command_goes_on(fruit, t
                 raise OSError(28, "No space left on device")
             return whole(descriptor)
 
-        monkeypatch.setattr(files.os, "fsync", full)
+        monkeypatch.setattr(os, "fsync", full)
         status, said = run(fruit, out), capsys.readouterr().err
         if status == 0:
             break
@@ -228,7 +227,7 @@ def test_a_full_disk_at_any_write_is_a_sentence_and_the_command_goes_on(fruit, t
         assert all((out / name).read_bytes() == content for name, content in before.items())
         assert not [path for path in out.rglob("*.new") if path.is_file()]
         assert apply_is_whole(out, fruit, tmp_path / f"applied{failing}")
-        monkeypatch.setattr(files.os, "fsync", whole)
+        monkeypatch.setattr(os, "fsync", whole)
         assert run(fruit, out) == 0 and (out / "labels.csv").read_bytes() != before["labels.csv"]
         capsys.readouterr()
     assert failures >= 8 and (out / "labels.csv").read_bytes() != before["labels.csv"]
@@ -367,14 +366,14 @@ def test_an_image_that_fails_to_be_read_for_a_passing_reason_is_tried_again(frui
 def test_what_a_killed_run_left_aside_is_swept_and_nothing_else(fruit, tmp_path):
     out = tmp_path / "out"
     run(fruit, out)
-    left = [".labels.csv.next", ".labels.csv.0123abcd.new", "embeddings/img_emb/.img_emb_000009.npy.0123abcd.new"]
-    for name in left:
+    left = [".multimap/temporary/0123456789abcdef/0", ".multimap/group-0123456789abcdef/here"]
+    mine = [".labels.csv.next", ".mine.new", ".company-0123456789abcdef/a", ".multimap/temporary/mine.txt"]
+    for name in (*left, *mine):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text("half")
-    (out / ".company-0123456789abcdef").mkdir()
-    (out / ".mine.new").write_text("the user's own")
     assert run(fruit, out) == 0
-    assert not any((out / name).exists() for name in (*left, ".company-0123456789abcdef"))
-    assert (out / ".mine.new").exists()
+    assert not any((out / name).parent.exists() for name in left)
+    assert all((out / name).exists() for name in mine)
 
 
 def test_a_file_system_without_hard_links_has_locks_too(tmp_path, monkeypatch):
@@ -388,7 +387,7 @@ def test_a_file_system_without_hard_links_has_locks_too(tmp_path, monkeypatch):
 
 
 def test_a_plan_is_only_added_to(tmp_path):
-    plan = store.Plan(tmp_path / "plan")
+    plan = store.Plan(tmp_path, "plan")
     first = plan.extend([("a", "1"), ("b", "1"), ("c", "1")], 2, {})
     assert list(first.values()) == [0, 0, 1]
     written = plan.files()[0].read_bytes()

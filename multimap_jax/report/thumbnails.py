@@ -5,19 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import re
 from collections.abc import Mapping, Sequence
 
 from multimap_jax.clip.images import Unreadable, stream_pixels
-from multimap_jax.inputs.places import is_remote, remove
 from multimap_jax.progress import open_bar
 
 SIDE, QUALITY = 128, 75
 AT_ONCE = 64
 # Thumbnails that stand within the page; with more of them they have a folder beside it.
 INLINE = 2_000
-FOLDER = re.compile(r"thumbnails-[0-9a-f]{12}")
-FILE = re.compile(r"[0-9]{1,9}\.jpg")
 
 
 def thumbnails(images: Sequence, progress: bool = False, side: int = SIDE) -> list[bytes]:
@@ -54,18 +50,3 @@ def folder_name(pictures: Sequence[bytes]) -> str:
     for picture in pictures:
         digest.update(hashlib.sha256(picture).digest())
     return f"thumbnails-{digest.hexdigest()[:12]}"
-
-
-def prune(out, kept: str) -> None:
-    """Takes away what earlier pages in `out` had in their folders, and nothing else that may be there."""
-    for folder in [folder for folder in out.glob("thumbnails-*") if FOLDER.fullmatch(folder.name)]:
-        if folder.name == kept or (not is_remote(folder) and (folder.is_symlink() or not folder.is_dir())):
-            continue
-        others = False
-        for file in list(folder.glob("*")):
-            if FILE.fullmatch(file.name):
-                remove(file)
-            else:
-                others = True
-        if not others and not is_remote(folder):
-            folder.rmdir()

@@ -10,11 +10,11 @@ from multimap_jax import __version__
 from multimap_jax.clip.model import load_clip
 from multimap_jax.inputs.open import open_source
 from multimap_jax.mesh import image_mesh
-from multimap_jax.run.files import make_writable, sweep
 from multimap_jax.run.lock import locked
 from multimap_jax.run.processes import ALONE, Processes, meet
 from multimap_jax.run.say import count
 from multimap_jax.run.store import Embeddings
+from multimap_jax.storage.output import prepare, sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = T
     """
     number, workers = job.part
     source = open_source(job.images)
-    make_writable(job.out)
+    prepare(job.out)
     part = ALONE if workers == 1 else Processes("", workers, number - 1)
     with locked(job.out, part):
         if job.processes.coordinator and number == 1:

@@ -7,12 +7,8 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import platform
 import re
-import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -27,44 +23,24 @@ import pyarrow.parquet as pq
 from multimap_jax import __version__
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
-from multimap_jax.inputs.files import read_json
-from multimap_jax.inputs.names import safe_path, without_secrets
-from multimap_jax.inputs.places import is_remote, opened, plain, put, put_whole, reaching, remove, same
+from multimap_jax.inputs.names import safe_path, safe_word, without_secrets
+from multimap_jax.inputs.places import is_remote, opened, plain, put_whole, same
 from multimap_jax.inputs.source import Source, exists
 from multimap_jax.machine import machine
 from multimap_jax.sight import Sight
+from multimap_jax.storage.output import (
+    GO_ON,
+    RESULTS,
+    RUN,
+    changed,
+    inside,
+    is_ours,
+    recorded,
+    staging,
+    write_all,
+)
 
-GO_ON = "what was finished is kept, and the same command goes on from there"
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
-
-
-def make_writable(out: Path) -> None:
-    """Creates the folder `out` and tries it; OSError says that it cannot be written."""
-    if is_remote(out):
-        tried = out / f".{secrets.token_hex(8)}.new"
-        try:
-            write_whole(tried, "")
-        except OSError as error:
-            raise OSError(f"cannot write into {out}: {plain(error)}; give another folder with --out") from None
-        return remove(tried)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()  # a name of its own: several processes may try at once
-    except OSError as error:
-        raise OSError(f"cannot write into {out} ({error.strerror}): give another folder with --out") from None
-
-
-def sweep(out: Path) -> None:
-    """Takes away what a run that was killed had not finished: files aside, and where processes met."""
-    if is_remote(out):  # an object is there as a whole or not at all
-        for path in out.glob(".company-*"):
-            remove(path)
-        return
-    for path in out.rglob(".*"):
-        if re.fullmatch(r"\..+\.([0-9a-f]{8}\.new|next)", path.name) and path.is_file():
-            path.unlink(missing_ok=True)
-        elif re.fullmatch(r"\.company-[0-9a-f]{16}|\.[0-9]+\.new", path.name) and path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
@@ -76,57 +52,40 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
         raise OSError(f"cannot write {path} ({reason}); {GO_ON}") from None
 
 
-def write_table(path: Path, table: dict[str, list]) -> None:
-    """Columns as a parquet file."""
+def as_table(table: dict[str, list]) -> Callable[[BinaryIO], None]:
+    """Columns, to be written as a parquet file."""
     # Columns of no rows have no type of their own.
     fields = {name: pa.array(values, None if values else pa.string()) for name, values in table.items()}
-    write_whole(path, lambda file: pq.write_table(pa.table(fields), file))
+    return lambda file: pq.write_table(pa.table(fields), file)
 
 
-def write_array(path: Path, array: np.ndarray) -> None:
-    write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
+def as_array(array: np.ndarray) -> Callable[[BinaryIO], None]:
+    return lambda file: np.save(file, array, allow_pickle=False)
 
 
-def write_arrays(path: Path, arrays: dict) -> None:
-    write_whole(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+def as_arrays(arrays: dict) -> Callable[[BinaryIO], None]:
+    return lambda file: np.savez(file, allow_pickle=False, **arrays)
 
 
-def write_json(path: Path, content) -> None:
-    write_whole(path, json.dumps(content, indent=1) + "\n")
+def as_json(content) -> str:
+    return json.dumps(content, indent=1) + "\n"
 
 
-# The files of results: what the last command asked for, whole. run.json lists the others.
-LABELS, TABLE, METRICS, REPORT, RUN = "labels.csv", "labels.parquet", "metrics.json", "report.html", "run.json"
 # Of each aspect in labels.parquet, besides the one called by its name.
 COLUMNS = ("group", "distance", "confidence", "outlier")
 # Images that labels.csv is written for; of labels.parquet at once.
 LABELS_ROWS, TABLE_ROWS = 1_000_000, 2**18
-GROUPS = "groups.json"  # of a run whose groups were edited
-RESULTS = (LABELS, TABLE, METRICS, REPORT, GROUPS)
 
 
 def check_own(out: Path, labels: Path | None) -> None:
-    """ValueError where writing results into `out` would cost the user a file: one that no run.json lists, a link, the
-    labels that were given."""
-    claimed = set(listed(out))
+    """ValueError where writing results into `out` would cost the user a file: one that multimap did not write, or that
+    was changed since, a link, the labels that were given."""
     for name in (*RESULTS, RUN):
-        path = out / name
-        if not is_remote(path) and path.is_symlink():
-            raise ValueError(f"{path} is a link, which results would be written through: give another --out")
+        path = inside(out, name)
         if labels is not None and same(path, labels):
             raise ValueError(f"--labels={labels} would be overwritten by the results: give another --out")
-        if name not in claimed and exists(path):
-            raise ValueError(f"{path} is there and no run of multimap wrote it: give another --out, or take it away")
-
-
-def listed(out: Path) -> list[str]:
-    """The files of results that the run.json in `out` says are its own."""
-    try:
-        content = read_json(out / RUN)
-        files = [name for name in content.get("files", RESULTS) if isinstance(name, str)]
-        return [*files, RUN] if "multimap_jax" in content["versions"] else []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []
+        if not is_ours(out, name):
+            raise ValueError(changed(path))
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -142,6 +101,20 @@ def file_hashes(folder: Path) -> dict[str, str]:
     return found
 
 
+def slug(name: str) -> str:
+    """Part of a folder's name, for the eye."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32] or "aspect"
+
+
+def model_name(aspect: str, files: dict[str, str]) -> str:
+    """The folder of a model: for the eye, for the aspect, and for what is in it."""
+    marks = (
+        hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        for text in (aspect, json.dumps(dict(sorted(files.items()))))
+    )
+    return f"{slug(aspect)}-{next(marks)[:8]}-{next(marks)[:12]}"
+
+
 def text_hash(path: Path) -> str:
     """SHA-256 of one file."""
     with opened(path) as file:
@@ -152,53 +125,33 @@ def replace_results(out: Path, texts: dict[str, str], tables: dict[str, Callable
     """Puts new results in place of the old ones. Nothing is taken away before everything new is on the disk; then the
     old files go, run.json is changed, and the new files come: at no moment does a new one stand beside an old one."""
     contents = texts | tables
-    with tempfile.TemporaryDirectory() as here:
-        aside = Path(here) if is_remote(out) else out
-        for name, content in contents.items():
-            write_whole(aside / f".{name}.next", content)
-        for name in RESULTS:
-            remove(out / name)
+    with staging(out) as stage:
         for name in (name for name in (RUN, *RESULTS) if name in contents):
-            move(aside / f".{name}.next", out / name)
+            stage.add(name, contents[name])
+        stage.place(instead_of=RESULTS)
 
 
 def put_thumbnails(out: Path, folder: str, pictures: dict[str, bytes]) -> None:
-    """Puts a folder of thumbnails into `out`, as a whole where it is of this machine. It is called by what is in it:
-    where it is there already nothing is to be done, and a page that is there keeps its own."""
-    if not folder or (not is_remote(out) and (out / folder).is_dir()):
-        return
-    with tempfile.TemporaryDirectory() as here:
-        aside = Path(here) / folder if is_remote(out) else out / f".{os.getpid()}.new"
-        try:
-            remove(aside)
-            aside.mkdir()
-            for name, picture in pictures.items():
-                (aside / name).write_bytes(picture)
-            if is_remote(out):
-                with reaching(out):
-                    out.fs.put(f"{aside}/", f"{(out / folder).path}/", recursive=True)
-            else:
-                aside.rename(out / folder)
-        except OSError as error:
-            raise OSError(f"cannot write {out / folder} ({error.strerror or error}); {GO_ON}") from None
-        finally:
-            remove(aside)
+    """Puts a folder of thumbnails into `out`. It is called by what is in it: where all of it is there nothing is to be
+    done, and a page that is there keeps its own."""
+    names = {f"{folder}/{name}": picture for name, picture in pictures.items()}
+    known = recorded(out, folder) if folder else {}
+    if set(names) != set(known) or not all(is_there(out, name, len(picture)) for name, picture in names.items()):
+        write_all(out, names, sync=False)
 
 
-def move(source: Path, path: Path) -> None:
-    """Puts a file of this machine in its place, here or in a store."""
-    if is_remote(path):
-        put(source, path)
-    else:
-        os.replace(source, path)
+def is_there(out: Path, name: str, size: int) -> bool:
+    path = out / name
+    return exists(path) and path.stat().st_size == size
 
 
 def labels_text(names: Sequence[str], results: Sequence) -> str:
-    """labels.csv: a row for each image, a column for each aspect with the name of its group or "(left over)"."""
+    """labels.csv: a row for each image, a column for each aspect with the name of its group or "(left over)"; nothing
+    in it is a formula for a spreadsheet."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["image", *(result.aspect.name for result in results)])
-    columns = [np.array(result.names, object)[result.groups] for result in results]
+    writer.writerow(["image", *(safe_word(result.aspect.name) for result in results)])
+    columns = [np.array([*map(safe_word, result.names)], object)[result.groups] for result in results]
     writer.writerows(zip(map(safe_path, names), *columns))
     return table.getvalue()
 
@@ -234,9 +187,9 @@ def run_content(
         "machine": machine(),
         "versions": {"multimap_jax": __version__, "python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
-        "clip": {"name": clip.place, "hash": clip.hash},
+        "clip": {"name": without_secrets(clip.place), "hash": clip.hash},
         "command": job.line,
-        "images": {"folder": str(job.images), "place": whole(job.images), "read": len(names)},
+        "images": {"folder": f"{job.images}", "place": whole(job.images), "read": len(names)},
         "skipped": [{"image": failure.name, "reason": failure.reason} for failure in skipped],
         "seed": job.seed,
         "config": dataclasses.asdict(job.config),
@@ -249,16 +202,16 @@ def run_content(
 
 
 def whole(path) -> str:
-    """A path that means the same wherever the next command is begun."""
-    return str(path) if is_remote(path) else str(Path(path).absolute())
+    """A path that means the same wherever the next command is begun; an address without its secrets."""
+    return f"{path}" if is_remote(path) else str(Path(path).absolute())
 
 
 def run_settings(job, clip: Clip, read: int) -> list[tuple[str, str]]:
     """What the page says of a run: each setting with its name."""
     recipe = {name: value for name, value in dataclasses.asdict(job.config).items() if value is not None}
     return [
-        ("images", f"{read:,} of {without_secrets(str(job.images))}"),
-        ("encoder", f"{clip.place} ({clip.hash[:12]})"),
+        ("images", f"{read:,} of {job.images}"),
+        ("encoder", f"{without_secrets(clip.place)} ({clip.hash[:12]})"),
         ("seed", str(job.seed)),
         *((name.replace("_", " "), str(value)) for name, value in recipe.items()),
         ("images computed at once", str(clip.image_block)),

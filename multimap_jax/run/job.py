@@ -6,8 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +20,7 @@ from multimap_jax.clustering import SAMPLE, sampled
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.inputs.embeddings import Embedded
 from multimap_jax.inputs.names import name_of_path, printable
-from multimap_jax.inputs.places import is_remote, put, remove
+from multimap_jax.inputs.places import is_remote
 from multimap_jax.inputs.source import Source
 from multimap_jax.inputs.texts import Texts
 from multimap_jax.mesh import image_mesh
@@ -30,25 +28,17 @@ from multimap_jax.progress import each, open_bar, stage
 from multimap_jax.prompts import Aspect, make_prompt
 from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.report import Page, make_report
-from multimap_jax.report.thumbnails import prune
 from multimap_jax.rows import Pieces
 from multimap_jax.run.estimate import operations_per_second, proxy_seconds
 from multimap_jax.run.files import (
-    GO_ON,
-    GROUPS,
-    LABELS,
     LABELS_ROWS,
-    METRICS,
-    REPORT,
-    RUN,
-    TABLE,
     file_hashes,
     labels_text,
+    model_name,
     put_thumbnails,
     replace_results,
     run_content,
     run_settings,
-    sweep,
     whole,
     write_labels,
 )
@@ -57,9 +47,23 @@ from multimap_jax.run.measure import RIVALS, measure
 from multimap_jax.run.plan import Job, Plan, Result, make_models, make_plan
 from multimap_jax.run.processes import Company, meet
 from multimap_jax.run.say import DRAWINGS, count, merges_said, number_said, say_end, say_estimate, say_result
-from multimap_jax.run.store import Embeddings, Proxies, forget, slug
+from multimap_jax.run.store import Embeddings, Proxies, forget
 from multimap_jax.run.words import with_candidates, with_chosen
 from multimap_jax.sight import diagnose
+from multimap_jax.storage.output import (
+    GO_ON,
+    GROUPS,
+    LABELS,
+    METRICS,
+    REPORT,
+    RUN,
+    TABLE,
+    Staging,
+    delete,
+    staging,
+    sweep,
+    units,
+)
 from multimap_jax.words.choose import IMAGES
 
 MINUTE = 60
@@ -302,38 +306,32 @@ def measured(model: MultiMaP, assigned: Assigned, truth, found: Found, begin: fl
 def keep_model(out: Path, model: MultiMaP) -> dict:
     """Puts a model beside those that are there, and returns what run.json says of it: its folder, and SHA-256 of its
     files. A folder is named for the eye, for the aspect and for what is in it."""
-    aspect, models = model.aspect.name, out / "models"
-    with tempfile.TemporaryDirectory() as here:
-        aside = Path(here) if is_remote(out) else models / f".{os.getpid()}.new"
+    with staging(out) as stage:
         try:
-            remove(aside)
-            model.save(aside)
-            files = file_hashes(aside)
-            folder = f"{aspect_prefix(aspect)}{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]}"
-            if file_hashes(models / folder) != files:
-                remove(models / folder)
-                for name in files if is_remote(out) else ():
-                    put(aside / name, models / folder / name)
-                if not is_remote(out):
-                    aside.rename(models / folder)
+            model.save(stage.folder)
         except OSError as error:
-            raise OSError(f"cannot write into {models} ({error.strerror or error}); {GO_ON}") from None
-        finally:
-            remove(aside)
+            raise OSError(f"cannot write into {out / 'models'} ({error.strerror or error}); {GO_ON}") from None
+        files = file_hashes(stage.folder)
+        folder = model_name(model.aspect.name, files)
+        put_model(stage, folder, files)
     return {"model": folder, "files": files}
 
 
-def aspect_prefix(aspect: str) -> str:
-    return f"{slug(aspect)}-{hashlib.sha256(aspect.encode()).hexdigest()[:8]}-"
+def put_model(stage: Staging, folder: str, files: dict[str, str]) -> None:
+    """Puts the files of a model, which lie aside, in place; nothing is to be done where they are there already."""
+    if file_hashes(stage.out / "models" / folder) != files:
+        for name in files:
+            stage.take(f"models/{folder}/{name}", stage.folder / name)
+        stage.place()
 
 
 def prune_models(out: Path, kept: Sequence[dict]) -> None:
     """Takes away earlier models of the aspects that run.json now names others for."""
     for one in kept:
         prefix = one["model"].rpartition("-")[0]
-        for folder in (out / "models").glob(f"{prefix}-*"):
-            if folder.name != one["model"]:
-                remove(folder)
+        for unit in units(out, f"models+{prefix}-"):
+            if unit != f"models+{one['model']}":
+                delete(out, unit)
 
 
 def write_results(
@@ -366,7 +364,9 @@ def write_results(
         texts[RUN] = json.dumps(content | (more or {}), indent=1) + "\n"
         put_thumbnails(job.out, report.folder, report.pictures)
         replace_results(job.out, texts, {TABLE: lambda file: write_labels(file, names, results, source)})
-        prune(job.out, report.folder)
+        for unit in units(job.out, "thumbnails-"):
+            if unit != report.folder:
+                delete(job.out, unit)
     return [*files, *([report.folder] if report.folder else []), RUN]
 
 

@@ -19,11 +19,12 @@ from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.source import Source
 from multimap_jax.prompts import Aspect
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.run.files import COLUMNS, check_own, make_writable
+from multimap_jax.run.files import COLUMNS, check_own
 from multimap_jax.run.measure import Truth, read_labels
 from multimap_jax.run.processes import ALONE, Processes
 from multimap_jax.run.say import count
 from multimap_jax.sight import Sight
+from multimap_jax.storage.output import prepare
 from multimap_jax.words.sources import Sources
 
 
@@ -135,7 +136,7 @@ def make_plan(job: Job) -> Plan:
     truth = None
     if job.labels is not None:
         truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], source.images, job.images)
-    make_writable(job.out)
+    prepare(job.out)
     check_own(job.out, job.labels)
     return Plan(job, source, truth, embedded)
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -32,12 +31,14 @@ from multimap_jax.inputs.source import Source, exists
 from multimap_jax.progress import open_bar
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.rows import Pieces
-from multimap_jax.run.files import write_array, write_arrays, write_json, write_table
+from multimap_jax.run.files import as_array, as_arrays, as_json, as_table, slug
+from multimap_jax.storage.output import delete, set_aside, units, write, write_all
 from multimap_jax.trace import traced
 
 # Images in a piece at most, and pieces that a folder is cut into at least, if they hold a block: in no table. An
 # interrupted run loses a sixteenth of its work, or some minutes of it.
 PIECE, PIECES = 4096, 16
+PIECES_MOST = 10**9
 NEAR = 1e-3
 MEND = "run again with one worker and no --part, which mends it"
 # What is read of a piece of proxies at once.
@@ -47,10 +48,10 @@ Image = tuple[str, str]  # name and version
 
 
 class Plan:
-    """Which piece each image is in: files plan_*.parquet in `folder`, to which is only ever added."""
+    """Which piece each image is in: files plan_*.parquet in the folder `name` of `out`, to which is only ever added."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, out: Path, name: str):
+        self.out, self.name, self.folder = out, name, out / name
 
     def files(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("plan_*.parquet") if path.stem[5:].isdecimal())
@@ -68,13 +69,13 @@ class Plan:
         if damaged:
             known = {image: piece for piece, images in held.items() for image in images}
             for file in damaged:
-                file.unlink()
-            self.write(damaged[0], known)
+                set_aside(self.out, f"{self.name}/{file.name}")
+            self.write(damaged[0].name, known)
         return damaged
 
-    def write(self, file: Path, pieces: dict[Image, int]) -> None:
+    def write(self, file: str, pieces: dict[Image, int]) -> None:
         table = {"name": [name for name, _ in pieces], "version": [read for _, read in pieces]}
-        write_table(file, table | {"piece": list(pieces.values())})
+        write(self.out, f"{self.name}/{file}", as_table(table | {"piece": list(pieces.values())}))
 
     def extend(self, images: Sequence[Image], size: int, held: dict[int, set[Image]]) -> dict[Image, int]:
         """The pieces of all `images`; those that have none go into new pieces of `size`, and this is written down.
@@ -89,7 +90,7 @@ class Plan:
             added = {image: first + i // size for i, image in enumerate(new)}
             files = self.files()
             number = int(files[-1].stem.rpartition("_")[2]) + 1 if files else 0
-            self.write(self.folder / f"plan_{number:06}.parquet", added)
+            self.write(f"plan_{number:06}.parquet", added)
             planned |= added
         return {image: planned[image] for image in images}
 
@@ -98,7 +99,7 @@ class Embeddings:
     """The embeddings below the folder --out."""
 
     def __init__(self, out: Path):
-        self.out, self.plan = out, Plan(out / "plan")
+        self.out, self.plan = out, Plan(out, "plan")
 
     def check_listing(self, images: Sequence[Image]) -> None:
         """ValueError where other images were planned than these, by a worker that sees others."""
@@ -119,8 +120,8 @@ class Embeddings:
         if alone:
             bad = [piece for piece in done if not sound(self.check, piece, width)]
             damaged = [self.file("img_emb", piece) for piece in bad]
-            for file in damaged:
-                file.unlink(missing_ok=True)
+            for piece in bad:
+                set_aside(self.out, self.name("img_emb", piece))
             done = [piece for piece in done if piece not in bad]
         held = {piece: self.held(piece) for piece in done}
         if alone:
@@ -149,10 +150,10 @@ class Embeddings:
         wanted |= {"precision": "float32", "block": clip.image_block}
         path = self.out / "embeddings" / "encoder.json"
         there = exists(path)
-        if not there and any((self.out / "embeddings").glob("img_emb/*.npy")):
+        if not there and self.done():
             raise ValueError(f"{path} is missing, so nobody knows whose embeddings lie there: give another --out")
         if not there:
-            return write_json(path, wanted)
+            return write(self.out, "embeddings/encoder.json", as_json(wanted))
         found = read_json(path, advice="give another --out, or --fresh to forget what is there")
         if any(found.get(key) != wanted[key] for key in wanted if key != "name"):
             raise ValueError(
@@ -190,9 +191,12 @@ class Embeddings:
                 failed = [failure for failure in found.failures if same[failure.index]]
                 failed += [Unreadable(i, images[i][0], CHANGED, True) for i, known in enumerate(same) if not known]
                 why = {"reason": [one.reason for one in failed], "again": [one.passing for one in failed]}
-                write_table(self.file("skipped", piece), columns([images[one.index] for one in failed]) | why)
-                write_table(self.file("metadata", piece), columns([images[found.kept[row]] for row in rows]))
-                write_array(self.file("img_emb", piece), found.embeddings[rows])
+                contents = {
+                    "skipped": as_table(columns([images[one.index] for one in failed]) | why),
+                    "metadata": as_table(columns([images[found.kept[row]] for row in rows])),
+                    "img_emb": as_array(found.embeddings[rows]),
+                }
+                write_all(self.out, {self.name(kind, piece): content for kind, content in contents.items()})
 
     def gather(self, pieces: dict[Image, int]) -> tuple[Pieces, np.ndarray, list[Unreadable]]:
         """What was embedded of the images: (their rows in the order of the images, which images these are int [kept],
@@ -215,47 +219,42 @@ class Embeddings:
         ]
         return Pieces(arrays, where), kept, failures
 
+    def name(self, kind: str, piece: int) -> str:
+        return f"embeddings/{kind}/{kind}_{piece:06}.{'npy' if kind == 'img_emb' else 'parquet'}"
+
     def file(self, kind: str, piece: int) -> Path:
-        ending = "npy" if kind == "img_emb" else "parquet"
-        return self.out / "embeddings" / kind / f"{kind}_{piece:06}.{ending}"
+        return self.out / self.name(kind, piece)
 
     def read(self, kind: str, piece: int) -> dict[str, list]:
         more = ("reason", "again") if kind == "skipped" else ()
         with said_of(str(self.file(kind, piece)), MEND):
             return read_table(self.file(kind, piece), ("image_path", "version", *more))
 
-    def files(self) -> list[Path]:
-        """All that this store has written."""
-        kinds = ("img_emb", "metadata", "skipped")
-        found = [path for kind in kinds for path in (self.out / "embeddings" / kind).glob(f"{kind}_*")]
-        return [*found, self.out / "embeddings" / "encoder.json", *self.plan.files()]
-
 
 class Proxies:
     """The proxies of one aspect in a folder of their own."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.plan = folder, Plan(folder)
+    def __init__(self, out: Path, name: str):
+        self.out, self.name, self.folder, self.plan = out, name, out / name, Plan(out, name)
 
     @classmethod
     def of(cls, out: Path, aspect: str, key: dict) -> Proxies:
         """Those of one aspect below `out`. key: all that they depend on besides the images."""
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        return cls(out / "proxies" / f"{slug(aspect)}-{digest}")
+        return cls(out, f"proxies/{slug(aspect)}-{digest}")
 
     def cut(
         self, images: Sequence[Image], key: dict, size: Callable[[], int], widths: tuple[int, int]
     ) -> dict[Image, int]:
         """Pieces of the images; damaged ones are taken away first. size: gives the images of a piece, asked where none
         was planned before. widths: of proxies and of prompt embeddings."""
-        path = self.folder / "key.json"
         if not sound(self.piece_size):
-            write_json(path, key | {"piece": size()})
+            write(self.out, f"{self.name}/key.json", as_json(key | {"piece": size()}))
         there = self.done()
         pieces = [piece for piece in there if sound(check_fit, self.file(piece), widths)]
         damaged = [self.file(piece) for piece in there if piece not in pieces]
         for file in damaged:
-            file.unlink(missing_ok=True)
+            set_aside(self.out, f"{self.name}/{file.name}")
         held = {piece: self.held(piece) for piece in pieces}
         say_damaged(damaged + self.plan.mend(held))
         return self.plan.extend(images, self.piece_size(), held)
@@ -283,7 +282,8 @@ class Proxies:
             rows = np.flatnonzero(numbers == piece)
             images = [everyone[i] for i in rows]
             names, versions = (np.array([image[k] for image in images]) for k in (0, 1))
-            write_arrays(self.file(piece), dataclasses.asdict(fit(rows)) | {"names": names, "versions": versions})
+            arrays = dataclasses.asdict(fit(rows)) | {"names": names, "versions": versions}
+            write(self.out, f"{self.name}/{self.file(piece).name}", as_arrays(arrays))
 
     def gather(self, pieces: dict[Image, int]) -> ProxyFit:
         """The fits of all pieces as one, in the order of the images; losses are means over all of them."""
@@ -313,16 +313,13 @@ class Proxies:
     def file(self, piece: int) -> Path:
         return self.folder / f"proxies_{piece:06}.npz"
 
-    def files(self) -> list[Path]:
-        return [*self.folder.glob("proxies_*.npz"), *self.plan.files(), self.folder / "key.json"]
-
 
 def read_plan(file: Path) -> dict[Image, int]:
     """{(name, version): piece} of one file; any error where it is damaged."""
-    with said_of(str(file), MEND):
+    with said_of(f"{file}", MEND):
         table = read_table(file, ("name", "version", "piece"))
     check_texts(table["name"], table["version"])
-    if not all(type(piece) is int and piece >= 0 for piece in table["piece"]):
+    if not all(type(piece) is int and 0 <= piece < PIECES_MOST for piece in table["piece"]):
         raise ValueError("pieces that are no numbers")
     return dict(zip(zip(table["name"], table["version"]), table["piece"]))
 
@@ -381,16 +378,11 @@ def say_damaged(files: Sequence[Path]) -> None:
 
 
 def forget(out: Path) -> None:
-    """Deletes what the stores below `out` have written, and no other file."""
-    stores = [Embeddings(out), *(Proxies(path.parent) for path in (out / "proxies").glob("*/key.json"))]
-    for file in [file for store in stores for file in store.files()]:
-        file.unlink(missing_ok=True)
+    """Deletes what the stores below `out` have written, and no other file: what was changed since is set aside."""
+    for unit in (unit for kind in ("plan+", "embeddings+", "proxies+") for unit in units(out, kind)):
+        for name in delete(out, unit):
+            set_aside(out, name)
 
 
 def columns(images: Sequence[Image]) -> dict[str, list[str]]:
     return {"image_path": [name for name, _ in images], "version": [read for _, read in images]}
-
-
-def slug(name: str) -> str:
-    """Part of a folder name, for the eye."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32] or "aspect"

@@ -12,11 +12,11 @@ from multimap_jax.inputs.embeddings import read_embeddings
 from multimap_jax.inputs.names import printable
 from multimap_jax.inputs.open import open_source
 from multimap_jax.progress import each
-from multimap_jax.run.files import make_writable, sweep
 from multimap_jax.run.job import check_some, embed, notes_on, ready
 from multimap_jax.run.lock import locked
 from multimap_jax.run.processes import ALONE, Company
 from multimap_jax.run.say import DRAWINGS, count
+from multimap_jax.storage.output import prepare, sweep
 from multimap_jax.words.find import FoundWords, suggest_aspects
 from multimap_jax.words.sources import Sources
 
@@ -43,7 +43,7 @@ def run_suggest(job: Suggest, say: Callable[[str], None] = print, progress: bool
     vocabulary = job.sources.vocabulary()
     embedded = read_embeddings(job.images) if job.ready else None
     source = embedded.source if embedded else open_source(job.images)
-    make_writable(job.out)
+    prepare(job.out)
     with locked(job.out, ALONE):
         sweep(job.out)
         clip = load_clip(job.clip)
@@ -82,6 +82,6 @@ def advice(job: Suggest, aspects: list[FoundWords]) -> str:
     if not clear:
         return "None is clear: another --clip may see more, or words of your own (--words) may fit these images better."
     where = f"--embeddings={job.images}" if job.ready else f"--images={job.images}"
-    out = "groups" if job.ready else str(job.out)
+    out = "groups" if job.ready else f"{job.out}"
     flags = [where, f"--subject={job.subject}", *(f"--aspect={name}" for name in clear), f"--clip={job.clip}"]
     return "next: multimap " + " ".join(shlex.quote(printable(flag)) for flag in [*flags, f"--out={out}"])

@@ -1,0 +1,332 @@
+"""The folder --out: how files come into it, how multimap knows its own, and the only function that deletes them.
+
+    .multimap/                     in every folder that multimap writes; the reader of images passes it over
+    .multimap/temporary/HEX/       files that are being written
+    .multimap/written/UNIT.json    size and SHA-256 of the files of a unit (a model, a shard, results), written first
+    .multimap/lock-0-of-1          one run at a time
+    .multimap/group-HEX/           what the processes of a run tell each other
+
+A list of files may come from a stranger as well as a tree may. So what is deleted has a name of a form that is declared
+here, lies below the folder with no link on the way, and is byte by byte what was written; of an object in a store the
+size is compared, not the bytes. Everything else stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from multimap_jax.inputs.files import read_json
+from multimap_jax.inputs.places import fill, is_remote, opened, plain, put, reaching, write_object
+from multimap_jax.inputs.source import exists
+
+HIDDEN = ".multimap"
+GO_ON = "what was finished is kept, and the same command goes on from there"
+# The files of results: what the last command asked for, whole.
+LABELS, TABLE, METRICS, REPORT, RUN = "labels.csv", "labels.parquet", "metrics.json", "report.html", "run.json"
+GROUPS = "groups.json"  # of a run whose groups were edited
+RESULTS = (LABELS, TABLE, METRICS, REPORT, GROUPS)
+
+MODEL = "[a-z0-9-]{1,32}-[0-9a-f]{8}-[0-9a-f]{12}"
+NUMBER, PROXIES = "[0-9]{6,9}", "[a-z0-9-]{1,32}-[0-9a-f]{16}"
+# The names that files of ours have, and the unit that each belongs to: what is recorded and deleted together.
+FORMS = tuple(
+    (re.compile(form), unit)
+    for form, unit in (
+        ("|".join(map(re.escape, (*RESULTS, RUN))), "results"),
+        (rf"models/({MODEL})/(?:model\.json|arrays\.npz)", r"models+\1"),
+        (r"(thumbnails-[0-9a-f]{12})/[0-9]{1,9}\.jpg", r"\1"),
+        (rf"plan/plan_({NUMBER})\.parquet", r"plan+\1"),
+        (r"embeddings/encoder\.json", "embeddings+encoder"),
+        (rf"embeddings/(img_emb|metadata|skipped)/\1_({NUMBER})\.(?:npy|parquet)", r"embeddings+\2"),
+        (rf"proxies/({PROXIES})/(key|(?:plan|proxies)_{NUMBER})\.(?:json|parquet|npz)", r"proxies+\1+\2"),
+        (r"words/words-([0-9a-f]{32})\.json", r"words+\1"),
+    )
+)
+UNIT = re.compile(r"[a-z0-9+_-]{1,100}")
+# What is only needed while a run is at work, below HIDDEN.
+SCRATCH = re.compile(
+    r"temporary/[0-9a-f]{16}(/[\w.-]{1,100})?|group-[0-9a-f]{16}(/[\w.-]{1,100})?|lock-\d{1,9}-of-\d{1,9}(\.\w{1,20}){0,2}"
+)
+RECORD_BYTES = 2**26
+VERSIONS = 2  # of a file in a record: the one that is there while the next one comes
+Content = str | bytes | Callable[[BinaryIO], None]
+Version = tuple[int, str]  # bytes, and their SHA-256
+
+
+def unit_of(name: str) -> str | None:
+    """The unit of a file by its name below --out, None for a name that no file of ours has."""
+    for form, unit in FORMS:
+        if found := form.fullmatch(name):
+            return found.expand(unit)
+    return None
+
+
+def inside(out: Path, name: str) -> Path:
+    """The path of `name` below `out`. ValueError where a link stands on the way."""
+    path = out
+    for part in name.split("/"):
+        path = path / part
+        if not is_remote(path) and path.is_symlink():
+            raise ValueError(f"{path} is a link; multimap writes and deletes through none: give another --out")
+    return path
+
+
+def prepare(out: Path) -> None:
+    """Creates the folder `out` and tries it; OSError or ValueError says that it cannot be written."""
+    try:
+        if is_remote(out):
+            tried = f"{HIDDEN}/temporary/{secrets.token_hex(8)}"
+            write_object("", out / tried)
+            _delete(out, tried, None)
+            return
+        with staging(out) as stage:
+            stage.write_aside("try", "", sync=False)
+    except OSError as error:
+        reason = error.strerror or plain(error)
+        raise OSError(f"cannot write into {out} ({reason}): give another folder with --out") from None
+
+
+class Staging:
+    """Files that are written aside, in `folder`, and then put into `out`, in the order in which they came."""
+
+    def __init__(self, out: Path, folder: Path):
+        self.out, self.folder = out, folder
+        self.files: dict[str, tuple[Path, Version]] = {}
+
+    def add(self, name: str, content: Content, sync: bool = True) -> None:
+        """Writes one file aside; OSError with a sentence."""
+        if unit_of(name) is None:
+            raise ValueError(f"{name} is no name of a file that multimap writes")
+        try:
+            self.take(name, self.write_aside(str(len(self.files)), content, sync))
+        except OSError as error:
+            raise _failed(self.out / name, error) from None
+
+    def take(self, name: str, path: Path) -> None:
+        """A file that lies aside already."""
+        self.files[name] = path, version_of(path)
+
+    def write_aside(self, name: str, content: Content, sync: bool) -> Path:
+        path = self.folder / name
+        with path.open("wb") as file:
+            fill(file, content)
+            if sync:
+                os.fsync(file.fileno())
+        return path
+
+    def place(self, instead_of: Iterable[str] = ()) -> None:
+        """Puts all files in place, each whole. instead_of: results that go before the first new one comes.
+
+        Raises FileExistsError where results would replace a file that is not as multimap wrote it; another file in the
+        way is set aside. OSError as `add`.
+        """
+        units: dict[str, dict[str, Version]] = {}
+        for name, (_, version) in self.files.items():
+            units.setdefault(unit_of(name), {})[name] = version
+        for name in self.files:
+            if not is_ours(self.out, name):
+                if unit_of(name) == "results":
+                    raise FileExistsError(changed(self.out / name))
+                set_aside(self.out, name)
+        try:
+            for unit, files in units.items():
+                self._record(unit, files)
+            for name in instead_of:
+                _delete(self.out, name, recorded(self.out, "results").get(name, []))
+            for name, (path, _) in self.files.items():
+                self._move(path, inside(self.out, name))
+        except OSError as error:
+            raise _failed(self.out, error) from None
+
+    def _record(self, unit: str, files: dict[str, Version]) -> None:
+        known = recorded(self.out, unit)
+        for name, version in files.items():
+            others = [each for each in known.get(name, []) if each != version]
+            known[name] = [version, *others][:VERSIONS]
+        text = json.dumps({"files": known})
+        self._move(self.write_aside("record", text, True), inside(self.out, f"{HIDDEN}/written/{unit}.json"))
+
+    def _move(self, path: Path, target: Path) -> None:
+        if is_remote(target):
+            return put(path, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+
+
+@contextlib.contextmanager
+def staging(out: Path) -> Iterator[Staging]:
+    """A folder to write files aside for `out`; what was not put in place goes with it."""
+    if is_remote(out):
+        with tempfile.TemporaryDirectory() as folder:
+            yield Staging(out, Path(folder))
+        return
+    name = f"{HIDDEN}/temporary/{secrets.token_hex(8)}"
+    folder = inside(out, name)
+    folder.mkdir(parents=True)
+    try:
+        yield Staging(out, folder)
+    finally:
+        with contextlib.suppress(OSError):
+            _delete(out, name, None)
+
+
+def write(out: Path, name: str, content: Content) -> None:
+    """Puts one file into `out`, whole. OSError with a sentence."""
+    with staging(out) as stage:
+        stage.add(name, content)
+        stage.place()
+
+
+def write_all(out: Path, contents: dict[str, Content], sync: bool = True) -> None:
+    """Puts several files into `out`, each whole, in their order. OSError with a sentence."""
+    with staging(out) as stage:
+        for name, content in contents.items():
+            stage.add(name, content, sync)
+        stage.place()
+
+
+def recorded(out: Path, unit: str) -> dict[str, list[Version]]:
+    """What was written of a unit, {} where nothing is known. Names of another unit are left out."""
+    found: dict[str, list[Version]] = {}
+    try:
+        content = read_json(inside(out, f"{HIDDEN}/written/{unit}.json"), most=RECORD_BYTES)["files"]
+        for name, versions in content.items():
+            if unit_of(name) == unit:
+                found[name] = [(int(size), str(digest)) for size, digest in versions]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return found
+
+
+def units(out: Path, beginning: str) -> list[str]:
+    """The units that were written and whose names begin so."""
+    with reaching(out):
+        there = inside(out, f"{HIDDEN}/written").glob("*.json")
+        names = [path.name.removesuffix(".json") for path in there]
+    return sorted(name for name in names if name.startswith(beginning) and UNIT.fullmatch(name))
+
+
+def is_ours(out: Path, name: str) -> bool:
+    """Whether nothing is there, or what multimap wrote."""
+    path = inside(out, name)
+    return not exists(path) or _is_version(path, recorded(out, unit_of(name)).get(name, []))
+
+
+def changed(path: Path) -> str:
+    return f"{path} was not written by multimap, or was changed since: move it away, or give another folder with --out"
+
+
+def delete(out: Path, unit: str) -> list[str]:
+    """Takes away the files of a unit that are as they were written; returns those that are not, and stay."""
+    stay = [name for name, versions in recorded(out, unit).items() if not _delete(out, name, versions)]
+    if not stay:
+        _delete(out, f"{HIDDEN}/written/{unit}.json", None)
+    return stay
+
+
+def discard(out: Path, name: str) -> None:
+    """Takes away what a run needed only while it was at work, by its name below `.multimap`."""
+    _delete(out, f"{HIDDEN}/{name}", None)
+
+
+def sweep(out: Path) -> None:
+    """Takes away what a run that was killed had not finished, and where its processes met."""
+    hidden = inside(out, HIDDEN)
+    for path in [*hidden.glob("group-*"), *(() if is_remote(out) else hidden.glob("temporary/*"))]:
+        with contextlib.suppress(OSError, ValueError):
+            discard(out, path.relative_to(hidden).as_posix() if not is_remote(out) else path.name)
+
+
+def set_aside(out: Path, name: str) -> Path:
+    """Gives a file that stands in the way, or is damaged, another name beside its own; returns that."""
+    path = inside(out, name)
+    aside = path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}")
+    if is_remote(path):
+        with reaching(path):
+            path.fs.mv(path.path, aside.path)
+    else:
+        path.rename(aside)
+    return aside
+
+
+def _delete(out: Path, name: str, versions: list[Version] | None) -> bool:
+    """Takes away one file below `out`, and its folder where nothing is left in it: only here --out loses something.
+
+    Returns whether it is gone. It stays where it has no name of ours, is behind a link, or is none of `versions`.
+
+    versions: None for what lies below `.multimap`, where all is ours.
+    """
+    scratch = name.removeprefix(f"{HIDDEN}/") if name.startswith(f"{HIDDEN}/") else None
+    if scratch is None:
+        known = unit_of(name) is not None and versions is not None
+    else:
+        known = bool(SCRATCH.fullmatch(scratch) or re.fullmatch(rf"written/{UNIT.pattern}\.json", scratch))
+    if not known:
+        return False
+    path = inside(out, name)
+    if not exists(path):
+        return True
+    if is_remote(path):
+        return _delete_object(path, versions)
+    if scratch is not None and path.is_dir():
+        gone = [_delete(out, f"{name}/{each.name}", None) for each in path.iterdir()]
+        return all(gone) and _without(path)
+    if not (stat.S_ISREG(path.lstat().st_mode) and (versions is None or _is_version(path, versions))):
+        return False
+    path.unlink()
+    if scratch is None and "/" in name:
+        _without(path.parent)
+    return True
+
+
+def _delete_object(path, versions: list[Version] | None) -> bool:
+    with reaching(path):
+        if versions is None:
+            path.fs.rm(path.path, recursive=True)
+        elif _is_version(path, versions):
+            path.fs.rm_file(path.path)
+        else:
+            return False
+    return True
+
+
+def _without(folder: Path) -> bool:
+    """Takes away a folder that is empty."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return not folder.exists()
+
+
+def version_of(path: Path) -> Version:
+    with opened(path) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return path.stat().st_size, digest
+
+
+def _is_version(path: Path, versions: list[Version]) -> bool:
+    if is_remote(path):
+        with reaching(path):
+            return path.fs.info(path.path)["size"] in [size for size, _ in versions]
+    try:
+        size = path.lstat().st_size
+        return any(size == known for known, _ in versions) and version_of(path) in versions
+    except ValueError:  # no regular file
+        return False
+
+
+def _failed(path: Path, error: OSError) -> OSError:
+    """With a sentence, unless it is one."""
+    if error.errno is None and error.strerror is None:
+        return error
+    reason = plain(error) if is_remote(path) else error.strerror or str(error)
+    return type(error)(f"cannot write {path} ({reason}); {GO_ON}")
