@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from multimap_jax.choices import LEFT_OVER
 from multimap_jax.inputs.files import read_json
-from multimap_jax.inputs.names import CONTROLS
+from multimap_jax.inputs.names import is_plain_name
 
 EDITS_BYTES = 10 * 2**20
 LONGEST, PARTS = 200, 100
@@ -108,11 +107,10 @@ def parts(value, where: str) -> int:
 def new_name(value, where: str) -> str:
     """A name that a group may have: one line of text that nothing else is called by."""
     name = value.strip() if isinstance(value, str) else None
-    good = name and len(name) <= LONGEST and not any(unicodedata.category(each) in CONTROLS for each in name)
-    if not good or name == LEFT_OVER:
+    if not name or len(name) > LONGEST or not is_plain_name(name) or name == LEFT_OVER:
         raise ValueError(
-            f"{where} is {str(value)[:40]!r}, expected a name of one line, of at most {LONGEST} letters, and another "
-            f"one than {LEFT_OVER}"
+            f"{where} is {ascii(str(value)[:40])}, expected a name of one line that can be read, of at most {LONGEST} "
+            f"letters without invisible ones, and another one than {LEFT_OVER}"
         )
     return name
 

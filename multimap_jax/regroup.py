@@ -13,7 +13,7 @@ import numpy as np
 
 from multimap_jax.clustering import cluster, nearest
 from multimap_jax.edits import Edit, check_cycle, like
-from multimap_jax.inputs.names import known_name
+from multimap_jax.inputs.names import is_plain_name, known_name
 
 LEFT = -1
 # An image is the one that was pinned where its name and its centre are the same, and its distance nearly so.
@@ -224,8 +224,8 @@ def as_content(now: Regrouping) -> dict:
 def of_content(content: dict, centres: np.ndarray) -> Regrouping:
     """What a groups.json says of one aspect, of a model with these centres [k, d]. Any error for anything else."""
     groups, splits = list(content["groups"]), []
-    if not groups or not all(isinstance(name, str) for name in groups) or len(set(groups)) != len(groups):
-        raise ValueError("groups are not unique names")
+    if not groups or not all(map(is_plain_name, groups)) or len(set(groups)) != len(groups):
+        raise ValueError("groups are not unique names that can be read")
     number = {name: i for i, name in enumerate(groups)}
 
     def target(of: dict, first: int) -> int:

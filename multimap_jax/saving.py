@@ -16,6 +16,7 @@ from multimap_jax.choices import AUTO, FEATURES
 from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import left_over, merges
 from multimap_jax.inputs.files import mapped_member, read_arrays, read_json, said_of
+from multimap_jax.inputs.names import is_plain_name
 from multimap_jax.number import Candidate
 from multimap_jax.outliers import Bulk
 from multimap_jax.prompts import Aspect
@@ -149,8 +150,8 @@ def attributes_of(content: dict, path: Path) -> dict:
 def check_groups(content: dict) -> None:
     """ValueError where what a file says of its groups is no model's."""
     names = content["cluster_names"]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"cluster_names are {str(names)[:40]}, expected strings")
+    if not isinstance(names, list) or not names or not all(map(is_plain_name, names)):
+        raise ValueError(f"cluster_names are {ascii(names)[:40]}, expected names that can be read")
     for name in ("cluster_confidences", "cluster_steadiness"):
         if np.shape(content[name]) != (len(names),) or not np.isfinite(np.array(content[name], np.float64)).all():
             raise ValueError(f"{name} are {str(content[name])[:40]}, expected {len(names)} numbers")

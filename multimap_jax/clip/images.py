@@ -111,7 +111,7 @@ def opened_image(image) -> Iterator[Image.Image]:
 
     Raises ValueError, with what is wrong, for what is no regular file, too large or too narrow.
     """
-    with _picture(image) as found:
+    with opened_picture(image) as found:
         check_shape(found.size)
         each = bytes_of_pixel(found)
         if found.width * found.height > MOST_BYTES // each:
@@ -127,7 +127,7 @@ def opened_image(image) -> Iterator[Image.Image]:
 
 
 @contextlib.contextmanager
-def _picture(image) -> Iterator[Image.Image]:
+def opened_picture(image) -> Iterator[Image.Image]:
     """What a path, PIL image or array holds, as a PIL image; closed at the end where it was opened here."""
     if isinstance(image, (str, os.PathLike, Packed)):
         if not isinstance(image, Packed):

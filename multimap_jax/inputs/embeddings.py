@@ -10,6 +10,7 @@ import numpy as np
 
 from multimap_jax.inputs.files import check_rows, mapped_array, passing, read_json
 from multimap_jax.inputs.lists import PATHS, opened_csv, path_column
+from multimap_jax.inputs.names import path_of_name
 from multimap_jax.inputs.places import opened, plain, reaching, remote_version, size_of
 from multimap_jax.inputs.source import Source, exists, version
 from multimap_jax.inputs.texts import SortedPaths, Texts, concatenated, names_of, ordered, replaced
@@ -23,11 +24,12 @@ AGAIN = "make it again"
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """`rows` [images, embed], unit rows, in the order of `source.names`, which is theirs; `versions` gives those of
-    the images; `hash`: the encoder's, "" unknown."""
+    """`rows` [images, embed], unit rows, in the order of `source.names`, which is theirs; `given`: these names before
+    they were made unique; `versions` gives those of the images; `hash`: the encoder's, "" unknown."""
 
     source: Source
     rows: Pieces
+    given: Texts
     versions: Callable[[], list[str]]
     hash: str
 
@@ -69,8 +71,10 @@ def read_embeddings(place: Path) -> Embedded:
     if not any(len(one.rows) for one in found):
         raise ValueError(f"there is no row in {place}" + "".join(f"; {note}" for note in notes))
     begins = np.cumsum([0, *map(len, arrays)])
-    given = concatenated([one.given for one in found])
-    order, names = ordered(names_of(given))
+    ours = encoder_hash(place)
+    paths = concatenated([one.given for one in found])
+    given = paths if ours else names_of(paths)  # a run's own are names, written as they are inside
+    order, names = ordered(given)
     where = np.concatenate([begin + one.rows for begin, one in zip(begins, found)])[order]
     lengths = np.concatenate([one.lengths for one in found])[order]
 
@@ -79,8 +83,8 @@ def read_embeddings(place: Path) -> Embedded:
         places = np.searchsorted(begins, where, side="right") - 1
         return [f"{own[piece]}-{row}" for piece, row in zip(places, where - begins[places])]
 
-    source = Source(place, SortedPaths(names, given.take(order)), tuple(notes))
-    return Embedded(source, Pieces(arrays, where, lengths), versions, encoder_hash(place))
+    source = Source(place, SortedPaths(names, paths.take(order), path_of_name if ours else str), tuple(notes))
+    return Embedded(source, Pieces(arrays, where, lengths), given.take(order), versions, ours)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +160,7 @@ def check_complete(out: Path, done: set[int]) -> None:
     """ValueError where a plan beside the embeddings names pieces that are not done."""
     from multimap_jax.run.store import Plan, read_plan, sound
 
-    plan = Plan(out / "plan")
+    plan = Plan(out, "plan")
     files = plan.files()
     if not files or not all(sound(read_plan, file) for file in files):
         return

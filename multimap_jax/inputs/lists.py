@@ -50,7 +50,7 @@ def bounded_lines(file: TextIO) -> Iterator[str]:
         yield line
 
 
-def read_list(place: Path, files: Sequence[Path]) -> Source:
+def read_list(place: Path, files: Sequence[Path], addresses: bool = True) -> Source:
     """Images whose paths, relative to the list, stand in the column image, path, image_path, file or filename of csv
     files; other columns come along. ValueError where there is no such column, or no row."""
     names: list[str] = []
@@ -65,7 +65,7 @@ def read_list(place: Path, files: Sequence[Path]) -> Source:
                 given = row[found.index(column)] if found.index(column) < len(row) else ""
                 if given:
                     names.append(given)
-                    paths.append(beside(file, given))
+                    paths.append(beside(file, given, addresses))
                     for name, index in others.items():
                         own = columns.setdefault(name, [""] * (len(paths) - 1))
                         own.append(row[index] if index < len(row) else "")
@@ -76,9 +76,17 @@ def read_list(place: Path, files: Sequence[Path]) -> Source:
     return listed(place, names, reachable(paths), columns, files)
 
 
-def beside(file: Path, given: str) -> Path:
-    """What a list calls an image by: a path relative to the list, or one of a store."""
-    return places.place(given) if "://" in given else file.parent / given
+class AddressError(ValueError):
+    """A list that nobody has typed holds addresses, which nobody has asked to reach."""
+
+
+def beside(file: Path, given: str, addresses: bool = True) -> Path:
+    """What a list calls an image by: a path relative to the list, or an address, if these are to be followed."""
+    if "://" not in given:
+        return file.parent / given
+    if not addresses:
+        raise AddressError(f"{file} names {name_of_path(given)[:200]}, say --images={file} to have that asked for")
+    return places.place(given)
 
 
 def reachable(images: list) -> list:
@@ -110,7 +118,7 @@ def listed(place: Path, given: Sequence[str], images: Sequence, columns: dict, f
     return Source(place, found, (), columns)
 
 
-def read_parquet(place: Path, files: Sequence[Path]) -> Source:
+def read_parquet(place: Path, files: Sequence[Path], addresses: bool = True) -> Source:
     """Images of parquet files: those that a column holds (bytes, or bytes and path, as Hugging Face data sets have
     them), or those that a column of paths names. Other columns of texts and numbers come along.
 
@@ -134,7 +142,7 @@ def read_parquet(place: Path, files: Sequence[Path]) -> Source:
             if not held:
                 given = read_columns(table, [column])[column]
                 names += map(str, given)
-                images += [beside(file, str(path)) for path in given]
+                images += [beside(file, str(path), addresses) for path in given]
                 continue
             structured = schema.field(column).type.num_fields and "path" in names_of(schema.field(column).type)
             given = [None] * rows
@@ -147,7 +155,7 @@ def read_parquet(place: Path, files: Sequence[Path]) -> Source:
                     path = (given[row] or {}).get("path") if structured else None
                     names.append(path or f"{file.name}#{row}")
                     read = functools.partial(reader.read, group, place_in_group)
-                    images.append(Packed(str(file), f"row {row}", read, mark, mark is not None))
+                    images.append(Packed(f"{file}", f"row {row}", read, mark, mark is not None))
                     row += 1
     if not images:
         raise ValueError(f"there is no row in {place}")

@@ -21,9 +21,11 @@ def is_folder(file: Path) -> bool:
 
 
 @stage("looking for images")
-def open_source(place: Path) -> Source:
+def open_source(place: Path, addresses: bool = True) -> Source:
     """The images of a folder, of a csv or parquet file with a column of paths, of parquet files with a column of
     images, or of tar files; several files by a pattern such as shards/{00000..00031}.tar or data/*.parquet.
+
+    addresses: whether addresses that a list holds are followed; AddressError where they are not.
 
     Raises FileNotFoundError, NotADirectoryError or ValueError, each with a sentence, where there are none.
     """
@@ -45,4 +47,4 @@ def open_source(place: Path) -> Source:
             f"{files[0]} is a file, expected a folder of images, a list (.csv, .parquet), tables with images "
             "(.parquet) or .tar files"
         )
-    return READERS[ending](place, files)
+    return READERS[ending](place, files, addresses)

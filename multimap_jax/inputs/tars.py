@@ -20,7 +20,7 @@ TEXT_BYTES = 2**20
 LISTED = 5
 
 
-def read_tars(place: Path, files: list[Path]) -> Source:
+def read_tars(place: Path, files: list[Path], addresses: bool = True) -> Source:
     """The images in tar files. Columns `caption` and `json` hold what lies beside them in .txt and .json files.
 
     Links, names that point outside, members over 200 MB and files that are no images are passed over, and counted in
@@ -100,7 +100,7 @@ def packed(file: Path, offset: int, size: int, mark: str | None) -> Packed:
     if mark is None:
         return Packed(os.fspath(file), f"{offset}-{size}", functools.partial(read_bytes, os.fspath(file), offset, size))
     read = functools.partial(fetch, file, size, offset, offset + size)
-    return Packed(str(file), f"{offset}-{size}", read, mark, remote=True)
+    return Packed(f"{file}", f"{offset}-{size}", read, mark, remote=True)
 
 
 def read_bytes(file: str, offset: int, size: int) -> bytes:

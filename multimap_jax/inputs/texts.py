@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -79,10 +79,10 @@ def ordered(names: Texts) -> tuple[np.ndarray, Texts]:
 
 
 class SortedPaths(Mapping):
-    """name -> path, of names in their order, without an object for each."""
+    """name -> path, of names in their order, without an object for each. path_of: what makes a path of what is held."""
 
-    def __init__(self, names: Texts, paths: Texts):
-        self.names, self.paths = names, paths
+    def __init__(self, names: Texts, paths: Texts, path_of: Callable[[str], str] = str):
+        self.names, self.paths, self.path_of = names, paths, path_of
 
     def __len__(self):
         return len(self.names)
@@ -94,4 +94,4 @@ class SortedPaths(Mapping):
         place = bisect.bisect_left(self.names, name.encode(), key=str.encode)
         if place == len(self) or self.names[place] != name:
             raise KeyError(name)
-        return Path(self.paths[place])
+        return Path(self.path_of(self.paths[place]))

@@ -13,13 +13,14 @@ from multimap_jax.inputs.places import same
 from multimap_jax.progress import each
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.edit import regrouped
-from multimap_jax.run.files import check_own, make_writable, whole
+from multimap_jax.run.files import check_own, whole
 from multimap_jax.run.finished import aspects_of, load_checkpoint, read_checked, read_groups, read_run
 from multimap_jax.run.job import Clock, check_some, embed, measured, notes_on, write_results
 from multimap_jax.run.lock import locked
 from multimap_jax.run.measure import read_labels
 from multimap_jax.run.processes import ALONE, Company
 from multimap_jax.run.say import say_end, say_result
+from multimap_jax.storage.output import prepare
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
         raise ValueError(f"--out={job.out} is the run itself, whose results would be lost: give another folder")
     if any("model" in aspect for aspect in aspects_of(job.out)):
         raise ValueError(f"--out={job.out} is another finished run, whose results would be lost: give another folder")
-    make_writable(job.out)
+    prepare(job.out)
     check_own(job.out, job.labels)
     clip = load_checkpoint(job.run, content, job.clip)
     models = [read_checked(job.run, aspect, clip) for aspect in content["aspects"]]
@@ -63,7 +64,7 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     with locked(job.out, ALONE):
         found = embed(source, clip, job.out, Company(ALONE), progress)
         clock.lap("embed")
-        notes = [f"New images in the groups of {name_of_path(str(job.run))}: nothing was grouped anew.", *source.notes]
+        notes = [f"New images in the groups of {name_of_path(f'{job.run}')}: nothing was grouped anew.", *source.notes]
         check_some(source, found)
         notes += notes_on(found)
         results = []

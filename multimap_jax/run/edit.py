@@ -18,18 +18,19 @@ from multimap_jax.clip.model import Clip
 from multimap_jax.edits import Edit, read_edits
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.inputs.names import name_of_path
-from multimap_jax.inputs.places import is_remote, local_folder, put, remove, same
+from multimap_jax.inputs.places import local_folder, same
 from multimap_jax.progress import each
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.regroup import Editor, Regrouping, as_content, begun
 from multimap_jax.run import finished
-from multimap_jax.run.files import check_own, make_writable, whole
-from multimap_jax.run.job import Clock, Found, measured, prune_models, write_results
+from multimap_jax.run.files import check_own, whole
+from multimap_jax.run.job import Clock, Found, measured, prune_models, put_model, write_results
 from multimap_jax.run.lock import locked
 from multimap_jax.run.measure import Truth, read_labels
 from multimap_jax.run.plan import Result
 from multimap_jax.run.processes import ALONE
 from multimap_jax.run.say import count, say_end, say_result
+from multimap_jax.storage.output import prepare, staging
 
 FORMAT = 1
 
@@ -64,16 +65,16 @@ def run_edit(job: EditJob, say: Callable[[str], None] = print, progress: bool = 
     for model, aspect in zip(there.models, each(content["aspects"], "editing groups", progress)):
         own = [edit for edit in there.edits if edit.aspect == model.aspect.name]
         before = there.known.get(model.aspect.name) or begun(model.cluster_names_)
-        result, after[model.aspect.name] = edited(model, before, own, found, there.truth, str(job.run))
+        result, after[model.aspect.name] = edited(model, before, own, found, there.truth, f"{job.run}")
         results.append(dataclasses.replace(result, words=words_from(aspect)))
     for result in results:
         say_result(result, say)
     clock.lap("group")
-    make_writable(job.out)
+    prepare(job.out)
     check_own(job.out, job.labels)
     number, config = len(there.edits), ProxyConfig(**content["config"])
     groups = json.dumps({"format": FORMAT, "aspects": {name: as_content(now) for name, now in after.items()}}) + "\n"
-    notes = [f"Groups of {name_of_path(str(job.run))} after {count(number, 'edit')}."]
+    notes = [f"Groups of {name_of_path(f'{job.run}')} after {count(number, 'edit')}."]
     notes += [*filter(None, [images.note]), *filter(None, map(unclear, content["aspects"]))]
     job = dataclasses.replace(
         job, seed=content["seed"], leftover=content["leftover"], config=config, images=job.images or images.source.place
@@ -192,15 +193,10 @@ def renamed(model: MultiMaP, now: Regrouping) -> MultiMaP:
 
 def keep_copy(run: Path, aspect: dict, out: Path) -> dict:
     """Puts a model of the run into `out`, byte by byte; returns what run.json says of it."""
-    folder, target = finished.model_folder(run, aspect), out / "models" / Path(str(aspect["model"])).name
-    if not same(folder, target) and finished.file_hashes(target) != aspect["files"]:
-        here = local_folder(folder, [folder / name for name in aspect["files"]])
-        remove(target)
-        if not is_remote(target):
-            target.mkdir(parents=True, exist_ok=True)
-        for name in aspect["files"]:
-            if is_remote(target):
-                put(here / name, target / name)
-            else:
-                shutil.copyfile(here / name, target / name)
-    return {"model": aspect["model"], "files": aspect["files"]}
+    folder, files = finished.model_folder(run, aspect), aspect["files"]
+    with staging(out) as stage:
+        here = local_folder(folder, [folder / name for name in files])
+        for name in files:
+            shutil.copyfile(here / name, stage.folder / name)
+        put_model(stage, aspect["model"], files)
+    return {"model": aspect["model"], "files": files}

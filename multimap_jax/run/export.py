@@ -14,14 +14,15 @@ import pyarrow.parquet as pq
 
 from multimap_jax.axes import coordinates
 from multimap_jax.inputs.files import read_json, read_table, said_of
-from multimap_jax.inputs.names import FORMULA, safe_path
+from multimap_jax.inputs.names import safe_path, safe_word
 from multimap_jax.inputs.places import opened
 from multimap_jax.inputs.source import exists
 from multimap_jax.progress import open_bar
 from multimap_jax.run import finished
-from multimap_jax.run.files import RUN, TABLE, write_whole
+from multimap_jax.run.files import write_whole
 from multimap_jax.run.folders import export_folders
 from multimap_jax.run.say import count
+from multimap_jax.storage.output import RUN, TABLE
 
 TABLES = (".parquet", ".csv")
 # What people call tables that are not written here.
@@ -165,7 +166,3 @@ def csv_text(table: dict[str, Sequence], aspects: Sequence[str]) -> str:
     columns = [map(safe[name], values) if name in safe else values for name, values in table.items()]
     writer.writerows(zip(*columns))
     return text.getvalue()
-
-
-def safe_word(word: str) -> str:
-    return f"'{word}" if word.startswith(FORMULA) else word

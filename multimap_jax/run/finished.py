@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,17 +14,20 @@ from multimap_jax.clustering import nearest
 from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.inputs.embeddings import base, read_embeddings
 from multimap_jax.inputs.files import read_json, read_table, said_of
-from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.lists import AddressError
+from multimap_jax.inputs.names import name_of_path, without_secrets
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.places import is_remote, local_folder, place
 from multimap_jax.inputs.source import Source, exists
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.regroup import Regrouping, of_content
 from multimap_jax.rows import Pieces
-from multimap_jax.run.files import GROUPS, RUN, TABLE, file_hashes, text_hash
+from multimap_jax.run.files import file_hashes, model_name, text_hash
 from multimap_jax.saving import ARRAYS, SETTINGS
+from multimap_jax.storage.output import GROUPS, RUN, TABLE
 
 AGAIN = "run multimap again"
+HASH = re.compile("[0-9a-f]{64}")
 TRIED, NEAR = 256, 1e-3  # rows that are compared with what a model remembers, and how near they must be
 
 
@@ -48,8 +52,11 @@ def read_run(run: Path) -> dict:
         texts = [clip["name"], clip["hash"], *(aspect[key] for aspect in aspects for key in ("name", "model"))]
         if not aspects or not all(isinstance(text, str) for text in texts) or type(content["seed"]) is not int:
             raise ValueError("no aspects, or other things than names")
-        if not all(set(aspect["files"]) == {SETTINGS, ARRAYS} for aspect in aspects):
-            raise ValueError("it does not name the files of a model")
+        for aspect in aspects:
+            if set(aspect["files"]) != {SETTINGS, ARRAYS} or not all(map(HASH.fullmatch, aspect["files"].values())):
+                raise ValueError("it does not name the files of a model")
+            if aspect["model"] != model_name(aspect["name"], aspect["files"]):
+                raise ValueError(f"its model of {aspect['name'][:80]} has a name that multimap does not give")
         ProxyConfig(**content["config"])
         float(content["leftover"])
         if "edited" in content and not all(isinstance(content["edited"][key], str) for key in ("run", "groups")):
@@ -78,7 +85,8 @@ def load_checkpoint(run: Path, content: dict, clip: str | None) -> Clip:
     fetched."""
     name, digest = content["clip"]["name"], content["clip"]["hash"]
     if clip is None and name != "embedded" and not Path(name).is_dir():
-        raise ValueError(f"the run was made with {name}, which is no directory here: say --clip={name} to fetch it")
+        shown = without_secrets(name)[:200]
+        raise ValueError(f"the run was made with {shown}, which is no directory here: say --clip={shown} to fetch it")
     loaded = load_clip(name if clip is None else clip)
     if loaded.hash != digest:
         raise ValueError(f"{loaded.name} is not the checkpoint that {run} was made with ({name}): give it with --clip")
@@ -96,7 +104,7 @@ def read_checked(run: Path, aspect: dict, clip: Clip) -> MultiMaP:
 
 
 def model_folder(run: Path, aspect: dict) -> Path:
-    return run / "models" / Path(str(aspect["model"])).name
+    return run / "models" / aspect["model"]
 
 
 def read_groups(run: Path, content: dict, models: Sequence[MultiMaP]) -> dict[str, Regrouping]:
@@ -108,7 +116,7 @@ def read_groups(run: Path, content: dict, models: Sequence[MultiMaP]) -> dict[st
     groups = read_json(path, advice=again)
     if text_hash(path) != content["edited"]["groups"]:
         raise ValueError(f"{path} is not what the run in {run} wrote: {again}")
-    with said_of(str(path), again):
+    with said_of(f"{path}", again):
         centres = {model.aspect.name: model.cluster_centers_ for model in models}
         return {name: of_content(own, centres[name]) for name, own in groups["aspects"].items()}
 
@@ -128,16 +136,26 @@ class Images:
 
 
 def named(run: Path, text: str, flag: str) -> Path:
-    """A place that only the file of a run names. ValueError where it is of a store, which nobody has asked to reach,
-    and the run is not."""
-    if "://" in text and not is_remote(run):
-        raise ValueError(f"{run} names {text[:200]}, which is in a store: say --{flag}={text[:200]} to have it read")
-    return place(text)
+    """A place that only the file of a run names. ValueError for an address, which nobody has asked to reach, unless it
+    is in the store of the run itself."""
+    if "://" in text and not (is_remote(run) and store_of(text) == store_of(str(run))):
+        shown = without_secrets(text)[:200]
+        raise ValueError(f"{run} names {shown}, which is not on this machine: say --{flag}={shown} to have it read")
+    return place(text) if "://" in text else Path(text)
+
+
+def store_of(text: str) -> tuple[str, str]:
+    """The scheme of an address and its bucket or server."""
+    scheme, _, rest = text.partition("://")
+    return scheme, rest.partition("/")[0]
 
 
 def images_of(run: Path, content: dict, given: Path | None) -> Images:
     """given: where they lie now, instead of where the run has read them. ValueError or OSError, each with a sentence,
-    where these are not images."""
+    where these are not images.
+
+    A list that only the run names is followed to files of this machine, not to addresses.
+    """
     if given is not None:
         return Images(open_source(given))
     said = content.get("images") if isinstance(content.get("images"), dict) else {}
@@ -146,11 +164,13 @@ def images_of(run: Path, content: dict, given: Path | None) -> Images:
         there = named(run, text, "images")
         if base(there) or there.suffix == ".npy":
             return Images(read_embeddings(there).source)
-        return Images(open_source(there))
+        return Images(open_source(there, addresses=is_remote(there)))
+    except AddressError as error:
+        note = f"The images are not read: {error}."
     except (OSError, ValueError):
         why = "are in the store of" if "://" in text else "are no longer in"
         note = f"The images {why} {name_of_path(text)}: give --images=FOLDER to have them shown."
-        return Images(Source(Path(text), {}), note)
+    return Images(Source(Path(text), {}), note)
 
 
 def rows_of(run: Path, content: dict, names: Sequence[str], given: Path | None = None) -> Pieces:
@@ -178,7 +198,7 @@ def newest(embedded, names: Sequence[str]) -> np.ndarray:
     """For each name the last embedding that was made of an image called so, -1 for none. A changed image has two."""
     found, rows = {}, embedded.rows.where
     for i in np.argsort(rows, kind="stable").tolist():
-        found[name_of_path(embedded.source.images.paths[i])] = i
+        found[embedded.given[i]] = i
     unique = {name: i for i, name in enumerate(embedded.source.names)}
     return np.array([found.get(name, unique.get(name, -1)) for name in names], np.int64)
 

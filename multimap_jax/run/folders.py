@@ -5,18 +5,21 @@ from __future__ import annotations
 import collections
 import dataclasses
 import filecmp
+import io
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from multimap_jax.clip.images import opened_picture
 from multimap_jax.inputs import kinds
-from multimap_jax.inputs.places import is_remote
+from multimap_jax.inputs.files import passing
+from multimap_jax.inputs.places import BoundedFile, is_remote
 from multimap_jax.inputs.source import Packed
 from multimap_jax.progress import open_bar
 from multimap_jax.run.safe import safe_part, safe_path_of, unlike
 from multimap_jax.run.say import count
+from multimap_jax.storage.output import staging
 
 SHOWN = 20
 # How files begin -> what their names end with, where a name says nothing.
@@ -45,6 +48,15 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
             f"{missing[0]}: give their folder with --images"
         )
     found = {name: images.source.images[name] for name in names}
+    strange = [name for name in names if not is_image(found[name])]
+    if len(strange) == len(names):
+        raise ValueError(
+            f"none of {count(len(names), 'file')} in {images.source.place} is an image: nothing is exported"
+        )
+    if strange:
+        say(f"{len(strange):,} of {count(len(names), 'file')} are no images and stay out, the first is {strange[0]}")
+        kept = [i for i, name in enumerate(names) if name not in set(strange)]
+        names, groups = [names[i] for i in kept], [groups[i] for i in kept]
     if job.how == "link" and any(isinstance(image, Packed) for image in found.values()):
         raise ValueError("--how=link needs images that are files of this machine, these are within others: --how=copy")
     folders = folder_names(groups)
@@ -61,7 +73,7 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
     with open_bar(len(puts), verb, "image", shown=progress) as bar:
         for each in puts:
             if not each.done:
-                put(each, job.how)
+                put(each, job.how, job.to)
             bar.update(1)
     say(f"written: {job.to}")
 
@@ -69,6 +81,17 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
 def is_there(images: Mapping, name: str) -> bool:
     image = images[name] if name in images else None
     return isinstance(image, Packed) or (image is not None and os.path.exists(image))
+
+
+def is_image(image: Path | Packed) -> bool:
+    """Whether its content is an image of a kind that is read: a list names whatever it likes."""
+    try:
+        with opened_picture(image):
+            return True
+    except Exception as error:  # decoders raise whatever they like
+        if passing(error):
+            raise
+        return False
 
 
 def folder_names(groups: Sequence[str]) -> dict[str, str]:
@@ -144,20 +167,20 @@ def check_room(job, puts: Sequence[Put]) -> None:
         raise OSError(f"{needed:,} bytes are to be copied, {folder} has room for {free:,}: --how=link, or another --to")
 
 
-def put(each: Put, how: str) -> None:
+def put(each: Put, how: str, to: Path) -> None:
     """Makes one file, aside first; FileExistsError where something came in its place meanwhile."""
     each.target.parent.mkdir(parents=True, exist_ok=True)
-    aside = each.target.with_name(f".{secrets.token_hex(8)}.new")
-    try:
-        if how == "link":
-            return os.symlink(each.image.absolute(), each.target)
-        if isinstance(each.image, Packed):
-            aside.write_bytes(each.image.read())
-        else:
-            shutil.copyfile(each.image, aside)
+    if how == "link":
+        return os.symlink(each.image.absolute(), each.target)
+    with staging(to) as stage, io.BytesIO(each.image.read()) if packed(each) else BoundedFile(each.image) as content:
+        aside = stage.write_aside("image", lambda file: shutil.copyfileobj(content, file), sync=False)
+        if not is_image(aside):  # another one came in its place since it was looked at
+            raise ValueError(f"{each.image} is no image any more: nothing is made of it")
         place_new(aside, each.target)
-    finally:
-        aside.unlink(missing_ok=True)
+
+
+def packed(each: Put) -> bool:
+    return isinstance(each.image, Packed)
 
 
 def place_new(aside: Path, target: Path) -> None:
