@@ -1,5 +1,7 @@
 """Several real processes on the loopback address: the same labels, and what happens when one of them dies."""
 
+import errno
+import json
 import os
 import signal
 import socket
@@ -12,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from multimap_jax import cli, stop
+from multimap_jax.run import lock
 from multimap_jax.run.files import make_writable
-from multimap_jax.run.processes import Processes
+from multimap_jax.run.processes import ALONE, Processes
 from multimap_jax.scenes import write_scenes
 
 HEARTBEAT = 10
@@ -295,3 +298,117 @@ def test_every_piece_is_of_one_process():
 def test_bad_flags(fruit, tmp_path, capfd, flags, message):
     assert cli.main(["multimap", f"--images={fruit}", *FLAGS, f"--out={tmp_path}", *flags]) == 2
     assert message in capfd.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="hangups are POSIX's")
+@pytest.mark.parametrize("ignored, status", [(False, 130), (True, 0)], ids=["a closed terminal", "nohup"])
+def test_a_closed_terminal_ends_a_command_as_sigterm_does(ignored, status):
+    def lose_the_terminal() -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return 0
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        found = signal.getsignal(signal.SIGHUP)
+        assert stop.until_stopped(lose_the_terminal, lambda: 130) == status
+        assert signal.getsignal(signal.SIGHUP) == found
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="hangups are POSIX's")
+def test_a_closed_terminal_ends_a_child_too():
+    child = "import os, time; from multimap_jax.stop import until_stopped; os.kill(os.getppid(), 1); "
+    child += "print(until_stopped(lambda: time.sleep(30), lambda: 130), flush=True)"
+    script = f"import sys; from multimap_jax.stop import run_child; run_child([sys.executable, '-c', {child!r}])"
+    # The signal may come before the child listens, which ends it as well.
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0 and done.stdout in ("130\n", "")
+
+
+@pytest.mark.parametrize("status, late", [(130, ""), (0, "late\n")])
+def test_a_stopped_command_ends_without_pythons_own_end(status, late):
+    script = "import atexit, sys; from multimap_jax import __main__, cli; atexit.register(print, 'late'); "
+    script += f"cli.main = lambda: {status}; sys.exit(__main__.main())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (status, late)
+
+
+def of_a_run(**changes):
+    return json.dumps({"host": lock.host(), "process": os.getpid(), "began": lock.began(os.getpid())} | changes)
+
+
+# What lies where a lock belongs, and how many seconds ago it gave a sign of life.
+DEAD_LOCKS = {
+    "no number of a process": (of_a_run(process=float("inf")), 0),
+    "a host that is no text": (of_a_run(host=5, process=3), 300),
+    "another host, long silent": (of_a_run(host="other"), 300),
+    "another host, whose clock was ahead": (of_a_run(host="other"), -300),
+    "a list": ("[]", 0),
+    "a pipe": (os.mkfifo, 0),
+    "a folder": (lambda path: (path / "deep").mkdir(parents=True), 0),
+    "a link to itself": (lambda path: path.symlink_to(path), None),
+    "many bytes": ("[" * 10**6, 0),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX's")
+@pytest.mark.parametrize("count", [1, 2], ids=["this part", "another number of processes"])
+@pytest.mark.parametrize("name", DEAD_LOCKS)
+def test_locks_that_nobody_holds_are_taken_away(tmp_path, name, count):
+    content, silent = DEAD_LOCKS[name]
+    path = tmp_path / f".lock-0-of-{count}"
+    content(path) if callable(content) else path.write_text(content)
+    if silent is not None:
+        os.utime(path, (time.time() - silent,) * 2)
+    with lock.locked(tmp_path, ALONE):
+        assert [each.name for each in tmp_path.iterdir()] == [".lock-0-of-1"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_whose_lock_another_took_leaves_it_that(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "SIGN_SECONDS", 0.01)
+    path = tmp_path / ".lock-0-of-1"
+    with lock.locked(tmp_path, ALONE):
+        path.unlink()
+        path.write_text(of_a_run(mark="other"))
+        os.utime(path, (100, 100))
+        time.sleep(0.1)
+    assert path.stat().st_mtime == 100
+
+
+def test_a_folder_may_go_away_beneath_its_lock(tmp_path):
+    with lock.locked(tmp_path, ALONE):
+        next(tmp_path.iterdir()).unlink()
+        tmp_path.rmdir()
+
+
+def test_processes_of_one_run_are_no_other_run_while_they_take_their_locks(tmp_path):
+    (tmp_path / ".lock-0-of-2.0123abcd.new").write_text(of_a_run())
+    with lock.locked(tmp_path, Processes("host:1", 2, 1)):
+        pass
+
+
+def test_of_two_runs_that_begin_at_the_same_moment_none_overlooks_the_other(tmp_path, monkeypatch):
+    place_new = lock.place_new
+
+    def meanwhile(text, path):
+        (tmp_path / ".lock-1-of-2").write_text(of_a_run())
+        return place_new(text, path)
+
+    monkeypatch.setattr(lock, "place_new", meanwhile)
+    with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path, ALONE):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [".lock-1-of-2"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_lock_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(OSError, match=rf"^cannot write into .* \({os.strerror(number)}\): give another folder"):
+        with lock.locked(tmp_path, ALONE):
+            pass
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import threading
@@ -13,89 +14,139 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from multimap_jax.inputs.files import read_json
+from multimap_jax.inputs.names import name_of_path
 from multimap_jax.inputs.places import is_remote, put_new, remove, write_object
 from multimap_jax.run.processes import Processes
 
-SIGN_SECONDS, SILENT_SECONDS = 10, 60
+SIGN_SECONDS, SILENT_SECONDS, LOCK_BYTES = 10, 60, 2**16
 
 
 @contextlib.contextmanager
 def locked(out: Path, processes: Processes) -> Iterator[None]:
-    """Within this context no other run has the same part in the folder `out`. ValueError where one has it already.
+    """Within this context no other run has the same part in the folder `out`. ValueError where one has it already,
+    OSError where the lock cannot be written.
 
     The lock says host, process and when that process began. On the same host these decide whether it is alive, on
     another one the age of its last sign of life, by the clock of the file system or store that it lies in.
     """
     path = out / f".lock-{processes.index}-of-{processes.count}"
-    for other in out.glob(".lock-*-of-*"):
-        if not other.name.endswith(f"-of-{processes.count}") and holder(other):
-            raise ValueError(f"another run is at work in {out} ({holder(other)}): wait, or give another --out")
-    mine = json.dumps({"host": host(), "process": os.getpid(), "began": began(os.getpid())})
-    while True:
-        try:
-            place_new(mine, path)
-            break
-        except FileExistsError:
-            other = holder(path)
-            if other:
-                raise ValueError(f"another run is at work in {out} ({other}): wait, or give another --out") from None
-            take_away(path)
+    mine = {"host": host(), "process": os.getpid(), "began": began(os.getpid()), "mark": secrets.token_hex(4)}
+    check_others(out, processes)
+    while not place_new(json.dumps(mine), path):
+        check_free(path)
+        take_away(path)
     done = threading.Event()
     signs = threading.Thread(target=_give_signs, args=(path, mine, done), daemon=True)
     signs.start()
     try:
+        check_others(out, processes)  # once more: of two that begin at the same moment none overlooks the other
         yield
     finally:
         done.set()
         signs.join()
-        remove(path)
+        with contextlib.suppress(OSError):  # of a disk that went away: the run itself says so
+            if is_of(path, mine):
+                remove(path)
+
+
+def check_others(out: Path, processes: Processes) -> None:
+    """ValueError where a run of another number of processes is at work; what dead ones left is taken away."""
+    for path in out.glob(".lock-*-of-*"):
+        parts = re.fullmatch(r"\.lock-\d+-of-(\d+)", path.name)
+        if parts and parts[1] != str(processes.count):
+            check_free(path)
+            take_away(path)
+
+
+def check_free(path: Path) -> None:
+    """ValueError where the lock is of a run that is alive."""
+    if other := holder(path):
+        raise ValueError(f"another run is at work in {path.parent} ({other}): wait, or give another --out")
 
 
 def take_away(path: Path) -> None:
     """Takes away the lock of a dead run; not that of a run which did the same a moment before and is alive."""
     if is_remote(path):  # nothing can be moved aside there: look once more, and take it
         return None if holder(path) else remove(path)
-    old = path.with_name(f"{path.name}.{os.getpid()}.old")
+    old = aside_of(path)
     with contextlib.suppress(FileNotFoundError):
         path.rename(old)
-    if holder(old):
-        with contextlib.suppress(FileExistsError):
+        if holder(old):
             put(old, path)
-    old.unlink(missing_ok=True)
+    remove(old)
 
 
-def place_new(text: str, path: Path) -> None:
-    """Writes a lock where there is none; FileExistsError otherwise."""
-    if is_remote(path):
-        return put_new(text.encode(), path)
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
+def place_new(text: str, path: Path) -> bool:
+    """Writes a lock where there is none, and says whether that was so."""
     try:
-        aside.write_text(text)
-        put(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+        if is_remote(path):
+            put_new(text.encode(), path)
+            return True
+        aside = aside_of(path)
+        try:
+            aside.write_text(text)
+            return put(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if is_remote(path):
+            raise
+        raise OSError(f"cannot write into {path.parent} ({error.strerror}): give another folder with --out") from None
 
 
-def put(aside: Path, path: Path) -> None:
-    """Puts a file in place, whole at once, and only where there is none: FileExistsError otherwise."""
+def put(aside: Path, path: Path) -> bool:
+    """Puts a file in place, whole at once, and only where there is none; says whether that was so."""
     try:
         os.link(aside, path)
     except FileExistsError:
-        raise
+        return False
     except OSError:  # a file system without hard links
-        with path.open("x") as file:
-            file.write(aside.read_text())
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with open(descriptor, "wb") as file:
+                file.write(aside.read_bytes())
+            return True
+        return False
+    return True
+
+
+def aside_of(path: Path) -> Path:
+    """A name beside a lock that no other process takes, and that `sweep` knows."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
 
 
 def holder(path: Path) -> str:
     """Who holds a lock, in words; "" where nobody does any more."""
     try:
-        found, age = read_json(path), now(path) - path.stat().st_mtime
-        where, process, start = found["host"], int(found["process"]), found["began"]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_json(path, most=LOCK_BYTES)
+        where, process, start = str(found["host"]), int(found["process"]), found["began"]
+        alive = began(process) == start if where == host() else silence(path) < SILENT_SECONDS
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return ""
-    alive = began(process) == start if where == host() else age < SILENT_SECONDS
-    return f"process {process} on {where.partition(' ')[0]}" if alive else ""
+    return f"process {process} on {name_of_path(where.partition(' ')[0][:100])}" if alive else ""
+
+
+def is_of(path: Path, mine: dict) -> bool:
+    """Whether a lock is still this run's: one that was silent for long may have lost it to another."""
+    try:
+        return read_json(path, most=LOCK_BYTES) == mine
+    except ValueError:
+        return False
+
+
+def silence(path: Path) -> float:
+    """Seconds since the last sign of life, by the clock that gives it its time; that may have been set back since."""
+    sign = aside_of(path)
+    try:
+        sign.write_text("")
+        now = sign.stat().st_mtime
+    except OSError:  # a full disk
+        now = time.time()
+    finally:
+        remove(sign)
+    return abs(now - path.stat().st_mtime)
 
 
 def host() -> str:
@@ -104,18 +155,6 @@ def host() -> str:
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return socket.gethostname()
-
-
-def now(path: Path) -> float:
-    """What time it is by the clock that gives `path` its time of change: stores have their own."""
-    if not is_remote(path):
-        return time.time()
-    sign = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        sign.write_text("")
-        return sign.stat().st_mtime
-    finally:
-        remove(sign)
 
 
 def began(process: int) -> str:
@@ -134,10 +173,12 @@ def began(process: int) -> str:
     return "unknown"
 
 
-def _give_signs(path: Path, text: str, done: threading.Event) -> None:
+def _give_signs(path: Path, mine: dict, done: threading.Event) -> None:
     while not done.wait(SIGN_SECONDS):
         with contextlib.suppress(OSError):
+            if not is_of(path, mine):
+                continue
             if is_remote(path):
-                write_object(text, path)
+                write_object(json.dumps(mine), path)
             else:
                 os.utime(path)
