@@ -1,7 +1,11 @@
 """`python -m multimap_jax` is the command `multimap`."""
 
+import contextlib
+import os
 import signal
 import sys
+
+STOPPED = 130
 
 
 def main() -> int:
@@ -12,9 +16,21 @@ def main() -> int:
         status = command()
     except KeyboardInterrupt:
         print("multimap: stopped", file=sys.stderr)
-        status = 130
+        status = STOPPED
+    if status == STOPPED:
+        _end_at_once()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     return status
+
+
+def _end_at_once() -> None:
+    """Without Python's own end, which may crash beneath threads of JAX that compute yet."""
+    from multimap_jax.inputs.places import forget_fetched
+
+    forget_fetched()
+    with contextlib.suppress(OSError, ValueError):  # nobody may read any more
+        sys.stdout.flush()
+    os._exit(STOPPED)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a command ends before its time: by Ctrl-C, by SIGTERM, or with a process that it depends on."""
+"""How a command ends before its time: by Ctrl-C, by SIGTERM, with its terminal, or with a process it depends on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def until_stopped(action: Callable[[], int], stopped: Callable[[], int]) -> int:
-    """What `action` returns or, where Ctrl-C or SIGTERM come first, what `stopped` returns.
+    """What `action` returns or, where one of `ending` signals comes first, what `stopped` returns.
 
     Python loses an exception that a signal raises inside a callback (of the garbage collector, of a C library): where
     the action goes on, it is raised again every second.
@@ -37,7 +37,7 @@ def until_stopped(action: Callable[[], int], stopped: Callable[[], int]) -> int:
             signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
         raise Stopped
 
-    numbers = [number for number in (signal.SIGTERM, signal.SIGINT, clock) if number]
+    numbers = [*ending(), *([clock] if clock else [])]
     before = {number: signal.signal(number, stop) for number in numbers}
     said, sys.unraisablehook = sys.unraisablehook, _but_interrupts(sys.unraisablehook)
     try:
@@ -54,13 +54,20 @@ def until_stopped(action: Callable[[], int], stopped: Callable[[], int]) -> int:
             signal.signal(number, handler)
 
 
+def ending() -> list[int]:
+    """The signals that end a command: SIGTERM, Ctrl-C, and SIGHUP of a closed terminal, which `nohup` has ignored."""
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    ignored = hangup is None or signal.getsignal(hangup) == signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([] if ignored else [hangup])]
+
+
 def _but_interrupts(hook: Callable) -> Callable:
     """A hook for lost exceptions that says nothing of interrupts, which come again."""
     return lambda lost: None if issubclass(lost.exc_type, KeyboardInterrupt) else hook(lost)
 
 
 def run_child(command: Sequence[str]) -> int:
-    """Runs a command in a process of its own, which Ctrl-C and SIGTERM reach through this one, and which ends with this
+    """Runs a command in a process of its own, which `ending` signals reach through this one, and which ends with this
     one. Returns its status, or minus the number of the signal that ended it."""
     alive, held = os.pipe()
     said, saying = os.pipe()
@@ -83,7 +90,7 @@ def run_child(command: Sequence[str]) -> int:
         patience.daemon = True
         patience.start()
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, pass_on) for number in ending()}
     try:
         return child.wait()
     finally:
