@@ -265,6 +265,33 @@ class TestExport:
         assert said.count("\n") == 1 and ("is an image" in said or "are not in" in said)
         assert not [path for path in (tmp_path / "to").rglob("*") if path.is_file()]
 
+    @pytest.mark.parametrize("where", ["links", "paths", "steps up"])
+    def test_a_list_that_came_with_a_run_names_what_came_with_it(self, where, hostile, fruit, tmp_path, capsys):
+        """Images of this machine do not leave because a stranger guessed their names."""
+        rows, private = names_of(hostile), tmp_path / "private.png"
+        shutil.copy(next(fruit.glob("*.png")), private)
+        for name in rows:
+            if where == "links":
+                (hostile / name).symlink_to(private)
+        given = {"links": rows, "paths": [str(private)] * len(rows), "steps up": ["../private.png"] * len(rows)}
+        place = as_list(hostile, given[where])
+        table = pq.read_table(hostile / "labels.parquet")
+        if where != "links":
+            image = pa.array([given[where][0]] * len(rows))
+            pq.write_table(table.set_column(0, "image", image), hostile / "labels.parquet")
+        change_run(hostile, lambda content: content["images"].update(place=str(place)))
+        assert multimap("export", f"--run={hostile}", "--aspect=color", f"--to={tmp_path / 'to'}") == 2
+        assert "are not in" in capsys.readouterr().err and not (tmp_path / "to").exists()
+
+    def test_a_list_of_this_machine_names_whatever_it_does(self, fruit, tmp_path):
+        (tmp_path / "lists").mkdir()
+        rows = [str(path) for path in sorted(fruit.glob("*.png"))]
+        place = as_list(tmp_path / "lists", rows)
+        out = tmp_path / "out"
+        assert multimap(f"--images={place}", "--aspect=color", WORDS, f"--out={out}") == 0
+        assert multimap("export", f"--run={out}", f"--to={tmp_path / 'to'}") == 0
+        assert len([path for path in (tmp_path / "to").rglob("*.png")]) == len(rows)
+
     def test_one_that_is_no_image_stays_out_and_is_said(self, finished, fruit, tmp_path, capsys):
         images = shutil.copytree(fruit, tmp_path / "images")
         first = names_of(finished)[0]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from multimap_jax.inputs.lists import AddressError
 from multimap_jax.inputs.names import name_of_path, without_secrets
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.places import is_remote, local_folder, place
-from multimap_jax.inputs.source import Source, exists
+from multimap_jax.inputs.source import Packed, Source, exists
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.regroup import Regrouping, of_content
 from multimap_jax.rows import Pieces
@@ -154,7 +155,8 @@ def images_of(run: Path, content: dict, given: Path | None) -> Images:
     """given: where they lie now, instead of where the run has read them. ValueError or OSError, each with a sentence,
     where these are not images.
 
-    A list that only the run names is followed to files of this machine, not to addresses.
+    A list that only the run names is followed to files of this machine, not to addresses; where it came with the run
+    (it lies within its folder), to files within that folder alone.
     """
     if given is not None:
         return Images(open_source(given))
@@ -163,14 +165,43 @@ def images_of(run: Path, content: dict, given: Path | None) -> Images:
     try:
         there = named(run, text, "images")
         if base(there) or there.suffix == ".npy":
-            return Images(read_embeddings(there).source)
-        return Images(open_source(there, addresses=is_remote(there)))
+            source = read_embeddings(there).source
+        else:
+            source = open_source(there, addresses=is_remote(there))
+        if not is_remote(there) and is_within(there, run):
+            source = dataclasses.replace(source, images=Within(source.images, run))
+        return Images(source)
     except AddressError as error:
         note = f"The images are not read: {error}."
     except (OSError, ValueError):
         why = "are in the store of" if "://" in text else "are no longer in"
         note = f"The images {why} {name_of_path(text)}: give --images=FOLDER to have them shown."
     return Images(Source(Path(text), {}), note)
+
+
+def is_within(path, folder) -> bool:
+    """Whether a path of this machine leads below a folder, or to it, once links are followed."""
+    whole, below = os.path.realpath(path), os.path.realpath(folder)
+    return whole == below or whole.startswith(os.path.join(below, ""))
+
+
+class Within(Mapping):
+    """Those of the images by name that lie within a folder."""
+
+    def __init__(self, images: Mapping, folder: Path):
+        self.images, self.folder = images, folder
+
+    def __getitem__(self, name: str):
+        image = self.images[name]
+        if not is_within(image.file if isinstance(image, Packed) else image, self.folder):
+            raise KeyError(name)
+        return image
+
+    def __iter__(self):
+        return iter(self.images)
+
+    def __len__(self):
+        return len(self.images)
 
 
 def rows_of(run: Path, content: dict, names: Sequence[str], given: Path | None = None) -> Pieces:
