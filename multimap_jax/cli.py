@@ -18,7 +18,15 @@ from absl import flags
 from multimap_jax import choices
 from multimap_jax.inputs.names import printable, without_secrets
 from multimap_jax.inputs.places import forget_fetched, place
-from multimap_jax.manners import unknown_flag, unknown_word, with_flag
+from multimap_jax.manners import (
+    check_folder,
+    open_streams,
+    refuse_second_values,
+    unknown_flag,
+    unknown_word,
+    with_flag,
+    write_line,
+)
 from multimap_jax.stop import CHILD, begin_child, run_child, until_stopped
 from multimap_jax.verbs import (
     EDIT_USAGE,
@@ -98,6 +106,7 @@ CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
 FLAGS = "--coordinator, --processes and --process"
 DIGITS = 12
 REPEATABLE = ("aspect", "words", "clusters")
+_unsaid: list[str] = []  # why something that was to be printed was not
 
 
 def define_flags() -> flags.FlagValues:
@@ -250,9 +259,15 @@ VERBS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
-    argv = list(sys.argv if argv is None else argv)
+    open_streams()
+    _unsaid.clear()
+    status = _main(list(sys.argv if argv is None else argv))
+    return _fail(_unsaid[0]) if _unsaid and not status else status
+
+
+def _main(argv: list[str]) -> int:
     if argv[1:2] == ["help"]:
-        argv[1:] = [*argv[2:3], "--help"]
+        argv[1:] = [*[word for word in argv[2:] if word != "help"][:1], "--help"]
     verb = argv[1] if len(argv) > 1 and argv[1] in VERBS else ""
     if verb:
         del argv[1]
@@ -261,6 +276,7 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     define, usage = VERBS[verb]
     values = define()
+    refuse_second_values(values)
     if any(each.lstrip("-").startswith("flagfile") for each in argv[1:] if each.startswith("-")):
         return _fail("--flagfile is not read here: give the flags themselves")
     see = f"(see multimap {verb} --help)".replace("  ", " ")
@@ -291,6 +307,7 @@ def _out(values: flags.FlagValues) -> str | None:
 def _command(values: flags.FlagValues, argv: list[str], verb: str) -> int:
     """What the flags ask for; what is wrong is said here."""
     try:
+        check_folder()
         processes = _processes(values)
         if (processes is None or processes.coordinator) and CHILD not in os.environ:
             status = run_child([sys.executable, "-m", "multimap_jax", *([verb] if verb else []), *argv[1:]])
@@ -331,7 +348,7 @@ def _show_warnings_as_notes() -> None:
 
 
 def _note(text: str) -> None:
-    print(printable(f"multimap: note: {text}"), file=sys.stderr)
+    write_line("stderr", printable(f"multimap: note: {text}"))
 
 
 def _processes(values: flags.FlagValues):
@@ -417,7 +434,7 @@ def _run(values: flags.FlagValues, processes) -> int:
             f"--leftover={values.leftover}: expected a share of the images of 0 to less than 1, such as 0.05"
         )
 
-    from multimap_jax.compilation import use_compilation_cache
+    from multimap_jax.compilation import start_jax
     from multimap_jax.prompts import Aspect
     from multimap_jax.run.job import Job, run_job
 
@@ -445,7 +462,7 @@ def _run(values: flags.FlagValues, processes) -> int:
         sources=sources,
         line=_line(values),
     )
-    use_compilation_cache()
+    start_jax(bool(processes.coordinator))
     with _watched(values, processes.index, processes.count > 1):
         run_job(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
@@ -454,10 +471,10 @@ def _run(values: flags.FlagValues, processes) -> int:
 def _apply(values: flags.FlagValues, _) -> int:
     check_given(values, ("run", "images", "out"))
 
-    from multimap_jax.compilation import use_compilation_cache
+    from multimap_jax.compilation import start_jax
     from multimap_jax.run.apply import Apply, run_apply
 
-    use_compilation_cache()
+    start_jax()
     labels = place(values.labels) if values.labels else None
     line = _line(values, "apply")
     job = Apply(place(values.run), place(values.images), place(values.out), values.clip, labels, line=line)
@@ -470,13 +487,13 @@ def _embed(values: flags.FlagValues, processes) -> int:
     check_given(values, ("images", "out"))
     number, workers = _part(values)
 
-    from multimap_jax.compilation import use_compilation_cache
+    from multimap_jax.compilation import start_jax
     from multimap_jax.run.embed import Embed, run_embed
 
     processes = _asked(values, processes)
     if processes.coordinator:
         number, workers = processes.index + 1, processes.count
-    use_compilation_cache()
+    start_jax(bool(processes.coordinator))
     job = Embed(place(values.images), place(values.out), values.clip, (number, workers), processes)
     with _watched(values, number - 1, workers > 1):
         run_embed(job, _say, progress=values.progress and sys.stderr.isatty())
@@ -499,6 +516,8 @@ def _part(values: flags.FlagValues) -> tuple[int, int]:
     number, slash, workers = values.part.partition("/")
     if not slash or not number.isdecimal() or not workers.isdecimal() or max(map(len, (number, workers))) > DIGITS:
         raise ValueError(f"--part={values.part} cannot be read: expected a worker's number and how many, such as 2/16")
+    if int(workers) == 0:
+        raise ValueError(f"--part={values.part}: expected at least one worker, such as 1/1")
     if not 1 <= int(number) <= int(workers):
         hint = " (a scheduler that counts from 0: --part=$((INDEX+1))/N)" if int(number) == 0 else ""
         raise ValueError(f"--part={values.part}: expected 1/{workers} to {workers}/{workers}{hint}")
@@ -506,11 +525,10 @@ def _part(values: flags.FlagValues) -> tuple[int, int]:
 
 
 def _say(text: str) -> None:
-    """Prints; a reader that went away (`multimap … | head`) does not end the run."""
-    try:
-        print(printable(text), flush=True)
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")
+    """Prints. Where that fails the run goes on; a reader that went away (`multimap … | head`) is no failure at all."""
+    error = write_line("stdout", printable(text))
+    if error and not isinstance(error, BrokenPipeError):
+        _unsaid.append(f"cannot write to standard output ({error.strerror}): give it a place with room")
 
 
 def _line(values: flags.FlagValues, verb: str = "") -> str:
@@ -536,8 +554,10 @@ def _by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str
         raise ValueError("--aspect names the same aspect twice")
     found = {}
     for item in given:
-        name, equals, value = item.partition("=")
-        if not equals or not value:
+        known = [name for name in aspects if item.startswith(f"{name}=")]
+        name = max(known, key=len, default=item.partition("=")[0])  # an aspect may have a "=" in its name
+        value = item[len(name) + 1 :]
+        if not value:
             raise ValueError(f"--{flag}={item} cannot be read: expected --{flag}=ASPECT=VALUE")
         if name not in aspects:
             raise ValueError(f"--{flag} names the aspect {name!r}, which no --aspect asks for ({', '.join(aspects)})")
@@ -586,10 +606,10 @@ def _suggest(values: flags.FlagValues, _) -> int:
     if not values.out:
         raise ValueError("--out is empty: give the folder for the embeddings")
 
-    from multimap_jax.compilation import use_compilation_cache
+    from multimap_jax.compilation import start_jax
     from multimap_jax.run.suggest import Suggest, run_suggest
 
-    use_compilation_cache()
+    start_jax()
     images, ready = place(values.images or values.embeddings), bool(values.embeddings)
     job = Suggest(images, place(values.out), values.subject, values.clip, _sources(values), ready)
     with _watched(values, 0, False):
@@ -645,5 +665,5 @@ def sentence(error: Exception) -> str:
 
 
 def _fail(said: str, status: int = 2) -> int:
-    print(printable(f"multimap: {said}"), file=sys.stderr)
+    write_line("stderr", printable(f"multimap: {said}"))
     return status

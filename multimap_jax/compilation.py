@@ -1,10 +1,37 @@
-"""JAX's persistent compilation cache, for programs: importing the library switches nothing on."""
+"""How programs start JAX: its devices, and its persistent compilation cache. Importing the library does neither."""
 
 from __future__ import annotations
 
 import os
 import platform
 from pathlib import Path
+
+# What tells JAX where to compute. Without them it takes what is there.
+TOLD = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_NUM_CPU_DEVICES")
+
+
+def check_devices() -> None:
+    """ValueError where JAX is told to compute on something that is not there, before it is needed."""
+    told = [f"{name}={os.environ[name]}" for name in TOLD if os.environ.get(name)]
+    if not told:
+        return
+    import jax
+
+    try:
+        jax.local_devices()
+    except Exception as error:  # for CUDA it is an assertion, without a word
+        why = " ".join(str(error).partition(" (set JAX_PLATFORMS")[0].split()).rstrip(".")[:200]
+        raise ValueError(
+            f"JAX finds no device with {' and '.join(told)}{f' ({why})' if why else ''}: unset it, and JAX takes what "
+            "is there, or name a platform of this machine, such as JAX_PLATFORMS=cpu"
+        ) from None
+
+
+def start_jax(several: bool = False) -> None:
+    """What a command does before it computes. several: its processes look for devices only once they have met."""
+    use_compilation_cache()
+    if not several:
+        check_devices()
 
 
 def use_compilation_cache() -> None:

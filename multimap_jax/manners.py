@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
+
+from absl import flags
 
 # What an error says that names no flag -> the flags to change; and what is looked at where no flag's value is in it.
 SURE = {
@@ -25,6 +30,48 @@ ABOUT = {
     "is empty for every image": "--labels",
     "column": "--labels",
 }
+
+
+def open_streams() -> None:
+    """Opens /dev/null for the standard streams that a process was begun without, as services and 2>&- begin it.
+
+    Each takes the number of what is missing, the lowest that is free: what libraries write to it reaches no other file.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
+
+
+def write_line(name: str, text: str) -> OSError | None:
+    """Writes to sys.stdout or sys.stderr. Returns why that failed; what comes after it then goes nowhere."""
+    try:
+        print(text, file=getattr(sys, name), flush=True)
+    except OSError as error:
+        setattr(sys, name, open(os.devnull, "w"))
+        return error
+    return None
+
+
+def check_folder() -> None:
+    """FileNotFoundError where the current folder is gone: libraries ask for it, whatever the flags name."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise FileNotFoundError("the current folder has been deleted: change into another one") from None
+
+
+def refuse_second_values(values: flags.FlagValues) -> None:
+    """Has absl raise an error for a flag that is given twice and differs: it would take the last in silence."""
+    for flag in (values[name] for name in values):
+        if not isinstance(flag, flags.MultiFlag):
+            flag.parse = functools.partial(_parse_once, flag, flag.parse)
+
+
+def _parse_once(flag: flags.Flag, parse: Callable, argument: str) -> None:
+    given, before, typed = flag.present, flag.value, flag.serialize()
+    parse(argument)
+    if given and flag.value != before:
+        raise flags.IllegalFlagValueError(f"{typed} and {flag.serialize()} contradict each other: give one of them")
 
 
 def unknown_flag(name: str, own: Iterable[str], verb: str, others: Mapping[str, Callable]) -> str:

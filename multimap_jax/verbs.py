@@ -81,10 +81,10 @@ def _places(values: flags.FlagValues) -> dict:
 def begin_edit(values: flags.FlagValues, line: str, say: Callable[[str], None], progress: bool) -> None:
     check_given(values, ("run", "edits", "out"))
 
-    from multimap_jax.compilation import use_compilation_cache
+    from multimap_jax.compilation import start_jax
     from multimap_jax.run.edit import EditJob, run_edit
 
-    use_compilation_cache()
+    start_jax()
     labels = place(values.labels) if values.labels else None
     places = (place(values[name].value) for name in ("run", "edits", "out"))
     run_edit(EditJob(*places, labels=labels, **_places(values), line=line), say, progress)
@@ -93,9 +93,13 @@ def begin_edit(values: flags.FlagValues, line: str, say: Callable[[str], None], 
 def begin_export(values: flags.FlagValues, _: str, say: Callable[[str], None], progress: bool) -> None:
     check_given(values, ("run", "to"))
 
-    from multimap_jax.run.export import Export, run_export
+    from multimap_jax.run.export import TABLES, Export, run_export
 
     job = Export(
         place(values.run), place(values.to), tuple(values.aspect), values.how, values.dry_run, **_places(values)
     )  # fmt: skip
+    if job.to.suffix.lower() in TABLES:
+        from multimap_jax.compilation import start_jax
+
+        start_jax()
     run_export(job, say, progress)

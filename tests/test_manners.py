@@ -1,5 +1,12 @@
 """What the command says to people: help by what they want, the nearest right flag, the flag that an error is about."""
 
+import errno
+import io
+import os
+import subprocess
+import sys
+
+import jax
 import pytest
 
 from multimap_jax import cli
@@ -50,3 +57,118 @@ def test_an_error_names_the_flag_to_change():
     assert with_flag("9 groups asked for", {}, known).endswith("(see --clusters)")
     for said in ("give --out", "who knows"):
         assert with_flag(said, {"out": ""}, known) == said
+
+
+@pytest.mark.parametrize("told", ["JAX_PLATFORMS=cuda", "JAX_PLATFORMS=nothing,cpu", "JAX_PLATFORM_NAME=nothing"])
+def test_a_platform_that_is_not_here_is_named_before_anything_is_read(told, finished):
+    if told == "JAX_PLATFORMS=cuda" and any(device.platform == "gpu" for device in jax.devices()):
+        pytest.skip("it is here")
+    name, _, value = told.partition("=")
+    script = (
+        "import sys; from multimap_jax import cli\n"
+        "for verb in sys.argv[2:]: assert cli.main(['multimap', *verb.split(), *sys.argv[1].split()]) == 2, verb\n"
+    )
+    photos, run = finished
+    verbs = ["--aspect=a --clusters=a=2 --images=/x", "suggest --images=/x", "embed --out=/x --images=/x"]
+    verbs += [f"apply --run={run} --out=/x --images=/x", f"export --run={run} --to=x.csv"]
+    verbs += [f"edit --run={run} --edits=/x --out=/x"]
+    environment = {key: text for key, text in os.environ.items() if not key.startswith("JAX_PLATFORM")} | {name: value}
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--noprogress", *verbs], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(verbs) and all(f"JAX finds no device with {told}" in line for line in lines)
+
+
+STREAMS = {  # what the shell does to the command -> the status of --version and of what is wrong
+    "2>&-": (0, 2),
+    ">&-": (0, 2),
+    ">&- 2>&-": (0, 2),
+    "<&- >&- 2>&-": (0, 2),
+    "</dev/null 2>/dev/full": (0, 2),
+    ">/dev/full": (2, 2),
+}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's")
+@pytest.mark.parametrize("streams", STREAMS)
+def test_a_process_without_standard_streams_does_its_work(streams):
+    statuses = []
+    for flag in ("--version", "--nonsense"):
+        command = f'"{sys.executable}" -m multimap_jax {flag} {streams}'
+        done = subprocess.run(command, shell=True, capture_output=True, text=True)
+        statuses.append(done.returncode)
+        assert done.stderr.count("\n") <= 1 and "Traceback" not in done.stderr
+    assert tuple(statuses) == STREAMS[streams]
+
+
+def test_what_cannot_be_printed_ends_no_run_but_is_said(monkeypatch, capsys):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    monkeypatch.setattr(cli, "BEGIN", {"": lambda values, _: cli._say("done") or cli._say("written") or 0})
+    assert cli.main(["multimap", "--seed=1"]) == 2
+    sys.stdout.close()
+    monkeypatch.undo()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "cannot write to standard output (No space left on device)" in said
+    monkeypatch.setattr(sys, "stderr", Full())
+    monkeypatch.setattr(cli, "BEGIN", {"": lambda values, _: cli._note("done") or 0})
+    assert cli.main(["multimap", "--seed=1"]) == 0
+    sys.stderr.close()
+
+
+def test_missing_streams_are_opened(monkeypatch):
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert cli.main(["multimap", "--version"]) == 0 and sys.stdin.read() == "" and not sys.stderr.isatty()
+    sys.stdin.close(), sys.stdout.close(), sys.stderr.close()
+
+
+@pytest.mark.parametrize(
+    "typed, said",
+    [
+        (["--seed=1", "--seed=2"], "--seed=1 and --seed=2 contradict each other"),
+        (["--noprogress", "--progress"], "--noprogress and --progress contradict each other"),
+        (["--vocabulary=a", "--vocabulary=a,b"], "--vocabulary=a and --vocabulary=a,b contradict"),
+        (["export", "--how", "copy", "--how", "link"], "--how=copy and --how=link contradict"),
+        (["--seed=1", "--seed=1"], "--images is missing"),
+        (["--aspect=a", "--aspect=b"], "--images is missing"),
+    ],
+)
+def test_of_a_flag_that_is_given_twice_neither_value_wins(typed, said, capsys):
+    assert cli.main(["multimap", *typed]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_help_of_help_is_help(capsys):
+    assert cli.main(["multimap", "help", "help"]) == 0 and "What do you want to do?" in capsys.readouterr().out
+    assert cli.main(["multimap", "help", "help", "edit"]) == 0 and "edits.json" in capsys.readouterr().out
+
+
+def test_a_deleted_current_folder_is_named(monkeypatch, capsys):
+    def gone():
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    assert cli.main(["multimap", "--images=x", "--aspect=a", "--clusters=a=2"]) == 2
+    assert "the current folder has been deleted: change into another one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part, said", [("0/0", "at least one worker"), ("1/0", "at least one worker"), ("0/2", "1/2")])
+def test_parts_are_numbers_that_there_are(part, said, capsys):
+    assert cli.main(["multimap", "embed", "--images=x", "--out=x", f"--part={part}"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_aspect_may_have_an_equals_sign_in_its_name():
+    given = ["a=b=red,green", "a=c=blue", "a=b=c=x"]
+    assert cli._by_aspect("words", given, ["a", "a=b", "a=b=c"]) == {"a=b": "red,green", "a": "c=blue", "a=b=c": "x"}
+    with pytest.raises(ValueError, match="cannot be read: expected --words=ASPECT=VALUE"):
+        cli._by_aspect("words", ["a=b="], ["a", "a=b"])
+    with pytest.raises(ValueError, match="names the aspect 'd'"):
+        cli._by_aspect("words", ["d=e"], ["a"])

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from multimap_jax.choices import HEARTBEAT_SECONDS
+from multimap_jax.compilation import check_devices
 from multimap_jax.inputs.places import remove
 from multimap_jax.inputs.source import exists
 from multimap_jax.progress import open_bar
@@ -112,8 +113,8 @@ class Company:
 def meet(processes: Processes, settings: dict, out: Path) -> Company:
     """Brings all processes together, before anything is computed.
 
-    Raises ValueError where one was started with other `settings` or sees another folder `out`, OSError where process 0
-    cannot listen at its port, nobody comes within JOIN_SECONDS, or one goes away meanwhile.
+    Raises ValueError where one was started with other `settings`, sees another folder `out` or has no devices, OSError
+    where process 0 cannot listen at its port, nobody comes within JOIN_SECONDS, or one goes away meanwhile.
     """
     if processes.count == 1 and not processes.coordinator:
         return Company(processes)
@@ -126,6 +127,7 @@ def meet(processes: Processes, settings: dict, out: Path) -> Company:
         if processes.index == 0:
             remove(folder)
         raise ValueError(problem)
+    check_devices()
     return Company(processes, folder)
 
 
