@@ -13,6 +13,7 @@ import pytest
 
 import multimap_jax as mm
 from multimap_jax import cli
+from multimap_jax.inputs import places
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.source import Packed, files_of
 from multimap_jax.scenes import write_scenes
@@ -198,6 +199,29 @@ def test_a_tar_that_is_changed_is_read_again(fruit, tmp_path):
     assert len(set(before)) == COUNT
     write_tars(tmp_path / "shards", fruit, 1, hostile)
     assert not set(before) & set(open_source(tar).versions())
+
+
+@pytest.mark.parametrize("base", ["", "memory://patterns-of-names"])
+def test_a_folder_that_is_there_as_a_pattern_is_written_comes_first(base, tmp_path):
+    base = places.place(base or str(tmp_path))
+    names = ["trip [2024]/a.tar", "trip [2024]/b[0].tar", "trip 2/c.tar", "a?b/*/d.tar"]
+    for name in [*names, "{x}[y]/1.tar", "{x}[y]/2.tar", "{5..6}/e.tar"]:
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_bytes(b"tar")
+
+    def found(pattern):
+        return [str(file).removeprefix(f"{base}/") for file in files_of(base / pattern)]
+
+    assert found("trip [2024]/*.tar") == ["trip [2024]/a.tar", "trip [2024]/b[0].tar"]
+    assert found("trip [2024]/b[0].tar") == found("trip [2024]/[b]*") == ["trip [2024]/b[0].tar"]
+    assert found("trip [2]/*.tar") == found("trip [2024]/c.tar") == ["trip 2/c.tar"]
+    assert found("a?b/*/*.tar") == ["a?b/*/d.tar"]
+    assert found("{x}[y]/{1..2}.tar") == found("{x}[y]/{1..2}*") == found("{x}[y]/?.tar")
+    assert found("{x}[y]/?.tar") == ["{x}[y]/1.tar", "{x}[y]/2.tar"]
+    assert found("{5..6}/*.tar") == ["{5..6}/e.tar"]
+    assert found("trip [2024]/*.csv") == found("[/*.tar") == []
+    with pytest.raises(FileNotFoundError, match=r"1 of the 2 files .* the first is .*/3\*"):
+        files_of(base / "{x}[y]/{2..3}*")
 
 
 def test_files_of_a_pattern(tmp_path):

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import glob
 import hashlib
+import itertools
 import os
 import re
 import stat
@@ -105,6 +106,8 @@ def files_of(place: Path) -> list[Path]:
     """What a path names: itself, or all that a pattern matches ({00000..00031}, *, ?), sorted; [] for nothing. A path
     may be of a store.
 
+    A name that is there as it is written comes first: a folder may be called "trip [2024]".
+
     Raises FileNotFoundError where some of the numbers of a pattern are missing, ValueError for too many of them.
     """
     if exists(place):
@@ -120,18 +123,47 @@ def files_of(place: Path) -> list[Path]:
     if len(named) > 1 or named[0] != str(place):
         found = [_like(place, each) for each in named]
         there = {each for folder in {each.parent for each in found} for each in _listed(folder)}
-        missing = [str(each) for each in found if str(each) not in there]
+        matched = [[each] if str(each) in there else _globbed(each) for each in found]
+        missing = [str(each) for each, files in zip(found, matched) if not files]
         if missing and len(missing) < len(named):
             raise FileNotFoundError(
                 f"{len(missing):,} of the {len(named):,} files of {place} are not there, the first is {missing[0]}"
             )
-        return [] if missing else found
-    if not glob.has_magic(named[0]):
+        if not missing:
+            return list(dict.fromkeys(file for files in matched for file in files))
+    return _globbed(place)
+
+
+def _globbed(place: Path) -> list[Path]:
+    """What a path matches as a pattern of *, ? and [], sorted."""
+    if not glob.has_magic(str(place)):
         return []
     if not is_remote(place):
-        return [Path(each) for each in sorted(glob.glob(named[0]))]
+        return sorted(_matches(Path(place.anchor), place.relative_to(place.anchor).parts), key=str)
     with reaching(place):
-        return [_like(place, f"{place.protocol}://{each}") for each in sorted(place.fs.glob(place.path))]
+        found = place.fs.glob(_escaped(place)) or place.fs.glob(place.path)
+        return [_like(place, f"{place.protocol}://{each}") for each in sorted(found)]
+
+
+def _matches(folder: Path, parts: Sequence[str]) -> list[Path]:
+    """What a pattern, part by part, matches below a folder. A name that is there as it is written, such as
+    "trip [2024]", comes before those that it matches as a pattern."""
+    if not parts:
+        return [folder]
+    part, *rest = parts
+    found = _matches(folder / part, rest) if os.path.lexists(folder / part) else []
+    if not found and glob.has_magic(part):
+        found = [each for name in glob.glob(part, root_dir=folder) for each in _matches(folder / name, rest)]
+    return found
+
+
+def _escaped(place) -> str:
+    """A path of a store as a pattern; its first folders are escaped where they are there as they are written."""
+    known = [folder for folder in reversed(place.parents) if glob.has_magic(folder.name)]
+    there = list(itertools.takewhile(exists, known))
+    if not there:
+        return place.path
+    return glob.escape(there[-1].path) + place.path[len(there[-1].path) :]
 
 
 def exists(path: Path) -> bool:
