@@ -31,7 +31,8 @@ EXPORT_USAGE = """Takes the groups of a finished run away: folders of images, or
   multimap export --run=out/ --aspect=color --to=folders/                         (a folder for each group)
   multimap export --run=out/ --to=table.parquet                   (groups, coordinates, embeddings; or table.csv)
 
-The images of the run stay where and as they are, and nothing that is there already is overwritten.
+The images of the run stay where and as they are, and nothing that is there already is overwritten. Each new folder
+gets a hidden file, .multimap.json, by which a later run passes it over when it reads the images of a folder above it.
 """
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from multimap_jax import cli
+from multimap_jax.inputs.mark import MARK
 from multimap_jax.inputs.open import open_source
 from multimap_jax.run.export import csv_text
 from multimap_jax.run.files import labels_text
@@ -73,7 +74,9 @@ def export(photos, to, how="copy", dry_run=False, groups=GROUPS):
 
 
 def listing(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """All files of a folder but the marks that tell who wrote it."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != MARK)
+    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 @pytest.mark.parametrize("how", ["copy", "link"])

@@ -1,14 +1,20 @@
 """Folders of images: links are followed once, and what is passed over is said."""
 
 import os
+import types
 
 import pytest
 from PIL import Image
 
 import multimap_jax as mm
 from multimap_jax import cli
+from multimap_jax.inputs import kinds
 from multimap_jax.inputs.folder import read_folder
+from multimap_jax.inputs.mark import MARK
 from multimap_jax.inputs.names import path_of_name
+from multimap_jax.inputs.places import place
+from multimap_jax.run.finished import Images
+from multimap_jax.run.folders import export_folders
 
 
 def picture(path):
@@ -104,3 +110,93 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert read_folder(tmp_path).notes == ("the folder closed was passed over: it cannot be read (Permission denied)",)
+
+
+def export(names, to, how="copy"):
+    """Puts the images of `names`, a folder's, into groups of one."""
+    job = types.SimpleNamespace(to=to, how=how, dry_run=False)
+    source = read_folder(names)
+    export_folders(job, source.names, [f"group {i}" for i, _ in enumerate(source.names)], Images(source), print, False)
+
+
+@pytest.mark.parametrize("how", ["copy", "link"])
+@pytest.mark.parametrize("to", ["groups", "", "deep/groups"])
+def test_folders_that_an_export_made_are_passed_over_and_named(folder, to, how):
+    export(folder, folder / to, how)
+    export(folder, folder / to, how)  # again, where all of it is there
+    found = read_folder(folder)
+    assert found.names == ["a.png", "deep/b.png"]
+    first = "/".join([*to.split("/"), "group 0"]).lstrip("/")
+    assert found.notes == (f"folders that multimap wrote were passed over: 2 (the first: {first})",)
+
+
+def test_an_export_is_read_where_it_is_asked_for_or_all_there_is(folder, tmp_path):
+    export(folder, tmp_path / "to" / "groups")
+    assert read_folder(tmp_path / "to" / "groups" / "group 0").names == ["a.png"]
+    for base in (tmp_path / "to", tmp_path / "to" / "groups"):
+        assert len(read_folder(base).names) == 2 and read_folder(base).notes == ()
+    picture(tmp_path / "to" / "c.png")
+    assert read_folder(tmp_path / "to").names == ["c.png"]
+
+
+def test_a_folder_of_the_user_gets_no_mark_though_images_are_exported_into_it(folder):
+    picture(folder / "group 1" / "mine.png")
+    export(folder, folder)
+    assert read_folder(folder).names == ["a.png", "deep/b.png", "group 1/deep/b.png", "group 1/mine.png"]
+
+
+def test_thumbnails_beside_a_page_are_passed_over(folder):
+    for out in ("", "out"):
+        picture(folder / out / "thumbnails-0123456789ab" / "0.jpg")
+    picture(folder / "thumbnails-of-mine" / "0.png")
+    found = read_folder(folder)
+    assert found.names == ["a.png", "deep/b.png", "thumbnails-of-mine/0.png"]
+    assert "passed over: 2 (the first: out/thumbnails-0123456789ab)" in found.notes[0]
+
+
+def test_marks_are_seen_in_a_store(folder):
+    export(folder, folder / "groups")
+    base = place("memory://marked-folders")
+    base.fs.put(f"{folder}/", f"{base.path}/", recursive=True)
+    found = read_folder(base)
+    assert found.names == ["a.png", "deep/b.png"] and "passed over: 2 (the first: groups/group 0)" in found.notes[0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX's")
+def test_a_mark_of_any_kind_costs_a_note_alone(folder):
+    for name, make in (("pipe", os.mkfifo), ("folder", os.mkdir), ("link", lambda path: os.symlink("/dev/zero", path))):
+        picture(folder / name / "x.png")
+        make(folder / name / MARK)
+    assert read_folder(folder).names == ["a.png", "deep/b.png", "folder/x.png"]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "AVIF", "HEIF", "JPEG2000"])
+def test_images_without_an_ending_of_one_are_counted(folder, kind, tmp_path):
+    kinds.formats()
+    for name in ("IMG_0002", "IMG_0001", "photo.jpg_large", "x.jpg?size=2"):
+        with open(folder / name, "wb") as file:
+            Image.new("RGB", (64, 64)).save(file, kind)
+    for name, content in (
+        ("notes.txt", b"BM is a text"),
+        ("tone", b"RIFF\0\0\0\0WAVE"),
+        ("film", b"\0\0\0\x18ftypmp42"),
+    ):
+        (folder / name).write_bytes(content)
+    (folder / "nothing").symlink_to("/dev/zero")
+    found = read_folder(folder)
+    assert found.names == ["a.png", "deep/b.png"]
+    assert [note.partition(": ")[2] for note in found.notes] == ["4 (the first: IMG_0001): add an ending such as .jpg"]
+    for name in found.names:
+        (folder / name).unlink()
+    with pytest.raises(ValueError, match=r"other kinds there: 8; images .* passed over: 4 \(the first: IMG_0001\)"):
+        read_folder(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX's")
+def test_so_many_files_are_looked_at_and_no_pipe_is_waited_for(folder, monkeypatch):
+    os.mkfifo(folder / "pipe")
+    for i in range(9):
+        (folder / f"IMG_{i}").write_bytes((folder / "a.png").read_bytes())
+        (folder / f"a{i}.json").write_text("{}")
+    monkeypatch.setattr("multimap_jax.inputs.folder.LOOKED_AT", 8)
+    assert "passed over: at least 8 (the first: IMG_0)" in read_folder(folder).notes[0]

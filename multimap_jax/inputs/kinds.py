@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 from PIL import Image
 
@@ -13,6 +14,17 @@ PHOTOGRAPHS = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .jxl .jxr .kdc .mef .mos .mrw .nef .nrw .orf .pef .psd .raf .raw "
     ".rw2 .sr2 .srf .srw .svg .tga .x3f .xcf".split()
 )
+BEGINNING = 16  # bytes that tell an image, whatever it is called
+BEGINS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|II\*\0|MM\0\*|RIFF.{4}WEBP|BM.{4}\0{4}|\0{3}\x0cjP {2}|"
+    rb".{4}ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1|avi[fs])",
+    re.DOTALL,
+)
+
+
+def begins_as_image(begin: bytes) -> bool:
+    """Whether the BEGINNING of a file is one of an image that is read."""
+    return bool(BEGINS.match(begin))
 
 
 @functools.cache

@@ -14,12 +14,13 @@ from pathlib import Path
 from multimap_jax.clip.images import opened_picture
 from multimap_jax.inputs import kinds
 from multimap_jax.inputs.files import passing
+from multimap_jax.inputs.mark import make_marked
 from multimap_jax.inputs.places import BoundedFile, is_remote
 from multimap_jax.inputs.source import Packed
 from multimap_jax.progress import open_bar
 from multimap_jax.run.safe import safe_part, safe_path_of, unlike
 from multimap_jax.run.say import count
-from multimap_jax.storage.output import staging
+from multimap_jax.storage.output import staging, tidy
 
 SHOWN = 20
 # How files begin -> what their names end with, where a name says nothing.
@@ -69,12 +70,17 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
     check_room(job, puts)
     if job.dry_run:
         return say("nothing was written (--dry_run)")
+    for folder in folders.values():
+        make_marked(job.to / folder)
     verb = "copying images" if job.how == "copy" else "linking images"
-    with open_bar(len(puts), verb, "image", shown=progress) as bar:
-        for each in puts:
-            if not each.done:
-                put(each, job.how, job.to)
-            bar.update(1)
+    try:
+        with open_bar(len(puts), verb, "image", shown=progress) as bar:
+            for each in puts:
+                if not each.done:
+                    put(each, job.how, job.to)
+                bar.update(1)
+    finally:
+        tidy(job.to)
     say(f"written: {job.to}")
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from multimap_jax.inputs.files import read_json
+from multimap_jax.inputs.mark import THUMBNAILS
 from multimap_jax.inputs.places import fill, is_remote, opened, plain, put, reaching, write_object
 from multimap_jax.inputs.source import exists
 
@@ -44,7 +45,7 @@ FORMS = tuple(
     for form, unit in (
         ("|".join(map(re.escape, (*RESULTS, RUN))), "results"),
         (rf"models/({MODEL})/(?:model\.json|arrays\.npz)", r"models+\1"),
-        (r"(thumbnails-[0-9a-f]{12})/[0-9]{1,9}\.jpg", r"\1"),
+        (rf"({THUMBNAILS.pattern})/[0-9]{{1,9}}\.jpg", r"\1"),
         (rf"plan/plan_({NUMBER})\.parquet", r"plan+\1"),
         (r"embeddings/encoder\.json", "embeddings+encoder"),
         (rf"embeddings/(img_emb|metadata|skipped)/\1_({NUMBER})\.(?:npy|parquet)", r"embeddings+\2"),
@@ -245,6 +246,13 @@ def sweep(out: Path) -> None:
     for path in [*hidden.glob("group-*"), *(() if is_remote(out) else hidden.glob("temporary/*"))]:
         with contextlib.suppress(OSError, ValueError):
             discard(out, path.relative_to(hidden).as_posix() if not is_remote(out) else path.name)
+
+
+def tidy(out: Path) -> None:
+    """Takes away the folder of temporary files, and ours, where nothing is in them."""
+    if not is_remote(out):
+        _without(out / HIDDEN / "temporary")
+        _without(out / HIDDEN)
 
 
 def set_aside(out: Path, name: str) -> Path:
