@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tarfile
+import time
 import types
 
 import numpy as np
@@ -45,6 +46,45 @@ def test_names_of_devices_hidden_files_and_long_ones():
     ]  # fmt: skip
     long, other = safe_part("x" * 300 + ".jpeg"), safe_part("x" * 301 + ".jpeg")
     assert long != other and long.endswith(".jpeg") and safe_path_of("/etc/../a.png") == "etc/__/a.png"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nul .txt",
+        "CONIN$",
+        "conout$ .x",
+        "com1 .x",
+        "COM¹",
+        "lpt³. a",
+        "aux\u00a0.x",
+        "ｎｕｌ",
+        "Com9\u3000.png",
+    ],
+)
+def test_names_that_windows_takes_for_a_device(name):
+    assert safe_part(name).startswith("_")
+
+
+@pytest.mark.parametrize("name", ["null.txt", "con1", "conin", "com.x", "console .x", "a nul", "com10", "lpt"])
+def test_names_that_it_does_not(name):
+    assert safe_part(name) == name
+
+
+def test_paths_of_very_many_folders_are_cut_and_stay_unlike():
+    given = [safe_path_of("a/" * 10**5 + "x.png"), safe_path_of("a/" * (10**5 + 1) + "x.png")]
+    assert len(set(given)) == 2 and all(len(path) < 4096 and path.endswith("a/x.png") for path in unlike(given))
+    assert safe_path_of("a/" * 31 + "x.png") == "a/" * 31 + "x.png"
+
+
+@pytest.mark.parametrize(
+    "given", [["a?.jpg", "A*.jpg"] * 10_000, [f"a ({i}).jpg" for i in range(10_000)] + ["a.jpg"] * 10_000]
+)
+def test_very_many_names_that_become_one_are_numbered_at_once(given):
+    begin = time.process_time()
+    found = unlike(map(safe_path_of, given))
+    assert time.process_time() - begin < 5, "every number is tried for every name"
+    assert len({name.casefold() for name in found}) == len(given)
 
 
 def test_no_two_paths_are_one_file():

@@ -8,7 +8,9 @@ import unicodedata
 from collections.abc import Iterable
 
 LONGEST = 120  # bytes of one name: file systems take 255, some less
-DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?")
+DEEPEST = 32  # folders of one path, which systems take of 4,096 bytes
+# What Windows takes for a device, whatever comes after a dot, and with blanks before it; as NFKC writes it.
+DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|clock\$|com[0-9]|lpt[0-9])\s*(\..*)?")
 FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 
 
@@ -17,8 +19,9 @@ def safe_part(text: str) -> str:
     nor dots or spaces at its end; cut where it is too long, with a mark of what it was."""
     text = unicodedata.normalize("NFC", text)
     plain = "".join("_" if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp") else each for each in text)
-    plain = re.sub(r"[.\s]+$", lambda end: "_" * len(end[0]), FORBIDDEN.sub("_", plain).strip())
-    plain = f"_{plain}" if DEVICES.fullmatch(plain) or not plain or plain.startswith(".") else plain
+    plain = re.sub(r"(?<![.\s])[.\s]+$", lambda end: "_" * len(end[0]), FORBIDDEN.sub("_", plain).strip())
+    device = DEVICES.fullmatch(unicodedata.normalize("NFKC", plain[:LONGEST]))
+    plain = f"_{plain}" if device or not plain or plain.startswith(".") else plain
     return shortened(plain)
 
 
@@ -33,8 +36,10 @@ def shortened(name: str) -> str:
 
 
 def safe_path_of(name: str) -> str:
-    """A path below a folder, with "/", for an image called `name`: its folders stay."""
+    """A path below a folder, with "/", for an image called `name`: its folders stay, the first of very many as one."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
+    if len(parts) > DEEPEST:
+        parts = ["/".join(parts[:-DEEPEST]), *parts[-DEEPEST:]]
     return "/".join(map(safe_part, parts)) or "_"
 
 
@@ -44,14 +49,16 @@ def unlike(paths: Iterable[str]) -> list[str]:
     paths = list(paths)
     each_parts = [path.casefold().split("/") for path in paths]
     taken = {"/".join(parts[:i]) for parts in each_parts for i in range(1, len(parts))}
-    found = []
+    found, tried = [], {}  # tried: path -> the last number that was tried for it
     for path in paths:
         folder, slash, name = path.rpartition("/")
         stem, dot, ending = name.rpartition(".")
         stem, ending = (stem, dot + ending) if stem else (name, "")
-        number, each = 2, path
+        number, each = tried.get(path.casefold(), 1), path
         while each.casefold() in taken:
-            each, number = f"{folder}{slash}{stem} ({number}){ending}", number + 1
+            number += 1
+            each = f"{folder}{slash}{stem} ({number}){ending}"
+        tried[path.casefold()] = number
         taken.add(each.casefold())
         found.append(each)
     return found
