@@ -121,7 +121,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_multi_string("words", [], WORDS, **define)
     _define_source_flags(values)
     flags.DEFINE_string("llm", None, "address of a language model that is asked for words: https://host/v1", **define)
-    flags.DEFINE_string("llm_model", None, "its name there; the key is read from MULTIMAP_LLM_KEY", **define)
+    flags.DEFINE_string("llm_model", None, "its name there; the key is read from MULTIMAP_LLM_KEY alone", **define)
     flags.DEFINE_multi_string("clusters", [], CLUSTERS, **define)
     flags.DEFINE_float("leftover", 0.0, LEFTOVER, lower_bound=0, upper_bound=1, **define)
     flags.DEFINE_string("template", choices.TEMPLATE, "prompt", **define)

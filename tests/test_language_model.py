@@ -359,9 +359,10 @@ def test_the_key_of_the_environment(monkeypatch):
     monkeypatch.delenv("MULTIMAP_LLM_KEY", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert key() is None
-    monkeypatch.setenv("OPENAI_API_KEY", "other\n")
-    assert key() == "other"
-    monkeypatch.setenv("MULTIMAP_LLM_KEY", KEY)
+    for other in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(other, "of-another-host")
+    assert key() is None
+    monkeypatch.setenv("MULTIMAP_LLM_KEY", f"{KEY}\n")
     assert key() == KEY
     monkeypatch.setenv("MULTIMAP_LLM_KEY", "")
     assert key() is None

@@ -70,9 +70,8 @@ class Endpoint:
 
     @classmethod
     def from_environment(cls, base: str, model: str) -> Endpoint:
-        """With the key of MULTIMAP_LLM_KEY, which may be empty for none, else that of OPENAI_API_KEY."""
-        key = os.environ.get("MULTIMAP_LLM_KEY", os.environ.get("OPENAI_API_KEY", ""))
-        return cls(base, model, key.strip() or None)
+        """With the key of MULTIMAP_LLM_KEY, or none. Keys that the environment holds for others go to nobody."""
+        return cls(base, model, os.environ.get("MULTIMAP_LLM_KEY", "").strip() or None)
 
     @property
     def url(self) -> str:
@@ -213,7 +212,8 @@ def _ask(endpoint: Endpoint, prompt: str, say: Callable[[str], None]) -> bytes:
         say(f"{failed}; trying again in {wait:g} s")
         SLEEP(wait)
     if status in (401, 403):
-        raise ValueError(f"{name} refused the key ({status}, {_said(reply, endpoint)}): look at MULTIMAP_LLM_KEY")
+        refused = "refused the key" if endpoint.key else "wants a key, and MULTIMAP_LLM_KEY holds none"
+        raise ValueError(f"{name} {refused} ({status}, {_said(reply, endpoint)}): look at MULTIMAP_LLM_KEY")
     if 300 <= status < 400:
         target = shown(headers.get("location", "nowhere"), endpoint.key)
         raise ValueError(f"{url} sends on to {target}, which is not followed: give the right address with --llm")
