@@ -69,6 +69,27 @@ def test_every_format_gives_the_same_towers(clip, directory, write):
     assert (other.embed_texts(TEXTS) == clip.embed_texts(TEXTS)).all()
 
 
+def test_other_layouts_of_the_same_weights_are_the_same_towers(clip, directory):
+    arrays = {f"module.{name}": value for name, value in arrays_of(directory).items()}
+    arrays["module.logit_scale"] = arrays["module.logit_scale"].reshape(1)
+    save_file(arrays, directory / "model.safetensors")
+    other = mm.load_clip(directory)
+    for ours, theirs in zip(jax.tree.leaves(clip.towers), jax.tree.leaves(other.towers)):
+        assert (ours == theirs).all()
+
+
+def test_what_transformers_saves_is_read(clip, directory):
+    from transformers import CLIPImageProcessorPil, CLIPProcessor, CLIPTokenizer
+
+    tokenizer, images = (kind.from_pretrained(clip.directory) for kind in (CLIPTokenizer, CLIPImageProcessorPil))
+    for name in ("preprocessor_config.json", "vocab.json", "merges.txt"):
+        (directory / name).unlink()
+    CLIPProcessor(images, tokenizer).save_pretrained(directory)
+    other, picture = mm.load_clip(directory), np.random.default_rng(0).integers(0, 255, (50, 40, 3), np.uint8)
+    assert (other.embed_texts(TEXTS) == clip.embed_texts(TEXTS)).all()
+    assert (other.embed_images([picture]) == clip.embed_images([picture])).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_half_precision_becomes_float32(directory, dtype):
     arrays = {name: value.astype(dtype) for name, value in arrays_of(directory).items()}

@@ -128,6 +128,18 @@ def scaling(name, value):
     return setting(name, value, "preprocessor_config.json")
 
 
+def processor(change):
+    """The scaling as transformers 5 saves it."""
+
+    def do(folder):
+        old = folder / "preprocessor_config.json"
+        content = {"image_processor": change(json.loads(old.read_text())), "processor_class": "CLIPProcessor"}
+        (folder / "processor_config.json").write_text(json.dumps(content))
+        old.unlink()
+
+    return do
+
+
 def text(file, content):
     return lambda folder: (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
 
@@ -163,8 +175,19 @@ def huge(found):
     return found
 
 
-def renamed(found):
-    return {name if name == "__metadata__" else f"x.{name}": value for name, value in found.items()}
+def renamed(rename):
+    return header(lambda found: {n if n == "__metadata__" else rename(n): value for n, value in found.items()})
+
+
+def below(place):
+    """The checkpoint in a subfolder of the one that is given."""
+
+    def change(folder):
+        (folder / place).mkdir(parents=True)
+        for path in [path for path in folder.iterdir() if path.is_file()]:
+            path.rename(folder / place / path.name)
+
+    return change
 
 
 def sharded(index):
@@ -251,6 +274,16 @@ CHECKPOINTS = {
     "scaling: factor in words": (scaling("rescale_factor", "1/255"), "preprocessor_config.json"),
     "scaling: another resampling": (scaling("resample", 99), "preprocessor_config.json"),
     "scaling: padding": (scaling("do_pad", True), "preprocessor_config.json"),
+    "scaling: with the processor": (processor(lambda settings: settings), None),
+    "scaling: with the processor, large": (
+        processor(lambda settings: settings | {"size": {"shortest_edge": 100_000}}),
+        "processor_config.json cannot be read (it scales images to 100000",
+    ),
+    "scaling: with the processor, a list": (processor(lambda settings: [settings]), "expected an object"),
+    "scaling: of a processor alone": (processor(lambda settings: None), "has no preprocessor_config.json (or"),
+    "a model of sentence-transformers": (below("0_CLIPModel"), "give the subfolder that has one: "),
+    "a folder of the hub's cache": (below("snapshots/0a1b2c"), "/snapshots/0a1b2c"),
+    "the hub's cache": (below("models--a--b/snapshots/0a1b2c"), "/models--a--b/snapshots/0a1b2c"),
     "a large side file": (lambda folder: sparse(folder / "special_tokens_map.json", b"{", 2**25), "at most"),
     "a template of gigabytes": (lambda folder: sparse(folder / "chat_template.jinja", b"{", 2**33), "at most"),
     "vocabulary: a list": (text("vocab.json", "[]"), "expected an object"),
@@ -272,7 +305,24 @@ CHECKPOINTS = {
     "weights: a long header": (text("model.safetensors", b"\xff" * 7 + b"\x7f" + bytes(99)), "is not a whole"),
     "weights: more than there is": (header(huge), "is not a whole safetensors file"),
     "weights: no offsets": (header(lambda found: {"a": {"dtype": "F32", "shape": [2]}}), "is not a whole"),
-    "weights: other names": (header(renamed), "do not fit"),
+    "weights: other names": (renamed(lambda name: f"{name}_x"), "do not fit"),
+    "weights: a prefix": (renamed(lambda name: f"module.{name}"), None),
+    "weights: two prefixes": (renamed(lambda name: f"module.clip.{name}"), None),
+    "weights: a prefix of some": (
+        renamed(lambda name: name if "vision" in name else f"model.{name}"),
+        "have the prefix 'model.' before their names, the others do not",
+    ),
+    "weights: a prefix beside others": (
+        renamed(lambda name: "head.bias" if name == "text_projection.weight" else f"clip.{name}"),
+        "have the prefix 'clip.'",
+    ),
+    "weights: several prefixes": (
+        renamed(lambda name: f"{'a' if name.startswith('text') else 'b'}.{name}"),
+        "have the prefix 'a.'",
+    ),
+    "weights: a scale of one number": (array("logit_scale", lambda found: found.reshape(1)), None),
+    "weights: a scale of two numbers": (array("logit_scale", lambda found: np.stack([found, found])), "misshapen"),
+    "weights: no scale": (array("logit_scale", lambda found: found.reshape(1)[:0]), "misshapen"),
     "weights: a pipe": (pipe("model.safetensors"), "not a regular file"),
     "weights: NaN": (array("text_projection.weight", flipped), "NaN or infinite"),
     "weights: infinite": (array("logit_scale", np.array(np.inf, np.float32)), "  logit_scale"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -71,9 +72,13 @@ LAYER = (
     ("mlp.fc2.weight", "down.kernel", TRANSPOSED, None),
     ("mlp.fc2.bias", "down.bias", SAME, None),
 )
+# Names that tell a prefix: no other name ends with them.
+SINGLES = ("logit_scale", "text_projection.weight", "visual_projection.weight")
 FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
 AGAIN = "fetch or save it again"
 LISTED = 40
+# Where folders that hold a checkpoint have it: sentence-transformers, and the hub's cache of one model and of all.
+BELOW = ("*", "snapshots/*", "snapshots/*/*", "models--*/snapshots/*")
 # Written by old releases; they hold 0, 1, 2, … and nothing learnt.
 IGNORED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 
@@ -109,6 +114,7 @@ def towers_from_arrays(arrays: Mapping[str, np.ndarray | Stored], config: CLIPCo
     Shapes are compared before memory is asked for. ValueError lists all that is missing, unknown, misshapen or, where
     nothing is, not finite.
     """
+    arrays = without_prefix(arrays, source)
     layers = config.text.layers + config.image.layers
     if layers * len(LAYER) > len(arrays):  # with thousands of them even their names take long
         raise ValueError(
@@ -122,7 +128,8 @@ def towers_from_arrays(arrays: Mapping[str, np.ndarray | Stored], config: CLIPCo
     for name, place in table.items():
         if name in arrays:
             expected = place.save(np.broadcast_to(np.float32(0), shapes[place.path])[place.index]).shape
-            if expected != arrays[name].shape:
+            # Several trainers store a single number as an array of one.
+            if expected != arrays[name].shape and not (expected == () and math.prod(arrays[name].shape) == 1):
                 found = f"{name} has shape {arrays[name].shape}, expected {expected} by config.json"
                 problems.append(f"misshapen: {found}")
     refuse(problems, f"the weights in {source} do not fit its config.json")
@@ -131,9 +138,28 @@ def towers_from_arrays(arrays: Mapping[str, np.ndarray | Stored], config: CLIPCo
         found = np.asarray(arrays[name]).astype(np.float32)
         if not np.isfinite(found).all():
             problems.append(name)
-        ours[place.path][place.index] = place.load(found)
+        ours[place.path][place.index] = place.load(found if ours[place.path].shape else found.reshape(()))
     refuse(problems, f"the weights in {source} hold NaN or infinite numbers: {AGAIN}")
     return jax.tree_util.tree_unflatten(structure, [jnp.asarray(ours[_path(keys)]) for keys, _ in leaves])
+
+
+def without_prefix(arrays: Mapping, source: str) -> Mapping:
+    """`arrays` without what stands before every name, as "module." where a wrapper around the CLIP was saved.
+
+    ValueError where it stands before some names only: what the others belong to cannot be known.
+    """
+    prefixes = {name.removesuffix(stored) for name in arrays for stored in SINGLES if name.endswith(stored)}
+    prefixes = {prefix for prefix in prefixes if prefix.endswith(".")}
+    if not prefixes or any(name in arrays for name in SINGLES):
+        return arrays
+    prefix = min(prefixes)
+    with_it = [name for name in arrays if name.startswith(prefix)]
+    if len(prefixes) > 1 or len(with_it) < len(arrays):
+        raise ValueError(
+            f"{len(with_it):,} of the {len(arrays):,} arrays in {source} have the prefix {prefix!r} before their "
+            "names, the others do not: save the CLIP alone, with CLIPModel.save_pretrained"
+        )
+    return {name.removeprefix(prefix): array for name, array in arrays.items()}
 
 
 def refuse(problems: list[str], said: str) -> None:
@@ -175,8 +201,16 @@ def read_arrays(directory: Path) -> dict[str, np.ndarray | Stored]:
         )
     raise FileNotFoundError(
         f"{directory} has no weights: expected {SINGLE}, {INDEX} with its shards, or {FLAX}; "
-        "save them with CLIPModel.save_pretrained"
+        f"save them with CLIPModel.save_pretrained{checkpoints_below(directory)}"
     )
+
+
+def checkpoints_below(directory: Path) -> str:
+    """What to give instead of a folder that holds checkpoints in subfolders, as a model of sentence-transformers or the
+    hub's cache does; "" where there are none."""
+    found = [path.parent for where in BELOW for path in sorted(directory.glob(f"{where}/config.json"))]
+    names = " or ".join(map(str, found[:3]))
+    return f"; give the subfolder that has one: {names}" if found else ""
 
 
 def weight_files(directory: Path) -> list[Path]:

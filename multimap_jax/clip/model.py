@@ -15,7 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from multimap_jax.clip.checkpoint import FLAX, INDEX, SINGLE, read_arrays, towers_from_arrays, weight_files
+from multimap_jax.clip.checkpoint import (
+    FLAX,
+    INDEX,
+    SINGLE,
+    checkpoints_below,
+    read_arrays,
+    towers_from_arrays,
+    weight_files,
+)
 from multimap_jax.clip.config import PARTS, TOP, TOWER, CLIPConfig, size_problems
 from multimap_jax.clip.images import Unreadable, UnreadableImagesError, as_list, stream_pixels
 from multimap_jax.clip.tokenizer import Tokenizer
@@ -41,6 +49,7 @@ _SMALL_FILES = [
     "added_tokens.json",
     "processor_config.json",
 ]
+SAVE_SCALING = "save it with CLIPImageProcessor.save_pretrained"
 SHARDS = "model-*.safetensors"
 SMALL_BYTES = 2**24
 SCALED_PIXELS = 2**24  # of one image, scaled for the encoder
@@ -311,7 +320,9 @@ def _load_directory(name: str, directory: Path) -> Clip:
 def _read_config(directory: Path) -> CLIPConfig:
     path = directory / "config.json"
     if not path.exists():
-        raise FileNotFoundError(f"{directory} has no config.json: expected a CLIP in the Hugging Face layout")
+        raise FileNotFoundError(
+            f"{directory} has no config.json: expected a CLIP in the Hugging Face layout{checkpoints_below(directory)}"
+        )
     content = read_json(path)
     if content.get("model_type") != "clip":
         raise ValueError(
@@ -336,19 +347,30 @@ def _read_config(directory: Path) -> CLIPConfig:
     return CLIPConfig.from_transformers(found)
 
 
-def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
-    """PIL RGB image -> float32 [size, size, 3], as preprocessor_config.json says; tried here on a small picture."""
-    path, size = directory / "preprocessor_config.json", config.image.size
+def _settings_of_images(directory: Path) -> Path:
+    """The file that says how images are scaled: processor_config.json where it does, as transformers 5 writes it and
+    prefers it, else preprocessor_config.json."""
+    path = directory / "processor_config.json"
+    settings = read_json(path).get("image_processor") if path.exists() else None
+    if settings is not None and not isinstance(settings, dict):
+        raise ValueError(f"image_processor in {path} is {str(settings)[:40]}, expected an object: {SAVE_SCALING}")
+    if settings is None:
+        path = directory / "preprocessor_config.json"
     if not path.exists():
         raise FileNotFoundError(
-            f"{directory} has no preprocessor_config.json, which says how its images are scaled; "
-            "save it with CLIPImageProcessor.save_pretrained"
+            f"{directory} has no preprocessor_config.json (or processor_config.json with an image_processor in it), "
+            f"which says how its images are scaled; {SAVE_SCALING}"
         )
-    save = "save it with CLIPImageProcessor.save_pretrained"
+    return path
+
+
+def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
+    """PIL RGB image -> float32 [size, size, 3], as the checkpoint's settings say; tried here on a small picture."""
+    path, size = _settings_of_images(directory), config.image.size
     with transformers_alone():
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-        with said_of(f"{path}", save):
+        with said_of(f"{path}", SAVE_SCALING):
             processor = CLIPImageProcessorPil.from_pretrained(directory)
             sizes = [*dict(processor.size or {}).values(), *dict(processor.crop_size or {}).values()]
             wrong = [each for each in sizes if each is not None and not (type(each) is int and 0 < each <= 2 * size)]
@@ -363,7 +385,7 @@ def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
             raise ValueError(f"it makes images of shape {pixels.shape}, config.json says {(3, size, size)}")
         return np.ascontiguousarray(pixels.transpose(1, 2, 0), np.float32)
 
-    with said_of(f"{path}", save):
+    with said_of(f"{path}", SAVE_SCALING):
         with np.errstate(all="ignore"):
             tried = preprocess(Image.new("RGB", (5, 3), "white"))
         if not np.isfinite(tried).all():
