@@ -12,7 +12,8 @@ from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import members
 from multimap_jax.prompts import Aspect, word_embeddings
 from multimap_jax.rows import take, walk
-from multimap_jax.words.find import seen_words
+from multimap_jax.words.find import usable_words
+from multimap_jax.words.normal import normal_form, unique_words
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, look_up
 
 # Of a group's best word's probability, what the word that is left for it needs to fit. By how much likelier a second
@@ -54,8 +55,8 @@ def name_groups(
         names[group], sure[group] = aspect.words[word], scores[group, word]
     if all(names):
         return names, sure
-    known = seen_words(clip, dataclasses.replace(aspect, words=look_up(vocabulary, aspect.name, aspect.subject) or ()))
-    more = tuple(word for word in known.words if word not in aspect.words)
+    more = unique_words(look_up(vocabulary, aspect.name, aspect.subject), without=aspect.words)
+    more = usable_words(clip, dataclasses.replace(aspect, words=tuple(more))).words
     wide = dataclasses.replace(aspect, words=aspect.words + more)
     wider = word_scores(clip, embeddings, wide, labels, k)
     unnamed = [group for group in range(k) if not names[group]]
@@ -76,11 +77,12 @@ def _with_seconds(names: list[str], firsts: list[str], told: dict[Aspect, np.nda
     """The names, and for groups that have none ("") their first words with one behind it that tells them apart, or a
     number. told: see `_telling`."""
     names, unnamed = list(names), [group for group, name in enumerate(names) if not name]
+    forms = [normal_form(first) for first in firsts]
     for group in unnamed:
-        alike = [other for other, first in enumerate(firsts) if other != group and first == firsts[group]]
-        seconds = (word for word in _telling(told, group, alike) if word != firsts[group])
+        alike = [other for other, form in enumerate(forms) if other != group and form == forms[group]]
+        seconds = unique_words(_telling(told, group, alike), without=firsts[group : group + 1])
         choices = (f"{firsts[group]}, {word}" if firsts[group] else word for word in seconds)
-        names[group] = next((name for name in choices if name not in names), "")
+        names[group] = next(iter(unique_words(choices, without=names)), "")
     for group in (group for group in unnamed if not names[group]):
         names[group] = _numbered(firsts[group] or aspect, names, 2 if firsts[group] else 1)
     return names
@@ -105,7 +107,7 @@ def _describing(clip: Clip, aspect: Aspect, vocabulary: Vocabulary) -> list[Aspe
     found |= {name: general[name] for name in DESCRIBING if name in general}
     own = look_up(vocabulary, aspect.name, aspect.subject)
     others = [
-        seen_words(clip, dataclasses.replace(aspect, name=name, words=words))
+        usable_words(clip, dataclasses.replace(aspect, name=name, words=words))
         for name, words in found.items()
         if words != own
     ]
@@ -118,16 +120,19 @@ def _telling(told: dict[Aspect, np.ndarray], group: int, others: Sequence[int]) 
 
     told: aspect -> its `word_scores`.
     """
-    found: dict[str, float] = {}
+    found: dict[str, float] = {}  # of words in their normal form
+    spelling: dict[str, str] = {}
     for aspect, scores in told.items() if others else ():
         beyond = scores[group] - scores[list(others)].max(0, initial=0)
         for word, by in zip(aspect.words, beyond):
-            found[word] = max(found.get(word, 0.0), by)
-    return sorted((word for word in found if found[word] >= TELL), key=lambda word: -found[word])
+            form = normal_form(word)
+            spelling.setdefault(form, word)
+            found[form] = max(found.get(form, 0.0), by)
+    return [spelling[form] for form in sorted(found, key=lambda form: -found[form]) if found[form] >= TELL]
 
 
 def _numbered(name: str, taken: Sequence[str], number: int) -> str:
-    while f"{name} {number}" in taken:
+    while not unique_words([f"{name} {number}"], without=taken):
         number += 1
     return f"{name} {number}"
 

@@ -16,6 +16,7 @@ from multimap_jax.clip.model import Clip
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.inputs.names import CONTROLS
 from multimap_jax.rows import walk
+from multimap_jax.words.normal import normal_form
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Aspect:
     """One way to group images: by `name` ("color") of a `subject` ("fruit"), with candidate `words` ("red", …) or none.
 
     `template` must hold "{word}" once and may hold "{subject}" and "{name}". Raises ValueError for a template without
-    the slot and for empty or repeated words (compared without case).
+    the slot and for empty or repeated words (compared by `normal_form`).
     """
 
     name: str
@@ -44,10 +45,10 @@ class Aspect:
             check_text(text, ("Cs",))
         if not self.name.strip():
             raise ValueError("an aspect needs a name, found an empty one")
-        plain = [" ".join(word.lower().split()) for word in self.words]
-        if "" in plain:
-            raise ValueError(f"word {plain.index('') + 1} of aspect {self.name!r} is empty")
-        repeated = sorted(word for word, count in collections.Counter(plain).items() if count > 1)
+        forms = [normal_form(word) for word in self.words]
+        if "" in forms:
+            raise ValueError(f"word {forms.index('') + 1} of aspect {self.name!r} is empty")
+        repeated = sorted(word for word, count in collections.Counter(forms).items() if count > 1)
         if repeated:
             raise ValueError(f"aspect {self.name!r} has repeated words: {', '.join(repeated)}")
         self.sides()
@@ -127,15 +128,16 @@ def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> Non
         raise ValueError(f"contrast of aspect {aspect.name!r} holds the aspect itself: take it out")
     for word in (*aspect.words, aspect.name, *contrast):
         check_text(word)
-        ids = clip.tokenizer.encode(word)
-        if not ids or clip.tokenizer.end in ids or clip.tokenizer.start in ids:
+        if not is_representable(clip.tokenizer, word):
             raise ValueError(f"the tokenizer of {clip.name} cannot represent the word {word!r}: use another one")
     if aspect.words:
         clip.tokenizer.pad([aspect.fill(word) for word in aspect.words])
     if clip.known_words is not None:
         seen = clip.known_words
         unseen = [
-            word for word in (aspect.subject, aspect.name, *aspect.words) if not seen.issuperset(word.lower().split())
+            word
+            for word in (aspect.subject, aspect.name, *aspect.words)
+            if not seen.issuperset(normal_form(word).split())
         ]
         if unseen:
             warnings.warn(
@@ -143,6 +145,18 @@ def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> Non
                 "groups by these words mean little with it",
                 stacklevel=3,
             )
+
+
+def is_representable(tokenizer: Tokenizer, word: str) -> bool:
+    """Whether a tokenizer has tokens for a word, none of which begins or ends a text."""
+    ids = tokenizer.encode(word)
+    return bool(ids) and tokenizer.end not in ids and tokenizer.start not in ids
+
+
+def fits(aspect: Aspect, word: str, tokenizer: Tokenizer) -> bool:
+    """Whether the aspect's prompt can be made with a word."""
+    whole = len(tokenizer.encode(aspect.fill(word))) + 2  # the tokens that begin and end it
+    return whole <= tokenizer.context and is_representable(tokenizer, word)
 
 
 def word_embeddings(clip: Clip, aspect: Aspect, bare: bool = False) -> np.ndarray:

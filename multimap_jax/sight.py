@@ -72,14 +72,22 @@ def diagnose(clip: Clip, embeddings: np.ndarray | Pieces, aspect: Aspect, names=
     texts = word_embeddings(clip, aspect).astype(np.float64)
     rows = take(sampled(embeddings, names, seed, IMAGES)[0], None)
     scores = clip.temperature_scale * rows @ texts.T
-    others = word_embeddings(
-        clip, dataclasses.replace(aspect, words=random_words(RANDOM, np.random.default_rng(0)))
-    ).astype(np.float64)
+    others = word_embeddings(clip, with_random_words(aspect)).astype(np.float64)
     chance = random_information(clip.temperature_scale * rows @ others.T, len(texts), seed)
     mean = softmax(scores, axis=1).mean(0)
     most = int(mean.argmax())
     adjusted = (information(scores) - chance) / (1 - chance)
     return Sight(aspect.name, clip.name, adjusted, structure(scores, seed), (aspect.words[most], float(mean[most])))
+
+
+def check_sight(clip: Clip, aspect: Aspect) -> None:
+    """ValueError where a prompt of `diagnose` is longer than the context, before anything is computed."""
+    clip.tokenizer.pad([aspect.fill(word) for word in with_random_words(aspect).words])
+
+
+def with_random_words(aspect: Aspect) -> Aspect:
+    """The aspect with the random words that `diagnose` compares its own words with."""
+    return dataclasses.replace(aspect, words=random_words(RANDOM, np.random.default_rng(0)))
 
 
 def information(scores: np.ndarray) -> float:

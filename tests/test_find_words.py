@@ -257,3 +257,39 @@ def test_aspects_stay_what_they_are(clip):
 
     aspect = mm.Aspect("color", "fruit", ("red", "mauve", "green"), template="{word} {subject}")
     assert seen_words(clip, aspect) == dataclasses.replace(aspect, words=("red", "green"))
+
+
+def test_prompts_of_random_words_are_looked_at_before_anything_is_computed(fruit, tmp_path, capsys, monkeypatch):
+    """Of random words some are longer than the words that were given."""
+    monkeypatch.setattr(mm.Clip, "embed_readable", lambda *_, **__: pytest.fail("embedded"))
+    flags = ["--aspect=color", "--words=color=a,b", f"--template={'a ' * 74}{{word}}", f"--out={tmp_path / 'out'}"]
+    assert cli.main(["multimap", f"--images={fruit}", *flags]) == 2
+    assert "the context holds 77" in capsys.readouterr().err
+
+
+def test_suggest_says_before_embedding_that_there_is_no_aspect(fruit, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(mm.Clip, "embed_readable", lambda *_, **__: pytest.fail("embedded"))
+    (tmp_path / "own").write_text("mood: unseeable, invisible\n")
+    flags = [f"--vocabulary={tmp_path / 'own'}", f"--out={tmp_path / 'out'}"]
+    assert cli.main(["multimap", "suggest", f"--images={fruit}", *flags]) == 2
+    assert "has seen two words of no aspect" in capsys.readouterr().err
+
+
+def test_the_vocabulary_is_read_once(fruit, tmp_path):
+    """What is changed while the images are embedded ends no run."""
+    from multimap_jax.run.plan import make_plan
+
+    (tmp_path / "own").write_text("color: Red, green\n")
+    plan = make_plan(plain_job(fruit, tmp_path / "out", tmp_path / "own"))
+    assert plan.vocabulary == {"color": ("Red", "green")}
+
+
+def plain_job(images, out, vocabulary):
+    from multimap_jax.run.plan import Job
+    from multimap_jax.words.sources import Sources
+
+    aspects, none = (mm.Aspect("color", "fruit"),), {"color": ()}
+    sources = Sources((vocabulary,))
+    return Job(
+        images, aspects, {"color": 2}, none, mm.ProxyConfig(), None, "embedded", None, out, 0, sources=sources
+    )  # fmt: skip

@@ -53,6 +53,31 @@ def test_words_that_nobody_gave_come_from_the_vocabulary(named):
     assert named(groups, ("red", "green"), vocabulary={})[0] == ["red", "green", "red 2"]
 
 
+# The vocabulary's words, as a user may write them.
+SPELLINGS = [("red", "Red"), ("red", " red "), ("dark red", "Dark  RED"), ("ros\u00e9", "rose\u0301")]
+
+
+@pytest.mark.parametrize("known, word", SPELLINGS)
+def test_a_word_in_another_spelling_than_the_vocabulary_names_one_group(named, known, word):
+    vocabulary = {"color": (known, "yellow"), "shape": (known, "round")}
+    groups = [{word: 0.9}, {word: 0.8, "yellow": 0.5}, {word: 0.7, known: 0.6}]
+    assert named(groups, (word, "Blue"), vocabulary=vocabulary)[0] == [word, "yellow", f"{word} 2"]
+
+
+def test_second_words_and_numbers_are_compared_without_case(named):
+    groups = [{"Red": 0.9}, {"Red": 0.8, "Round": 0.7}, {"Red": 0.7, "RED 2": 0.6}]
+    names, _ = named(groups, ("Red", "RED 2"), vocabulary={"shape": ("red", "Round"), "size": ("round", "huge")})
+    assert names == ["Red", "Red, Round", "RED 2"]
+    assert named([{"Red": 0.9}, {"Red": 0.9}, {"RED 2": 0.9}], ("Red", "RED 2"), vocabulary={})[0][1] == "Red 3"
+
+
+def test_words_of_the_vocabulary_that_no_prompt_takes_name_nothing(clip):
+    vocabulary = {"color": ("very " * 80 + "red", "<|endoftext|>", "green"), "shape": ("long " * 80, "round", "flat")}
+    aspect = mm.Aspect("color", "fruit", ("red",), template="{word}")
+    names, _ = name_groups(clip, unit_rows(12), aspect, np.arange(12) % 4, 4, vocabulary)
+    assert len(set(names)) == 4
+
+
 def test_a_second_word_of_the_same_aspect_or_of_another(named):
     groups = [{"red": 0.9}, {"red": 0.6, "green": 0.2, "round": 0.15}, {"red": 0.8, "huge": 0.7, "sunny": 0.9}]
     names, _ = named(groups, ("red",), vocabulary=VOCABULARY | {"color": ("red", "green")})

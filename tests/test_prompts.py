@@ -49,6 +49,8 @@ def test_text_around_the_slot_never_takes_it(clip, left, right):
         ({"template": "{word} {"}, "cannot be read"),
         ({"words": ("red", " ")}, "word 2 of aspect 'color' is empty"),
         ({"words": ("red", "blue", "Red ")}, "repeated words: red"),
+        ({"words": ("Straße", "STRASSE")}, "repeated words: strasse"),
+        ({"words": ("caf\u00e9", "cafe\u0301")}, "repeated words: caf\u00e9"),
         ({"name": " "}, "needs a name"),
     ],
 )

@@ -136,6 +136,8 @@ def test_own_file_extends_or_replaces(own, built_in):
         ("color:\n", "line 1: expected words after the colon, found none"),
         ("# x\n\ncolor: red,, blue\n", "line 3: expected a word between commas"),
         ("color: red, Red\n", "line 1: expected each word once, found 'Red' again"),
+        ("color: caf\u00e9, cafe\u0301\n", "line 1: expected each word once"),
+        ("color: Straße, strasse\n", "line 1: expected each word once, found 'strasse' again"),
         (f"color: red, {'x' * 101}\n", "line 1: expected words of 100 characters at most, found 'x+…'"),
         ("color: red\x00\n", r"line 1: expected text without control characters, found '\\x00'"),
         ("color: red\x1b[0m\n", r"line 1: .*found '\\x1b'"),

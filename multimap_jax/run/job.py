@@ -271,7 +271,7 @@ def group(plan: Plan, model: MultiMaP, found: Found, fit: ProxyFit | None, words
     """Fits the model of one aspect, and looks whether the encoder sees it. fit: proxies learnt before, or None. words:
     where its words come from. sample: rows and names of the images that are looked at for that."""
     begin = time.perf_counter()
-    model.fit(found.rows, proxies=fit, names=found.names, vocabulary=plan.job.sources.vocabulary())
+    model.fit(found.rows, proxies=fit, names=found.names, vocabulary=plan.vocabulary)
     result = measured(model, model.fitted(), plan.truth, found, begin)
     seen, (rows, names) = len(model.aspect.words) > 1, sample
     sight = diagnose(model.clip, rows, model.aspect, names, plan.job.seed) if seen else None

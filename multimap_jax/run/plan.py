@@ -23,9 +23,10 @@ from multimap_jax.run.files import COLUMNS, check_own
 from multimap_jax.run.measure import Truth, read_labels
 from multimap_jax.run.processes import ALONE, Processes
 from multimap_jax.run.say import count
-from multimap_jax.sight import Sight
+from multimap_jax.sight import Sight, check_sight
 from multimap_jax.storage.output import prepare
 from multimap_jax.words.sources import Sources
+from multimap_jax.words.vocabulary import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +72,13 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A job that was looked at: its images, the true labels of those that have any (None without --labels), and their
-    embeddings where these are there."""
+    """A job that was looked at: its images, the true labels of those that have any (None without --labels), what groups
+    are named from, and embeddings of the images where these are there."""
 
     job: Job
     source: Source
     truth: Truth | None
+    vocabulary: Vocabulary
     embedded: Embedded | None = None
 
 
@@ -128,6 +130,7 @@ def make_plan(job: Job) -> Plan:
     draw_seed(job.seed)
     embedded = read_embeddings(job.images) if job.ready else None
     source = embedded.source if embedded else open_source(job.images)
+    vocabulary = job.sources.vocabulary()
     check_columns([aspect.name for aspect in job.aspects])
     for aspect in job.aspects:
         if aspect.name not in job.find:
@@ -138,7 +141,7 @@ def make_plan(job: Job) -> Plan:
         truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], source.images, job.images)
     prepare(job.out)
     check_own(job.out, job.labels)
-    return Plan(job, source, truth, embedded)
+    return Plan(job, source, truth, vocabulary, embedded)
 
 
 def check_columns(aspects: Sequence[str]) -> None:
@@ -181,4 +184,6 @@ def make_models(plan: Plan, clip: Clip, progress: bool) -> list[MultiMaP]:
     ]
     for model in models:
         model.check()
+        if len(model.aspect.words) > 1:
+            check_sight(clip, model.aspect)
     return models

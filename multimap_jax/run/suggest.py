@@ -16,8 +16,9 @@ from multimap_jax.run.job import check_some, embed, notes_on, ready
 from multimap_jax.run.lock import locked
 from multimap_jax.run.processes import ALONE, Company
 from multimap_jax.run.say import DRAWINGS, count
+from multimap_jax.sight import check_sight
 from multimap_jax.storage.output import prepare, sweep
-from multimap_jax.words.find import FoundWords, suggest_aspects
+from multimap_jax.words.find import FoundWords, aspects_to_suggest, suggest_aspects
 from multimap_jax.words.sources import Sources
 
 SHOWN, WORDS = 12, 6
@@ -47,6 +48,11 @@ def run_suggest(job: Suggest, say: Callable[[str], None] = print, progress: bool
     with locked(job.out, ALONE):
         sweep(job.out)
         clip = load_clip(job.clip)
+        asked = aspects_to_suggest(clip, job.subject, vocabulary)
+        if not asked:
+            raise ValueError(f"{clip.name} has seen two words of no aspect of {job.subject!r}: give --vocabulary=FILE")
+        for aspect in asked:
+            check_sight(clip, aspect)
         for note in [DRAWINGS] * clip.embedded + list(source.notes):
             say(note)
         found = ready(embedded, clip) if embedded else embed(source, clip, job.out, Company(ALONE), progress)
@@ -56,8 +62,6 @@ def run_suggest(job: Suggest, say: Callable[[str], None] = print, progress: bool
         aspects = suggest_aspects(
             clip, found.rows, job.subject, vocabulary, progress=lambda all_of: each(all_of, "looking for aspects")
         )
-    if not aspects:
-        raise ValueError(f"{clip.name} has seen two words of no aspect of {job.subject!r}: give --vocabulary=FILE")
     for line in table(aspects, clip.name, len(found.names)):
         say(line)
     say("\n" + advice(job, aspects))

@@ -10,10 +10,11 @@ import numpy as np
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import sampled
-from multimap_jax.prompts import Aspect
+from multimap_jax.prompts import Aspect, fits
 from multimap_jax.rows import Pieces
 from multimap_jax.sight import Sight, diagnose
 from multimap_jax.words.choose import IMAGES, Choice, choose_words
+from multimap_jax.words.normal import normal_form
 from multimap_jax.words.sources import Sources, candidates
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary
 
@@ -22,7 +23,15 @@ def seen_words(clip: Clip, aspect: Aspect) -> Aspect:
     """The aspect with those of its words that the checkpoint was trained on, where it says so."""
     if clip.known_words is None:
         return aspect
-    words = tuple(word for word in aspect.words if clip.known_words.issuperset(word.lower().split()))
+    words = tuple(word for word in aspect.words if clip.known_words.issuperset(normal_form(word).split()))
+    return dataclasses.replace(aspect, words=words)
+
+
+def usable_words(clip: Clip, aspect: Aspect) -> Aspect:
+    """The aspect with those of its words that the checkpoint may know and that its prompt can be made with: for words
+    that nobody asked for, which are no reason to end a run."""
+    known = seen_words(clip, aspect)
+    words = tuple(word for word in known.words if fits(aspect, word, clip.tokenizer))
     return dataclasses.replace(aspect, words=words)
 
 
@@ -68,6 +77,15 @@ def find_words(
     return FoundWords(aspect, label, choice, diagnose(clip, embeddings, aspect, names))
 
 
+def aspects_to_suggest(
+    clip: Clip, subject: str = SUBJECT, vocabulary: Vocabulary | None = None, template: str = TEMPLATE
+) -> list[Aspect]:
+    """The vocabulary's aspects for a subject with the words that the checkpoint knows, where these are two or more."""
+    found = aspects_for(read_vocabulary(None) if vocabulary is None else vocabulary, subject)
+    aspects = [usable_words(clip, Aspect(name, subject, words, template)) for name, words in found.items()]
+    return [aspect for aspect in aspects if len(aspect.words) > 1]
+
+
 def suggest_aspects(
     clip: Clip,
     embeddings: np.ndarray | Pieces,
@@ -86,11 +104,9 @@ def suggest_aspects(
     In the order of `Sight.score`, the weaker of its two criteria. Aspects of which the checkpoint knows fewer than two
     words are passed over.
     """
-    found = []
     embeddings, names = sampled(embeddings, None, 0, IMAGES)
-    aspects = aspects_for(read_vocabulary(None) if vocabulary is None else vocabulary, subject)
-    for name, words in progress(list(aspects.items())):
-        aspect = seen_words(clip, Aspect(name, subject, words, template))
-        if len(aspect.words) > 1:
-            found.append(find_words(clip, embeddings, name, subject, aspect.words, template, names=names))
+    found = [
+        find_words(clip, embeddings, aspect.name, subject, aspect.words, template, names=names)
+        for aspect in progress(aspects_to_suggest(clip, subject, vocabulary, template))
+    ]
     return sorted(found, key=lambda each: -each.sight.score)

@@ -23,6 +23,7 @@ from pathlib import Path
 from multimap_jax.inputs.files import read_json
 from multimap_jax.inputs.names import CONTROLS, TURNING, printable
 from multimap_jax.inputs.places import plain, put_whole
+from multimap_jax.words.normal import normal_form
 
 SLEEP = time.sleep
 REPLY_BYTES, WORD_LENGTH, SHOWN_LENGTH = 10**6, 100, 200
@@ -164,7 +165,7 @@ def fitting(words: list[str], key: str = "") -> list[str]:
     for word in map(str.strip, words):
         lower = " ".join(word.lower().split())
         if lower and len(lower) <= WORD_LENGTH and not _steers(word) and not (key and key.lower() in lower):
-            found.setdefault(lower.casefold(), lower)
+            found.setdefault(normal_form(lower), lower)
     return list(found.values())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from multimap_jax.inputs.names import CONTROLS
 from multimap_jax.inputs.places import opened
+from multimap_jax.words.normal import normal_form
 
 BUILT_IN = Path(__file__).with_name("vocabulary.txt")
 FILE_BYTES = 10**6
@@ -98,7 +99,7 @@ def _entry(line: str) -> tuple[list[str], tuple[str, ...]]:
     before, colon, after = line.partition(":")
     if not colon:
         raise ValueError(f"expected a colon after the aspect, found {_short(line)}: write it as color: red, green")
-    names = [_plain(name).lower() for name in before.split(",")]
+    names = [normal_form(name) for name in before.split(",")]
     if not all(names):
         raise ValueError("expected the name of an aspect before the colon, found an empty one: write it as color: red")
     words = [_plain(word) for word in after.split(",")]
@@ -112,9 +113,9 @@ def _entry(line: str) -> tuple[list[str], tuple[str, ...]]:
     for word in words:
         if len(word) > LONGEST:
             raise ValueError(f"expected words of {LONGEST} characters at most, found {_short(word)}: make it shorter")
-        if word.lower() in seen:
+        if normal_form(word) in seen:
             raise ValueError(f"expected each word once, found {word!r} again: take one away")
-        seen.add(word.lower())
+        seen.add(normal_form(word))
     return _keys(names), tuple(words)
 
 
@@ -135,7 +136,7 @@ def _parted(key: str) -> tuple[str, str]:
 
 def _forms(text: str) -> list[str]:
     """A name as keys have it, and with a final "s" more or less."""
-    name = _plain(text).lower()
+    name = normal_form(text)
     return [name, f"{name}s", name.removesuffix("s")] if name else []
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from multimap_jax.inputs.places import opened
+from multimap_jax.words.normal import normal_form
 
 FOLDER = "/usr/share/wordnet"  # of Debian's package
 FILE_BYTES, LINE_BYTES, DEPTH = 2**26, 2**17, 40  # more than twice those of WordNet 3.0
@@ -21,14 +22,14 @@ def hyponyms(noun: str, folder: Path | None = None, most: int = 5000) -> tuple[s
     FileNotFoundError where they are not there, ValueError for a noun that WordNet lacks and for damaged files.
     """
     folder = Path(os.environ.get("WNSEARCHDIR") or FOLDER) if folder is None else folder
-    name, found = " ".join(noun.lower().split()), {}
+    name, found = normal_form(noun), {}
     try:
         with opened(folder / "index.noun", FILE_BYTES) as index, opened(folder / "data.noun", FILE_BYTES) as data:
             for word in _below(data, _senses(index, name)):
                 if len(found) >= most:
                     break
-                if word.lower() != name:
-                    found.setdefault(word.lower(), word)
+                if normal_form(word) != name:
+                    found.setdefault(normal_form(word), word)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"found no WordNet in {folder}: install wordnet-base or give --wordnet=DIR") from None
     return tuple(found.values())
