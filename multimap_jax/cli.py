@@ -348,7 +348,7 @@ def _show_warnings_as_notes() -> None:
 
 
 def _note(text: str) -> None:
-    write_line("stderr", printable(f"multimap: note: {text}"))
+    write_line("stderr", _shown(f"multimap: note: {text}"))
 
 
 def _processes(values: flags.FlagValues):
@@ -526,16 +526,20 @@ def _part(values: flags.FlagValues) -> tuple[int, int]:
 
 def _say(text: str) -> None:
     """Prints. Where that fails the run goes on; a reader that went away (`multimap … | head`) is no failure at all."""
-    error = write_line("stdout", printable(text))
+    error = write_line("stdout", _shown(text))
     if error and not isinstance(error, BrokenPipeError):
         _unsaid.append(f"cannot write to standard output ({error.strerror}): give it a place with room")
 
 
 def _line(values: flags.FlagValues, verb: str = "") -> str:
-    """The command as it was typed, for a shell; without names and passwords in addresses."""
-    given = [f"--{name}={each}" for name in values if name != "h" for each in _given(values[name])]
-    text = " ".join(["multimap", *([verb] if verb else []), *(shlex.quote(each) for each in given)])
-    return without_secrets(text)
+    """The command as it was typed, for a shell; without the secrets of addresses."""
+    given = [(name, without_secrets(each)) for name in values if name != "h" for each in _given(values[name])]
+    return " ".join(["multimap", *([verb] if verb else []), *(shlex.quote(f"--{name}={each}") for name, each in given)])
+
+
+def _shown(text: str) -> str:
+    """What may go to a terminal or a log: nothing that steers it, and no secret of an address."""
+    return printable(without_secrets(text))
 
 
 def _given(flag: flags.Flag) -> list[str]:
@@ -665,5 +669,5 @@ def sentence(error: Exception) -> str:
 
 
 def _fail(said: str, status: int = 2) -> int:
-    write_line("stderr", printable(f"multimap: {said}"))
+    write_line("stderr", _shown(f"multimap: {said}"))
     return status

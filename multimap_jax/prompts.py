@@ -14,7 +14,7 @@ import numpy as np
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.clip.model import Clip
 from multimap_jax.clip.tokenizer import Tokenizer
-from multimap_jax.inputs.names import CONTROLS
+from multimap_jax.inputs.names import CONTROLS, is_plain_name
 from multimap_jax.rows import walk
 from multimap_jax.words.normal import normal_form
 
@@ -48,6 +48,9 @@ class Aspect:
         forms = [normal_form(word) for word in self.words]
         if "" in forms:
             raise ValueError(f"word {forms.index('') + 1} of aspect {self.name!r} is empty")
+        for text in (self.name, *self.words):
+            if not is_plain_name(text):
+                raise ValueError(f"{ascii(text)} cannot be read as it is: expected a text without invisible letters")
         repeated = sorted(word for word, count in collections.Counter(forms).items() if count > 1)
         if repeated:
             raise ValueError(f"aspect {self.name!r} has repeated words: {', '.join(repeated)}")

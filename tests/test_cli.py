@@ -52,7 +52,7 @@ def rows(path):
 def test_a_run_exits_with_0_and_writes_all_files(run):
     out, status = run
     assert status == 0
-    assert {path.name for path in out.iterdir()} == {*RESULTS, "plan", "embeddings", "models"}
+    assert {path.name for path in out.iterdir()} == {*RESULTS, "plan", "embeddings", "models", ".multimap"}
     assert json.loads((out / "run.json").read_text())["files"] == [name for name in RESULTS if name != "run.json"]
 
 

@@ -263,7 +263,10 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
     if str(name) == "embedded":
         return _load_directory("embedded", EMBEDDED)
     if "://" in str(name):
-        return _load_directory(str(name), _from_store(place(str(name))))
+        path = place(str(name))
+        return _load_directory(f"{path}", _from_store(path))
+    if str(name).startswith("~"):
+        name = str(place(str(name)))
     if Path(name).is_dir():
         return _load_directory(str(name), Path(name))
     if not _HUB_ID.fullmatch(str(name)):
