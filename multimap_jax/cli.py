@@ -364,7 +364,7 @@ def _processes(values: flags.FlagValues):
         return None
     if not named:
         return ALONE
-    if None in given:
+    if None in given or not given[0]:
         raise ValueError(f"{FLAGS} belong together: give all three or none")
     return Processes(*given, values.heartbeat)
 

@@ -34,10 +34,13 @@ def until_stopped(action: Callable[[], int], stopped: Callable[[], int]) -> int:
 
     def stop(*_):
         if clock:
+            for number in endings:  # a second one would interrupt what is put in order after the first
+                signal.signal(number, signal.SIG_IGN)
             signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
         raise Stopped
 
-    numbers = [*ending(), *([clock] if clock else [])]
+    endings = ending()
+    numbers = [*endings, *([clock] if clock else [])]
     before = {number: signal.signal(number, stop) for number in numbers}
     said, sys.unraisablehook = sys.unraisablehook, _but_interrupts(sys.unraisablehook)
     try:

@@ -292,12 +292,36 @@ def test_every_piece_is_of_one_process():
         (["--coordinator=host:1"], "belong together"),
         (["--coordinator=host", "--processes=2", "--process=0"], "expected HOST:PORT"),
         (["--coordinator=host:65536", "--processes=2", "--process=0"], "expected HOST:PORT"),
+        (["--coordinator=http://host:1", "--processes=2", "--process=0"], "expected HOST:PORT"),
+        (["--coordinator=::1:80", "--processes=2", "--process=0"], "expected HOST:PORT"),
+        (["--coordinator=host:0", "--processes=2", "--process=0"], "expected HOST:PORT"),
+        (["--coordinator=", "--processes=2", "--process=0"], "belong together"),
         (["--coordinator=host:1", "--processes=2", "--process=2"], "process 2 of 2: expected 0 to 1"),
+        (["--coordinator=host:1", "--processes=2", "--process=-1"], "process -1 of 2: expected 0 to 1"),
+        (["--coordinator=host:1", "--processes=0", "--process=0"], "--processes=0: expected 1 to 100,000"),
+        (["--coordinator=host:1", "--processes=-2", "--process=-3"], "--processes=-2: expected 1"),
+        (["--coordinator=host:1", f"--processes={10**20}", "--process=0"], f"--processes={10**20}: expected 1 to"),
     ],
 )
 def test_bad_flags(fruit, tmp_path, capfd, flags, message):
     assert cli.main(["multimap", f"--images={fruit}", *FLAGS, f"--out={tmp_path}", *flags]) == 2
-    assert message in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_a_second_signal_does_not_interrupt_what_is_put_in_order_after_the_first():
+    ended = []
+
+    def work() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            ended.append("in order")
+
+    assert stop.until_stopped(work, lambda: 130) == 130 and ended
 
 
 @pytest.mark.skipif(os.name != "posix", reason="hangups are POSIX's")
@@ -400,6 +424,8 @@ def test_of_two_runs_that_begin_at_the_same_moment_none_overlooks_the_other(tmp_
     with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path, ALONE):
         pass
     assert [path.name for path in tmp_path.iterdir()] == [".lock-1-of-2"]
+    with pytest.raises(ValueError, match=rf"\(process {os.getpid()} on .*, one of 2 processes\)"):
+        lock.check_others(tmp_path, ALONE)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])

@@ -61,7 +61,9 @@ def check_others(out: Path, processes: Processes) -> None:
 def check_free(path: Path) -> None:
     """ValueError where the lock is of a run that is alive."""
     if other := holder(path):
-        raise ValueError(f"another run is at work in {path.parent} ({other}): wait, or give another --out")
+        count = path.name.rpartition("-")[2]
+        company = "" if count == "1" else f", one of {count} processes"
+        raise ValueError(f"another run is at work in {path.parent} ({other}{company}): wait, or give another --out")
 
 
 def take_away(path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +23,8 @@ from multimap_jax.progress import open_bar
 from multimap_jax.run.files import write_whole
 from multimap_jax.run.runtime import DAY, heard, join, leave, put, within
 
+COORDINATOR = re.compile(r"(?:[\w.-]+|\[[0-9a-f:.]+\]):(\d{1,5})", re.ASCII | re.I)
+MOST = 100_000
 POLL_SECONDS, POLL_SECONDS_LATER = 0.1, 5.0
 
 
@@ -36,9 +39,13 @@ class Processes:
     heartbeat: int = HEARTBEAT_SECONDS
 
     def __post_init__(self):
-        host, _, port = self.coordinator.rpartition(":")
-        if self.coordinator and (not host or not port.isdecimal() or not 0 < int(port) < 65536):
-            raise ValueError(f"the coordinator is {self.coordinator!r}, expected HOST:PORT of process 0")
+        found = COORDINATOR.fullmatch(self.coordinator)
+        if self.coordinator and not (found and 0 < int(found[1]) < 65536):
+            raise ValueError(
+                f"the coordinator is {self.coordinator[:100]!r}, expected HOST:PORT of process 0, such as 10.0.0.1:8476"
+            )
+        if not 1 <= self.count <= MOST:
+            raise ValueError(f"--processes={self.count}: expected 1 to {MOST:,}")
         if not 0 <= self.index < self.count:
             raise ValueError(f"process {self.index} of {self.count}: expected 0 to {self.count - 1}")
 
