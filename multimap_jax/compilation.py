@@ -11,7 +11,8 @@ TOLD = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_NUM_CPU_DEVICES")
 
 
 def check_devices() -> None:
-    """ValueError where JAX is told to compute on something that is not there, before it is needed."""
+    """ValueError where JAX is told to compute on something that is not there, before it is needed; ConnectionError
+    where another process ends while this one tells it of its devices."""
     told = [f"{name}={os.environ[name]}" for name in TOLD if os.environ.get(name)]
     if not told:
         return
@@ -20,6 +21,8 @@ def check_devices() -> None:
     try:
         jax.local_devices()
     except Exception as error:  # for CUDA it is an assertion, without a word
+        if "oordination" in str(error):  # what JAX's processes meet by is its coordination service
+            raise ConnectionError("another process of this run ended: start all processes again") from None
         why = " ".join(str(error).partition(" (set JAX_PLATFORMS")[0].split()).rstrip(".")[:200]
         raise ValueError(
             f"JAX finds no device with {' and '.join(told)}{f' ({why})' if why else ''}: unset it, and JAX takes what "

@@ -60,9 +60,16 @@ def start(fruit, begin):
             port = free.getsockname()[1]
         where = [f"--coordinator=127.0.0.1:{port}", f"--processes={count}", f"--heartbeat={HEARTBEAT}"]
         flags = [f"--images={fruit}", *FLAGS, f"--out={out}", *where]
-        return [begin([*flags, f"--process={index}", *(more or {}).get(index, [])]) for index in range(count)]
+        mores = [(more or {}).get(index, []) for index in range(count)]
+        return [begin([*without(flags, own), f"--process={index}", *own]) for index, own in enumerate(mores)]
 
     return start
+
+
+def without(flags, others):
+    """`flags` but for those that `others` give too: none may be given twice."""
+    names = {flag.partition("=")[0] for flag in others}
+    return [flag for flag in flags if flag.partition("=")[0] not in names]
 
 
 def all_said(processes, seconds):

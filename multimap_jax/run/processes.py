@@ -21,7 +21,7 @@ from multimap_jax.inputs.places import remove
 from multimap_jax.inputs.source import exists
 from multimap_jax.progress import open_bar
 from multimap_jax.run.files import write_whole
-from multimap_jax.run.runtime import DAY, heard, join, leave, put, within
+from multimap_jax.run.runtime import DAY, END_SECONDS, heard, join, leave, put, within
 
 COORDINATOR = re.compile(r"(?:[\w.-]+|\[[0-9a-f:.]+\]):(\d{1,5})", re.ASCII | re.I)
 MOST = 100_000
@@ -134,7 +134,11 @@ def meet(processes: Processes, settings: dict, out: Path) -> Company:
         if processes.index == 0:
             remove(folder)
         raise ValueError(problem)
-    check_devices()
+    try:
+        check_devices()
+    except ConnectionError:
+        time.sleep(END_SECONDS)  # by then the runtime has ended this process
+        raise
     return Company(processes, folder)
 
 
