@@ -384,7 +384,7 @@ def test_workers_that_know_nothing_of_each_other_give_what_one_gives(many, tmp_p
         assert (tmp_path / "out" / "labels.csv").read_bytes() == expected
     assert embed(images, tmp_path / "emb", "--part=2/3") == 0
     assert "0 images of 120 to embed, in 0 of 4 pieces" in capsys.readouterr().out
-    assert not list(tmp_path.glob("emb/.lock*"))
+    assert not list(tmp_path.glob("emb/.multimap/lock*"))
 
 
 def test_a_worker_that_sees_other_images_stops(many, fruit, tmp_path, capsys):

@@ -197,7 +197,7 @@ with lock.locked(out, ALONE):
                 print("not refused")
         except ValueError as error:
             print(error)
-(out / ".lock-0-of-1").write_text('{"host": "elsewhere", "process": 1, "began": "0"}')
+(out / ".multimap" / "lock-0-of-1").write_text('{"host": "elsewhere", "process": 1, "began": "0"}')
 try:
     with lock.locked(out, ALONE):
         print("not refused")

@@ -34,6 +34,10 @@ def run(images, out, *more):
     return cli.main(["multimap", f"--images={images}", f"--out={out}", *FLAGS, *more])
 
 
+def locks(out):
+    return sorted(path.name for path in out.glob(".multimap/lock*"))
+
+
 @pytest.fixture
 def fruit(tmp_path):
     folder = tmp_path / "fruit"
@@ -303,22 +307,24 @@ def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path, monkeypatch,
         pass
     with lock.locked(tmp_path, ALONE):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert locks(tmp_path) == []
 
 
 def test_a_lock_of_the_dead_is_no_hindrance(tmp_path, monkeypatch):
-    path = tmp_path / ".lock-0-of-1"
+    path = tmp_path / ".multimap" / "lock-0-of-1"
+    path.parent.mkdir()
     dead = {"host": lock.host(), "process": 1, "began": "0"}
     for content in (json.dumps(dead), "torn", json.dumps(dead | {"host": "other"})):
         path.write_text(content)
         os.utime(path, (time.time() - 300,) * 2)
         with lock.locked(tmp_path, ALONE):
             pass
-    assert list(tmp_path.iterdir()) == []
+    assert locks(tmp_path) == []
 
 
 def test_the_lock_of_a_run_that_was_faster_stays(tmp_path, monkeypatch):
-    path = tmp_path / ".lock-0-of-1"
+    path = tmp_path / ".multimap" / "lock-0-of-1"
+    path.parent.mkdir()
     path.write_text("torn")
     take_away = lock.take_away
 
@@ -331,7 +337,7 @@ def test_the_lock_of_a_run_that_was_faster_stays(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "take_away", be_faster)
     with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path, ALONE):
         pass
-    assert list(tmp_path.iterdir()) == [path]
+    assert locks(tmp_path) == [path.name]
 
 
 def test_shares_of_an_earlier_version_are_named_and_left(fruit, tmp_path, capsys):
@@ -383,7 +389,7 @@ def test_a_file_system_without_hard_links_has_locks_too(tmp_path, monkeypatch):
     monkeypatch.setattr(lock.os, "link", refuse)
     with lock.locked(tmp_path, ALONE), pytest.raises(ValueError, match="at work"), lock.locked(tmp_path, ALONE):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert locks(tmp_path) == []
 
 
 def test_a_plan_is_only_added_to(tmp_path):
@@ -459,7 +465,7 @@ def test_a_stopped_run_says_what_is_kept(tmp_path, number):
         finally:
             process.kill()
     assert process.returncode == 130 and said.endswith(f"kept in {out}: the same command goes on from there\n")
-    assert not list(out.glob(".lock*"))
+    assert not list(out.glob(".multimap/lock*"))
 
 
 def test_a_stop_that_python_loses_in_a_callback_comes_again(monkeypatch):

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from multimap_jax.inputs.files import read_json
 from multimap_jax.inputs.names import name_of_path
-from multimap_jax.inputs.places import is_remote, put_new, remove, write_object
+from multimap_jax.inputs.places import is_remote, put_new, write_object
 from multimap_jax.run.processes import Processes
+from multimap_jax.storage.output import HIDDEN, discard, inside
 
 SIGN_SECONDS, SILENT_SECONDS, LOCK_BYTES = 10, 60, 2**16
 
@@ -29,7 +30,7 @@ def locked(out: Path, processes: Processes) -> Iterator[None]:
     The lock says host, process and when that process began. On the same host these decide whether it is alive, on
     another one the age of its last sign of life, by the clock of the file system or store that it lies in.
     """
-    path = out / f".lock-{processes.index}-of-{processes.count}"
+    path = inside(out, f"{HIDDEN}/lock-{processes.index}-of-{processes.count}")
     mine = {"host": host(), "process": os.getpid(), "began": began(os.getpid()), "mark": secrets.token_hex(4)}
     check_others(out, processes)
     while not place_new(json.dumps(mine), path):
@@ -46,13 +47,13 @@ def locked(out: Path, processes: Processes) -> Iterator[None]:
         signs.join()
         with contextlib.suppress(OSError):  # of a disk that went away: the run itself says so
             if is_of(path, mine):
-                remove(path)
+                take(path)
 
 
 def check_others(out: Path, processes: Processes) -> None:
     """ValueError where a run of another number of processes is at work; what dead ones left is taken away."""
-    for path in out.glob(".lock-*-of-*"):
-        parts = re.fullmatch(r"\.lock-\d+-of-(\d+)", path.name)
+    for path in inside(out, HIDDEN).glob("lock-*-of-*"):
+        parts = re.fullmatch(r"lock-\d+-of-(\d+)", path.name)
         if parts and parts[1] != str(processes.count):
             check_free(path)
             take_away(path)
@@ -63,19 +64,21 @@ def check_free(path: Path) -> None:
     if other := holder(path):
         count = path.name.rpartition("-")[2]
         company = "" if count == "1" else f", one of {count} processes"
-        raise ValueError(f"another run is at work in {path.parent} ({other}{company}): wait, or give another --out")
+        raise ValueError(
+            f"another run is at work in {path.parent.parent} ({other}{company}): wait, or give another --out"
+        )
 
 
 def take_away(path: Path) -> None:
     """Takes away the lock of a dead run; not that of a run which did the same a moment before and is alive."""
     if is_remote(path):  # nothing can be moved aside there: look once more, and take it
-        return None if holder(path) else remove(path)
+        return None if holder(path) else take(path)
     old = aside_of(path)
     with contextlib.suppress(FileNotFoundError):
         path.rename(old)
         if holder(old):
             put(old, path)
-    remove(old)
+    take(old)
 
 
 def place_new(text: str, path: Path) -> bool:
@@ -86,16 +89,19 @@ def place_new(text: str, path: Path) -> bool:
             return True
         aside = aside_of(path)
         try:
+            aside.parent.mkdir(exist_ok=True)
             aside.write_text(text)
             return put(aside, path)
         finally:
-            aside.unlink(missing_ok=True)
+            take(aside)
     except FileExistsError:
         return False
     except OSError as error:
         if is_remote(path):
             raise
-        raise OSError(f"cannot write into {path.parent} ({error.strerror}): give another folder with --out") from None
+        raise OSError(
+            f"cannot write into {path.parent.parent} ({error.strerror}): give another folder with --out"
+        ) from None
 
 
 def put(aside: Path, path: Path) -> bool:
@@ -117,6 +123,11 @@ def put(aside: Path, path: Path) -> bool:
 def aside_of(path: Path) -> Path:
     """A name beside a lock that no other process takes, and that `sweep` knows."""
     return path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+
+
+def take(path: Path) -> None:
+    """Takes away a lock, or what was written aside for one."""
+    discard(path.parent.parent, path.name)
 
 
 def holder(path: Path) -> str:
@@ -147,7 +158,7 @@ def silence(path: Path) -> float:
     except OSError:  # a full disk
         now = time.time()
     finally:
-        remove(sign)
+        take(sign)
     return abs(now - path.stat().st_mtime)
 
 

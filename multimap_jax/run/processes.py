@@ -17,11 +17,10 @@ from pathlib import Path
 
 from multimap_jax.choices import HEARTBEAT_SECONDS
 from multimap_jax.compilation import check_devices
-from multimap_jax.inputs.places import remove
 from multimap_jax.inputs.source import exists
 from multimap_jax.progress import open_bar
-from multimap_jax.run.files import write_whole
 from multimap_jax.run.runtime import DAY, END_SECONDS, heard, join, leave, put, within
+from multimap_jax.storage.output import HIDDEN, discard, write_scratch
 
 COORDINATOR = re.compile(r"(?:[\w.-]+|\[[0-9a-f:.]+\]):(\d{1,5})", re.ASCII | re.I)
 MOST = 100_000
@@ -59,20 +58,22 @@ ALONE = Processes("", 1, 0)
 
 @dataclasses.dataclass(frozen=True)
 class Company:
-    """Processes that have met. `folder`: where they leave each other word, None for one alone."""
+    """Processes that have met. `out`: the folder of the run, and `name` the folder below `.multimap` where they leave
+    each other word; None and "" for one alone."""
 
     processes: Processes
-    folder: Path | None = None
+    out: Path | None = None
+    name: str = ""
 
     def tell(self, step: str, make: Callable[[], dict]) -> dict:
         """What process 0 makes of a step, known to all of them. TimeoutError as `wait`."""
-        if self.folder is None:
+        if self.out is None:
             return make()
-        path = self.folder / f"{step}.json"
         if self.processes.index == 0:
             content = make()
-            write_whole(path, json.dumps(content))
+            write_scratch(self.out, f"{self.name}/{step}.json", json.dumps(content))
             return content
+        path = self.out / HIDDEN / self.name / f"{step}.json"
         self.wait([path], lambda: [path] if exists(path) else [])
         return json.loads(path.read_text())
 
@@ -109,12 +110,12 @@ class Company:
 
         TimeoutError as `wait`.
         """
-        if self.folder is None:
+        if self.out is None:
             return
         self.tell("end", dict)
         leave()
         if self.processes.index == 0:
-            remove(self.folder)
+            discard(self.out, self.name)
 
 
 def meet(processes: Processes, settings: dict, out: Path) -> Company:
@@ -128,39 +129,39 @@ def meet(processes: Processes, settings: dict, out: Path) -> Company:
     if not within():
         join(processes)
     settings = {"--processes": processes.count} | settings
-    folder, problem = (gather_company if processes.index == 0 else find_company)(processes, settings, out)
+    name, problem = (gather_company if processes.index == 0 else find_company)(processes, settings, out)
     if problem:
         leave()  # all have heard it then
         if processes.index == 0:
-            remove(folder)
+            discard(out, name)
         raise ValueError(problem)
     try:
         check_devices()
     except ConnectionError:
         time.sleep(END_SECONDS)  # by then the runtime has ended this process
         raise
-    return Company(processes, folder)
+    return Company(processes, out, name)
 
 
-def gather_company(processes: Processes, settings: dict, out: Path) -> tuple[Path, str]:
-    """Process 0: the folder to meet in, and in a sentence what keeps the others from it, "" for nothing."""
-    folder = out / f".company-{secrets.token_hex(8)}"
-    write_whole(folder / "here", "")
-    put("folder", folder.name)
+def gather_company(processes: Processes, settings: dict, out: Path) -> tuple[str, str]:
+    """Process 0: the name of the folder to meet in, and in a sentence what keeps the others from it, "" for nothing."""
+    name = f"group-{secrets.token_hex(8)}"
+    write_scratch(out, f"{name}/here", "")
+    put("folder", name)
     problem = ""
     for index in range(1, processes.count):
         if not problem:
             problem = difference(settings, hear(processes, f"process-{index}"), index)
     put("problem", problem)
-    return folder, problem
+    return name, problem
 
 
-def find_company(processes: Processes, settings: dict, out: Path) -> tuple[Path, str]:
+def find_company(processes: Processes, settings: dict, out: Path) -> tuple[str, str]:
     """Any other process: tells process 0 its settings and whether it sees its folder; returns what `gather_company`
     does."""
-    folder = out / hear(processes, "folder")
-    put(f"process-{processes.index}", {"settings": settings, "sees": exists(folder / "here")})
-    return folder, hear(processes, "problem")
+    name = hear(processes, "folder")
+    put(f"process-{processes.index}", {"settings": settings, "sees": exists(out / HIDDEN / name / "here")})
+    return name, hear(processes, "problem")
 
 
 def difference(settings: dict, said: dict, index: int) -> str:

@@ -56,7 +56,7 @@ FORMS = tuple(
 UNIT = re.compile(r"[a-z0-9+_-]{1,100}")
 # What is only needed while a run is at work, below HIDDEN.
 SCRATCH = re.compile(
-    r"temporary/[0-9a-f]{16}(/[\w.-]{1,100})?|group-[0-9a-f]{16}(/[\w.-]{1,100})?|lock-\d{1,9}-of-\d{1,9}(\.\w{1,20}){0,2}"
+    r"temporary/[0-9a-f]{16}(/[\w.-]{1,100})?|group-[0-9a-f]{16}(/[\w.-]{1,100})?|lock-\d{1,9}-of-\d{1,9}(\.\w{1,20}){0,4}"
 )
 RECORD_BYTES = 2**26
 VERSIONS = 2  # of a file in a record: the one that is there while the next one comes
@@ -145,7 +145,7 @@ class Staging:
             for name in instead_of:
                 _delete(self.out, name, recorded(self.out, "results").get(name, []))
             for name, (path, _) in self.files.items():
-                self._move(path, inside(self.out, name))
+                self.move(path, inside(self.out, name))
         except OSError as error:
             raise _failed(self.out, error) from None
 
@@ -155,9 +155,9 @@ class Staging:
             others = [each for each in known.get(name, []) if each != version]
             known[name] = [version, *others][:VERSIONS]
         text = json.dumps({"files": known})
-        self._move(self.write_aside("record", text, True), inside(self.out, f"{HIDDEN}/written/{unit}.json"))
+        self.move(self.write_aside("record", text, True), inside(self.out, f"{HIDDEN}/written/{unit}.json"))
 
-    def _move(self, path: Path, target: Path) -> None:
+    def move(self, path: Path, target: Path) -> None:
         if is_remote(target):
             return put(path, target)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -194,6 +194,17 @@ def write_all(out: Path, contents: dict[str, Content], sync: bool = True) -> Non
         for name, content in contents.items():
             stage.add(name, content, sync)
         stage.place()
+
+
+def write_scratch(out: Path, name: str, text: str) -> None:
+    """Puts a file into `.multimap`, whole, by its name there. OSError with a sentence."""
+    if not SCRATCH.fullmatch(name):
+        raise ValueError(f"{name} is no name of a file that multimap needs while it is at work")
+    with staging(out) as stage:
+        try:
+            stage.move(stage.write_aside("scratch", text, sync=False), inside(out, f"{HIDDEN}/{name}"))
+        except OSError as error:
+            raise _failed(out / HIDDEN / name, error) from None
 
 
 def recorded(out: Path, unit: str) -> dict[str, list[Version]]:
@@ -281,14 +292,18 @@ def _delete(out: Path, name: str, versions: list[Version] | None) -> bool:
         known = bool(SCRATCH.fullmatch(scratch) or re.fullmatch(rf"written/{UNIT.pattern}\.json", scratch))
     if not known:
         return False
-    path = inside(out, name)
-    if not exists(path):
-        return True
+    folder, _, last = name.rpartition("/")
+    path = (inside(out, folder) if folder else out) / last
     if is_remote(path):
-        return _delete_object(path, versions)
-    if scratch is not None and path.is_dir():
+        return not exists(path) or _delete_object(path, versions)
+    if not os.path.lexists(path):
+        return True
+    if scratch is not None and path.is_dir() and not path.is_symlink():
         gone = [_delete(out, f"{name}/{each.name}", None) for each in path.iterdir()]
         return all(gone) and _without(path)
+    if scratch is not None and path.is_symlink():  # not what it leads to
+        path.unlink()
+        return True
     if not (stat.S_ISREG(path.lstat().st_mode) and (versions is None or _is_version(path, versions))):
         return False
     path.unlink()
