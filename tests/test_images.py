@@ -314,3 +314,50 @@ def test_formats_that_take_more_memory_may_be_smaller(kind, most, tmp_path):
     Image.new("RGB", (64, 64)).save(tmp_path / "x", kind)
     with Image.open(tmp_path / "x") as image:
         assert images_module.MOST_BYTES // images_module.bytes_of_pixel(image) // 10**6 == most
+
+
+def test_a_large_jpeg_is_decoded_smaller_where_its_memory_is_bounded(tmp_path, monkeypatch):
+    picture = Image.linear_gradient("L").resize((400, 300)).convert("RGB")
+    picture.save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0")
+    picture.save(tmp_path / "progressive.jpg", progressive=True)
+    whole = decode(tmp_path / "a.jpg", 0, np.array)
+    assert whole.shape == (400, 300, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)  # Pillow refuses twice as many
+    monkeypatch.setattr(images_module, "MOST_BYTES", 8 * 400 * 300)
+    assert (decode(tmp_path / "a.jpg", 0, np.array) == whole).all()
+    assert decode(tmp_path / "progressive.jpg", 0, np.array).shape == (300, 400, 3)
+    monkeypatch.setattr(images_module, "MOST_BYTES", 500_000)
+    half = decode(tmp_path / "a.jpg", 0, np.array)
+    assert half.shape == (200, 150, 3) and np.abs(half.astype(int) - whole[::2, ::2]).max() < 6
+    assert decode(tmp_path / "progressive.jpg", 0, np.array).shape == (150, 200, 3)
+    monkeypatch.setattr(images_module, "MOST_BYTES", 100_000)
+    assert decode(tmp_path / "a.jpg", 0, np.array).shape == (100, 75, 3)
+    # All coefficients of a progressive one are held, at whatever scale.
+    assert reason(tmp_path / "progressive.jpg").startswith("more than 32,653 pixels")
+    monkeypatch.setattr(images_module, "JPEG_PIXELS", 100_000)
+    assert reason(tmp_path / "a.jpg").startswith("more than 100,000 pixels")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_an_animation_is_its_first_frame_with_content(kind, tmp_path):
+    picture, red, clear = Image.effect_noise((64, 48), 90).convert("RGBA"), Image.new("RGBA", (64, 48), "red"), "#fff0"
+
+    def shown(*frames):
+        frames[0].save(tmp_path / "a", kind, save_all=True, append_images=frames[1:], duration=90)
+        return decode(tmp_path / "a", 0, np.array)
+
+    for first in (red, Image.new("RGBA", (64, 48), clear)):
+        blank = shown(first, first.copy(), red)
+        for found in (shown(first, picture), shown(first, red, picture, red)):
+            assert found.shape == (48, 64, 3) and found.std() > 20
+        assert blank.std((0, 1)).max() < 5
+    assert shown(picture, red).std() > 20
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG"])
+def test_later_frames_that_are_damaged_take_nothing_with_them(kind, tmp_path):
+    red, picture = Image.new("RGB", (64, 48), "red"), Image.effect_noise((64, 48), 90).convert("RGB")
+    red.save(tmp_path / "a", kind, save_all=True, append_images=[picture])
+    content = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(content[: -len(content) // 3])
+    assert corner(tmp_path / "a")[1:] == (0, 0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import hashlib
 import io
 import os
 import stat
@@ -12,14 +14,17 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
+from multimap_jax.clip.repair import repaired
 from multimap_jax.inputs import kinds
 from multimap_jax.inputs.files import passing
 from multimap_jax.inputs.open import READERS, open_source
-from multimap_jax.inputs.places import BoundedFile, is_remote, place, plain
+from multimap_jax.inputs.places import BoundedFile, is_remote, place, plain, size_of
 from multimap_jax.inputs.remote import remote_image
 from multimap_jax.inputs.source import Packed
 
@@ -28,6 +33,14 @@ ROOM_BYTES, MOST_BYTES, FILE_BYTES = 2**29, 2**30, 2**29
 # Bytes of a pixel on its way, measured: by format, of modes of more than 8 bits, of progressive JPEGs, of all others.
 FORMAT_BYTES = {"JPEG2000": 20, "WEBP": 16, "AVIF": 12, "HEIF": 12}
 WIDE_BYTES, PROGRESSIVE_BYTES, PIXEL_BYTES = 12, 10, 8
+# The same of a JPEG before it is turned or converted, and of an animation whose later frames are looked at.
+JPEG_BYTES, MOVING_BYTES = 4, 32
+JPEG_PIXELS = 2**30  # decoded smaller, for which its decoder still goes through all of them
+MOVING = ("AVIF", "GIF", "PNG", "WEBP")
+# Frames that are looked at for one with content, and pixels of all of them.
+FRAMES, FRAME_PIXELS = 30, 2**27
+PLAIN = 8  # levels of 255 by which the pixels of one color may differ
+REPAIRED_BYTES = 2**26  # of a file that is repaired
 # Images of a store that are fetched at once: most of the time each waits.
 AT_ONCE = 32
 # Pixels that are converted at once, and how many times an image's longer side may be its shorter one.
@@ -47,6 +60,10 @@ class Unreadable:
 
     def __str__(self):
         return f"{self.name}: {self.reason}"
+
+
+class UnfitError(ValueError):
+    """An image of more pixels, or narrower, than is read here; nothing in it is damaged."""
 
 
 class UnreadableImagesError(ValueError):
@@ -106,56 +123,195 @@ ROOM = Room(ROOM_BYTES)
 def opened_image(image) -> Iterator[Image.Image]:
     """A path, PIL image or uint8 array [h, w, 3] (or grey [h, w]) as an upright RGB image.
 
-    EXIF orientation is applied; transparency is laid on white; 16-bit grey is scaled to 8 bits. What kind of file it is
-    its content says, and only kinds.FORMATS are read. Within this context the image has its share of ROOM.
+    EXIF orientation is applied; transparency is laid on white; grey of more than 8 bits is scaled to 8 bits; of an
+    animation it is the first frame that shows something. What kind of file it is its content says, and only
+    kinds.FORMATS are read. Within this context the image has its share of ROOM.
 
     Raises ValueError, with what is wrong, for what is no regular file, too large or too narrow.
     """
-    with opened_picture(image) as found:
-        check_shape(found.size)
-        each = bytes_of_pixel(found)
-        if found.width * found.height > MOST_BYTES // each:
-            raise ValueError(too_many(MOST_BYTES // each))
-        with ROOM.take(found.width * found.height * each), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of damaged metadata of images that it can read
-            if isinstance(image, Image.Image):
-                upright = ImageOps.exif_transpose(found)  # a copy, so that the caller's image stays as it is
-            else:
-                ImageOps.exif_transpose(found, in_place=True)
-                upright = found
-            yield _to_rgb(upright)
+    with contextlib.ExitStack() as stack, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of damaged metadata of images that it can read
+        if isinstance(image, (str, os.PathLike, Packed)):
+            yield _read(stack, stack.enter_context(_opened_file(image)))
+        elif isinstance(image, Image.Image):
+            stack.enter_context(ROOM.take(fit(image, MOST_BYTES)))
+            yield _to_rgb(_turned(image))
+        else:
+            picture = Image.fromarray(_checked_array(image))
+            stack.enter_context(ROOM.take(fit(picture, MOST_BYTES)))
+            yield _to_rgb(picture)
 
 
-@contextlib.contextmanager
-def opened_picture(image) -> Iterator[Image.Image]:
-    """What a path, PIL image or array holds, as a PIL image; closed at the end where it was opened here."""
-    if isinstance(image, (str, os.PathLike, Packed)):
-        if not isinstance(image, Packed):
-            status = os.stat(image)
-            if not stat.S_ISREG(status.st_mode):
-                raise ValueError("not a regular file")
-            if not status.st_size:
-                raise ValueError("the file is empty")
-            if status.st_size > FILE_BYTES:
-                raise ValueError(f"a file of {status.st_size:,} bytes, expected {FILE_BYTES:,} at most")
-        with io.BytesIO(image.read()) if isinstance(image, Packed) else BoundedFile(image) as file:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                try:
-                    opened = Image.open(file, formats=kinds.formats())
-                except Image.DecompressionBombError:
-                    raise ValueError(too_many(MOST_BYTES // PIXEL_BYTES)) from None
-            with opened:
-                yield opened
-    elif isinstance(image, Image.Image):
-        yield image
-    else:
-        array = np.asarray(image)
-        ranks = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
-        if array.dtype != np.uint8 or not ranks or not array.size:
-            raise TypeError(f"expected a uint8 array [h, w, 3], found {array.dtype} {list(array.shape)}")
-        check_shape(array.shape[:2])  # an array's sides are said as it has them, height first
-        yield Image.fromarray(array)
+def _opened_file(image: str | os.PathLike | Packed) -> BinaryIO:
+    if isinstance(image, Packed):
+        return io.BytesIO(image.read())
+    status = os.stat(image)
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a regular file")
+    if not status.st_size:
+        raise ValueError("the file is empty")
+    if status.st_size > FILE_BYTES:
+        raise ValueError(f"a file of {status.st_size:,} bytes, expected {FILE_BYTES:,} at most")
+    return BoundedFile(image)
+
+
+def _checked_array(image) -> np.ndarray:
+    array = np.asarray(image)
+    ranks = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if array.dtype != np.uint8 or not ranks or not array.size:
+        raise TypeError(f"expected a uint8 array [h, w, 3], found {array.dtype} {list(array.shape)}")
+    check_shape(array.shape[:2])  # an array's sides are said as it has them, height first
+    return array
+
+
+def _read(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image:
+    """The image in a file; where it cannot be decoded, in a copy without what is damaged beside its pixels."""
+    with contextlib.ExitStack() as first:
+        try:
+            image, moves = _decoded(first, file)
+        except (UnfitError, MemoryError):
+            raise
+        except Exception as error:  # decoders raise whatever they like (struct.error, SyntaxError, …) on damaged files
+            first.close()  # gives back its share of ROOM, which the copy takes whole
+            if passing(error) or (found := _decoded_copy(stack, file)) is None:
+                raise
+            return found
+        if not (moves and is_blank(image)):
+            stack.push(first.pop_all())
+            return image
+    return _first_with_content(stack, file) or _decoded(stack, file)[0]
+
+
+def _decoded(
+    stack: contextlib.ExitStack, file: BinaryIO, room: Room | None = None, most: int | None = None
+) -> tuple[Image.Image, bool]:
+    """(The image in a file, whether others may follow it). It has its share of `room` until `stack` is closed."""
+    found = stack.enter_context(_identified(file))
+    stack.enter_context((room or ROOM).take(fit(found, most or MOST_BYTES, own=True)))
+    moves = found.format == "GIF" or (found.format in MOVING and getattr(found, "n_frames", 1) > 1)
+    found.load()
+    _turn(found)
+    return _to_rgb(found), moves
+
+
+def _identified(file: BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=kinds.formats())
+    except Image.DecompressionBombError:
+        file.seek(0)
+        if file.read(3) == b"\xff\xd8\xff":  # which can be decoded smaller
+            file.seek(0)
+            return JpegImageFile(file)
+        raise UnfitError(too_many(MOST_BYTES // PIXEL_BYTES)) from None
+
+
+def _decoded_copy(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image | None:
+    """What can be decoded of a file after some repair, alone in the memory; None where nothing is."""
+    if size_of(file) > REPAIRED_BYTES:
+        return None
+    with contextlib.ExitStack() as alone:
+        alone.enter_context(ROOM.take(ROOM.limit))
+        file.seek(0)
+        content = file.read()
+        most = MOST_BYTES - 4 * len(content)
+        for copy, ends in repaired(content):
+            with contextlib.ExitStack() as each, contextlib.suppress(Exception):
+                expected = {_digest(copy + end, most) for end in ends[:-1]}
+                image, _ = _decoded(each, io.BytesIO(copy + ends[-1]), Room(most), most)
+                if not expected or expected == {_digest_of(image)}:
+                    alone.push(each.pop_all())
+                    stack.push(alone.pop_all())
+                    return image
+    return None
+
+
+def _digest(content: bytes, most: int) -> bytes:
+    with contextlib.ExitStack() as stack:
+        return _digest_of(_decoded(stack, io.BytesIO(content), Room(most), most)[0])
+
+
+def _digest_of(image: Image.Image) -> bytes:
+    found, rows = hashlib.sha256(), max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        found.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
+    return found.digest()
+
+
+def _first_with_content(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image | None:
+    """The first of the frames after the first that is not of one color, among some; None where there is none."""
+    with contextlib.ExitStack() as later, contextlib.suppress(Exception):  # later frames may be damaged
+        found = later.enter_context(_identified(file))
+        pixels = found.width * found.height
+        if pixels * MOVING_BYTES <= MOST_BYTES:
+            later.enter_context(ROOM.take(pixels * MOVING_BYTES))
+            for frame in range(1, min(FRAMES, FRAME_PIXELS // pixels) + 1):
+                found.seek(frame)
+                image = _to_rgb(_turned(found))
+                if not is_blank(image):
+                    stack.push(later.pop_all())
+                    return image
+    return None
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Whether an RGB image is of one color, but for what compression makes of it."""
+    return all(high - low <= PLAIN for low, high in image.getextrema())
+
+
+def _turn(image: Image.Image) -> None:
+    """Turns an image upright. Where its metadata is damaged it is turned as far as they can be read."""
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:  # whatever Pillow raises on damaged metadata
+        pass
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """An upright copy of an image, which stays as it is."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception:  # of pixels too, which are then damaged in the copy as well
+        copy = image.copy()
+        _turn(copy)
+        return copy
+
+
+def fit(image: Image.Image, most: int, own: bool = False) -> int:
+    """Bytes that decoding an image takes. An `own` JPEG that would take more than `most` is set to be decoded at a
+    half, a quarter or an eighth of its sides, as its decoder can.
+
+    Raises UnfitError for an image that takes more, or is too narrow.
+    """
+    check_shape(image.size)
+    pixels, each = image.width * image.height, bytes_of_pixel(image)
+    if isinstance(image, JpegImageFile) and own and pixels * PROGRESSIVE_BYTES > most:
+        stored = stored_bytes(image)
+        for scale in (1, 2, 4, 8):
+            small = -(-image.width // scale) * -(-image.height // scale)
+            needed = int(max(stored * pixels + JPEG_BYTES * small, PIXEL_BYTES * small))
+            if needed <= most and pixels <= JPEG_PIXELS:
+                if scale > 1:
+                    image.draft(image.mode, (image.width // scale, image.height // scale))
+                return needed
+        raise UnfitError(too_many(min(JPEG_PIXELS, int(most / (stored + JPEG_BYTES / 64)))))
+    if pixels * each > most:
+        raise UnfitError(too_many(most // each))
+    return pixels * each
+
+
+def stored_bytes(image: JpegImageFile) -> float:
+    """Bytes a pixel of the coefficients that the decoder of a JPEG holds, at whatever scale: none where its first scan
+    has all components and is the last."""
+    components = len(image.layer)
+    image.fp.seek(-2 * components - 8, os.SEEK_CUR)  # it stands after the header of the first scan
+    if not image.info.get("progressive") and image.fp.read(2) == b"\xff\xda":
+        return 0
+    samples = [high * wide for _, high, wide, _ in image.layer]
+    return 2 * sum(samples) / max(samples)
 
 
 def bytes_of_pixel(image: Image.Image) -> int:
@@ -169,11 +325,11 @@ def too_many(pixels: int) -> str:
 
 
 def check_shape(sides: tuple[int, int]) -> None:
-    """ValueError for an image so narrow that, its shorter side scaled to the encoder's, little of it would be seen and
+    """UnfitError for an image so narrow that, its shorter side scaled to the encoder's, little of it would be seen and
     much memory taken."""
     short, long = min(sides), max(sides)
     if long > NARROWEST * short:
-        raise ValueError(f"{sides[0]:,} by {sides[1]:,} pixels: one side is over {NARROWEST} times the other; cut it")
+        raise UnfitError(f"{sides[0]:,} by {sides[1]:,} pixels: one side is over {NARROWEST} times the other; cut it")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -229,6 +385,18 @@ def decode(image, index: int, preprocess: Callable[[Image.Image], np.ndarray]) -
         return Unreadable(index, name_of(image, index), "not an image")
     except Exception as error:  # decoders raise whatever they like (struct.error, SyntaxError, …) on damaged files
         return Unreadable(index, name_of(image, index), plain(error), passing(error))
+
+
+def is_image(image: str | os.PathLike | Packed) -> bool:
+    """Whether a file holds an image that can be read, by its content; OSError where nobody knows for now."""
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")
+        with _opened_file(image) as file, _identified(file):
+            return True
+    found = decode(image, 0, lambda _: None)  # damaged beside its pixels, or none
+    if isinstance(found, Unreadable) and found.passing:
+        raise OSError(errno.EIO, str(found))
+    return not isinstance(found, Unreadable)
 
 
 def stream_pixels(

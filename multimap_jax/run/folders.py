@@ -11,9 +11,8 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from multimap_jax.clip.images import opened_picture
+from multimap_jax.clip.images import is_image
 from multimap_jax.inputs import kinds
-from multimap_jax.inputs.files import passing
 from multimap_jax.inputs.mark import make_marked
 from multimap_jax.inputs.places import BoundedFile, is_remote
 from multimap_jax.inputs.source import Packed
@@ -87,17 +86,6 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
 def is_there(images: Mapping, name: str) -> bool:
     image = images[name] if name in images else None
     return isinstance(image, Packed) or (image is not None and os.path.exists(image))
-
-
-def is_image(image: Path | Packed) -> bool:
-    """Whether its content is an image of a kind that is read: a list names whatever it likes."""
-    try:
-        with opened_picture(image):
-            return True
-    except Exception as error:  # decoders raise whatever they like
-        if passing(error):
-            raise
-        return False
 
 
 def folder_names(groups: Sequence[str]) -> dict[str, str]:

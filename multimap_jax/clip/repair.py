@@ -1,0 +1,159 @@
+"""Copies of image files without what is damaged beside their pixels, for a second try.
+
+A photograph whose pixels are whole should not be lost because of its metadata. Viewers leave out what they cannot read;
+Pillow refuses the file, and what would make it read on is a setting of the whole process. What decides how pixels look
+(color transforms, transparency, palettes, and the orientation as long as it can be read) is kept.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+
+# Chunks of a PNG that show in its pixels, beside the critical ones, from all to none; texts that hold an orientation.
+PNG_KEPT = ({b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}, {b"tRNS"}, set())
+PNG_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+WEBP_KEPT = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
+# Tags of a TIFF that say how its pixels lie, by the specification and its supplements; 274 is the orientation.
+TIFF_KEPT = {*range(254, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, *range(317, 319), *range(320, 326)}
+TIFF_KEPT |= {332, 334, 336, 338, 339, 347, *range(512, 522), *range(529, 533)}
+ORIENTATION = 274
+ENTRIES = 2**12  # of a directory, at most
+END = b"\xff\xd9"  # of a JPEG
+# Where pixels are missing, these make others than an end alone does. None holds 255, with which markers begin. Their
+# first bits differ, for a few bits of the last code may be all that is missing.
+NOISES = tuple(bytes(i * step % 251 for i in range(1, 500)) for step in (0b01011011, 0b10110110, 0b11101100))
+
+
+def repaired(content: bytes) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
+    """Copies of a file that may be read where it is not, those that keep most first, each with the ends to try: all of
+    these give the same pixels exactly if the copy has all of its own."""
+    if content.startswith(b"\xff\xd8\xff"):
+        yield from _jpeg(content)
+        return
+    for is_kind, copies in KINDS:
+        if is_kind(content[:16]):
+            yield from ((copy, (b"",)) for copy in copies(content) if copy != content)
+
+
+def _jpeg(content: bytes) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
+    for with_exif in (True, False):
+        copy, frame, scans = _jpeg_segments(content, with_exif)
+        if copy.find(END, scans) >= 0:
+            if copy != content:
+                yield copy, (b"",)
+        elif _has_all_scans(copy, frame, scans):
+            copy = copy.rstrip(b"\0\xff")  # half of an end, or of room that was taken before it was written
+            restart = _next_restart(copy)
+            yield copy, (*(noise + restart + noise + END for noise in NOISES), END)
+
+
+def _jpeg_segments(content: bytes, with_exif: bool) -> tuple[bytes, bytes, int]:
+    """(a JPEG without the metadata before its first scan, what its frame's header says, where the first scan is)."""
+    kept, frame, place = [content[:2]], b"", 2
+    while place + 4 <= len(content) and content[place : place + 2] != b"\xff\xda":
+        marker = content[place + 1]
+        if content[place] != 0xFF or marker in (0, 1, 0xFF) or 0xD0 <= marker <= 0xD8:
+            place += 1  # fill bytes and what has no length
+            continue
+        stop = place + 2 + int.from_bytes(content[place + 2 : place + 4])
+        body = content[place + 4 : stop]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            frame = body
+        if _shows_in_pixels(marker, body) or (with_exif and marker == 0xE1 and body.startswith(b"Exif\0\0")):
+            kept.append(content[place:stop])
+        place = stop
+    return b"".join([*kept, content[place:]]), frame, sum(map(len, kept))
+
+
+def _shows_in_pixels(marker: int, body: bytes) -> bool:
+    """Whether a segment is no metadata: of those that programs define, JFIF and Adobe say what the colors are."""
+    if marker == 0xE0:
+        return body.startswith(b"JFIF\0") and len(body) >= 14
+    if marker == 0xEE:
+        return body.startswith(b"Adobe") and len(body) >= 12
+    return not 0xE0 <= marker <= 0xEF and marker != 0xFE
+
+
+def _has_all_scans(content: bytes, frame: bytes, begin: int) -> bool:
+    """Whether every coefficient of every component comes in some scan to its last bit: a progressive JPEG that was cut
+    between two scans looks whole and is coarse."""
+    done = set()
+    for match in re.finditer(rb"\xff\xda..(.)", content[begin:], re.DOTALL):
+        place, components = begin + match.end(), match[1][0]
+        scan = content[place : place + 2 * components + 3]
+        if len(scan) == 2 * components + 3 and scan[-1] & 15 == 0:
+            done |= {(name, i) for name in scan[: 2 * components : 2] for i in range(scan[-3], min(scan[-2], 63) + 1)}
+    return len(frame) > 5 and len(done) == 64 * frame[5]
+
+
+def _next_restart(content: bytes) -> bytes:
+    """The restart marker that would come next, if any did: without it what is missing would be zeros in any case."""
+    found = [content.rfind(bytes((0xFF, 0xD0 + i))) for i in range(8)]
+    return bytes((0xFF, 0xD0 + ((found.index(max(found)) + 1) % 8 if max(found) >= 0 else 0)))
+
+
+def _png(content: bytes) -> Iterator[bytes]:
+    return (_png_chunks(content, kept) for kept in PNG_KEPT)
+
+
+def _png_chunks(content: bytes, kept: set[bytes]) -> bytes:
+    """A PNG of its critical chunks, and of those of `kept` whose checksum is right."""
+    view, parts, place = memoryview(content), [content[:8]], 8
+    while place + 8 <= len(content):
+        stop, name = place + 12 + int.from_bytes(content[place : place + 4]), content[place + 4 : place + 8]
+        wanted = name in kept or (b"eXIf" in kept and content.startswith(PNG_TEXTS, place + 8))
+        if not name[0] & 32 or (
+            wanted and zlib.crc32(view[place + 4 : stop - 4]) == int.from_bytes(content[stop - 4 : stop])
+        ):
+            parts.append(view[place:stop])
+        place = stop
+    return b"".join(parts)
+
+
+def _webp(content: bytes) -> Iterator[bytes]:
+    for kept in (WEBP_KEPT | {b"EXIF"}, WEBP_KEPT):
+        parts, place = [], 12
+        while place + 8 <= len(content):
+            name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
+            stop = place + 8 + size + size % 2
+            if name in kept and (name != b"EXIF" or stop <= len(content)):
+                parts.append(content[place:stop])
+            place = stop
+        if parts and parts[0].startswith(b"VP8X") and len(parts[0]) > 8:
+            flags = parts[0][8] & ~0x2C | 8 * any(part.startswith(b"EXIF") for part in parts)  # ICC, EXIF and XMP
+            parts[0] = parts[0][:8] + bytes((flags,)) + parts[0][9:]
+        body = b"WEBP" + b"".join(parts)
+        yield b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+def _tiff(content: bytes) -> Iterator[bytes]:
+    """With the first directory's tags of pixels alone, and without the directories that follow it."""
+    order = "<" if content.startswith(b"II") else ">"
+    large = struct.unpack_from(order + "H", content, 2)[0] == 43
+    number, offset, size = ("Q", "Q", 20) if large else ("H", "L", 12)
+    begin = struct.unpack_from(order + offset, content, 8 if large else 4)[0]
+    first = begin + struct.calcsize(number)
+    many = struct.unpack_from(order + number, content, begin)[0] if first <= len(content) else 0
+    entries = [content[i : i + size] for i in range(first, min(first + min(many, ENTRIES) * size, len(content)), size)]
+    for kept in (TIFF_KEPT | {ORIENTATION}, TIFF_KEPT):
+        wanted = [entry for entry in entries if int.from_bytes(entry[:2], BYTES[order]) in kept]
+        directory = struct.pack(order + number, len(wanted)) + b"".join(wanted) + struct.pack(order + offset, 0)
+        yield content[:begin] + directory + content[begin + len(directory) :]
+
+
+def _heif(content: bytes) -> Iterator[bytes]:
+    """With items of EXIF and XMP under a name that no reader knows."""
+    for names in (rb"mime|uri ", rb"mime|uri |Exif"):
+        yield re.sub(rb"(infe(?:\x02.{7}|\x03.{9}))(?:" + names + rb")", rb"\1none", content, flags=re.DOTALL)
+
+
+BYTES = {"<": "little", ">": "big"}
+KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Iterator[bytes]]], ...] = (
+    (lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"), _png),
+    (lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP", _webp),
+    (lambda head: head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _tiff),
+    (lambda head: head[4:8] == b"ftyp", _heif),
+)
