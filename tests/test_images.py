@@ -338,6 +338,48 @@ def test_a_large_jpeg_is_decoded_smaller_where_its_memory_is_bounded(tmp_path, m
     assert reason(tmp_path / "a.jpg").startswith("more than 100,000 pixels")
 
 
+RAMP = np.tile(np.linspace(0, 1, 64), (8, 1))
+# Name -> (values, whether they are scaled by their own range).
+VALUES = {
+    "16 bits": ((RAMP * 65535).astype(np.uint16), False),
+    "a dark photograph": ((RAMP * 20_000).astype(np.uint16), False),
+    "12 bits in 16": ((RAMP * 4095).astype(np.uint16), True),
+    "8 bits in 16": ((RAMP * 255).astype(np.uint16), True),
+    "16 bits in 32": ((RAMP * 65535).astype(np.int32), False),
+    "negative": ((RAMP * 2000 - 1000).astype(np.int32), True),
+    "a million": ((RAMP * 1_000_000).astype(np.int32), True),
+    "all of 32 bits": ((RAMP * (2**31 - 1)).astype(np.int32), True),
+    "to 1": (RAMP.astype(np.float32), False),
+    "to 255": ((RAMP * 255).astype(np.float32), False),
+    "a little above 255": ((RAMP * 255.5).astype(np.float32), True),
+    "above 65,535": ((RAMP * 100_000).astype(np.float32), True),
+    "degrees": ((RAMP * 40 + 270).astype(np.float32), True),
+    "with gaps": (np.where(RAMP < 0.1, np.nan, RAMP * 1e5).astype(np.float32), True),
+    "with a number for gaps": (np.where(RAMP < 0.1, -3.4028235e38, RAMP * 300).astype(np.float32), True),
+    "infinite": (np.where(RAMP > 0.9, np.inf, RAMP * 300).astype(np.float32), True),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_of_more_than_8_bits(name):
+    values, own_range = VALUES[name]
+    with opened_image(Image.fromarray(values)) as image:
+        found = np.asarray(image)
+        assert (images_module.OWN_RANGE in image.info) == own_range
+    if own_range:
+        assert found.min() == 0 and found.max() == 255 and 100 < np.median(found) < 155
+    else:
+        top = next(top for top in (1, 255, 65535) if values.max() <= top)
+        assert (found[..., 0] == np.round(values.astype(np.float64) / top * 255)).all()
+
+
+def test_images_that_are_scaled_by_their_own_range_are_said_once(clip):
+    images = [Image.fromarray(VALUES[name][0]) for name in ("a million", "12 bits in 16", "16 bits")]
+    with pytest.warns(UserWarning, match="^2 grey images have values of no usual range") as said:
+        clip.embed_images(images)
+    assert len(said) == 1
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
 def test_an_animation_is_its_first_frame_with_content(kind, tmp_path):
     picture, red, clear = Image.effect_noise((64, 48), 90).convert("RGBA"), Image.new("RGBA", (64, 48), "red"), "#fff0"

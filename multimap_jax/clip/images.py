@@ -41,6 +41,9 @@ MOVING = ("AVIF", "GIF", "PNG", "WEBP")
 FRAMES, FRAME_PIXELS = 30, 2**27
 PLAIN = 8  # levels of 255 by which the pixels of one color may differ
 REPAIRED_BYTES = 2**26  # of a file that is repaired
+NO_VALUE = 1e30  # what stands for "nothing was measured here" in an image of floats is larger
+# In an image's info: a key that no file can set.
+OWN_RANGE = ("scaled by its own range", object())
 # Images of a store that are fetched at once: most of the time each waits.
 AT_ONCE = 32
 # Pixels that are converted at once, and how many times an image's longer side may be its shorter one.
@@ -333,12 +336,8 @@ def check_shape(sides: tuple[int, int]) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image), 65535)
-    if image.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image))
-        # These modes carry no range of their own: the smallest usual one that holds the values.
-        return _grey(values, next(top for top in (1, 255, 65535, np.inf) if values.max() <= top))
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _scaled(np.asarray(image), (65535,) if image.mode.startswith("I;16") else (1, 255, 65535))
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     rows = max(1, STRIP // image.width)
@@ -358,13 +357,56 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def _grey(values: np.ndarray, top: float) -> Image.Image:
-    """Grey values [h, w] of 0 to `top`."""
-    found = np.empty(values.shape, np.uint8)
+def _scaled(values: np.ndarray, tops: Sequence[int]) -> Image.Image:
+    """Values [h, w] of more than 8 bits as grey.
+
+    Nothing in a file says how bright a value is. They are taken to be of 0 to one of the usual `tops`, the smallest
+    that holds them. Where none does, where one would leave three quarters of its range empty (12 bits in 16), and where
+    values are negative, they are scaled by their own range; info[OWN_RANGE] says so.
+    """
+    lowest, highest = _range(values)
+    top = next((top for top in tops if highest <= top), None)
+    if top and lowest >= 0 and (highest >= top / 4 or lowest == highest):
+        return _grey(values, 0, top)
+    found = _grey(values, lowest, highest)
+    found.info[OWN_RANGE] = True
+    return found
+
+
+def say_own_range(images: int) -> None:
+    """Warns, once for all of them, where images were scaled by their own range."""
+    if images:
+        warnings.warn(
+            f"{images:,} grey {'images have' if images > 1 else 'image has'} values of no usual range (0 to 1, 255 or "
+            "65,535): each was scaled from its own lowest value (black) to its highest (white).",
+            stacklevel=3,
+        )
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """The lowest and the highest of the values that are numbers; 0, 0 where none is."""
+    lowest, highest = np.inf, -np.inf
+    for part in _strips(values):
+        numbers = part[np.abs(part) < NO_VALUE]  # false for NaN
+        if numbers.size:
+            lowest, highest = min(lowest, float(numbers.min())), max(highest, float(numbers.max()))
+    return (lowest, highest) if lowest <= highest else (0.0, 0.0)
+
+
+def _strips(values: np.ndarray) -> Iterator[np.ndarray]:
+    """float64 [rows, w], in order."""
     rows = max(1, STRIP // values.shape[1])
     for begin in range(0, len(values), rows):
-        part = values[begin : begin + rows].astype(np.float64) / top
-        found[begin : begin + rows] = np.round(np.clip(part, 0, 1) * 255)
+        yield values[begin : begin + rows].astype(np.float64)
+
+
+def _grey(values: np.ndarray, low: float, high: float) -> Image.Image:
+    """Values [h, w] of `low` to `high` as grey; black where there is no number."""
+    found, begin = np.empty(values.shape, np.uint8), 0
+    for part in _strips(values):
+        part = (np.nan_to_num(part, nan=low) - low) / ((high - low) or 1)
+        found[begin : begin + len(part)] = np.round(np.clip(part, 0, 1) * 255)
+        begin += len(part)
     return Image.fromarray(found).convert("RGB")
 
 

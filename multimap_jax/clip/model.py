@@ -25,7 +25,14 @@ from multimap_jax.clip.checkpoint import (
     weight_files,
 )
 from multimap_jax.clip.config import PARTS, TOP, TOWER, CLIPConfig, size_problems
-from multimap_jax.clip.images import Unreadable, UnreadableImagesError, as_list, stream_pixels
+from multimap_jax.clip.images import (
+    OWN_RANGE,
+    Unreadable,
+    UnreadableImagesError,
+    as_list,
+    say_own_range,
+    stream_pixels,
+)
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
 from multimap_jax.clip.transformers_alone import transformers_alone
@@ -58,11 +65,13 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddedImages:
-    """`embeddings` float32 [kept, embed]; `kept` int [kept], indices into the list given; `failures`, the others."""
+    """`embeddings` float32 [kept, embed]; `kept` int [kept], indices into the list given; `failures`, the others;
+    `own_range`, how many images were scaled by their own range of values."""
 
     embeddings: np.ndarray
     kept: np.ndarray
     failures: tuple[Unreadable, ...]
+    own_range: int = 0
 
 
 class Clip:
@@ -132,6 +141,7 @@ class Clip:
         result = self.embed_readable(images, normalize, progress, stop_at_failure=on_error == "raise")
         if result.failures and (on_error == "raise" or not len(result.kept)):
             raise UnreadableImagesError(result.failures, len(images))
+        say_own_range(result.own_range)
         return (result.embeddings, result.kept) if on_error == "skip" else result.embeddings
 
     def embed_readable(
@@ -148,10 +158,16 @@ class Clip:
         """
         mesh = image_mesh()
         block = self.image_block * mesh.size
-        kept, failures, embeddings, index = [], [], [], 0
+        kept, failures, embeddings, index, own_range = [], [], [], 0, []
+
+        def preprocess(picture: Image.Image) -> np.ndarray:
+            if OWN_RANGE in picture.info:
+                own_range.append(picture.size)
+            return self.preprocess(picture)
+
         own = bar is None
         bar = open_bar(len(images), "embedding images", "image", shown=progress) if own else bar
-        for batch in stream_pixels(images, self.preprocess, block):
+        for batch in stream_pixels(images, preprocess, block):
             pixels = [item for item in batch if not isinstance(item, Unreadable)]
             failures += [item for item in batch if isinstance(item, Unreadable)]
             kept += [index + i for i, item in enumerate(batch) if not isinstance(item, Unreadable)]
@@ -168,7 +184,8 @@ class Clip:
             bar.close()
         empty = [np.zeros((0, self.config.image.embed), np.float32)]
         raw = np.concatenate([np.asarray(part) for part in embeddings] or empty)
-        return EmbeddedImages(unit_rows(raw) if normalize else raw, np.array(kept, np.int64), tuple(failures))
+        rows = unit_rows(raw) if normalize else raw
+        return EmbeddedImages(rows, np.array(kept, np.int64), tuple(failures), len(own_range))
 
     @property
     def image_block(self) -> int:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.clip.images import Unreadable
+from multimap_jax.clip.images import Unreadable, say_own_range
 from multimap_jax.clip.model import Clip
 from multimap_jax.inputs.files import mapped_array, mapped_member, passing, read_arrays, read_json, read_table, said_of
 from multimap_jax.inputs.source import Source, exists
@@ -180,11 +180,12 @@ class Embeddings:
         for image, piece in pieces.items():
             if piece in wanted:
                 wanted[piece].append(image)
-        total = sum(map(len, wanted.values()))
+        total, own_range = sum(map(len, wanted.values())), 0
         with open_bar(total, "embedding images", "image", shown=progress) as bar, traced("embedding"):
             for piece, images in wanted.items():
                 images = sorted(images, key=lambda image: order[image[0]])
                 found = clip.embed_readable([source.images[name] for name, _ in images], bar=bar)
+                own_range += found.own_range
                 now = source.versions(name for name, _ in images)
                 same = [found_now == planned for found_now, (_, planned) in zip(now, images)]
                 rows = [row for row, i in enumerate(found.kept) if same[i]]
@@ -197,6 +198,7 @@ class Embeddings:
                     "img_emb": as_array(found.embeddings[rows]),
                 }
                 write_all(self.out, {self.name(kind, piece): content for kind, content in contents.items()})
+        say_own_range(own_range)
 
     def gather(self, pieces: dict[Image, int]) -> tuple[Pieces, np.ndarray, list[Unreadable]]:
         """What was embedded of the images: (their rows in the order of the images, which images these are int [kept],
