@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Container
 
 # Marks that turn the direction of text, and that end a line though they are no line break.
-TURNING = frozenset("\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+TURNING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # What a spreadsheet takes for the beginning of a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 CONTROLS = ("Cc", "Cs")  # control characters, and bytes that are no UTF-8, as Python holds them

@@ -15,13 +15,12 @@ import json
 import os
 import re
 import time
-import unicodedata
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from multimap_jax.inputs.files import read_json
-from multimap_jax.inputs.names import CONTROLS, TURNING, printable
+from multimap_jax.inputs.names import is_plain_name, printable
 from multimap_jax.inputs.places import plain, put_whole
 from multimap_jax.words.normal import normal_form
 
@@ -55,7 +54,7 @@ class Endpoint:
             found = "one with a user or password" if "@" in self.base else shown(self.base)
             found = "one with a query or fragment" if re.search("[?#]", self.base) else found  # either may be secret
             raise ValueError(f"expected an address like https://host/v1 in --llm, found {found}: give it without more")
-        if not self.model.strip() or _steers(self.model):
+        if not is_plain_name(self.model):
             raise ValueError(f"expected the model's name at {self.base}, found {ascii(self.model)}: give --llm_model")
         if not (0 < self.seconds < float("inf") and self.tries >= 1 and self.most >= 2):
             raise ValueError(f"expected seconds over 0, a try or more and two words or more, found {self}: change that")
@@ -95,7 +94,7 @@ def ask_words(
     ValueError for an answer that will not do, OSError where none comes or it cannot be kept, with what to do.
     """
     for text in (aspect, subject):
-        if not text.strip() or _steers(text):
+        if not is_plain_name(text):
             raise ValueError(f"expected an aspect and a subject as plain text, found {shown(ascii(text))}: change that")
     prompt = (
         f"Photographs of {subject} are to be sorted by {aspect}. List the values of {aspect} that may be seen in them: "
@@ -164,7 +163,7 @@ def fitting(words: list[str], key: str = "") -> list[str]:
     found = {}
     for word in map(str.strip, words):
         lower = " ".join(word.lower().split())
-        if lower and len(lower) <= WORD_LENGTH and not _steers(word) and not (key and key.lower() in lower):
+        if is_plain_name(word) and len(lower) <= WORD_LENGTH and not (key and key.lower() in lower):
             found.setdefault(normal_form(lower), lower)
     return list(found.values())
 
@@ -173,10 +172,6 @@ def shown(text: str, key: str | None = None) -> str:
     """What somebody else wrote, for a sentence: one line that steers no terminal, cut, and without the key."""
     text = text.replace(key, "[key]") if key else text
     return printable(" ".join(text.split())[:SHOWN_LENGTH])[:SHOWN_LENGTH]
-
-
-def _steers(text: str) -> bool:
-    return any(each in TURNING or unicodedata.category(each) in CONTROLS for each in text)
 
 
 def _ask(endpoint: Endpoint, prompt: str, say: Callable[[str], None]) -> bytes:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
-from multimap_jax.inputs.names import CONTROLS
+from multimap_jax.inputs.names import CONTROLS, TURNING, is_plain_name
 from multimap_jax.inputs.places import opened
 from multimap_jax.words.normal import normal_form
 
 BUILT_IN = Path(__file__).with_name("vocabulary.txt")
 FILE_BYTES = 10**6
-WORDS, LONGEST = 5000, 100  # words of a line, characters of a word
+ASPECTS = 5000  # names of aspects in a file
+WORDS, LONGEST = 5000, 100  # words of a line, characters of a word or of an aspect's name
 OF = " of "
 
 Vocabulary = dict[str, tuple[str, ...]]
@@ -81,32 +82,39 @@ def _read(path: Path) -> Vocabulary:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
-            keys, words = _entry(line)
-            again = [key for i, key in enumerate(keys) if key in found or key in keys[:i]]
-            if again:
-                raise ValueError(f"expected each aspect once, found {again[0]!r} again: take one away")
+            for key, words in _entry(line):
+                if key in found:
+                    raise ValueError(f"expected each aspect once, found {key!r} again: take one away")
+                if len(found) == ASPECTS:
+                    raise ValueError(f"expected {ASPECTS:,} aspects at most, found more: make it several files")
+                found[key] = words
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from None
-        found.update(dict.fromkeys(keys, words))
     return found
 
 
-def _entry(line: str) -> tuple[list[str], tuple[str, ...]]:
-    """Keys and words of one line; ValueError for what is not in the form."""
-    wrong = [each for each in line if unicodedata.category(each) in CONTROLS and each != "\t"]
+def _entry(line: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Keys of one line, each with its words; ValueError for what is not in the form."""
+    wrong = next((each for each in line if _steers(each) and each != "\t"), "")
     if wrong:
-        raise ValueError(f"expected text without control characters, found {ascii(wrong[0])}: take it away")
+        raise ValueError(f"expected text without control characters, found {ascii(wrong)}: take it away")
     before, colon, after = line.partition(":")
     if not colon:
         raise ValueError(f"expected a colon after the aspect, found {_short(line)}: write it as color: red, green")
     names = [normal_form(name) for name in before.split(",")]
     if not all(names):
         raise ValueError("expected the name of an aspect before the colon, found an empty one: write it as color: red")
+    if len(longest := max(names, key=len)) > LONGEST:
+        raise ValueError(f"expected aspects of {LONGEST} characters at most, found {_short(longest)}: make it shorter")
     words = [_plain(word) for word in after.split(",")]
     if words == [""]:
         raise ValueError("expected words after the colon, found none: write them as color: red, green")
     if not all(words):
         raise ValueError("expected a word between commas, found an empty one: take a comma away")
+    hidden = next((text for text in (*names, *words) if not is_plain_name(text)), None)
+    if hidden is not None:
+        found = _short(ascii(hidden))
+        raise ValueError(f"expected text that can be read, found {found}: write it without invisible letters")
     if len(words) > WORDS:
         raise ValueError(f"expected {WORDS:,} words at most, found {len(words):,}: take some away")
     seen: set[str] = set()
@@ -116,7 +124,8 @@ def _entry(line: str) -> tuple[list[str], tuple[str, ...]]:
         if normal_form(word) in seen:
             raise ValueError(f"expected each word once, found {word!r} again: take one away")
         seen.add(normal_form(word))
-    return _keys(names), tuple(words)
+    shared = tuple(words)
+    return [(key, shared) for key in _keys(names)]
 
 
 def _keys(names: list[str]) -> list[str]:
@@ -142,6 +151,10 @@ def _forms(text: str) -> list[str]:
 
 def _plain(text: str) -> str:
     return " ".join(text.split())
+
+
+def _steers(character: str) -> bool:
+    return character in TURNING or unicodedata.category(character) in CONTROLS
 
 
 def _short(text: str) -> str:
