@@ -254,9 +254,26 @@ def test_nouns_that_are_not_there(tmp_path, noun):
 
 def test_circles_end(tmp_path):
     write_net(tmp_path, NET | {"pug": (["pug"], [("~", "dog")])})
-    with pytest.raises(ValueError, match="data.noun of WordNet is damaged, a word is below itself"):
-        hyponyms("dog", tmp_path)
+    assert hyponyms("dog", tmp_path)[:4] == ("pug", "Hound", "hound dog", "Lassie")
     assert hyponyms("dog", tmp_path, most=2) == ("pug", "Hound")
+
+
+def test_synsets_are_read_once_though_each_is_below_each(tmp_path, monkeypatch):
+    names = [f"s{i}" for i in range(30)]
+    write_net(tmp_path, {name: (["same"], [("~", other) for other in names]) for name in names}, {"dog": ["s0"]})
+    reads, synset = [], wordnet._synset
+    monkeypatch.setattr(wordnet, "_synset", lambda data, offset: reads.append(offset) or synset(data, offset))
+    assert hyponyms("dog", tmp_path) == ("same",)
+    assert len(reads) <= 2 * len(names) + 1
+    monkeypatch.setattr(wordnet, "SYNSETS", 29)
+    with pytest.raises(ValueError, match="data.noun of WordNet is damaged, over 29 synsets"):
+        hyponyms("dog", tmp_path)
+
+
+def test_words_that_lie_too_deep(tmp_path):
+    write_net(tmp_path, {f"s{i}": ([f"word{i}"], [("~", f"s{i + 1}")]) for i in range(99)}, {"dog": ["s0"]})
+    with pytest.raises(ValueError, match="data.noun of WordNet is damaged, over 40 levels"):
+        hyponyms("dog", tmp_path)
 
 
 DATA = {
@@ -274,6 +291,7 @@ DATA = {
     "a pointer without end": lambda text, at: re.sub(r"~i \d{8}", "~i " + "9" * 4000, text),
     "a negative pointer": lambda text, at: re.sub(r"~i \d{8}", "~i -0000001", text),
     "control characters": lambda text, at: text.replace("pug-dog", "pug\x1bdog"),
+    "a word without end": lambda text, at: text.replace("pug-dog", "x" * 9999),
     "a word of nothing": lambda text, at: text.replace("pug-dog", "_______"),
     "not UTF-8": lambda text, at: text.replace("pug-dog", "pug\udcffdog"),
     "a line without end": lambda text, at: text.replace("gloss", "x" * 2**18),

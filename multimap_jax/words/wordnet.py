@@ -11,7 +11,7 @@ from multimap_jax.inputs.places import opened
 from multimap_jax.words.normal import normal_form
 
 FOLDER = "/usr/share/wordnet"  # of Debian's package
-FILE_BYTES, LINE_BYTES, DEPTH = 2**26, 2**17, 40  # more than twice those of WordNet 3.0
+FILE_BYTES, LINE_BYTES, SYNSETS, DEPTH, LONGEST = 2**26, 2**17, 2**18, 40, 200  # over twice those of WordNet 3.0
 ADVICE = "install wordnet-base anew or give another folder with --wordnet=DIR"
 
 
@@ -52,13 +52,20 @@ def _senses(index: BinaryIO, name: str) -> list[bytes]:
 
 
 def _below(data: BinaryIO, level: list[bytes]) -> Iterator[str]:
-    """The words of the synsets below those of a level, level by level."""
+    """The words of the synsets below those of a level, level by level, each synset once."""
+    seen: set[bytes] = set()
     for _ in range(DEPTH):
-        level = list(dict.fromkeys(below for offset in level for below in _synset(data, offset)[1]))
+        below: dict[bytes, None] = {}
+        for offset in level:
+            below |= dict.fromkeys(each for each in _synset(data, offset)[1] if each not in seen)
+            if len(seen) + len(below) > SYNSETS:
+                raise ValueError(f"data.noun of WordNet is damaged, over {SYNSETS:,} synsets: {ADVICE}")
+        level = list(below)
+        seen.update(level)
         for offset in level:
             yield from _synset(data, offset)[0]
     if level:
-        raise ValueError(f"data.noun of WordNet is damaged, a word is below itself: {ADVICE}")
+        raise ValueError(f"data.noun of WordNet is damaged, over {DEPTH} levels below one another: {ADVICE}")
 
 
 def _synset(data: BinaryIO, offset: bytes) -> tuple[list[str], list[bytes]]:
@@ -73,7 +80,7 @@ def _synset(data: BinaryIO, offset: bytes) -> tuple[list[str], list[bytes]]:
         pointers = (fields[i : i + 4] for i in range(end + 1, end + 1 + 4 * int(fields[end]), 4))
         below = [each[1] for each in pointers if each[0] in (b"~", b"~i") and each[2] == b"n"]
         whole = begins and fields[0] == offset and line.endswith(b"\n")
-        if whole and words and all(word and word.isprintable() for word in words):
+        if whole and words and all(0 < len(word) <= LONGEST and word.isprintable() for word in words):
             return words, below
     except (ValueError, IndexError, OverflowError):
         pass
