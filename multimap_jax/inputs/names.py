@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import unicodedata
@@ -55,6 +56,12 @@ def known_name(given: str, known: Container[str]) -> str:
     written = name_of_path(given)
     bare = written.removeprefix("./")
     return given if given in known else bare if bare.startswith(FORMULA) and bare in known else written
+
+
+def free_name(name: str, known: Container[str]) -> str:
+    """`name`, with a number behind it where it is known."""
+    numbered = (f"{name}#{i}" for i in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in known)
 
 
 def _written(character: str) -> str:
