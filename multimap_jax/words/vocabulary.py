@@ -113,7 +113,7 @@ def _entry(line: str) -> list[tuple[str, tuple[str, ...]]]:
         raise ValueError("expected a word between commas, found an empty one: take a comma away")
     hidden = next((text for text in (*names, *words) if not is_plain_name(text)), None)
     if hidden is not None:
-        found = _short(ascii(hidden))
+        found = ascii(hidden[:40])
         raise ValueError(f"expected text that can be read, found {found}: write it without invisible letters")
     if len(words) > WORDS:
         raise ValueError(f"expected {WORDS:,} words at most, found {len(words):,}: take some away")
