@@ -13,7 +13,7 @@ from multimap_jax.inputs.places import same
 from multimap_jax.progress import each
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.edit import regrouped
-from multimap_jax.run.files import check_own, whole
+from multimap_jax.run.files import check_own, covered, whole
 from multimap_jax.run.finished import aspects_of, load_checkpoint, read_checked, read_groups, read_run
 from multimap_jax.run.job import Clock, check_some, embed, measured, notes_on, write_results
 from multimap_jax.run.lock import locked
@@ -65,6 +65,7 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
         found = embed(source, clip, job.out, Company(ALONE), progress)
         clock.lap("embed")
         notes = [f"New images in the groups of {name_of_path(f'{job.run}')}: nothing was grouped anew.", *source.notes]
+        notes += covered(source, aspects)
         check_some(source, found)
         notes += notes_on(found)
         results = []

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from multimap_jax import __version__
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
-from multimap_jax.inputs.names import safe_path, safe_word, without_secrets
+from multimap_jax.inputs.names import name_of_path, safe_path, safe_word, without_secrets
 from multimap_jax.inputs.places import is_remote, opened, plain, put_whole, same
 from multimap_jax.inputs.source import Source, exists
 from multimap_jax.machine import machine
@@ -154,6 +154,14 @@ def labels_text(names: Sequence[str], results: Sequence) -> str:
     columns = [np.array([*map(safe_word, result.names)], object)[result.groups] for result in results]
     writer.writerows(zip(map(safe_path, names), *columns))
     return table.getvalue()
+
+
+def covered(source: Source, aspects: Sequence[str]) -> list[str]:
+    """In a sentence which columns of a source labels.parquet does not take, since its own are called so."""
+    own = {"image", *aspects, *(f"{aspect}: {column}" for aspect in aspects for column in COLUMNS)}
+    lost = [name for name in source.columns if name in own]
+    said = f"are called like columns of {TABLE} and do not come along"
+    return [f"columns of {source.place} {said}: {', '.join(map(name_of_path, lost))[:200]}."] if lost else []
 
 
 def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence, source: Source) -> None:

@@ -32,6 +32,7 @@ from multimap_jax.rows import Pieces
 from multimap_jax.run.estimate import operations_per_second, proxy_seconds
 from multimap_jax.run.files import (
     LABELS_ROWS,
+    covered,
     file_hashes,
     labels_text,
     model_name,
@@ -91,6 +92,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         if job.fresh and job.processes.index == 0:
             forget(job.out)
         notes = [DRAWINGS] * clip.embedded + list(plan.source.notes)
+        notes += covered(plan.source, [aspect.name for aspect in job.aspects])
         if (job.out / LEFT).is_dir():
             notes.append(f"{job.out / LEFT} was left by an earlier version and is not used.")
         for note in notes:
