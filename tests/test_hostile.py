@@ -379,6 +379,7 @@ LABELS = {
     "no header": (table(NAMES, head="fruit_0000.png,red"), "has the columns fruit_0000.png, red"),
     "no aspect": (table(NAMES, head="image,species"), "expected image and at least one of the aspects color"),
     "an image twice": (table([*NAMES, NAMES[0]]), "names the image fruit_0000.png twice, in lines 2 and 14"),
+    "too many columns": ("image,color" + "," * 10_000, "has 10,002 columns, expected 10,000 at most"),
     "a column twice": ("image,color,color\na,b,c", "has the column color 2 times"),
     "image twice as column": ("image,color,image\na,b,c", "has the column image 2 times"),
     "no values": ("image,color\n" + "\n".join(f"{name}," for name in NAMES), "is empty for every image"),
@@ -418,6 +419,25 @@ def test_labels(name, fruit, tmp_path):
 def test_labels_as_spreadsheets_write_them(fruit, tmp_path, separator, encoding):
     (tmp_path / "truth.csv").write_text(table(NAMES, separator).replace("\n", "\r\n"), encoding, newline="")
     assert read_labels(tmp_path / "truth.csv", ["color"], NAMES, fruit) == {"color": dict.fromkeys(NAMES, "red")}
+
+
+SHEETS = {
+    "Excel's first line": table(NAMES, ";", "sep=;\nimage,color"),
+    "comments": table(NAMES, head="# by me, today\n\n# more\nimage,color"),
+    "blanks behind names": table([f"{name} " for name in NAMES]),
+    "tabs": table(NAMES, "\t", "image,color"),
+}
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_labels_as_people_write_them(name, fruit, tmp_path):
+    path = tmp_path / ("truth.tsv" if name == "tabs" else "truth.csv")
+    path.write_text(SHEETS[name])
+    assert read_labels(path, ["color"], NAMES, fruit) == {"color": dict.fromkeys(NAMES, "red")}
+    before = SHEETS[name].partition("image")[0].count("\n")
+    path.write_text(SHEETS[name].replace(NAMES[4], NAMES[3]))
+    with pytest.raises(ValueError, match=f"in lines {before + 5} and {before + 6}"):
+        read_labels(path, ["color"], NAMES, fruit)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX's")

@@ -1,6 +1,8 @@
 """Where images come from: folders, lists, tables and tars hold the same images, and give the same groups."""
 
 import csv
+import datetime
+import decimal
 import io
 import json
 import os
@@ -14,9 +16,12 @@ import pytest
 import multimap_jax as mm
 from multimap_jax import cli
 from multimap_jax.inputs import places
+from multimap_jax.inputs.embeddings import read_embeddings
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.source import Packed, files_of
+from multimap_jax.run.files import covered, write_labels
 from multimap_jax.scenes import write_scenes
+from tests import fuzz
 from tests.pages import pictures
 
 COUNT = 24
@@ -150,6 +155,67 @@ def test_names_that_repeat_or_are_missing_become_their_places(fruit, tmp_path):
 def test_embeddings_through_python_are_those_of_the_files(fruit, tmp_path):
     clip = mm.load_clip("embedded")
     assert (clip.embed_images(write_tars(tmp_path / "s", fruit, 1)) == clip.embed_images(files(fruit))).all()
+
+
+def tar_of(folder, *members, name="a.tar"):
+    """A tar of (name, content) and of images that are named alone."""
+    with tarfile.open(folder / name, "w") as tar:
+        for member in members:
+            add(tar, *(member if isinstance(member, tuple) else (member, b"image")))
+    return open_source(folder / name)
+
+
+# Members of a tar -> the captions of its images.
+CAPTIONS = {
+    "a name again": (["a.png", ("a.txt", b"1"), "a.png", ("a.txt", b"2")], ["1", "2"]),
+    "a name again, texts first": ([("a.txt", b"1"), "a.png", ("a.txt", b"2"), "a.png"], ["1", "2"]),
+    "a name again elsewhere": (["a.png", ("a.txt", b"1"), "b.png", "a.png", ("a.txt", b"2")], ["1", "", "2"]),
+    "a name again without a text": (["a.png", "a.png", ("a.txt", b"2")], ["", "2"]),
+    "a name again, texts at the end": (["a.png", "b.png", "a.png", ("b.txt", b"b"), ("a.txt", b"1")], ["", "b", ""]),
+    "texts at the end": (["a.png", "b.png", ("a.txt", b"1"), ("b.txt", b"2")], ["1", "2"]),
+    "texts before": ([("a.txt", b"1"), ("b.txt", b"2"), "a.png", "b.png"], ["1", "2"]),
+    "two images of one sample": (["a.left.png", "a.right.png", ("a.txt", b"1")], ["1", "1"]),
+    "a text for each image of a sample": (
+        ["a.left.png", ("a.left.txt", b"1"), "a.right.png", ("a.right.txt", b"2")],
+        ["1", "2"],
+    ),
+    "a text for one image of a sample": (["a.left.png", "a.right.png", ("a.right.txt", b"2")], ["", "2"]),
+    "a longer name of the text": (["a.png", ("a.caption.txt", b"1"), "b.png"], ["1", ""]),
+    "dots in names": (["i.1.png", "i.2.png", ("i.1.txt", b"1"), ("i.2.txt", b"2")], ["1", "2"]),
+    "dots in folders": (["v1.0/a.png", ("v1.0/a.txt", b"1"), ("v1.txt", b"2")], ["1"]),
+    "other folders": (["x/a.png", ("y/a.txt", b"1")], None),
+    "capitals of endings": (["a.PNG", ("a.TXT", b"1")], ["1"]),
+}
+
+
+@pytest.mark.parametrize("name", CAPTIONS)
+def test_captions_are_those_of_the_sample(name, tmp_path):
+    members, expected = CAPTIONS[name]
+    assert tar_of(tmp_path, *members).columns.get("caption") == expected
+
+
+def test_members_that_macos_adds_are_passed_over_and_said(tmp_path):
+    members = ["a.png", "._a.png", "x/._b.png", "__MACOSX/._a.png", "x/__MACOSX/a.png", ("._a.txt", b"no caption")]
+    source = tar_of(tmp_path, *members, "x/b._c.png")
+    assert list(source.names) == ["a.png", "x/b._c.png"] and not source.columns
+    assert source.notes[0].startswith(
+        "5 members of tar files were passed over, macOS's notes on other files: a.tar: ._"
+    )
+
+
+def test_sparse_members_are_passed_over_and_said(tmp_path):
+    (tmp_path / "a.tar").write_bytes(
+        fuzz.tar_of([fuzz.sparse_member("b.png", 900), fuzz.claiming_member("c.png", 9000)])
+    )
+    source = open_source(tmp_path / "a.tar")
+    assert list(source.names) == ["a.png"] and "sparse" in source.notes[0] and "b.png, a.tar: c.png" in source.notes[0]
+
+
+def test_a_name_in_many_tars_loses_no_image(tmp_path):
+    for i in range(3):
+        (tmp_path / f"{i}").mkdir()
+        tar_of(tmp_path / f"{i}", "a.png")
+    assert list(open_source(tmp_path / "?" / "a.tar").names) == ["a.png", "a.tar#0", "a.tar#0#2"]
 
 
 def hostile(tar):
@@ -542,10 +608,148 @@ def test_a_row_group_that_repeats_one_large_image_is_read_row_by_row(tmp_path):
     for row in (0, 499, 3, 470, 17, 16, 15, 40):
         assert images[row].read() == contents[row]
     held = images[0].read.func.__self__.held
-    assert sum(part.nbytes for _, part in held) < 2**22
+    assert sum(map(len, held)) < 2**22
 
 
 def test_one_path_that_cannot_be_opened_is_left_out(fruit, tmp_path, capsys):
     place = write_csv(tmp_path, fruit, paths=["a\0b.png", *map(str, files(fruit))])
     assert run(place, tmp_path / "out") == 0
     assert "a\\x00b.png: embedded null byte" in capsys.readouterr().out
+
+
+PNG = fuzz.picture("PNG")
+HELD = [{"bytes": PNG, "path": None}]
+KIND = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+# Columns of a table -> the one that is read.
+CHOICES = {
+    "a mask before": ({"annotation": HELD, "image": HELD}, "image"),
+    "a hash before": ({"md5": [b"0" * 16], "image": HELD}, "image"),
+    "paths and a vector": ({"embedding": [b"1234"], "image_path": ["a.png"]}, "image_path"),
+    "paths and images": ({"path": ["a.png"], "img": [PNG]}, "img"),
+    "by type": ({"md5": [b"0" * 16], "own": HELD, "title": ["x"]}, "own"),
+    "a number called image": ({"image": [1], "path": ["a.png"]}, "path"),
+    "lists called image": ({"image": [[PNG]], "path": ["a.png"]}, "path"),
+    "paths alone": ({"title": ["x"], "file_name": ["a.png"]}, "file_name"),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_column_is_chosen_by_name_then_by_type_and_said(name, tmp_path):
+    columns, expected = CHOICES[name]
+    (tmp_path / "a.png").write_bytes(PNG)
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    source = open_source(tmp_path / "a.parquet")
+    (image,) = source.images.values()
+    if isinstance(image, Packed):
+        assert image.read.func.__self__.column == expected and image.read() == PNG
+    else:
+        assert image == tmp_path / "a.png" and expected not in source.columns
+    said = f"reading column {expected} of a.parquet" in " ".join(source.notes)
+    assert said == (name not in ("a number called image", "lists called image", "paths alone"))
+
+
+def test_a_choice_of_names_beside_embeddings_is_said(tmp_path):
+    np.save(tmp_path / "a.npy", np.eye(2, 8, dtype=np.float32))
+    held = pa.array([{"bytes": b"1", "path": "a.png"}, {"bytes": b"2", "path": None}], KIND)
+    tables = {
+        "path": {"path": ["a.png", None], "file": ["x", "y"]},
+        "image": {"path": ["x", "y"], "image": held, "md5": [b"1", b"2"]},
+    }
+    for column, table in tables.items():
+        pq.write_table(pa.table(table), tmp_path / "a.parquet")
+        source = read_embeddings(tmp_path / "a.npy").source
+        assert set(source.names) == {"a.png", "a.npy#1"}
+        assert f"reading column {column} of a.parquet (not" in source.notes[0]
+
+
+def test_rows_without_bytes_are_read_from_their_path(tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(PNG)
+    rows = [{"bytes": PNG, "path": "x.png"}, {"bytes": None, "path": "a.png"}, {"bytes": b"", "path": "b.png "}, None]
+    pq.write_table(pa.table({"image": pa.array(rows, KIND)}), tmp_path / "mixed.parquet")
+    *images, none = open_source(tmp_path / "mixed.parquet").images.values()
+    assert images[0].read() == PNG and images[1:] == [tmp_path / "a.png", tmp_path / "b.png"]
+    with pytest.raises(ValueError, match="holds no image"):
+        none.read()
+    for rows in ([{"bytes": None, "path": "c.png"}], [{"path": "c.png"}], pa.array([{"bytes": b"", "path": "c.png"}])):
+        pq.write_table(pa.table({"image": rows}), tmp_path / "paths.parquet")
+        assert list(open_source(tmp_path / "paths.parquet").images.values()) == [tmp_path / "c.png"]
+
+
+DAY = datetime.date(2024, 5, 6)
+ALONG = {
+    "categories": (pa.array(["x", None, "x"]).dictionary_encode(), ["x", "x"]),
+    "categories of numbers": (pa.array([5, 6, None]).dictionary_encode(), [5, None]),
+    "views": (pa.array(["x", None, "y"], pa.string_view()), ["x", "y"]),
+    "dates": (pa.array([DAY, None, DAY]), ["2024-05-06", "2024-05-06"]),
+    "dates as categories": (pa.array([DAY, None, None]).dictionary_encode(), ["2024-05-06", None]),
+    "times of a zone": (
+        pa.array([0, 1, None], pa.timestamp("us", "Mars/X")),
+        ["1970-01-01 00:00:00.000000Z", None],
+    ),
+    "decimals": (pa.array([decimal.Decimal("1.50")] * 3), ["1.50", "1.50"]),
+    "large numbers": (pa.array([2**64 - 1, 1, 2], pa.uint64()), [str(2**64 - 1), "2"]),
+    "nothing": (pa.nulls(3), [None, None]),
+    "lists": (pa.array([[1], None, [2]]), None),
+    "bytes": (pa.array([b"x"] * 3), None),
+}
+
+
+@pytest.mark.parametrize("name", ALONG)
+def test_columns_of_any_kind_come_along_or_are_said(name, tmp_path):
+    values, expected = ALONG[name]
+    pq.write_table(pa.table({"path": ["a.png", None, "b.png"], "own": values}), tmp_path / "a.parquet")
+    source = open_source(tmp_path / "a.parquet")
+    assert list(source.names) == ["a.png", "b.png"] and source.columns.get("own") == expected
+    assert "1 rows without an image were passed over, in a.parquet" in source.notes
+    assert ("columns of a.parquet that do not come along: own (" in " ".join(source.notes)) == (expected is None)
+    write_labels(io.BytesIO(), source.names, [], source)
+
+
+def test_columns_that_differ_between_files_are_written(tmp_path):
+    for i, columns in enumerate(({"label": [1]}, {"label": ["one"]}, {"other": [2]})):
+        pq.write_table(pa.table({"path": [f"{i}.png"]} | columns), tmp_path / f"{i}.parquet")
+    source = open_source(tmp_path / "*.parquet")
+    assert source.columns == {"label": ["1", "one", None], "other": [None, None, 2]}
+    write_labels(io.BytesIO(), source.names, [], source)
+
+
+# What a list holds -> the names of its images.
+TEXTS = {
+    "one.tsv": ("path\nbeach, evening.png\n", ["beach, evening.png"]),
+    "more commas.tsv": ("path\ttitle, author, year\nbeach, evening.png\tx\n", ["beach, evening.png"]),
+    "semicolons.tsv": ("a;b\tpath\nx\ta;b.png\n", ["a;b.png"]),
+    "capitals.TSV": ("path\na,b.png\n", ["a,b.png"]),
+    "excel.csv": ("sep=;\npath;a, b, c\nx.png;1\n", ["x.png"]),
+    "excel quoted.csv": ('\ufeff"sep=\t"\r\npath\ta\r\nx.png\t1\r\n', ["x.png"]),
+    "excel.tsv": ("sep=,\npath\ta,b\nx,1.png\t1\n", ["x,1.png"]),
+    "comments.csv": ("# made, by; me\n\n# today\npath;a\n#1.png;x\n# 2.png;y\n", ["#1.png", "# 2.png"]),
+    "comment in quotes.csv": ('"# made, by me",\npath,a\nx.png,1\n', ["x.png"]),
+    "separator after comment.csv": ("# x\nsep=;\npath;a,b,c\nx.png;1\n", ["x.png"]),
+    "guessed by a known name.csv": ("path;title, author, year\nx.png;y\n", ["x.png"]),
+    "guessed outside of quotes.csv": ('"a, b, c";own;file_name\n1;2;x.png\n', ["x.png"]),
+    "blanks.csv": ("path,a\nx.png ,1\n  y.png,2\n", ["x.png", "y.png"]),
+    "blanks that are there.csv": ("path\nthere.png \n", ["there.png "]),
+    "rows without.csv": ("path,a\nx.png,1\n,2\n ,3\n\n", ["x.png"]),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_lists_as_programs_write_them(name, tmp_path):
+    content, expected = TEXTS[name]
+    (tmp_path / "there.png ").write_bytes(PNG)
+    (tmp_path / name).write_bytes(content.encode())
+    source = open_source(tmp_path / name)
+    assert list(source.names) == expected
+    assert list(source.images.values()) == [tmp_path / each for each in expected]
+    assert ("2 rows without an image were passed over, in rows without.csv" in source.notes) == ("without" in name)
+
+
+def test_columns_that_are_called_like_ours_are_said(fruit, tmp_path):
+    place = write_csv(tmp_path, fruit, "own.csv")
+    text = place.read_text().replace("path,license", "path,color")
+    place.write_text(text)
+    assert covered(open_source(place), ["color"]) == [
+        f"columns of {place} are called like columns of labels.parquet and do not come along: color."
+    ]
+    assert covered(open_source(place), ["species"]) == []

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.inputs.files import check_rows, mapped_array, passing, read_json
-from multimap_jax.inputs.lists import PATHS, opened_csv, path_column
+from multimap_jax.inputs.columns import PATH, Notes, choice_said, choose_column, fields_of, is_text, kinds_of, no_column
+from multimap_jax.inputs.files import Room, column_parts, mapped_array, opened_table, passing, read_json
+from multimap_jax.inputs.lists import LONGEST, opened_csv
 from multimap_jax.inputs.names import path_of_name
-from multimap_jax.inputs.places import opened, plain, reaching, remote_version, size_of
+from multimap_jax.inputs.places import plain, reaching, remote_version
 from multimap_jax.inputs.source import Source, exists, version
 from multimap_jax.inputs.texts import SortedPaths, Texts, concatenated, names_of, ordered, replaced
 from multimap_jax.progress import stage
@@ -52,9 +53,9 @@ def read_embeddings(place: Path) -> Embedded:
     """
     notes: list[str] = []
     pieces = find_pieces(place, notes)
-    arrays, found = [], []
+    arrays, found, said, room = [], [], Notes(), Room(f"names of {place}")
     for piece in pieces:
-        rows, given = read_rows(piece), read_names(piece.table)
+        rows, given = read_rows(piece), read_names(piece.table, said, room)
         if len(rows) != len(given):
             raise ValueError(f"{piece.array} has {len(rows):,} rows, {piece.table} {len(given):,}: {AGAIN}")
         if arrays and rows.shape[1] != arrays[0].shape[1]:
@@ -64,6 +65,7 @@ def read_embeddings(place: Path) -> Embedded:
             )
         arrays.append(rows)
         found.append(good_rows(piece, rows, given))
+    notes += said.sentences()
     left = [f"{piece.array.name} row {row}" for piece, one in zip(pieces, found) for row in one.left]
     if left:
         some = ", ".join(left[:LISTED])
@@ -185,29 +187,50 @@ def read_rows(piece: Piece) -> np.ndarray:
         raise ValueError(f"{piece.array} cannot be read ({plain(error)}): {AGAIN}") from None
 
 
-def read_names(table: Path) -> Texts:
-    """What the rows of an array are called, "" for those without a name."""
+def read_names(table: Path, notes: Notes, room: Room) -> Texts:
+    """What the rows of an array are called, "" for those without a name. Notes say which column is read, where there
+    was a choice."""
     if table.suffix == ".csv":
-        with opened_csv(table) as (columns, rows):
-            place = columns.index(path_column(table, columns))
-            return Texts(row[place] if place < len(row) else "" for _, row in rows)
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
+        with opened_csv(table, room) as (columns, rows):
+            kinds = dict.fromkeys(columns, PATH)
+            column = choose_column(kinds)
+            if column is None:
+                raise no_column(table, columns)
+            notes.add(choice_said(column, kinds), table)
+            place = columns.index(column)
+            return Texts(row[place] if place < len(row) and len(row[place]) <= LONGEST else "" for _, row in rows)
     try:
-        with opened(table) as file, pq.ParquetFile(file) as stored:
-            check_rows(stored, size_of(file))
-            known = [name for name in PATHS if name in stored.schema_arrow.names]
-            if not known:
+        with opened_table(table, room) as stored:
+            schema = stored.schema_arrow
+            fields = {name: names_within(schema.field(name).type, name) for name in kinds_of(schema)}
+            kinds = {name: kind for name, kind in kinds_of(schema).items() if fields[name]}
+            column = choose_column(kinds)
+            if column is None:
                 return Texts([""] * stored.metadata.num_rows)
-            column = stored.read(columns=[known[0]], use_threads=False)[known[0]]
-            texts = pc.fill_null(column.cast(pa.large_string()), "")
-            return Texts(pa.concat_arrays(texts.chunks) if texts.num_chunks else [])
+            notes.add(choice_said(column, kinds), table)
+            return concatenated([texts_of(part) for part in column_parts(stored, fields[column], room)] or [Texts([])])
     except Exception as error:
         if passing(error):
             raise
         raise ValueError(f"{table} cannot be read ({plain(error)}): {AGAIN}") from None
+
+
+def names_within(kind, column: str) -> str:
+    """The part of a column that may name images: itself, or the path beside the bytes of each; "" for none."""
+    if is_text(kind):
+        return column
+    return f"{column}.path" if is_text(fields_of(kind).get("path")) else ""
+
+
+def texts_of(part) -> Texts:
+    """Names as texts: "" where there is none, or one that is too long for a path."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    part = part if isinstance(part, pa.DictionaryArray) else part.dictionary_encode()
+    known = pc.fill_null(part.dictionary.cast(pa.large_string()), "")
+    known = pc.if_else(pc.greater(pc.utf8_length(known), LONGEST), "", known)
+    return Texts(pc.fill_null(known.take(part.indices), ""))
 
 
 def encoder_hash(place: Path) -> str:

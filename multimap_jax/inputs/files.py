@@ -17,8 +17,13 @@ from multimap_jax.inputs.places import local, opened, plain, size_of
 
 # Of one that a run writes, which lists what it skipped; those of checkpoints are smaller.
 JSON_BYTES = 2**28
-# Of names and what stands beside them in a parquet file, whole; rows of it that are taken at once.
-COLUMN_BYTES, ROWS = 2**30, 64
+# What is made of the names in tables and what stands beside them, or so many times what was read of them where that is
+# more; rows of a parquet file that are taken at once.
+COLUMN_BYTES, MULTIPLE, ROWS = 2**30, 16, 2**16
+NESTED_ROWS = 1024  # of fields of a column
+COLUMNS = 10_000  # of a table
+# Lists, objects and values of a JSON file: each takes some 70 bytes.
+JSON_VALUES = 2**24
 HEADER_BYTES = 2**16  # of an npy file
 KINDS = {dict: "an object", list: "a list"}
 
@@ -28,6 +33,9 @@ def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it aga
     do."""
     with opened(path, most) as file:
         text = file.read()
+    values = sum(map(text.count, (b",", b"[", b"{")))
+    if values > JSON_VALUES:
+        raise ValueError(f"{path} holds {values:,} values, expected {JSON_VALUES:,} at most: {advice}")
     try:
         content = json.loads(text)
     except (ValueError, RecursionError, MemoryError) as error:
@@ -83,39 +91,115 @@ def mapped_member(path: Path, name: str) -> np.ndarray:
     return np.memmap(path, dtype, "r", offset, shape) if math.prod(shape) else np.empty(shape, dtype)
 
 
+class Room:
+    """What may be made of what is read: COLUMN_BYTES, or MULTIPLE times what was read where that is more. A text that a
+    file holds once may be the value of millions of rows."""
+
+    def __init__(self, what: str, read: int = 0):
+        self.what, self.read, self.made = what, read, 0
+
+    def take(self, size: int) -> None:
+        """ValueError where there is no room for so many bytes more."""
+        self.made += size
+        if self.made > max(COLUMN_BYTES, MULTIPLE * self.read):
+            raise ValueError(f"{self.what} of more than {COLUMN_BYTES:,} bytes")
+
+
 def read_table(path: Path, columns: Sequence[str]) -> dict[str, list]:
     """Columns of a parquet file whose rows differ. ValueError, OSError or an error of pyarrow for anything else."""
+    room = Room(", ".join(columns))
+    with opened_table(path, room) as stored:
+        return read_columns(stored, columns, room)
+
+
+@contextmanager
+def opened_table(path: Path, room: Room | None = None) -> Iterator:
+    """A parquet file of no more rows than bytes, since rows that differ take one at least; its texts are read as the
+    file holds them, each once. ValueError, OSError or an error of pyarrow for anything else."""
     import pyarrow.parquet as pq
 
     with opened(path) as file:
-        stored = pq.ParquetFile(file)
-        check_rows(stored, size_of(file))
-        return read_columns(stored, columns)
+        size = size_of(file)
+        if room:
+            room.read += size
+        found = pq.ParquetFile(file)
+        if found.metadata.num_rows > size:
+            raise ValueError(f"{found.metadata.num_rows:,} rows in a file of {size:,} bytes")
+        leaves, names = [found.schema.column(i) for i in range(len(found.schema))], set(found.schema_arrow.names)
+        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.path in names]
+        if len(leaves) > COLUMNS:
+            raise ValueError(f"{len(leaves):,} columns, expected {COLUMNS:,} at most")
+        stored = pq.ParquetFile(file, metadata=found.metadata, read_dictionary=texts)
+        stored.unpacked = chunk_bytes(found.metadata)
+        yield stored
 
 
-def check_rows(stored, size: int) -> None:
-    """ValueError for more rows than a parquet file has bytes: rows that differ take one at least, and those that do not
-    may fill the memory."""
-    if stored.metadata.num_rows > size:
-        raise ValueError(f"{stored.metadata.num_rows:,} rows in a file of {size:,} bytes")
+def read_columns(stored, columns: Sequence[str], room: Room | None = None) -> dict[str, list]:
+    """Columns of an `opened_table`, "column.field" for a field of one. ValueError where there is no room for them."""
+    return {
+        column: [value for part in column_parts(stored, column, room) for value in shared_values(part)]
+        for column in columns
+    }
 
 
-def read_columns(stored, columns: Sequence[str]) -> dict[str, list]:
-    """Columns of an opened parquet file, some rows at a time. ValueError where they are over COLUMN_BYTES.
+def column_parts(stored, column: str, room: Room | None = None) -> Iterator:
+    """A column of an `opened_table`, some rows at a time, as Arrow holds it. ValueError where there is no room for it.
 
     Without Arrow's threads, which abort a process that ends while they begin.
     """
-    found: dict[str, list] = {column: [] for column in columns}
-    whole = 0
-    for part in stored.iter_batches(ROWS, columns=list(columns), use_threads=False):
-        for column in columns:
-            values = part.column(column)
-            values = values.dictionary_decode() if hasattr(values, "dictionary_decode") else values
-            whole += values.nbytes
-            if whole > COLUMN_BYTES:
-                raise ValueError(f"{', '.join(columns)} of more than {COLUMN_BYTES:,} bytes")
-            found[column] += values.to_pylist()
+    room, nested = room or Room(column), column not in stored.schema_arrow.names
+    name, size, rows = column.rpartition(".")[0] if nested else column, stored.unpacked.get(column, 0), ROWS
+    if size > COLUMN_BYTES:
+        raise ValueError(f"{column} of more than {COLUMN_BYTES:,} bytes")
+    if nested:  # Arrow gives each value as often as it is there
+        rows = max(1, min(NESTED_ROWS, COLUMN_BYTES // 4 // max(size, 1)))
+    for part in stored.iter_batches(rows, columns=[column], use_threads=False):
+        values = part.column(name).field(column.removeprefix(f"{name}.")) if nested else part.column(name)
+        room.take(value_bytes(values))
+        yield values
+
+
+def chunk_bytes(metadata) -> dict[str, int]:
+    """Of each column of a parquet file the largest part that is unpacked at once, as the file says."""
+    found: dict[str, int] = {}
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            known = found.get(chunk.path_in_schema, 0)
+            found[chunk.path_in_schema] = max(known, chunk.total_uncompressed_size)
     return found
+
+
+def value_bytes(values) -> int:
+    """Bytes of the values of all rows, each counted as often as it is there."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not isinstance(values, pa.DictionaryArray) or pa.types.is_primitive(values.type.value_type):
+        return values.nbytes
+    lengths = pc.fill_null(pc.binary_length(values.dictionary.cast(pa.large_binary())), 0)
+    return 8 * len(values) + int(lengths.to_numpy(zero_copy_only=False)[used_values(values)].sum())
+
+
+def used_values(values) -> np.ndarray:
+    """Which value of a dictionary each row has that has any."""
+    return values.indices.drop_null().to_numpy(zero_copy_only=False)
+
+
+def shared_values(values) -> list:
+    """Values of a column for Python; rows of the same value share it."""
+    import pyarrow as pa
+
+    if not isinstance(values, pa.DictionaryArray):
+        return values.to_pylist()
+    used, places = np.unique(used_values(values), return_inverse=True)
+    known = values.dictionary.take(pa.array(used)).to_pylist()
+    found = np.full(len(values), None, object)
+    found[values.indices.is_valid().to_numpy(zero_copy_only=False)] = [known[place] for place in places.tolist()]
+    return found.tolist()
+
+
+class AddressError(ValueError):
+    """A list that nobody has typed holds addresses, which nobody has asked to reach."""
 
 
 @contextmanager
@@ -125,7 +209,7 @@ def said_of(what: str, advice: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if passing(error):
+        if passing(error) or isinstance(error, AddressError):
             raise
         raise ValueError(f"{what} cannot be read ({plain(error)}): {advice}") from error
 

@@ -2,44 +2,94 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import csv
+import dataclasses
 import functools
 import io
+import itertools
+import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from multimap_jax.inputs import places
-from multimap_jax.inputs.files import ROWS, check_rows, read_columns, said_of
-from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.columns import (
+    HELD,
+    PATH,
+    PATHS,
+    Notes,
+    choice_said,
+    choose_column,
+    comes_along,
+    fields_of,
+    is_bytes,
+    is_text,
+    kinds_of,
+    no_column,
+    plain_type,
+    written_as_text,
+)
+from multimap_jax.inputs.files import COLUMNS, AddressError, Room, column_parts, opened_table, read_columns, said_of
+from multimap_jax.inputs.names import free_name, name_of_path
 from multimap_jax.inputs.places import opened, plain, remote_version, size_of
 from multimap_jax.inputs.remote import remote_images
 from multimap_jax.inputs.source import Packed, Source
 
-IMAGE_ROWS = 16
+WINDOW_ROWS, WINDOW_BYTES = 32, 2**27  # of images that are held: threads ask for them in nearly their order
 LONGEST = 4096  # of a path, as systems have it
-PATHS = ("image", "path", "image_path", "file", "filename", "file_name")
+LEAST, LOOKED_AT = 32, 2**12  # bytes of an image; of so few whether they are images is looked at
 SEPARATORS, LINE = ",;\t", 2**20
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line
 AGAIN = "write it again"
 
 
 @contextlib.contextmanager
-def opened_csv(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
-    """(columns, rows with their lines) of a csv file in UTF-8 whose columns stand apart by commas, semicolons or tabs.
+def opened_csv(path: Path, room: Room | None = None) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
+    """(columns, rows with their lines) of a csv file in UTF-8 whose columns stand apart by commas, semicolons or tabs,
+    of a .tsv by tabs. What stands before the columns is passed over: lines that are empty or begin with "#", and
+    Excel's "sep=;", which says what they stand apart by.
 
     ValueError where it is none.
     """
     try:
-        with io.TextIOWrapper(opened(path), "utf-8-sig", newline="") as file:
-            first = file.readline(LINE)
-            file.seek(0)
-            reader = csv.reader(bounded_lines(file), delimiter=max(SEPARATORS, key=first.count))
+        with opened(path) as content, io.TextIOWrapper(content, "utf-8-sig", newline="") as file:
+            if room:
+                room.read += size_of(content)
+            lines = bounded_lines(file)
+            before, head, separator = heading(lines)
+            separator = "\t" if path.suffix.lower() == ".tsv" else separator or likely_separator(head)
+            reader = csv.reader(itertools.chain([head], lines), delimiter=separator)
             columns = [column.strip() for column in next(reader, [])]
-            yield columns, ((reader.line_num, row) for row in reader)
+            if len(columns) > COLUMNS:
+                raise ValueError(f"{path} has {len(columns):,} columns, expected {COLUMNS:,} at most: {AGAIN}")
+            yield columns, ((before + reader.line_num, row) for row in reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a csv file in UTF-8 ({plain(error)})") from None
+
+
+def heading(lines: Iterator[str]) -> tuple[int, str, str]:
+    """(how many lines stand before the columns, the columns' line, what they are said to stand apart by, "" nothing)"""
+    separator = ""
+    for before, line in enumerate(lines):
+        said = SEPARATOR_LINE.fullmatch(line)
+        separator = said[1] if said else separator
+        if not said and line.strip() and not line.lstrip('" ').startswith("#"):
+            return before, line, separator
+    return 0, "", separator
+
+
+def likely_separator(head: str) -> str:
+    """What the columns stand apart by: what leaves one that is known, and is there most often outside of quotes."""
+    bare = re.sub('"[^"]*"', '""', head)
+
+    def likely(separator: str) -> tuple[bool, int]:
+        return any(name.strip(' "\r\n') in PATHS for name in head.split(separator)), bare.count(separator)
+
+    return max(SEPARATORS, key=likely)
 
 
 def bounded_lines(file: TextIO) -> Iterator[str]:
@@ -50,43 +100,77 @@ def bounded_lines(file: TextIO) -> Iterator[str]:
         yield line
 
 
+@dataclasses.dataclass
+class Listing:
+    """What lists say of images: what they are called by, where each is, and other columns in their order."""
+
+    given: list[str] = dataclasses.field(default_factory=list)
+    images: list = dataclasses.field(default_factory=list)
+    columns: dict[str, list] = dataclasses.field(default_factory=dict)
+    notes: Notes = dataclasses.field(default_factory=Notes)
+
+    def source(self, place: Path, files: Sequence[Path]) -> Source:
+        """The source of these images. A name that is there already is the file's with the row."""
+        found: dict = {}
+        for row, (name, image) in enumerate(zip(self.given, reachable(self.images))):
+            name = name_of_path(name) if name and len(name) <= LONGEST else ""
+            if not name or name in found:
+                name = free_name(f"{name_of_path(files[0].name)}#{row}", found)
+            found[name] = image
+        columns = {name: as_column(values) for name, values in self.columns.items()}
+        return Source(place, found, tuple(self.notes.sentences()), columns)
+
+
 def read_list(place: Path, files: Sequence[Path], addresses: bool = True) -> Source:
     """Images whose paths, relative to the list, stand in the column image, path, image_path, file or filename of csv
     files; other columns come along. ValueError where there is no such column, or no row."""
-    names: list[str] = []
-    paths: list[Path] = []
-    columns: dict[str, list] = {}
+    listing, room = Listing(), Room(f"what stands beside the images of {place}")
     for file in files:
-        with opened_csv(file) as (found, rows):
-            column = path_column(file, found)
-            others = {name: found.index(name) for name in found if name and name != column}
-            begin = len(paths)
+        with opened_csv(file, room) as (found, rows):
+            kinds = dict.fromkeys(found, PATH)
+            column = choose_column(kinds)
+            if column is None:
+                raise no_column(file, found)
+            listing.notes.add(choice_said(column, kinds), file)
+            where = {name: len(found) - 1 - i for i, name in enumerate(reversed(found))}  # the first of each name
+            others = {name: where[name] for name in found if name and name != column}
+            begin, unnamed = len(listing.images), 0
             for _, row in rows:
-                given = row[found.index(column)] if found.index(column) < len(row) else ""
-                if given:
-                    names.append(given)
-                    paths.append(beside(file, given, addresses))
-                    for name, index in others.items():
-                        own = columns.setdefault(name, [""] * (len(paths) - 1))
-                        own.append(row[index] if index < len(row) else "")
-            for own in columns.values():
-                own += [""] * (len(paths) - len(own))
-            if len(paths) == begin:
+                given = row[where[column]] if where[column] < len(row) else ""
+                if not given.strip():
+                    unnamed += any(row)
+                    continue
+                room.take(sum(map(len, row)) + 8 * (len(others) + len(listing.columns)))
+                given, image = beside(file, given, addresses)
+                listing.given.append(given)
+                listing.images.append(image)
+                for name, index in others.items():
+                    own = listing.columns.setdefault(name, [""] * (len(listing.images) - 1))
+                    own.append(row[index] if index < len(row) else "")
+            for own in listing.columns.values():
+                own += [""] * (len(listing.images) - len(own))
+            if len(listing.images) == begin:
                 raise ValueError(f"{file} names no image: its column {column} is empty")
-    return listed(place, names, reachable(paths), columns, files)
+            listing.notes.add(unnamed_said(unnamed), file)
+    return listing.source(place, files)
 
 
-class AddressError(ValueError):
-    """A list that nobody has typed holds addresses, which nobody has asked to reach."""
+def unnamed_said(rows: int) -> tuple[str, str] | None:
+    return (f"{rows:,} rows without an image were passed over, in ", "") if rows else None
 
 
-def beside(file: Path, given: str, addresses: bool = True) -> Path:
-    """What a list calls an image by: a path relative to the list, or an address, if these are to be followed."""
-    if "://" not in given:
-        return file.parent / given
-    if not addresses:
-        raise AddressError(f"{file} names {name_of_path(given)[:200]}, say --images={file} to have that asked for")
-    return places.place(given)
+def beside(file: Path, given: str, addresses: bool) -> tuple[str, Path]:
+    """What a list calls an image by, and where that is: a path relative to the list, or an address, if these are to be
+    followed. Blanks around it are a spreadsheet's, unless there is a file with them."""
+    bare = given.strip()
+    if "://" in given and not addresses:
+        raise AddressError(f"{file} names {name_of_path(bare)[:200]}, say --images={file} to have that asked for")
+    if "://" in given:
+        return bare, places.place(bare)
+    given, bare = given[: LONGEST + 1], bare[: LONGEST + 1]  # too long all the same
+    if bare != given and not places.is_remote(file) and not os.path.lexists(file.parent / given):
+        given = bare
+    return given, file.parent / given
 
 
 def reachable(images: list) -> list:
@@ -97,25 +181,15 @@ def reachable(images: list) -> list:
     return images
 
 
-def path_column(file: Path, columns: Sequence[str]) -> str:
-    known = [name for name in PATHS if name in columns]
-    if not known:
-        raise ValueError(
-            f"{file} has the columns {', '.join(columns)[:200] or '(none)'}; expected one of paths, called "
-            f"{', '.join(PATHS)}"
-        )
-    return known[0]
+def as_column(values: list) -> list:
+    """Values that make one column of a table; as text where they are of several kinds, or too large for numbers."""
+    import pyarrow as pa
 
-
-def listed(place: Path, given: Sequence[str], images: Sequence, columns: dict, files: Sequence[Path]) -> Source:
-    """The source of images by the names given; a name that is there already is the file's with the row."""
-    found: dict = {}
-    for row, (name, image) in enumerate(zip(given, images)):
-        name = name_of_path(name) if name and len(name) <= LONGEST else ""
-        if not name or name in found:
-            name = f"{name_of_path(files[0].name)}#{row}"
-        found[name] = image
-    return Source(place, found, (), columns)
+    try:
+        pa.array(values)
+    except (pa.ArrowException, OverflowError):
+        return [None if value is None else str(value) for value in values]
+    return values
 
 
 def read_parquet(place: Path, files: Sequence[Path], addresses: bool = True) -> Source:
@@ -124,61 +198,85 @@ def read_parquet(place: Path, files: Sequence[Path], addresses: bool = True) -> 
 
     ValueError for files that are no parquet or have neither column.
     """
-    import pyarrow.parquet as pq
-
-    names: list[str] = []
-    images: list = []
-    columns: dict[str, list] = {}
+    listing, room = Listing(), Room(f"what stands beside the images of {place}")
     for file in files:
-        with said_of(str(file), AGAIN), opened(file) as content, pq.ParquetFile(content) as table:
-            check_rows(table, size_of(content))
-            schema, rows = table.schema_arrow, table.metadata.num_rows
-            held = [field.name for field in schema if holds_images(field.type)]
-            column = held[0] if held else path_column(file, schema.names)
-            others = [field.name for field in schema if field.name != column and is_plain(field.type)]
-            found = read_columns(table, others)
-            for name in dict.fromkeys([*columns, *found]):
-                columns.setdefault(name, [""] * len(images)).extend(found.get(name, [""] * rows))
-            if not held:
-                given = read_columns(table, [column])[column]
-                names += map(str, given)
-                images += [beside(file, str(path), addresses) for path in given]
-                continue
-            structured = schema.field(column).type.num_fields and "path" in names_of(schema.field(column).type)
-            given = [None] * rows
-            if structured:
-                parts = table.iter_batches(ROWS, columns=[f"{column}.path"], use_threads=False)
-                given = [row for part in parts for row in part.column(column).to_pylist()]
-            mark, reader, row = remote_version(file), RowGroups(file, column), 0
-            for group in range(table.num_row_groups):
-                for place_in_group in range(table.metadata.row_group(group).num_rows):
-                    path = (given[row] or {}).get("path") if structured else None
-                    names.append(path or f"{file.name}#{row}")
-                    read = functools.partial(reader.read, group, place_in_group)
-                    images.append(Packed(f"{file}", f"row {row}", read, mark, mark is not None))
-                    row += 1
-    if not images:
+        with said_of(f"{file}", AGAIN), opened_table(file, room) as table:
+            schema, kinds = table.schema_arrow, kinds_of(table.schema_arrow)
+            column = choose_column(kinds)
+            if column is None:
+                raise no_column(file, schema.names, {field.name: field.type for field in schema})
+            listing.notes.add(choice_said(column, kinds), file)
+            listing.notes.add(left_said(schema, column), file)
+            rows = (held_rows if kinds[column] == HELD else named_rows)(file, table, column, addresses)
+            kept = [i for i, row in enumerate(rows) if row]
+            listing.notes.add(unnamed_said(len(rows) - len(kept)), file)
+            others = [field.name for field in schema if field.name != column and comes_along(field.type)]
+            found = {name: values_beside(table, name, room) for name in others}
+            for name in dict.fromkeys([*listing.columns, *found]):
+                own = listing.columns.setdefault(name, [None] * len(listing.images))
+                room.take(8 * len(kept))
+                own += [found[name][i] for i in kept] if name in found else [None] * len(kept)
+            listing.given += [rows[i][0] for i in kept]
+            listing.images += [rows[i][1] for i in kept]
+    if not listing.images:
         raise ValueError(f"there is no row in {place}")
-    return listed(place, names, reachable(images), columns, files)
+    return listing.source(place, files)
 
 
-def names_of(kind) -> list[str]:
-    return [kind.field(i).name for i in range(kind.num_fields)]
+def left_said(schema, column: str) -> tuple[str, str] | None:
+    """Which columns are neither read nor come along."""
+    left = [field for field in schema if field.name != column and not comes_along(field.type)]
+    said = ", ".join(f"{field.name} ({str(plain_type(field.type))[:40]})" for field in left)
+    return ("columns of ", f" that do not come along: {said[:200]}") if left else None
 
 
-def holds_images(kind) -> bool:
-    import pyarrow.types as types
+def values_beside(table, name: str, room: Room) -> list:
+    """A column that comes along; dates and decimals as text."""
+    import pyarrow as pa
 
-    if types.is_struct(kind):
-        return "bytes" in names_of(kind) and holds_images(kind.field("bytes").type)
-    return types.is_binary(kind) or types.is_large_binary(kind)
+    if not written_as_text(table.schema_arrow.field(name).type):
+        return read_columns(table, [name], room)[name]
+    found = []
+    for part in column_parts(table, name, room):
+        zone = getattr(part.type, "tz", None)
+        part = part.cast(pa.timestamp(part.type.unit)) if zone else part  # in UTC: a file may name any zone
+        texts = part.cast(pa.large_string())
+        room.take(texts.nbytes)
+        found += [f"{text}Z" if zone and text else text for text in texts.to_pylist()]
+    return found
 
 
-def is_plain(kind) -> bool:
-    import pyarrow.types as types
+def named_rows(file: Path, table, column: str, addresses: bool) -> list[tuple | None]:
+    """(name, path) of each row that a column of paths names."""
+    given = read_columns(table, [column])[column]
+    return [beside(file, path, addresses) if path and path.strip() else None for path in given]
 
-    tests = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
-    return any(test(kind) for test in tests)
+
+def held_rows(file: Path, table, column: str, addresses: bool) -> list[tuple]:
+    """(name, image) of each row of a column of images; those that have a path and no bytes are read from there."""
+    fields = fields_of(table.schema_arrow.field(column).type)
+    reader, mark = RowGroups(file, column), remote_version(file)
+    paths = itertools.repeat(None)
+    if is_text(fields.get("path")):
+        paths = (path for part in column_parts(table, f"{column}.path") for path in part.to_pylist())
+    found: list[tuple] = []
+    for group in range(table.num_row_groups):
+        rows = range(table.metadata.row_group(group).num_rows)
+        bare = rows if fields and not is_bytes(fields.get("bytes")) else reader.without_bytes(group) if fields else ()
+        for place, path in zip(rows, paths):
+            if path and path.strip() and place in bare:
+                found.append(beside(file, path, addresses))
+                continue
+            read, row = functools.partial(reader.read, group, place), len(found)
+            name = path[: LONGEST + 1] if path else f"{file.name}#{row}"
+            found.append((name, Packed(f"{file}", f"row {row}", read, mark, mark is not None)))
+    return found
+
+
+def content_of(row) -> bytes:
+    """The bytes of a column of one row, b"" for none."""
+    found = row[0].as_py()
+    return (found.get("bytes") if isinstance(found, dict) else found) or b""
 
 
 class RowGroups:
@@ -188,31 +286,56 @@ class RowGroups:
         self.file, self.column = file, column
         self.lock = threading.Lock()
         self.group, self.parts, self.stored = -1, None, None
-        self.held: list[tuple[int, object]] = []  # the last two parts, with the row that each begins with
+        self.held: collections.deque = collections.deque()  # the last rows, each by itself
+        self.next = 0  # the row after them
 
     def read(self, group: int, row: int) -> bytes:
         """The bytes of one image; ValueError where there are none."""
         with self.lock:
-            if group != self.group or not self.held or row < self.held[0][0]:
+            if group != self.group or row < self.next - len(self.held):
                 self._begin(group)
-            while row >= self.held[-1][0] + len(self.held[-1][1]):
-                begin, part = self.held[-1]
-                self.held = [self.held[-1], (begin + len(part), next(self.parts).column(self.column))]
-            begin, part = next((begin, part) for begin, part in self.held if begin <= row < begin + len(part))
-            found = part[row - begin].as_py()
-        content = found.get("bytes") if isinstance(found, dict) else found
+            while row >= self.next:
+                self.held.append(content_of(next(self.parts)))
+                self.next += 1
+                while len(self.held) > WINDOW_ROWS or len(self.held) > 1 and sum(map(len, self.held)) > WINDOW_BYTES:
+                    self.held.popleft()
+            content = self.held[row - self.next]
         if not content:
             raise ValueError("the row holds no image")
         return content
 
-    def _begin(self, group: int) -> None:
+    def without_bytes(self, group: int) -> set[int]:
+        """Rows of a group that hold no bytes. They are looked for where the file does not say that there are none."""
+        if self.stored is None:
+            self._open()
+        chunks = self.stored.metadata.row_group(group)
+        (chunk,) = [
+            chunk
+            for chunk in map(chunks.column, range(chunks.num_columns))
+            if chunk.path_in_schema == f"{self.column}.bytes"
+        ]
+        said = chunk.statistics
+        full = said is not None and said.has_null_count and said.null_count == 0
+        if full and chunk.total_uncompressed_size > max(LOOKED_AT, LEAST * chunks.num_rows):
+            return set()
+        rows = self._rows(group, f"{self.column}.bytes")
+        return {i for i, row in enumerate(rows) if not content_of(row)}
+
+    def _rows(self, group: int, column: str) -> Iterator:
+        """The rows of a group, one at a time, for Arrow gives whole rows however often a file repeats a large one."""
+        parts = self.stored.iter_batches(1, row_groups=[group], columns=[column], use_threads=False)
+        return (part.column(self.column) for part in parts)
+
+    def _open(self) -> None:
         import pyarrow.parquet as pq
 
+        self.stored = pq.ParquetFile(opened(self.file))
+
+    def _begin(self, group: int) -> None:
         if self.stored is None:
-            self.stored = pq.ParquetFile(opened(self.file))
-        # Arrow gives whole rows at once, however often a file repeats one.
-        self.parts = self.stored.iter_batches(IMAGE_ROWS, row_groups=[group], columns=[self.column], use_threads=False)
-        self.group, self.held = group, [(0, next(self.parts).column(self.column))]
+            self._open()
+        self.parts, self.group, self.next = self._rows(group, self.column), group, 0
+        self.held.clear()
 
     def __del__(self):
         if self.stored is not None:

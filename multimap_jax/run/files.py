@@ -32,6 +32,7 @@ from multimap_jax.storage.output import (
     GO_ON,
     RESULTS,
     RUN,
+    TABLE,
     changed,
     inside,
     is_ours,

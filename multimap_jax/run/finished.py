@@ -14,8 +14,7 @@ from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import nearest
 from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.inputs.embeddings import base, read_embeddings
-from multimap_jax.inputs.files import read_json, read_table, said_of
-from multimap_jax.inputs.lists import AddressError
+from multimap_jax.inputs.files import AddressError, read_json, read_table, said_of
 from multimap_jax.inputs.names import name_of_path, without_secrets
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.places import is_remote, local_folder, place

@@ -11,7 +11,7 @@ import numpy as np
 
 from multimap_jax.clustering import cluster, draw
 from multimap_jax.estimator import Assigned, MultiMaP
-from multimap_jax.inputs.lists import opened_csv
+from multimap_jax.inputs.lists import LONGEST, opened_csv
 from multimap_jax.inputs.names import known_name
 from multimap_jax.inputs.places import is_remote
 from multimap_jax.inputs.source import exists
@@ -19,7 +19,7 @@ from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import reference_words
 from multimap_jax.rows import Pieces
 
-# Images whose names are compared with those of a labels file that fits none.
+# Images whose names are compared with those of a labels file that fits none, and names of such a file.
 MANY = 100_000
 RIVALS = {"image_kmeans": "k-means on image embeddings", "zero_shot": "zero-shot words"}
 
@@ -49,17 +49,20 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
             if columns.count(column) > 1:
                 raise ValueError(f"{path} has the column {column} {columns.count(column)} times, expected once")
         places = [columns.index(column) for column in ("image", *known)]
-        # Nothing else is held of the file.
-        rows = [(line, *(row[place] if place < len(row) else "" for place in places)) for line, row in rows]
-    lines, labels = {}, {aspect: {} for aspect in known}
-    for line, given, *values in (row for row in rows if row[1]):
-        name = known_name(given, known_images)
-        if name in lines:
-            raise ValueError(f"{path} names the image {name} twice, in lines {lines[name]} and {line}")
-        lines[name] = line
-        if name in known_images:
-            for aspect, value in zip(known, values):
-                labels[aspect] |= {name: value} if value else {}
+        lines, labels, others = {}, {aspect: {} for aspect in known}, 0
+        for line, row in rows:
+            given, *values = (row[place] if place < len(row) else "" for place in places)
+            name = known_name(given, known_images)
+            name = name if name in known_images else known_name(given.strip(), known_images)
+            if name in lines:
+                raise ValueError(f"{path} names the image {name} twice, in lines {lines[name]} and {line}")
+            if name in known_images:
+                lines[name] = line
+                for aspect, value in zip(known, values):
+                    labels[aspect] |= {name: value} if value else {}
+            elif name and others < MANY:  # nothing else is held of the file
+                lines[name[:LONGEST]] = line
+                others += 1
     if not any(name in known_images for name in lines):
         names = list(itertools.islice(known_images, MANY))
         raise ValueError(

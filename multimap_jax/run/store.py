@@ -229,7 +229,7 @@ class Embeddings:
 
     def read(self, kind: str, piece: int) -> dict[str, list]:
         more = ("reason", "again") if kind == "skipped" else ()
-        with said_of(str(self.file(kind, piece)), MEND):
+        with said_of(f"{self.file(kind, piece)}", MEND):
             return read_table(self.file(kind, piece), ("image_path", "version", *more))
 
 
