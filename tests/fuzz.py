@@ -5,7 +5,9 @@
 
 A reader is given what it reads after hypothesis has changed it: bytes cut, flipped, doubled and overwritten, values of
 JSON replaced. It may return or raise what its docstring says, in LIMIT_SECONDS and MEMORY more than it began with;
-anything else is a finding, printed with what to keep of it.
+anything else is a finding, printed with what to keep of it. What is made of tables, of texts in tars and of JSON is
+bounded by `files.COLUMN_BYTES` and `files.JSON_VALUES`: here by BOUND, and what takes MADE times that is a finding too.
+BOMBS, which are little and would become much, are among what is changed.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import base64
+import contextlib
 import functools
 import io
 import json
@@ -25,7 +28,7 @@ import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +45,7 @@ from multimap_jax.clip.images import Unreadable, decode
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
 from multimap_jax.edits import read_edits
-from multimap_jax.inputs import kinds
+from multimap_jax.inputs import files, kinds
 from multimap_jax.inputs.embeddings import read_embeddings
 from multimap_jax.inputs.files import read_json, said_of
 from multimap_jax.inputs.open import open_source
@@ -54,6 +57,10 @@ from multimap_jax.run.measure import read_labels
 from multimap_jax.saving import ARRAYS, SETTINGS, read_model
 
 LIMIT_SECONDS, MEMORY = 20, 2**30  # of a case; what it may not come near to is half as much again
+BOUND, MADE = (
+    2**25,
+    8,
+)  # bytes that are made of a table, of texts in a tar or of JSON, and how much memory that may take
 SMALL = CLIPConfig(TextConfig(300, 8, 8, 1, 2, 8, 8), ImageConfig(8, 4, 8, 1, 2, 8, 8))
 NUMBERS = (0, 1, 127, 128, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
 
@@ -174,6 +181,7 @@ def checkpoint() -> Path:
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing(8)))
     (folder / "words").write_text(str(vocabulary))
     (folder / "rows.csv").write_text("path\na.png\nb.png\n")
+    (folder / "rows.npy").write_bytes(npy())
     return folder
 
 
@@ -249,7 +257,8 @@ def piece(kind: str) -> Callable[[bytes], None]:
                 path = found.file(name, 0)
                 path.parent.mkdir(parents=True)
                 path.write_bytes(content if name == kind else own)
-            store.sound(found.check, 0, 8)
+            with little():
+                store.sound(found.check, 0, 8)
 
     return given
 
@@ -285,9 +294,118 @@ def table_of_images() -> bytes:
     return parquet(image=[{"bytes": pictures()[0], "path": "a.png"}, {"bytes": b"x", "path": None}], label=[0, 1])
 
 
+def repeated(text: str, rows: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
+
+
+def packed_table(**columns) -> bytes:
+    """A table that takes little, and as many bytes as it has rows."""
+    file = io.BytesIO()
+    rows = len(next(iter(columns.values())))
+    table = pa.table(columns | {"fill": np.random.default_rng(0).random(rows)})
+    pq.write_table(table, file, compression="zstd", dictionary_pagesize_limit=2**26)
+    return file.getvalue()
+
+
+def sparse_member(name: str, size: int) -> bytes:
+    """A header of a text that is all hole."""
+    member = tarfile.TarInfo(name)
+    member.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[386:398] = header[483:495] = b"%011o\0" % size
+    header[398:410] = b"%011o\0" % 0
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def claiming_member(name: str, size: int) -> bytes:
+    """A text of one byte that says it is longer, so that what stands behind it would be read again and again."""
+    member = tarfile.TarInfo(name)
+    member.size, member.pax_headers = 1, {"GNU.sparse.realsize": str(size)}
+    return member.tobuf(tarfile.PAX_FORMAT) + b"x".ljust(512, b"\0")
+
+
+def pictures_of(rows: int, path: str) -> pa.StructArray:
+    return pa.StructArray.from_arrays([pa.array([b"x"] * rows), pa.array([path] * rows)], ["bytes", "path"])
+
+
+ROWS_OF_BOMBS = 1000
+BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "sparse texts in a tar": ("tar", lambda: tar_of(sparse_member(f"{i}.txt", 2**20) for i in range(1000))),
+    "texts in a tar that claim more": ("tar", lambda: tar_of(claiming_member(f"{i}.txt", 2**20) for i in range(1000))),
+    "one path for all rows": ("table", lambda: packed_table(path=repeated("x" * 2**20, ROWS_OF_BOMBS))),
+    "one text beside all rows": (
+        "table",
+        lambda: packed_table(path=list(map(str, range(ROWS_OF_BOMBS))), text=repeated("x" * 2**20, ROWS_OF_BOMBS)),
+    ),
+    "one path beside the bytes of all rows": ("table", lambda: packed_table(image=pictures_of(500, "x" * 2**20))),
+    "one name for all embeddings": ("names", lambda: packed_table(path=repeated("x" * 2**20, ROWS_OF_BOMBS))),
+    "one version for all of a plan": (
+        "plan",
+        lambda: packed_table(
+            name=list(map(str, range(ROWS_OF_BOMBS))),
+            version=repeated("x" * 2**20, ROWS_OF_BOMBS),
+            piece=[0] * ROWS_OF_BOMBS,
+        ),
+    ),
+    "a list of many columns and short rows": (
+        "list",
+        lambda: b"path," + b",".join(b"%d" % i for i in range(9000)) + b"\n" + b"a\n" * 20_000,
+    ),
+    "a list of more columns": ("list", lambda: b"path" + b"," * 500_000 + b"\n" + b"a\n" * 20_000),
+    "many labels of other images": (
+        "labels",
+        lambda: b"image,color\n" + b"\n".join(b"%07d" % i for i in range(400_000)),
+    ),
+    "JSON of empty lists": ("json", lambda: b'{"a":[' + b"[]," * 4_000_000 + b"1]}"),
+}
+
+
+def tar_of(members: Iterable[bytes]) -> bytes:
+    """A tar with an image, and members as they are written."""
+    member = tarfile.TarInfo("a.png")
+    member.size = len(pictures()[0])
+    image = pictures()[0] + bytes(-member.size % 512)
+    return member.tobuf(tarfile.GNU_FORMAT) + image + b"".join(members) + bytes(1024)
+
+
+def bombs(reader: str) -> tuple[bytes, ...]:
+    return tuple(make() for name, make in BOMBS.values() if name == reader)
+
+
+@contextlib.contextmanager
+def little():
+    """A finding where what is done in this context takes more than it may make of a table."""
+    with contextlib.suppress(OSError):  # the highest so far is forgotten
+        Path("/proc/self/clear_refs").write_text("5")
+    before = status("VmRSS")
+    try:
+        yield
+    finally:
+        made = status("VmHWM") - before
+        assert made < MADE * BOUND, f"{made / 2**20:.0f} MB of a table, expected {MADE * BOUND / 2**20:.0f} at most"
+
+
+def status(name: str) -> int:
+    """Bytes of memory, as Linux says."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def making_little(read: Callable[[Path], object]) -> Callable[[Path], object]:
+    def given(path: Path) -> None:
+        with little():
+            read(path)
+
+    return given
+
+
 def read_source(path: Path) -> None:
     """Lists a source and opens what is in it."""
-    source = open_source(path)
+    with little():
+        source = open_source(path)
+        source.columns_of(source.names)
     source.versions()
     for image in list(source.images.values())[:5]:
         read_picture(image)
@@ -342,7 +460,8 @@ def groups_reader(path: Path) -> None:
 
 
 def rows_reader(folder: Path) -> None:
-    found = read_embeddings(folder / "rows.npy")
+    with little():
+        found = read_embeddings(folder / "rows.npy")
     assert np.isfinite(found.rows).all()
 
 
@@ -389,19 +508,30 @@ def readers() -> dict[str, tuple]:
             changed_json(parsed["tokenizer_config.json"]),
             in_folder("tokenizer_config.json", without("tokenizer_config.json"), tokenizer_reader),
         ),
-        "tar": (changed_bytes((tar(),)), as_file("a.tar", read_source)),
-        "table": (changed_bytes((table_of_images(),)), as_file("a.parquet", read_source)),
-        "list": (changed_bytes((b"path,license\na.png,x\n./b.png,y\n",)), as_file("a.csv", read_source)),
+        "tar": (changed_bytes((tar(), *bombs("tar"))), as_file("a.tar", read_source)),
+        "table": (changed_bytes((table_of_images(), *bombs("table"))), as_file("a.parquet", read_source)),
+        "list": (changed_bytes((b"path,license\na.png,x\n./b.png,y\n", *bombs("list"))), as_file("a.csv", read_source)),
         "rows": (changed_bytes((npy(),)), in_folder("rows.npy", "rows.csv", rows_reader)),
-        "labels": (changed_bytes((TABLE, TABLE.replace(b",", b";"))), as_file("truth.csv", labels)),
+        "names": (
+            changed_bytes((parquet(path=["a.png", "b.png"]), *bombs("names"))),
+            in_folder("rows.parquet", "rows.npy", rows_reader),
+        ),
+        "labels": (
+            changed_bytes((TABLE, TABLE.replace(b",", b";"), *bombs("labels"))),
+            as_file("truth.csv", making_little(labels)),
+        ),
+        "json": (
+            changed_bytes((json.dumps(EDITS).encode(), *bombs("json"))),
+            as_file("a.json", making_little(read_json)),
+        ),
         "run": (changed_json(RUN), in_folder("run.json", "", read_run)),
         "edits": (changed_json(EDITS), as_file("edits.json", edits_reader)),
         "groups": (changed_json(GROUPS), as_file("groups.json", groups_reader)),
         "model": (changed_json(json.loads(model[SETTINGS])), model_reader(SETTINGS)),
         "arrays": (changed_bytes((model[ARRAYS],)), model_reader(ARRAYS)),
         "plan": (
-            changed_bytes((PLAN,)),
-            as_file("plan_000000.parquet", lambda path: store.sound(store.read_plan, path)),
+            changed_bytes((PLAN, *bombs("plan"))),
+            as_file("plan_000000.parquet", making_little(lambda path: store.sound(store.read_plan, path))),
         ),
         "metadata": (changed_bytes((METADATA,)), piece("metadata")),
         "skipped": (changed_bytes((SKIPPED,)), piece("skipped")),
@@ -414,8 +544,8 @@ def readers() -> dict[str, tuple]:
 
 
 NAMES = (
-    "images weights header flax index config preprocessor vocabulary merges tokenizer tar table list rows labels run "
-    "edits groups model arrays plan metadata skipped embeddings proxies"
+    "images weights header flax index config preprocessor vocabulary merges tokenizer tar table list rows names labels "
+    "json run edits groups model arrays plan metadata skipped embeddings proxies"
 ).split()
 
 
@@ -493,6 +623,11 @@ def fuzz(name: str, examples: int, number: int) -> int:
     return ran
 
 
+def bound_tables() -> None:
+    """What tables and JSON may become, small enough that more than that is seen."""
+    files.COLUMN_BYTES, files.JSON_VALUES = BOUND, BOUND // 64
+
+
 def limit_memory() -> None:
     """Half as much again as MEMORY of address space more than there is now: libraries take some without using it."""
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -507,6 +642,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
+    bound_tables()
     names = NAMES if arguments.reader == "all" else [arguments.reader]
     for name in names:  # what is loaded once is loaded before memory is counted
         case(readers()[name][1], b"")

@@ -6,6 +6,7 @@ import sys
 import pytest
 from PIL import Image
 
+from multimap_jax.inputs import files
 from tests import fuzz
 from tests.test_hostile import png
 
@@ -41,6 +42,14 @@ def test_what_was_found_stays_mended(name):
         fuzz.readers()[reader][1](change(content))
     except ValueError as error:
         assert "the tokenizer in" in str(error) or "a header without end" in str(error)
+
+
+@pytest.mark.parametrize("name", fuzz.BOMBS)
+def test_what_is_little_and_would_become_much_makes_no_more_than_its_bound(name, monkeypatch):
+    monkeypatch.setattr(files, "COLUMN_BYTES", fuzz.BOUND)
+    monkeypatch.setattr(files, "JSON_VALUES", fuzz.BOUND // 64)
+    reader, make = fuzz.BOMBS[name]
+    fuzz.case(fuzz.readers()[reader][1], make())
 
 
 MANY = """
