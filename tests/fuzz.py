@@ -7,7 +7,7 @@ A reader is given what it reads after hypothesis has changed it: bytes cut, flip
 JSON replaced. It may return or raise what its docstring says, in LIMIT_SECONDS and MEMORY more than it began with;
 anything else is a finding, printed with what to keep of it. What is made of tables, of texts in tars and of JSON is
 bounded by `files.COLUMN_BYTES` and `files.JSON_VALUES`: here by BOUND, and what takes MADE times that is a finding too.
-BOMBS, which are little and would become much, are among what is changed.
+What is in tests/bombs.py, which is little and would become much, is among what is changed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,7 @@ from multimap_jax.run import store
 from multimap_jax.run.finished import read_run
 from multimap_jax.run.measure import read_labels
 from multimap_jax.saving import ARRAYS, SETTINGS, read_model
+from tests.bombs import bombs
 
 LIMIT_SECONDS, MEMORY = 20, 2**30  # of a case; what it may not come near to is half as much again
 BOUND, MADE = (
@@ -292,86 +293,6 @@ def tar() -> bytes:
 
 def table_of_images() -> bytes:
     return parquet(image=[{"bytes": pictures()[0], "path": "a.png"}, {"bytes": b"x", "path": None}], label=[0, 1])
-
-
-def repeated(text: str, rows: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
-
-
-def packed_table(**columns) -> bytes:
-    """A table that takes little, and as many bytes as it has rows."""
-    file = io.BytesIO()
-    rows = len(next(iter(columns.values())))
-    table = pa.table(columns | {"fill": np.random.default_rng(0).random(rows)})
-    pq.write_table(table, file, compression="zstd", dictionary_pagesize_limit=2**26)
-    return file.getvalue()
-
-
-def sparse_member(name: str, size: int) -> bytes:
-    """A header of a text that is all hole."""
-    member = tarfile.TarInfo(name)
-    member.type = tarfile.GNUTYPE_SPARSE
-    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
-    header[386:398] = header[483:495] = b"%011o\0" % size
-    header[398:410] = b"%011o\0" % 0
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)
-    return bytes(header)
-
-
-def claiming_member(name: str, size: int) -> bytes:
-    """A text of one byte that says it is longer, so that what stands behind it would be read again and again."""
-    member = tarfile.TarInfo(name)
-    member.size, member.pax_headers = 1, {"GNU.sparse.realsize": str(size)}
-    return member.tobuf(tarfile.PAX_FORMAT) + b"x".ljust(512, b"\0")
-
-
-def pictures_of(rows: int, path: str) -> pa.StructArray:
-    return pa.StructArray.from_arrays([pa.array([b"x"] * rows), pa.array([path] * rows)], ["bytes", "path"])
-
-
-ROWS_OF_BOMBS = 1000
-BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "sparse texts in a tar": ("tar", lambda: tar_of(sparse_member(f"{i}.txt", 2**20) for i in range(1000))),
-    "texts in a tar that claim more": ("tar", lambda: tar_of(claiming_member(f"{i}.txt", 2**20) for i in range(1000))),
-    "one path for all rows": ("table", lambda: packed_table(path=repeated("x" * 2**20, ROWS_OF_BOMBS))),
-    "one text beside all rows": (
-        "table",
-        lambda: packed_table(path=list(map(str, range(ROWS_OF_BOMBS))), text=repeated("x" * 2**20, ROWS_OF_BOMBS)),
-    ),
-    "one path beside the bytes of all rows": ("table", lambda: packed_table(image=pictures_of(500, "x" * 2**20))),
-    "one name for all embeddings": ("names", lambda: packed_table(path=repeated("x" * 2**20, ROWS_OF_BOMBS))),
-    "one version for all of a plan": (
-        "plan",
-        lambda: packed_table(
-            name=list(map(str, range(ROWS_OF_BOMBS))),
-            version=repeated("x" * 2**20, ROWS_OF_BOMBS),
-            piece=[0] * ROWS_OF_BOMBS,
-        ),
-    ),
-    "a list of many columns and short rows": (
-        "list",
-        lambda: b"path," + b",".join(b"%d" % i for i in range(9000)) + b"\n" + b"a\n" * 20_000,
-    ),
-    "a list of more columns": ("list", lambda: b"path" + b"," * 500_000 + b"\n" + b"a\n" * 20_000),
-    "many labels of other images": (
-        "labels",
-        lambda: b"image,color\n" + b"\n".join(b"%07d" % i for i in range(400_000)),
-    ),
-    "JSON of empty lists": ("json", lambda: b'{"a":[' + b"[]," * 4_000_000 + b"1]}"),
-}
-
-
-def tar_of(members: Iterable[bytes]) -> bytes:
-    """A tar with an image, and members as they are written."""
-    member = tarfile.TarInfo("a.png")
-    member.size = len(pictures()[0])
-    image = pictures()[0] + bytes(-member.size % 512)
-    return member.tobuf(tarfile.GNU_FORMAT) + image + b"".join(members) + bytes(1024)
-
-
-def bombs(reader: str) -> tuple[bytes, ...]:
-    return tuple(make() for name, make in BOMBS.values() if name == reader)
 
 
 @contextlib.contextmanager

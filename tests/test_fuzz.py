@@ -8,6 +8,7 @@ from PIL import Image
 
 from multimap_jax.inputs import files
 from tests import fuzz
+from tests.bombs import BOMBS
 from tests.test_hostile import png
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are tested on Linux")
@@ -44,11 +45,11 @@ def test_what_was_found_stays_mended(name):
         assert "the tokenizer in" in str(error) or "a header without end" in str(error)
 
 
-@pytest.mark.parametrize("name", fuzz.BOMBS)
+@pytest.mark.parametrize("name", BOMBS)
 def test_what_is_little_and_would_become_much_makes_no_more_than_its_bound(name, monkeypatch):
     monkeypatch.setattr(files, "COLUMN_BYTES", fuzz.BOUND)
     monkeypatch.setattr(files, "JSON_VALUES", fuzz.BOUND // 64)
-    reader, make = fuzz.BOMBS[name]
+    reader, make = BOMBS[name]
     fuzz.case(fuzz.readers()[reader][1], make())
 
 

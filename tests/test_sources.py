@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import multimap_jax as mm
 from multimap_jax import cli
@@ -21,7 +22,7 @@ from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.source import Packed, files_of
 from multimap_jax.run.files import covered, write_labels
 from multimap_jax.scenes import write_scenes
-from tests import fuzz
+from tests import bombs
 from tests.pages import pictures
 
 COUNT = 24
@@ -205,7 +206,7 @@ def test_members_that_macos_adds_are_passed_over_and_said(tmp_path):
 
 def test_sparse_members_are_passed_over_and_said(tmp_path):
     (tmp_path / "a.tar").write_bytes(
-        fuzz.tar_of([fuzz.sparse_member("b.png", 900), fuzz.claiming_member("c.png", 9000)])
+        bombs.tar_of([bombs.sparse_member("b.png", 900), bombs.claiming_member("c.png", 9000)])
     )
     source = open_source(tmp_path / "a.tar")
     assert list(source.names) == ["a.png"] and "sparse" in source.notes[0] and "b.png, a.tar: c.png" in source.notes[0]
@@ -617,7 +618,13 @@ def test_one_path_that_cannot_be_opened_is_left_out(fruit, tmp_path, capsys):
     assert "a\\x00b.png: embedded null byte" in capsys.readouterr().out
 
 
-PNG = fuzz.picture("PNG")
+def picture():
+    file = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(file, "PNG")
+    return file.getvalue()
+
+
+PNG = picture()
 HELD = [{"bytes": PNG, "path": None}]
 KIND = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 # Columns of a table -> the one that is read.
