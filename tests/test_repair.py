@@ -155,6 +155,12 @@ def test_a_jpeg_without_its_end_is_read_only_with_all_its_pixels(name, tmp_path)
         assert isinstance(found, Unreadable) and "truncated" in found.reason
 
 
+def test_a_jpeg_without_its_end_may_end_with_zeros(tmp_path):
+    noises = np.random.default_rng(0).integers(0, 255, (4000, 8, 8), np.uint8)
+    whole = next(each for each in (saved("JPEG", Image.fromarray(noise)) for noise in noises) if each[-3] == 0)
+    assert (pixels(tmp_path, whole[:-2]) == pixels(tmp_path, whole)).all()
+
+
 def test_the_settings_of_pillow_stay(tmp_path):
     from PIL import ImageFile, PngImagePlugin
 

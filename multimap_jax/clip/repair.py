@@ -22,6 +22,7 @@ TIFF_KEPT |= {332, 334, 336, 338, 339, 347, *range(512, 522), *range(529, 533)}
 ORIENTATION = 274
 ENTRIES = 2**12  # of a directory, at most
 END = b"\xff\xd9"  # of a JPEG
+ZEROS = 2  # that may be the last codes of one
 # Where pixels are missing, these make others than an end alone does. None holds 255, with which markers begin. Their
 # first bits differ, for a few bits of the last code may be all that is missing.
 NOISES = tuple(bytes(i * step % 251 for i in range(1, 500)) for step in (0b01011011, 0b10110110, 0b11101100))
@@ -45,7 +46,8 @@ def _jpeg(content: bytes) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
             if copy != content:
                 yield copy, (b"",)
         elif _has_all_scans(copy, frame, scans):
-            copy = copy.rstrip(b"\0\xff")  # half of an end, or of room that was taken before it was written
+            bare = copy.rstrip(b"\0")  # the rest of a file whose room was taken before it was written
+            copy = (bare if len(copy) - len(bare) > ZEROS else copy).rstrip(b"\xff")  # half an end
             restart = _next_restart(copy)
             yield copy, (*(noise + restart + noise + END for noise in NOISES), END)
 
