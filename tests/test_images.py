@@ -4,6 +4,7 @@ import io
 import os
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -378,6 +379,17 @@ def test_images_that_are_scaled_by_their_own_range_are_said_once(clip):
     with pytest.warns(UserWarning, match="^2 grey images have values of no usual range") as said:
         clip.embed_images(images)
     assert len(said) == 1
+
+
+def test_warnings_are_as_they_were_after_many_threads():
+    def slow(picture):
+        time.sleep(0.001 * (picture.width % 7))
+        return np.zeros(1)
+
+    with pytest.warns(UserWarning, match="^heard$"):
+        sizes = [np.zeros((8, 8 + i % 7, 3), np.uint8) for i in range(60)]
+        assert sum(map(len, stream_pixels(sizes, slow, 8, threads=8))) == 60
+        warnings.warn("heard", stacklevel=1)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])

@@ -122,6 +122,31 @@ class Room:
 ROOM = Room(ROOM_BYTES)
 
 
+class Quiet:
+    """No warnings while any thread is within. `warnings.catch_warnings` in several threads at once would leave behind
+    whatever the last of them to leave had found."""
+
+    def __init__(self):
+        self.inside, self.lock, self.caught = 0, threading.Lock(), None
+
+    def __enter__(self):
+        with self.lock:
+            if not self.inside:
+                self.caught = warnings.catch_warnings()
+                self.caught.__enter__()
+                warnings.simplefilter("ignore")
+            self.inside += 1
+
+    def __exit__(self, *_):
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.caught.__exit__(None, None, None)
+
+
+QUIET = Quiet()
+
+
 @contextlib.contextmanager
 def opened_image(image) -> Iterator[Image.Image]:
     """A path, PIL image or uint8 array [h, w, 3] (or grey [h, w]) as an upright RGB image.
@@ -132,8 +157,7 @@ def opened_image(image) -> Iterator[Image.Image]:
 
     Raises ValueError, with what is wrong, for what is no regular file, too large or too narrow.
     """
-    with contextlib.ExitStack() as stack, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of damaged metadata of images that it can read
+    with QUIET, contextlib.ExitStack() as stack:  # Pillow warns of damaged metadata of images that it can read
         if isinstance(image, (str, os.PathLike, Packed)):
             yield _read(stack, stack.enter_context(_opened_file(image)))
         elif isinstance(image, Image.Image):
@@ -337,7 +361,7 @@ def check_shape(sides: tuple[int, int]) -> None:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _scaled(np.asarray(image), (65535,) if image.mode.startswith("I;16") else (1, 255, 65535))
+        return _scaled(image, (65535,) if image.mode.startswith("I;16") else (1, 255, 65535))
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     rows = max(1, STRIP // image.width)
@@ -357,18 +381,18 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def _scaled(values: np.ndarray, tops: Sequence[int]) -> Image.Image:
-    """Values [h, w] of more than 8 bits as grey.
+def _scaled(image: Image.Image, tops: Sequence[int]) -> Image.Image:
+    """Values of more than 8 bits as grey.
 
     Nothing in a file says how bright a value is. They are taken to be of 0 to one of the usual `tops`, the smallest
     that holds them. Where none does, where one would leave three quarters of its range empty (12 bits in 16), and where
     values are negative, they are scaled by their own range; info[OWN_RANGE] says so.
     """
-    lowest, highest = _range(values)
+    lowest, highest = _range(image)
     top = next((top for top in tops if highest <= top), None)
     if top and lowest >= 0 and (highest >= top / 4 or lowest == highest):
-        return _grey(values, 0, top)
-    found = _grey(values, lowest, highest)
+        return _grey(image, 0, top)
+    found = _grey(image, lowest, highest)
     found.info[OWN_RANGE] = True
     return found
 
@@ -383,27 +407,28 @@ def say_own_range(images: int) -> None:
         )
 
 
-def _range(values: np.ndarray) -> tuple[float, float]:
+def _range(image: Image.Image) -> tuple[float, float]:
     """The lowest and the highest of the values that are numbers; 0, 0 where none is."""
     lowest, highest = np.inf, -np.inf
-    for part in _strips(values):
+    for part in _strips(image):
         numbers = part[np.abs(part) < NO_VALUE]  # false for NaN
         if numbers.size:
             lowest, highest = min(lowest, float(numbers.min())), max(highest, float(numbers.max()))
     return (lowest, highest) if lowest <= highest else (0.0, 0.0)
 
 
-def _strips(values: np.ndarray) -> Iterator[np.ndarray]:
+def _strips(image: Image.Image) -> Iterator[np.ndarray]:
     """float64 [rows, w], in order."""
-    rows = max(1, STRIP // values.shape[1])
-    for begin in range(0, len(values), rows):
-        yield values[begin : begin + rows].astype(np.float64)
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        part = image.crop((0, top, image.width, min(top + rows, image.height)))
+        yield np.asarray(part).astype(np.float64)
 
 
-def _grey(values: np.ndarray, low: float, high: float) -> Image.Image:
-    """Values [h, w] of `low` to `high` as grey; black where there is no number."""
-    found, begin = np.empty(values.shape, np.uint8), 0
-    for part in _strips(values):
+def _grey(image: Image.Image, low: float, high: float) -> Image.Image:
+    """Values of `low` to `high` as grey; black where there is no number."""
+    found, begin = np.empty((image.height, image.width), np.uint8), 0
+    for part in _strips(image):
         part = (np.nan_to_num(part, nan=low) - low) / ((high - low) or 1)
         found[begin : begin + len(part)] = np.round(np.clip(part, 0, 1) * 255)
         begin += len(part)
