@@ -780,3 +780,9 @@ def test_names_of_any_bytes_survive_everywhere(fruit, tmp_path, capsys):
     copy = shutil.copytree(EMBEDDED, tmp_path / os.fsdecode(b"clip \xff"))
     assert run(fruit, tmp_path / "other", f"--clip={copy}") == 2  # the library that reads tokenizers takes UTF-8 alone
     assert "rename it" in capsys.readouterr().err
+
+
+def test_a_text_without_end_is_a_short_sentence():
+    with pytest.raises(ValueError, match="the context holds 77: shorten 'xxx") as caught:
+        mm.load_clip("embedded").embed_texts(["x" * 100_000])
+    assert len(str(caught.value)) < 200

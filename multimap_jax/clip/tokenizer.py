@@ -57,7 +57,8 @@ class Tokenizer:
         longest = max(range(len(rows)), key=lambda i: len(rows[i]))
         if len(rows[longest]) > self.context:
             raise ValueError(
-                f"a text has {len(rows[longest])} tokens, the context holds {self.context}: shorten {texts[longest]!r}"
+                f"a text has {len(rows[longest])} tokens, the context holds {self.context}: shorten "
+                f"{texts[longest][:80]!r}"
             )
         length = min(-(-len(rows[longest]) // 8) * 8, self.context)
         return np.array([row + [self.end] * (length - len(row)) for row in rows], np.int32)
