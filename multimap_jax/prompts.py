@@ -116,7 +116,7 @@ def make_prompt(aspect: Aspect, tokenizer: Tokenizer) -> Prompt:
     ids = (tokenizer.start, *left, *tokenizer.encode("*")[-1:], *right, tokenizer.end)
     if len(ids) > tokenizer.context:
         raise ValueError(
-            f"the prompt of aspect {aspect.name!r} has {len(ids)} tokens, the context holds {tokenizer.context}: "
+            f"the prompt of aspect {aspect.name[:80]!r} has {len(ids)} tokens, the context holds {tokenizer.context}: "
             "shorten its template"
         )
     return Prompt(ids, slot=1 + len(left))

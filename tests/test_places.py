@@ -233,3 +233,11 @@ class TestWeb:
         with pytest.raises(OSError) as caught:
             image.read()
         assert "hunter2" not in repr(caught.value) and "SECRETSIG" not in repr(caught.value)
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/environ"), reason="files of the system that say they are empty are Linux's"
+)
+def test_files_that_say_they_are_empty_are_empty():
+    with opened(Path("/proc/self/environ")) as file:
+        assert file.read() == b"" == file.read(100) and not list(file)

@@ -54,9 +54,11 @@ class BoundedFile(io.BufferedReader):
 
     def __init__(self, path: str | os.PathLike):
         check_regular(path)
-        super().__init__(io.FileIO(path, opener=_without_waiting))
+        empty = not os.stat(path).st_size  # so the system's own files say, which may give without an end
+        super().__init__(io.FileIO(os.devnull if empty else path, opener=_without_waiting))
         try:
-            check_regular(self.fileno(), path)  # another one may have come in its place
+            if not empty:
+                check_regular(self.fileno(), path)  # another one may have come in its place
         except ValueError:
             self.close()
             raise

@@ -20,7 +20,7 @@ from multimap_jax.run.lock import locked
 from multimap_jax.run.measure import read_labels
 from multimap_jax.run.processes import ALONE, Company
 from multimap_jax.run.say import say_end, say_result
-from multimap_jax.storage.output import prepare
+from multimap_jax.storage.output import prepare, sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +49,7 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     source = open_source(job.images)
     aspects = [aspect["name"] for aspect in content["aspects"]]
     truth = None if job.labels is None else read_labels(job.labels, aspects, source.images, job.images)
-    if same(job.out, job.run):
-        raise ValueError(f"--out={job.out} is the run itself, whose results would be lost: give another folder")
-    if any("model" in aspect for aspect in aspects_of(job.out)):
-        raise ValueError(f"--out={job.out} is another finished run, whose results would be lost: give another folder")
+    check_out(job)
     prepare(job.out)
     check_own(job.out, job.labels)
     clip = load_checkpoint(job.run, content, job.clip)
@@ -62,6 +59,8 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     job = dataclasses.replace(job, seed=content["seed"], leftover=content["leftover"], config=config)
     clock.lap("load")
     with locked(job.out, ALONE):
+        check_out(job)  # once more: another command may have finished meanwhile
+        sweep(job.out)
         found = embed(source, clip, job.out, Company(ALONE), progress)
         clock.lap("embed")
         notes = [f"New images in the groups of {name_of_path(f'{job.run}')}: nothing was grouped anew.", *source.notes]
@@ -84,3 +83,11 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
         more = {"applied": whole(job.run), "embeddings": whole(job.out)}
         written = write_results(job, clip, source, found, results, notes, clock, (), progress, more)
     say_end(job.out, written, found.failures, say)
+
+
+def check_out(job: Apply) -> None:
+    """ValueError where results of a run would be lost."""
+    if same(job.out, job.run):
+        raise ValueError(f"--out={job.out} is the run itself, whose results would be lost: give another folder")
+    if any("model" in aspect for aspect in aspects_of(job.out)):
+        raise ValueError(f"--out={job.out} is another finished run, whose results would be lost: give another folder")

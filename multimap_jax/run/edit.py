@@ -30,7 +30,7 @@ from multimap_jax.run.measure import Truth, read_labels
 from multimap_jax.run.plan import Result
 from multimap_jax.run.processes import ALONE
 from multimap_jax.run.say import count, say_end, say_result
-from multimap_jax.storage.output import prepare, staging
+from multimap_jax.storage.output import prepare, staging, sweep
 
 FORMAT = 1
 
@@ -80,6 +80,8 @@ def run_edit(job: EditJob, say: Callable[[str], None] = print, progress: bool = 
         job, seed=content["seed"], leftover=content["leftover"], config=config, images=job.images or images.source.place
     )  # fmt: skip
     with locked(job.out, ALONE):
+        check_out(job)  # once more: another command may have finished meanwhile
+        sweep(job.out)
         saved = [keep_copy(job.run, aspect, job.out) for aspect in content["aspects"]]
         more = said_of_edits(job, content, number, groups)
         more |= {"images": content["images"]} if images.note else {}  # as the run says, for whoever has them

@@ -60,8 +60,11 @@ def as_table(table: dict[str, list]) -> Callable[[BinaryIO], None]:
     return lambda file: pq.write_table(pa.table(fields), file)
 
 
-def as_array(array: np.ndarray) -> Callable[[BinaryIO], None]:
-    return lambda file: np.save(file, array, allow_pickle=False)
+def as_array(array: np.ndarray) -> bytes:
+    """An array as an npy file. In memory: NumPy's own writing to a file does not say why a full disk fails it."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def as_arrays(arrays: dict) -> Callable[[BinaryIO], None]:

@@ -69,8 +69,11 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
     check_room(job, puts)
     if job.dry_run:
         return say("nothing was written (--dry_run)")
-    for folder in folders.values():
-        make_marked(job.to / folder)
+    try:
+        for folder in folders.values():
+            make_marked(job.to / folder)
+    except OSError as error:
+        raise OSError(f"cannot write into {job.to} ({error.strerror}): give another folder with --to") from None
     verb = "copying images" if job.how == "copy" else "linking images"
     try:
         with open_bar(len(puts), verb, "image", shown=progress) as bar:
@@ -104,6 +107,8 @@ def ending(image: Path | Packed, name: str) -> str:
 
 def check_inside(to: Path, paths: Sequence[str]) -> None:
     """ValueError where a folder that is there would lead out of `to`, or is none."""
+    if to.is_symlink() and not to.exists():
+        raise ValueError(f"--to={to} is a link that leads to nothing: give another folder")
     if to.exists() and not to.is_dir():
         raise ValueError(f"--to={to} is a file: give a folder, or a table (.parquet or .csv)")
     folders = {"/".join(parts[:i]) for parts in (path.split("/") for path in paths) for i in range(1, len(parts))}

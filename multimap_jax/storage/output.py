@@ -84,6 +84,8 @@ def inside(out: Path, name: str) -> Path:
 
 def prepare(out: Path) -> None:
     """Creates the folder `out` and tries it; OSError or ValueError says that it cannot be written."""
+    if not is_remote(out) and out.is_symlink() and not out.exists():
+        raise ValueError(f"{out} is a link that leads to nothing: give another folder with --out")
     try:
         if is_remote(out):
             tried = f"{HIDDEN}/temporary/{secrets.token_hex(8)}"
