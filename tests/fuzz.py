@@ -52,9 +52,11 @@ from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.source import Packed
 from multimap_jax.regroup import Editor, begun, of_content
 from multimap_jax.run import store
+from multimap_jax.run.files import model_name
 from multimap_jax.run.finished import read_run
 from multimap_jax.run.measure import read_labels
 from multimap_jax.saving import ARRAYS, SETTINGS, read_model
+from multimap_jax.storage import output
 from tests.bombs import bombs
 
 LIMIT_SECONDS, MEMORY = 20, 2**30  # of a case; what it may not come near to is half as much again
@@ -332,8 +334,9 @@ def read_source(path: Path) -> None:
         read_picture(image)
 
 
+HASHES = {ARRAYS: "0" * 64, SETTINGS: "1" * 64}
 RUN = {
-    "aspects": [{"name": "color", "model": "color-0", "files": {SETTINGS: "0", ARRAYS: "0"}}],
+    "aspects": [{"name": "color", "model": model_name("color", HASHES), "files": HASHES}],
     "clip": {"name": "embedded", "hash": "0"},
     "seed": 0,
     "leftover": 0.0,
@@ -378,6 +381,20 @@ def groups_reader(path: Path) -> None:
     with said_of(str(path), "make it again"):
         now = of_content(content, ROWS[:2])
     now.assign(np.arange(6) % 2, np.full(6, 0.5), np.zeros(6, bool), ROWS, [f"{i}.png" for i in range(6)], ROWS[:2])
+
+
+RECORD = {"files": {"labels.csv": [[1, "0" * 64]], "run.json": [[2, "0" * 64], [3, "1" * 64]]}}
+
+
+def record_reader(folder: Path) -> None:
+    """Deletes what a list of files says: nothing, for none of it was written so."""
+    record = folder / output.HIDDEN / "written" / "results.json"
+    record.parent.mkdir(parents=True)
+    (folder / "record").rename(record)
+    for name in ("labels.csv", "run.json", "mine.txt"):
+        (folder / name).write_text("mine")
+    output.delete(folder, "results")
+    assert all((folder / name).exists() for name in ("labels.csv", "run.json", "mine.txt"))
 
 
 def rows_reader(folder: Path) -> None:
@@ -446,6 +463,7 @@ def readers() -> dict[str, tuple]:
             as_file("a.json", making_little(read_json)),
         ),
         "run": (changed_json(RUN), in_folder("run.json", "", read_run)),
+        "record": (changed_json(RECORD), in_folder("record", "", record_reader)),
         "edits": (changed_json(EDITS), as_file("edits.json", edits_reader)),
         "groups": (changed_json(GROUPS), as_file("groups.json", groups_reader)),
         "model": (changed_json(json.loads(model[SETTINGS])), model_reader(SETTINGS)),
@@ -466,7 +484,7 @@ def readers() -> dict[str, tuple]:
 
 NAMES = (
     "images weights header flax index config preprocessor vocabulary merges tokenizer tar table list rows names labels "
-    "json run edits groups model arrays plan metadata skipped embeddings proxies"
+    "json run record edits groups model arrays plan metadata skipped embeddings proxies"
 ).split()
 
 

@@ -456,10 +456,8 @@ def decode(image, index: int, preprocess: Callable[[Image.Image], np.ndarray]) -
 
 def is_image(image: str | os.PathLike | Packed) -> bool:
     """Whether a file holds an image that can be read, by its content; OSError where nobody knows for now."""
-    with warnings.catch_warnings(), contextlib.suppress(Exception):
-        warnings.simplefilter("ignore")
-        with _opened_file(image) as file, _identified(file):
-            return True
+    with QUIET, contextlib.suppress(Exception), _opened_file(image) as file, _identified(file):
+        return True
     found = decode(image, 0, lambda _: None)  # damaged beside its pixels, or none
     if isinstance(found, Unreadable) and found.passing:
         raise OSError(errno.EIO, str(found))
