@@ -92,8 +92,9 @@ def prepare(out: Path) -> None:
             write_object("", out / tried)
             _delete(out, tried, None)
             return
-        with staging(out) as stage:
-            stage.write_aside("try", "", sync=False)
+        hidden = inside(out, HIDDEN)
+        hidden.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=hidden).close()  # has no name: several processes may try, and one of them sweep
     except OSError as error:
         reason = error.strerror or plain(error)
         raise OSError(f"cannot write into {out} ({reason}): give another folder with --out") from None
