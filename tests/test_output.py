@@ -114,7 +114,10 @@ def test_only_what_was_written_is_deleted(tree, links, lists, garbage, asked):
         listed = {name: [version(each) for each in contents] for name, contents in lists.items()}
         for unit in {output.unit_of(name) or "results" for name in OURS}:
             if not any((out / link).is_symlink() for link in (".multimap", ".multimap/written")):
-                put(out / ".multimap" / "written" / f"{unit}.json", (garbage or json.dumps({"files": listed})).encode())
+                put(
+                    out / ".multimap" / "written" / f"{unit}.json",
+                    (json.dumps({"files": listed}) if garbage is None else garbage).encode(),
+                )
         before, outside = (
             files_of(out),
             {path: path.read_bytes() for path in [*away.rglob("*"), *base.glob("**/mine.txt")] if path.is_file()},
