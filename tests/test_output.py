@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multimap_jax.storage import output
@@ -89,6 +89,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 LINKS = ("models", MODEL, "plan", "thumbnails-0123456789ab", ".multimap", ".multimap/temporary", ".multimap/written")
 
 
+@settings(deadline=None)  # the disk's, of a machine at work
 @given(
     tree=st.dictionaries(st.sampled_from(OURS + SCRATCH + OTHERS), CONTENTS),
     links=st.sets(st.sampled_from(LINKS), max_size=2),

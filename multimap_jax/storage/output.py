@@ -112,9 +112,12 @@ class Staging:
         if unit_of(name) is None:
             raise ValueError(f"{name} is no name of a file that multimap writes")
         try:
-            self.take(name, self.write_aside(str(len(self.files)), content, sync))
+            path = self.write_aside(str(len(self.files)), content, sync)
+            known = content.encode() if isinstance(content, str) else content
+            version = (len(known), hashlib.sha256(known).hexdigest()) if isinstance(known, bytes) else version_of(path)
         except OSError as error:
             raise _failed(self.out / name, error) from None
+        self.files[name] = path, version
 
     def take(self, name: str, path: Path) -> None:
         """A file that lies aside already."""
@@ -137,16 +140,18 @@ class Staging:
         units: dict[str, dict[str, Version]] = {}
         for name, (_, version) in self.files.items():
             units.setdefault(unit_of(name), {})[name] = version
+        known = {name: versions for unit in units for name, versions in recorded(self.out, unit).items()}
         for name in self.files:
-            if not is_ours(self.out, name):
+            path = inside(self.out, name)
+            if exists(path) and not _is_version(path, known.get(name, [])):
                 if unit_of(name) == "results":
-                    raise FileExistsError(changed(self.out / name))
+                    raise FileExistsError(changed(path))
                 set_aside(self.out, name)
         try:
             for unit, files in units.items():
                 self._record(unit, files)
             for name in instead_of:
-                _delete(self.out, name, recorded(self.out, "results").get(name, []))
+                _delete(self.out, name, known.get(name, []))
             for name, (path, _) in self.files.items():
                 self.move(path, inside(self.out, name))
         except OSError as error:
