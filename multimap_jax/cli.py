@@ -106,6 +106,7 @@ CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
 FLAGS = "--coordinator, --processes and --process"
 DIGITS = 12
 REPEATABLE = ("aspect", "words", "clusters")
+_typed: list[str] = []  # addresses
 _unsaid: list[str] = []  # why something that was to be printed was not
 
 
@@ -261,7 +262,9 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     open_streams()
     _unsaid.clear()
-    status = _main(list(sys.argv if argv is None else argv))
+    argv = list(sys.argv if argv is None else argv)
+    _typed[:] = [value for _, _, value in (each.partition("=") for each in argv) if "://" in value]
+    status = _main(argv)
     return _fail(_unsaid[0]) if _unsaid and not status else status
 
 
@@ -538,7 +541,10 @@ def _line(values: flags.FlagValues, verb: str = "") -> str:
 
 
 def _shown(text: str) -> str:
-    """What may go to a terminal or a log: nothing that steers it, and no secret of an address."""
+    """What may go to a terminal or a log: nothing that steers it, and no secret of an address. Where one that was typed
+    ends is known, whatever its password holds."""
+    for address in _typed:
+        text = text.replace(address, without_secrets(address))
     return printable(without_secrets(text))
 
 

@@ -17,6 +17,7 @@ from multimap_jax.rows import PART, take, walk
 # Rows that k-means looks at; the rest only go to the nearest centre. experiments/results/scaling_cpu compares a tenth
 # of the rows with all of them.
 SAMPLE = 100_000
+MERGED = 500  # groups of which is told which would become one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +169,10 @@ def group_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
 
 def merges(centres: np.ndarray, sizes: np.ndarray) -> list[tuple[tuple[int, ...], tuple[int, ...], float]]:
     """Which of k groups would become one, the first first, until one is left: (groups, other groups, the inertia that
-    this adds as a share of all that lies between the k centres), by Ward's rule (1963)."""
+    this adds as a share of all that lies between the k centres), by Ward's rule (1963); [] for over MERGED groups, of
+    which nobody looks at all."""
+    if len(centres) > MERGED:
+        return []
     centres, sizes = np.array(centres, np.float64), np.maximum(sizes, 1e-9)
     whole = max(sizes @ np.square(centres - sizes @ centres / sizes.sum()).sum(1), 1e-300)
     held, found = {i: (i,) for i in range(len(centres))}, []

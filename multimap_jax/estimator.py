@@ -22,7 +22,7 @@ from multimap_jax.choices import AUTO
 from multimap_jax.clip.images import as_list
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import check_clusters, cluster, draw, least_sure, left_over, merges, nearest, sampled
-from multimap_jax.inputs.names import without_secrets
+from multimap_jax.inputs.names import printable, without_secrets
 from multimap_jax.naming import exemplars, name_groups
 from multimap_jax.notebook import groups_html, of_model
 from multimap_jax.number import Candidate, find_number, steadiness
@@ -385,7 +385,7 @@ def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
     settings, attributes = read_model(Path(directory))
     name, digest = settings.pop("clip")
     if clip is None and name != "embedded" and not Path(name).is_dir():  # a file from anybody names it
-        shown = without_secrets(str(name))[:200]
+        shown = printable(without_secrets(str(name))[:200])
         raise ValueError(
             f'{directory} was fitted with {shown}, which is no directory here: say clip="{shown}" to fetch it'
         )

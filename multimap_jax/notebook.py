@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.clustering import members
+from multimap_jax.inputs.names import printable
 from multimap_jax.inputs.places import place
 from multimap_jax.report.thumbnails import inline, pick, thumbnails
 
@@ -80,7 +81,7 @@ class Run:
         self.aspects = tuple(aspect["name"] for aspect in self._content["aspects"])
 
     def __repr__(self):
-        return f"Run({str(self.folder)!r}: {', '.join(self.aspects)})"
+        return printable(f"Run({f'{self.folder}'!r}: {', '.join(self.aspects)})")
 
     def _repr_html_(self) -> str:
         return "".join(groups_html(aspect, self.groups(aspect, SHOWN)) for aspect in self.aspects)

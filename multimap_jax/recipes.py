@@ -18,7 +18,7 @@ CHOICES = {
     "precision": choices.PRECISIONS,
 }
 POSITIVE = ("batch_size", "block_size")
-MOST_STEPS = 2**31 - 1
+MOST_STEPS = 10**6
 
 
 @dataclasses.dataclass(frozen=True)

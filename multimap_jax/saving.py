@@ -25,6 +25,9 @@ from multimap_jax.recipes import ProxyConfig
 from multimap_jax.rows import Pieces, walk
 
 FORMAT = 4
+# Groups and letters of a name that a file may have, and how far from the middle a centre may be: what is made of more,
+# or of squares without end, fills the memory.
+GROUPS, LONGEST, FARTHEST = 10_000, 1_000, 1e9
 SETTINGS, ARRAYS = "model.json", "arrays.npz"
 # Attributes of every model, and those that come with proxies of the images: attribute -> field of ProxyFit.
 ALWAYS = ("labels_", "distances_", "confidence_", "outliers_", "cluster_centers_", "projection_")
@@ -96,7 +99,9 @@ def read_model(directory: Path) -> tuple[dict, dict]:
     content = read_json(directory / SETTINGS, advice="save the model again")
     version = content.get("format")
     if version != FORMAT:
-        raise ValueError(f"{directory} has model format {version}, this version reads {FORMAT}: fit the model again")
+        raise ValueError(
+            f"{directory} has model format {version!r:.20}, this version reads {FORMAT}: fit the model again"
+        )
     with said_of(f"the model in {directory}", "it is damaged, save it again"):
         return settings_of(content), attributes_of(content, directory / ARRAYS)
 
@@ -150,8 +155,10 @@ def attributes_of(content: dict, path: Path) -> dict:
 def check_groups(content: dict) -> None:
     """ValueError where what a file says of its groups is no model's."""
     names = content["cluster_names"]
-    if not isinstance(names, list) or not names or not all(map(is_plain_name, names)):
-        raise ValueError(f"cluster_names are {ascii(names)[:40]}, expected names that can be read")
+    if not isinstance(names, list) or not 0 < len(names) <= GROUPS or not all(map(is_plain_name, names)):
+        raise ValueError(f"cluster_names are {ascii(names)[:40]}, expected 1 to {GROUPS:,} names that can be read")
+    if len(longest := max(names, key=len)) > LONGEST:
+        raise ValueError(f"cluster_names hold {longest[:40]}…, expected names of {LONGEST:,} letters at most")
     for name in ("cluster_confidences", "cluster_steadiness"):
         if np.shape(content[name]) != (len(names),) or not np.isfinite(np.array(content[name], np.float64)).all():
             raise ValueError(f"{name} are {str(content[name])[:40]}, expected {len(names)} numbers")
@@ -189,6 +196,8 @@ def check_arrays(arrays: dict, k: int, embed: int) -> None:
             raise ValueError(f"{name} has shape {list(arrays[name].shape)}, expected {list(labels.shape)}")
     if centres.ndim != 2 or len(centres) != k or not centres.shape[1]:
         raise ValueError(f"cluster_centers_ has shape {list(centres.shape)}, expected {k} rows of numbers")
+    if np.abs(centres).max() > FARTHEST:
+        raise ValueError(f"cluster_centers_ holds {np.abs(centres).max():g}, expected numbers of {FARTHEST:g} at most")
     axes = arrays["bulk_axes"]
     if axes.ndim != 2 or len(axes) != embed or not axes.shape[1]:
         raise ValueError(f"bulk_axes has shape {list(axes.shape)}, expected {embed} rows of numbers")

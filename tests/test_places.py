@@ -32,7 +32,9 @@ WITHOUT = {
     "s3://bucket/shard-??.tar": "s3://bucket/shard-??.tar",
     "s3://bucket/a # b.png": "s3://bucket/a # b.png",
     "hf://datasets/user/repo@main/x.parquet": "hf://datasets/user/repo@main/x.parquet",
-    "404 for 'http://u:p@host/x?k=1', again": "404 for 'http://…@host/x?…', again",
+    "404 for 'http://u:p@host/x?k=1', again": "404 for 'http://…@host/x?… again",
+    "url='http://host/x?s=a'b#c'": "url='http://host/x?…",
+    "(http://it's:pa\"ss@host/x)": "(http://…@host/x)",
     "a/b@c?d#e": "a/b@c?d#e",
 }
 
@@ -40,6 +42,26 @@ WITHOUT = {
 @pytest.mark.parametrize("text", WITHOUT)
 def test_secrets_of_addresses_go(text):
     assert without_secrets(text) == WITHOUT[text]
+
+
+def test_secrets_are_looked_for_once_along_a_text():
+    assert (
+        without_secrets("a" * 10**6 + " ://") == "a" * 10**6 + " ://"
+    )  # with the square of its length it would not end
+    assert without_secrets("9http://u:p@h") == "9http://…@h"
+
+
+@pytest.mark.parametrize("password", ["it's", 'qu"ote', "<b>", "a b", "p@ss", "pa/ss"])
+def test_an_address_that_was_typed_is_known_to_its_end(password, tmp_path, capsys):
+    address = f"http://user:{password}@127.0.0.1:9/x.json?sig=tok3n"
+    assert cli.main(["multimap", "edit", f"--run={address}", f"--edits={address}", f"--out={tmp_path}"]) == 2
+    said = "".join(capsys.readouterr())
+    assert password not in said.replace("multimap", "") and "tok3n" not in said
+
+
+def test_hosts_by_number_are_addresses():
+    pytest.importorskip("aiohttp", reason="needs an HTTP driver: pip install aiohttp")
+    assert f"{place('http://[::1]:80/x?y')}" == "http://[::1]:80/x?…"
 
 
 def test_an_image_is_called_without_the_secrets_of_its_address():
@@ -153,10 +175,21 @@ class Server(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.asked.append((self.path, self.headers.get("Authorization")))
+        if "elsewhere" in self.path:
+            self.send_response(302)
+            self.send_header("Location", "/another.png")
+            self.end_headers()
+            return
+        if "echo" in self.path:
+            self.send_response(500, f"no {self.path.partition('?')[2]}")
+            self.end_headers()
+            return
         endless = "endless" in self.path
         self.send_response(206 if self.headers.get("Range") and endless else 200)
         if not endless:
             self.send_header("Content-Length", str(len(self.picture)))
+        elif self.command == "HEAD":
+            self.send_header("Content-Length", str(10**10))
         self.end_headers()
         try:
             while self.command == "GET":
@@ -188,7 +221,7 @@ class TestWeb:
         for part in ({}, {"begin": 10, "end": 1000}):
             with pytest.raises(ValueError, match="expected at most"):
                 read_object(path, 2**20, **part)
-        with pytest.raises(ValueError, match="expected at most"):
+        with pytest.raises(ValueError, match="bytes, expected 1,048,576 at most"):
             opened(path, 2**20)
         assert OBJECT_BYTES <= 2**30
 
@@ -203,6 +236,26 @@ class TestWeb:
         assert set(Server.asked) == {("/folder/a.png?sig=S", basic)}
         assert "hunter2" not in f"{image} {image!r}" and "sig=S" not in f"{image}"
 
+    def test_parts_of_a_large_object_have_a_bound(self, server):
+        with opened(place(f"http://{server}/endless.parquet")) as file:
+            file.seek(-8, os.SEEK_END)
+            with pytest.raises(ValueError, match="expected at most"):
+                file.read(8)
+
+    def test_a_password_is_not_taken_elsewhere(self, server):
+        (image,) = remote_images([place(f"http://bob:hunter2@{server}/elsewhere.png")])
+        with pytest.raises(ValueError, match="sends on to another address"):
+            image.read()
+        assert [path for path, _ in Server.asked] == ["/elsewhere.png"]
+        (image,) = remote_images([place(f"http://{server}/elsewhere.png")])
+        assert image.read() == Server.picture
+
+    def test_a_server_that_says_a_secret_again(self, server):
+        (image,) = remote_images([place(f"http://bob:hunter2@{server}/echo.png?token=T0KEN&s=a'QUOTED")])
+        with pytest.raises(OSError) as caught:
+            image.read()
+        assert not [word for word in ("hunter2", "T0KEN", "QUOTED") if word in str(caught.value)]
+
     def test_what_a_run_writes_and_says_holds_no_secret(self, server, tmp_path, capsys):
         write_scenes(tmp_path / "fruit", "fruit", seed=0, count=8)
         secret = ["hunter2", "SECRETSIG", "TOKEN", "pa/ss"]
@@ -213,7 +266,8 @@ class TestWeb:
             [f"http://bob:pa/ss@{server}/gone.png#TOKEN"],
         ]
         with (tmp_path / "list.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([["image"], *rows])
+            beside = "http://bob:hunter2@host/x?sig=SECRETSIG"
+            csv.writer(file).writerows([["image", "url"], *([*row, beside] for row in rows)])
         flags = ["--subject=fruit", "--aspect=color", "--words=color=red,green", f"--out={tmp_path / 'out'}"]
         assert cli.main(["multimap", f"--images={tmp_path / 'list.csv'}", *flags]) == 0
         said = "".join(capsys.readouterr())

@@ -16,10 +16,12 @@ from PIL import Image
 
 import multimap_jax as mm
 from multimap_jax import cli
+from multimap_jax.inputs import files as readers
 from multimap_jax.inputs import places
 from multimap_jax.inputs.embeddings import read_embeddings
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.source import Packed, files_of
+from multimap_jax.inputs.texts import Texts, ordered
 from multimap_jax.run.files import covered, write_labels
 from multimap_jax.scenes import write_scenes
 from tests import bombs
@@ -760,3 +762,36 @@ def test_columns_that_are_called_like_ours_are_said(fruit, tmp_path):
         f"columns of {place} are called like columns of labels.parquet and do not come along: color."
     ]
     assert covered(open_source(place), ["species"]) == []
+
+
+def test_row_groups_of_other_rows_than_the_file_are_a_sentence(tmp_path):
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"image": [b"x"] * 4}), tmp_path / "a.parquet")
+    metadata = pq.ParquetFile(tmp_path / "a.parquet").metadata
+
+    class Lying:
+        num_rows, num_row_groups = 7, metadata.num_row_groups
+        row_group = metadata.row_group
+
+    with pytest.raises(ValueError, match="other rows than the file has"):
+        readers.check_groups(Lying())
+
+
+def test_an_image_in_a_table_that_becomes_far_more_than_it_is(tmp_path, monkeypatch):
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(readers, "COLUMN_BYTES", 2**20)
+    images = pa.array([b"\x89PNG\r\n\x1a\n" + bytes(2**23)])
+    pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet", compression="zstd", use_dictionary=False)
+    with pytest.raises(ValueError, match="that become"):
+        open_source(tmp_path / "a.parquet")
+
+
+def test_names_that_repeat_whatever_is_added_to_them_are_a_sentence():
+    names, name = ["a", "a"], "a"
+    for i in range(1, 60):
+        name = f"{name}#{i}"
+        names.append(name)
+    with pytest.raises(ValueError, match="give each image a name of its own"):
+        ordered(Texts(names))

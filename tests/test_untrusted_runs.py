@@ -16,8 +16,10 @@ from PIL import Image
 
 import multimap_jax as mm
 from multimap_jax import cli
+from multimap_jax.clustering import merges
 from multimap_jax.edits import read_edits
 from multimap_jax.inputs.files import read_table
+from multimap_jax.run.files import as_csv, file_hashes, model_name, write_whole
 from multimap_jax.scenes import write_scenes
 
 WORDS = "--words=color=red,green,yellow"
@@ -345,7 +347,7 @@ def test_names_that_cannot_be_read_are_refused_wherever_they_come_from(name, hos
     content = json.loads((folder / "model.json").read_text())
     content["cluster_names"][0] = name
     (folder / "model.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="expected names that can be read"):
+    with pytest.raises(ValueError, match="names that can be read"):
         mm.load(folder)
 
 
@@ -384,3 +386,124 @@ def test_names_of_any_bytes_are_edited_exported_and_embedded_again(fruit, tmp_pa
     assert (again / "labels.csv").read_bytes() == (out / "labels.csv").read_bytes()
     shown = Image.open(images / os.fsdecode(names[0]))
     assert shown.size and np.asarray(shown).any()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def change_model(run, settings=lambda content: None, arrays=lambda found: None):
+    """Changes a model and all that says what it is, as a stranger would."""
+    (folder,) = (run / "models").iterdir()
+    content = json.loads((folder / "model.json").read_text())
+    settings(content)
+    (folder / "model.json").write_text(json.dumps(content))
+    with np.load(folder / "arrays.npz") as stored:
+        found = dict(stored)
+    arrays(found)
+    np.savez(folder / "arrays.npz", **found)
+    files = file_hashes(folder)
+    change_run(run, lambda whole: whole["aspects"][0].update(files=files, model=model_name("color", files)))
+    return folder.rename(folder.with_name(model_name("color", files)))
+
+
+HOSTILE_MODELS = {
+    "centres far away": (lambda c: None, lambda a: a.update(cluster_centers_=a["cluster_centers_"] * 0 + 1e300)),
+    "a name without end": (lambda c: c.update(cluster_names=["a" * 10**6, "b", "c"]), lambda a: None),
+    "very many groups": (lambda c: c.update(cluster_names=[str(i) for i in range(20_000)]), lambda a: None),
+    "steps without end": (lambda c: c.update(config={"recipe": "default", "steps": 10**8}), lambda a: None),
+    "a format that steers": (lambda c: c.update(format="\x1b[2J"), lambda a: None),
+    "a checkpoint that steers": (lambda c: c["clip"].update(name="\x1b[2J"), lambda a: None),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_MODELS)
+def test_models_that_would_fill_the_memory_or_steer_a_terminal(name, hostile):
+    folder = change_model(hostile, *HOSTILE_MODELS[name])
+    with pytest.raises(ValueError) as raised:
+        mm.load(folder)
+    assert "\x1b" not in str(raised.value) and len(str(raised.value)) < 500
+
+
+def test_ward_s_order_of_very_many_groups_is_not_asked_for(hostile):
+    rows = np.random.default_rng(0).normal(size=(1000, 3))
+    assert merges(rows, np.ones(1000)) == []
+
+
+def test_the_same_aspect_twice_is_refused(hostile, fruit, tmp_path, capsys):
+    change_run(hostile, lambda content: content.update(aspects=content["aspects"] * 3))
+    assert multimap("apply", f"--run={hostile}", f"--images={fruit}", f"--out={tmp_path / 'o'}") == 2
+    assert "the same aspect twice" in capsys.readouterr().err
+
+
+COLUMNS = {
+    "color": [1, None, "=1+1\x1b[2J", "a\u202eb", ["x"], 2.5],
+    "color: confidence": ["=1+1", "@SUM(1)|x\x1b[31m", None],
+    "color: distance": ["=1+1"],
+    "image": [1, None, "a\nb.png", "\x1b[2J.png"],
+}
+
+
+@pytest.mark.parametrize("column, value", [(name, value) for name, values in COLUMNS.items() for value in values])
+@pytest.mark.parametrize("to", ["t.csv", "folders"])
+def test_columns_of_a_stranger_hold_names_and_numbers(column, value, to, hostile, tmp_path, capsys):
+    if to == "folders" and ": " in column:
+        pytest.skip("folders are made of names alone")
+    table = pq.read_table(hostile / "labels.parquet")
+    changed = pa.array([value] * len(table))
+    pq.write_table(table.set_column(table.schema.names.index(column), column, changed), hostile / "labels.parquet")
+    assert multimap("export", f"--run={hostile}", f"--to={tmp_path / to}") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "labels.parquet" in said and "\x1b" not in said
+    assert not (tmp_path / to).exists()
+
+
+def test_a_linked_folder_within_a_run_leads_nowhere_else(hostile, fruit, tmp_path, capsys):
+    private = shutil.copytree(fruit, tmp_path / "private")
+    (hostile / "pics").symlink_to(private)
+    change_run(hostile, lambda content: content["images"].update(place=str(hostile / "pics")))
+    assert multimap("export", f"--run={hostile}", f"--to={tmp_path / 'to'}") == 2
+    assert "are not in" in capsys.readouterr().err and not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize("place", ["", None, 3, "\0", "x" * 10_000])
+def test_a_run_that_does_not_say_where_its_images_are(place, hostile, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    change_run(hostile, lambda content: content["images"].update(place=place))
+    assert multimap("export", f"--run={hostile}", f"--to={tmp_path / 'to'}") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    edits = f"--edits={tmp_path / 'edits.json'}"
+    assert multimap("edit", f"--run={hostile}", edits, f"--out={tmp_path / 'o'}") == 0
+
+
+def test_a_link_to_nothing_is_not_replaced_by_a_table(hostile, tmp_path, capsys):
+    (tmp_path / "t.csv").symlink_to(tmp_path / "elsewhere.csv")
+    assert multimap("export", f"--run={hostile}", f"--to={tmp_path / 't.csv'}") == 2
+    assert (tmp_path / "t.csv").is_symlink() and "nothing is overwritten" in capsys.readouterr().err
+
+
+def test_what_comes_in_the_place_of_a_table_meanwhile_stays(tmp_path):
+    def write(file):
+        (tmp_path / "t.csv").write_text("mine")
+        file.write(b"ours")
+
+    with pytest.raises(FileExistsError, match="nothing is overwritten"):
+        write_whole(tmp_path / "t.csv", write, new=True)
+    assert (tmp_path / "t.csv").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["a;=1+1;.png", "b\t=1+1.png"])
+def test_a_formula_in_the_middle_of_a_name_is_no_cell(name):
+    (row,) = as_csv([["x", name]]).splitlines()
+    assert row == f'x,"{name}"'
+
+
+def test_an_image_called_like_a_program_gets_an_ending(finished, fruit, tmp_path):
+    images = shutil.copytree(fruit, tmp_path / "images")
+    rows = names_of(finished)
+    for name in rows:
+        (images / name).rename(images / f"{name}.html")
+    place = as_list(images, [f"{name}.html" for name in rows])
+    out = tmp_path / "out"
+    assert multimap(f"--images={place}", "--aspect=color", WORDS, f"--out={out}") == 0
+    assert multimap("export", f"--run={out}", f"--to={tmp_path / 'to'}") == 0
+    assert {path.suffix for path in (tmp_path / "to").rglob("*.*") if path.name[0] != "."} == {".png"}

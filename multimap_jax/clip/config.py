@@ -17,6 +17,7 @@ LIMITS = {
     "image_size": 2**10,
     "patch_size": 2**10,
 }
+PATCHES = 2**13  # of an image: attention takes memory by their square
 # What is read of config.json, and of its two parts.
 PARTS = ("text_config", "vision_config", "text_config_dict", "vision_config_dict")
 TOP = ("model_type", "projection_dim", *PARTS)
@@ -73,6 +74,9 @@ class CLIPConfig:
             problems.append(f"vision_config has num_channels {image.num_channels!r} (expected 3)")
         if not problems and image.patch_size > image.image_size:
             problems.append(f"vision_config has patch_size {image.patch_size} for image_size {image.image_size}")
+        patches = 0 if problems else (image.image_size // image.patch_size) ** 2
+        if patches > PATCHES:
+            problems.append(f"vision_config has {patches:,} patches (expected {PATCHES:,} at most)")
         if text.eos_token_id is not None and not isinstance(text.eos_token_id, int):
             problems.append(f"text_config has eos_token_id {text.eos_token_id!r} (expected a whole number)")
         if problems:

@@ -12,6 +12,7 @@ from multimap_jax.clip.config import TextConfig
 from multimap_jax.clip.transformers_alone import transformers_alone
 from multimap_jax.inputs.files import read_json, said_of
 
+ADDED = 1000  # special tokens: CLIP has two, and each costs more than the one before
 COPY = "copy vocab.json and merges.txt (or tokenizer.json) of this checkpoint there"
 
 
@@ -76,7 +77,11 @@ def check_ids(directory: Path, vocabulary: int) -> None:
         found += content["model"]["vocab"].values()
         found += [token["id"] for token in content.get("added_tokens", ())]
     if (directory / "tokenizer_config.json").exists():
-        found += map(int, read_json(directory / "tokenizer_config.json").get("added_tokens_decoder") or ())
+        settings = read_json(directory / "tokenizer_config.json")
+        found += map(int, settings.get("added_tokens_decoder") or ())
+        added = max(len(value) for value in [(), *settings.values()] if isinstance(value, list | dict | tuple))
+        if added > ADDED:
+            raise ValueError(f"tokenizer_config.json lists {added:,} tokens, expected {ADDED:,} at most")
     wrong = [each for each in found if type(each) is not int or not 0 <= each < vocabulary]
     if wrong:
         raise ValueError(f"a token has the id {str(wrong[0])[:40]}, config.json says {vocabulary} tokens")

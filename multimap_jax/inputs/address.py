@@ -10,6 +10,7 @@ from upath.extensions import ProxyUPath
 from multimap_jax.inputs.names import without_secrets
 
 WEB = ("http", "https")
+SHORTEST = 3  # letters of a secret: fewer stand in any text
 
 
 class Address(ProxyUPath):
@@ -21,6 +22,22 @@ class Address(ProxyUPath):
 
     def __repr__(self) -> str:
         return f"Address({format(self)!r})"
+
+    def secrets(self) -> list[str]:
+        """What a text must not tell of this address: user and password, query and fragment, as they were written."""
+        rest = str(self).partition("://")[2]
+        user, at, _ = rest.rpartition("@")
+        query = re.split("[?#]", rest, maxsplit=1)[1:] if self.protocol in WEB else []
+        parts = [
+            *(re.split("[:/]", user) if at else []),
+            *query,
+            *(part for each in query for part in re.split("[=&#]", each)),
+        ]
+        return sorted({part for part in parts if len(part) >= SHORTEST}, key=len, reverse=True)
+
+    def only_there(self) -> dict:
+        """What to tell the driver of a web server, so that a password goes to this address and to no other."""
+        return {"allow_redirects": False} if self.protocol in WEB and "@" in str(self) else {}
 
     @property
     def name(self) -> str:

@@ -129,6 +129,7 @@ def opened_table(path: Path, room: Room | None = None) -> Iterator:
         texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.path in names]
         if len(leaves) > COLUMNS:
             raise ValueError(f"{len(leaves):,} columns, expected {COLUMNS:,} at most")
+        check_groups(found.metadata)
         stored = pq.ParquetFile(file, metadata=found.metadata, read_dictionary=texts)
         stored.unpacked = chunk_bytes(found.metadata)
         yield stored
@@ -157,6 +158,18 @@ def column_parts(stored, column: str, room: Room | None = None) -> Iterator:
         values = part.column(name).field(column.removeprefix(f"{name}.")) if nested else part.column(name)
         room.take(value_bytes(values))
         yield values
+
+
+def check_groups(metadata) -> None:
+    """ValueError where the parts of a parquet file have other rows than the whole, or become far more than they are."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    if sum(group.num_rows for group in groups) != metadata.num_rows:
+        raise ValueError("row groups of other rows than the file has")
+    for group in groups:
+        for chunk in map(group.column, range(group.num_columns)):
+            made, packed = chunk.total_uncompressed_size, chunk.total_compressed_size
+            if made > COLUMN_BYTES and made > MULTIPLE * packed:
+                raise ValueError(f"{chunk.path_in_schema} of {packed:,} bytes that become {made:,}")
 
 
 def chunk_bytes(metadata) -> dict[str, int]:

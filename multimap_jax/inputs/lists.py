@@ -41,6 +41,7 @@ from multimap_jax.inputs.source import Packed, Source
 
 WINDOW_ROWS, WINDOW_BYTES = 32, 2**27  # of images that are held: threads ask for them in nearly their order
 LONGEST = 4096  # of a path, as systems have it
+ROW_BYTES = 300  # that the name and the path of an image take in memory
 LEAST, LOOKED_AT = 32, 2**12  # bytes of an image; of so few whether they are images is looked at
 SEPARATORS, LINE = ",;\t", 2**20
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line
@@ -140,7 +141,7 @@ def read_list(place: Path, files: Sequence[Path], addresses: bool = True) -> Sou
                 if not given.strip():
                     unnamed += any(row)
                     continue
-                room.take(sum(map(len, row)) + 8 * (len(others) + len(listing.columns)))
+                room.take(ROW_BYTES + sum(map(len, row)) + 8 * (len(others) + len(listing.columns)))
                 given, image = beside(file, given, addresses)
                 listing.given.append(given)
                 listing.images.append(image)

@@ -18,7 +18,7 @@ HIDDEN = (*CONTROLS, "Cf", "Cn", "Zl", "Zp")
 INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 JOINERS = frozenset("\u200c\u200d")
 ADDRESS = re.compile(r"[A-Za-z][\w+.:-]*://")
-INNER_ADDRESS = re.compile(r"([A-Za-z][\w+.:-]*)://([^\s\"'<>]*)")
+INNER_ADDRESS = re.compile(r"(?<![\w+.:-])([\w+.:-]+)://(\S*)")  # begun at each word once
 
 
 def name_of_path(path: str) -> str:
@@ -75,8 +75,10 @@ def _written(character: str) -> str:
 def without_secrets(text: str) -> str:
     """`text` with addresses cut down to what may be shown and kept: user, password, query and fragment become "…".
 
-    A text that is an address is taken whole, blanks included; in any other one an address ends at a blank or a quote.
+    A text that is an address is taken whole, blanks included; in any other one an address ends at a blank.
     """
+    if "://" not in text:
+        return text
     if ADDRESS.match(text):
         scheme, _, rest = text.partition("://")
         return f"{scheme}://{_bare(scheme, rest)}"

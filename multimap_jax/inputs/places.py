@@ -19,6 +19,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +30,8 @@ from multimap_jax.inputs.names import without_secrets
 WHOLE_BYTES, BLOCK_BYTES = 2**26, 2**23
 # Bytes of an object that is read as a whole, whatever its store says of its length.
 OBJECT_BYTES = 2**30
+# Bytes a second that a web server must send after so many seconds.
+SLOWEST, PATIENCE_SECONDS = 1000, 30
 # Ways to write a path of this machine, and addresses that lead wherever something else says.
 LOCAL = ("file", "local")
 LED = ("reference", "generic", "dir", "git", "asynclocal", "async_wrapper", "cached", "zip", "tar", "libarchive")
@@ -83,9 +86,15 @@ def check_regular(path, named=None, most: int | None = None) -> None:
         raise ValueError(f"{named} has {found.st_size:,} bytes, expected {most:,} at most")
 
 
-def plain(error: BaseException) -> str:
-    """An error in one line, not without end and without secrets, with its kind where it says nothing else."""
-    return without_secrets(" ".join(str(error).split()) or type(error).__name__)[:200]
+def plain(error: BaseException, path=None) -> str:
+    """An error in one line, not without end and without secrets, with its kind where it says nothing else.
+
+    path: what it is of. A server may say its address again, in pieces.
+    """
+    text = str(error)[:2000]
+    for secret in () if path is None or not is_remote(path) else path.secrets():
+        text = text.replace(secret, "…")
+    return without_secrets(" ".join(text.split()) or type(error).__name__)[:200]
 
 
 def place(text: str) -> Path:
@@ -101,7 +110,7 @@ def place(text: str) -> Path:
     scheme, _, rest = text.partition("://")
     if scheme.lower() in LOCAL:
         return Path(rest.removeprefix("localhost") or "/")
-    if scheme.lower() in LED or "::" in text:
+    if scheme.lower() in LED or "::" in re.sub(r"\[[0-9a-fA-F:.]*\]", "", text):  # but for hosts by number
         raise ValueError(
             f"{without_secrets(text)} leads from one address to another, which is not followed: give a path of this "
             "machine, or the address itself, such as s3://bucket/folder"
@@ -110,12 +119,15 @@ def place(text: str) -> Path:
 
 
 def _remote(text: str, scheme: str):
+    from fsspec.implementations.local import LocalFileSystem
+
     from multimap_jax.inputs.address import Address
 
     shown = without_secrets(text)
     try:
         found = Address(text, use_listings_cache=False)
-        _ = found.fs
+        if isinstance(found.fs, LocalFileSystem):
+            raise ValueError("it leads to this machine: give the path")
         return found
     except ImportError as error:
         raise ValueError(
@@ -148,13 +160,17 @@ def reaching(path) -> Iterator[None]:
     """Within this context whatever a store's package raises becomes an Unreachable that names the place."""
     try:
         yield
-    except (FileNotFoundError, FileExistsError, NotADirectoryError, NotImplementedError, ValueError):
+    except FileNotFoundError:
+        if not is_remote(path):
+            raise
+        raise FileNotFoundError(f"there is nothing at {path}") from None  # packages name the whole address
+    except (FileExistsError, NotADirectoryError, NotImplementedError, ValueError):
         raise
     except Exception as error:  # packages raise whatever they like where a store does not answer
         if not is_remote(path):
             raise
         raise Unreachable(
-            f"{path} cannot be reached ({plain(error)}): look at its name, the network and your credentials"
+            f"{path} cannot be reached ({plain(error, path)}): look at its name, the network and your credentials"
         ) from None
 
 
@@ -173,12 +189,44 @@ def opened(path, most: int | None = None) -> BinaryIO:
         check_regular(path, most=most)
         return BoundedFile(path)
     with reaching(path):
-        size = path.fs.info(path.path)["size"]
+        size = path.fs.info(path.path, **path.only_there())["size"]
         if most is not None and (size or 0) > most:
             raise ValueError(f"{path} has {size:,} bytes, expected {most:,} at most")
         if size is not None and size > WHOLE_BYTES:
-            return path.fs.open(path.path, "rb", block_size=BLOCK_BYTES)
+            return opened_in_parts(path, size)
         return io.BytesIO(read_object(path, OBJECT_BYTES if most is None else most, size))
+
+
+class Parts(io.RawIOBase):
+    """An object of a known size, fetched in parts of which each has a bound."""
+
+    def __init__(self, path, size: int):
+        self.path, self.size, self.place = path, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.size}[whence]
+        return self.place
+
+    def readinto(self, buffer) -> int:
+        wanted = max(0, min(len(buffer), self.size - self.place))
+        content = read_object(self.path, wanted, begin=self.place, end=self.place + wanted) if wanted else b""
+        if len(content) < wanted:
+            raise OSError(errno.ESTALE, f"{self.path} ends before its length")
+        buffer[:wanted] = content
+        self.place += wanted
+        return wanted
+
+
+def opened_in_parts(path, size: int) -> BinaryIO:
+    if is_web(path):
+        return io.BufferedReader(Parts(path, size), BLOCK_BYTES)
+    return path.fs.open(path.path, "rb", block_size=BLOCK_BYTES)
 
 
 def read_object(path, most: int, size: int | None = None, begin: int | None = None, end: int | None = None) -> bytes:
@@ -193,14 +241,19 @@ def read_object(path, most: int, size: int | None = None, begin: int | None = No
         return path.fs.cat_file(path.path, start=begin, end=end)
     whole = {"headers": {"Range": f"bytes={begin}-{end - 1}"}} if end is not None else {}
     whole |= {"size": 1} if is_web(path) else {}  # so that it is not asked for, and answers as it comes
-    wanted, parts = most if end is None else end - begin, []
-    with path.fs.open(path.path, "rb", block_size=0, **whole) as file:
+    wanted, parts, started = most if end is None else end - begin, [], time.monotonic()
+    with path.fs.open(path.path, "rb", block_size=0, **whole, **path.only_there()) as file:
+        if getattr(getattr(file, "r", None), "status", 200) in range(300, 400):
+            raise ValueError("its server sends on to another address, which gets no password: give that one")
         if end is not None and getattr(getattr(file, "r", None), "status", 206) != 206:
             raise ValueError("its server does not send parts of a file: fetch it first")
         left = wanted + 1
         while left > 0 and (part := file.read(min(left, BLOCK_BYTES))):
             parts.append(part)
             left -= len(part)
+            seconds = time.monotonic() - started
+            if seconds > PATIENCE_SECONDS and wanted + 1 - left < SLOWEST * seconds:
+                raise TimeoutError(f"it came at less than {SLOWEST} bytes a second")
     if left <= 0:
         raise ValueError(f"an object of more than {wanted:,} bytes, which are expected at most")
     return b"".join(parts)
@@ -240,11 +293,10 @@ def local_folder(path, files: Iterable) -> Path:
 
 def fetch_file(path, target: Path) -> None:
     """Brings an object to this machine. ValueError where it is longer than its store says, or that is not known."""
-    size, left = path.fs.info(path.path).get("size"), None
+    left = size = path.fs.info(path.path, **path.only_there()).get("size")
     if size is None:
         raise ValueError(f"{path} has no length that its store tells: fetch it first")
-    left = size
-    with path.fs.open(path.path, "rb", block_size=BLOCK_BYTES) as file, target.open("wb") as written:
+    with opened_in_parts(path, size) as file, target.open("wb") as written:
         while part := file.read(BLOCK_BYTES):
             left -= len(part)
             if left < 0:
@@ -286,9 +338,12 @@ def put(source: Path, path) -> None:
         path.fs.put_file(str(source), path.path)
 
 
-def put_whole(path, write: Callable[[BinaryIO], None] | str) -> None:
+def put_whole(path, write: Callable[[BinaryIO], None] | str, new: bool = False) -> None:
     """Writes a file aside, brings it to the disk and puts it in place; in a store, one object. It is there as a
-    whole, or as it was; where an OSError is raised nothing is left of it."""
+    whole, or as it was; where an OSError is raised nothing is left of it.
+
+    new: FileExistsError where something came in its place meanwhile.
+    """
     if is_remote(path):
         with tempfile.NamedTemporaryFile() as file:
             fill(file, write)
@@ -299,11 +354,26 @@ def put_whole(path, write: Callable[[BinaryIO], None] | str) -> None:
         with aside.open("wb") as file:
             fill(file, write)
             os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
+        if new:
+            place_new(aside, path)
+        else:
+            os.replace(aside, path)
+    finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def place_new(aside: Path, target: Path) -> None:
+    """Gives a file its name, which nothing else has: a second name tells, a new name for the first would overwrite.
+    FileExistsError where it is taken."""
+    try:
+        os.link(aside, target)
+    except FileExistsError:
         raise
+    except OSError:  # a file system without second names
+        if os.path.lexists(target):
+            raise FileExistsError(f"{target} is there") from None
+        os.rename(aside, target)
 
 
 def fill(file: BinaryIO, content: Callable[[BinaryIO], None] | str | bytes) -> None:

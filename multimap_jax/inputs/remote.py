@@ -52,7 +52,7 @@ def fetch(path, size: int | None = None, begin: int | None = None, end: int | No
     except (FileNotFoundError, ValueError):
         raise
     except Exception as error:
-        raise OSError(errno.EIO, plain(error)) from None
+        raise OSError(errno.EIO, plain(error, path)) from None
     if size is not None and len(content) != size:
         raise OSError(errno.ESTALE, "changed while it was read")
     return content

@@ -11,6 +11,7 @@ import numpy as np
 from multimap_jax.inputs.names import name_of_path
 
 PART = 2**16
+TURNS = 20  # in which names are made unique: those that were made may be there already
 # What `name_of_path` leaves as it is and can be seen at once: printable ASCII without the backslash.
 PLAIN = r"^[\x20-\x5b\x5d-\x7e]*$"
 
@@ -68,7 +69,7 @@ def ordered(names: Texts) -> tuple[np.ndarray, Texts]:
     """(the order of names, in it the names as unique ones): a name that is there already gets "#" and its place."""
     import pyarrow.compute as pc
 
-    while True:
+    for _ in range(TURNS):
         order = pc.sort_indices(names.arrow).to_numpy(zero_copy_only=False)
         known = names.take(order)
         same = pc.equal(known.arrow[1:], known.arrow[:-1]).to_numpy(zero_copy_only=False)
@@ -76,6 +77,7 @@ def ordered(names: Texts) -> tuple[np.ndarray, Texts]:
             return order, known
         places = np.sort(order[1:][same])
         names = replaced(names, places, [f"{names[int(i)]}#{i}" for i in places])
+    raise ValueError("names of images repeat in every form that tells them apart: give each image a name of its own")
 
 
 class SortedPaths(Mapping):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,12 +12,12 @@ import pyarrow.parquet as pq
 
 from multimap_jax.axes import coordinates
 from multimap_jax.inputs.files import read_json, read_table, said_of
-from multimap_jax.inputs.names import safe_path, safe_word
-from multimap_jax.inputs.places import opened
+from multimap_jax.inputs.names import is_plain_name, name_of_path, path_of_name, safe_path, safe_word
+from multimap_jax.inputs.places import is_remote, opened
 from multimap_jax.inputs.source import exists
 from multimap_jax.progress import open_bar
 from multimap_jax.run import finished
-from multimap_jax.run.files import write_whole
+from multimap_jax.run.files import COLUMNS, as_csv, write_whole
 from multimap_jax.run.folders import export_folders
 from multimap_jax.run.say import count
 from multimap_jax.storage.output import RUN, TABLE
@@ -27,6 +25,7 @@ from multimap_jax.storage.output import RUN, TABLE
 TABLES = (".parquet", ".csv")
 # What people call tables that are not written here.
 OTHERS = (".xlsx", ".xls", ".ods", ".tsv", ".json", ".jsonl", ".feather", ".arrow", ".txt", ".zip")
+NUMBERS = tuple(f": {column}" for column in COLUMNS)  # what columns of numbers are called, beside an aspect's own
 PART = 2**14  # rows that are written at once
 
 
@@ -80,15 +79,40 @@ def read_results(run: Path) -> dict:
 
 
 def columns_of(run: Path, columns: Sequence[str]) -> list[list]:
+    """Columns of labels.parquet. ValueError, with a sentence, where they are not there or hold anything else than names
+    and numbers, as the run wrote them."""
     with said_of(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
         found = read_table(run / TABLE, columns)
+        for column, values in found.items():
+            check_column(column, values)
         return [found[column] for column in columns]
+
+
+def check_column(column: str, values: Sequence) -> None:
+    """ValueError where names cannot be read, or numbers are none."""
+    if column.endswith(NUMBERS):
+        if not all(isinstance(value, int | float) for value in values):
+            raise ValueError(f"{column} holds {next(v for v in values if not isinstance(v, int | float))!r:.40}")
+    elif column == "image":
+        if not all(map(is_image_name, values)):
+            raise ValueError("image holds other things than names")
+    else:
+        wrong = [value for value in dict.fromkeys(map(str, values)) if not is_plain_name(value)]
+        if wrong or not all(isinstance(value, str) for value in values):
+            raise ValueError(f"{column} holds other things than names that can be read")
+
+
+def is_image_name(value) -> bool:
+    """Whether this is a name as `name_of_path` writes it."""
+    if not isinstance(value, str):
+        return False
+    return (value.isprintable() and "\\" not in value) or name_of_path(path_of_name(value)) == value
 
 
 def export_table(job: Export, content: dict, aspects: Sequence[str], say: Callable, progress: bool) -> None:
     """A row for each image: its name and, for each aspect, group, confidence, distance and two coordinates; in parquet
     its embedding too."""
-    if exists(job.to):
+    if exists(job.to) or (not is_remote(job.to) and job.to.is_symlink()):
         raise FileExistsError(f"{job.to} is there and nothing is overwritten: give another --to")
     (names,) = columns_of(job.run, ("image",))
     table: dict[str, Sequence] = {"image": names}
@@ -104,9 +128,9 @@ def export_table(job: Export, content: dict, aspects: Sequence[str], say: Callab
     if job.dry_run:
         return say("nothing was written (--dry_run)")
     if whole:
-        write_whole(job.to, lambda file: write_parquet(file, table, rows, progress))
+        write_whole(job.to, lambda file: write_parquet(file, table, rows, progress), new=True)
     else:
-        write_whole(job.to, csv_text(table, aspects))
+        write_whole(job.to, csv_text(table, aspects), new=True)
     say(f"written: {job.to}")
 
 
@@ -116,8 +140,8 @@ def own_columns(run: Path, aspect: str) -> dict[str, Sequence]:
     with said_of(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
         with opened(run / TABLE) as file:
             there = set(pq.read_schema(file).names)
-        columns = [column for column in wanted.values() if column in there]
-        return read_table(run / TABLE, columns)
+    columns = [column for column in wanted.values() if column in there]
+    return dict(zip(columns, columns_of(run, columns)))
 
 
 def coordinates_of(job: Export, content: dict, rows, aspects: Sequence[str]) -> dict[str, np.ndarray]:
@@ -159,10 +183,6 @@ def bar_of(total: int, progress: bool):
 
 def csv_text(table: dict[str, Sequence], aspects: Sequence[str]) -> str:
     """As csv that no spreadsheet takes for formulas: paths begin with ./, groups and headings with an apostrophe."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([safe_word(name) for name in table])
     safe = {"image": safe_path} | {aspect: safe_word for aspect in aspects}
     columns = [map(safe[name], values) if name in safe else values for name, values in table.items()]
-    writer.writerows(zip(*columns))
-    return text.getvalue()
+    return as_csv([map(safe_word, table), *zip(*columns)])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import io
 import json
 import platform
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +26,7 @@ from multimap_jax.inputs.names import name_of_path, safe_path, safe_word, withou
 from multimap_jax.inputs.places import is_remote, opened, plain, put_whole, same
 from multimap_jax.inputs.source import Source, exists
 from multimap_jax.machine import machine
+from multimap_jax.saving import ARRAYS, SETTINGS
 from multimap_jax.sight import Sight
 from multimap_jax.storage.output import (
     GO_ON,
@@ -44,10 +44,12 @@ from multimap_jax.storage.output import (
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], None] | str, new: bool = False) -> None:
     """`put_whole`; OSError with a sentence."""
     try:
-        put_whole(path, write)
+        put_whole(path, write, new)
+    except FileExistsError:
+        raise FileExistsError(f"{path} is there and nothing is overwritten: give another one") from None
     except OSError as error:
         reason = plain(error) if is_remote(path) else error.strerror or str(error)
         raise OSError(f"cannot write {path} ({reason}); {GO_ON}") from None
@@ -93,16 +95,8 @@ def check_own(out: Path, labels: Path | None) -> None:
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a folder by its name, {} where there is no folder."""
-    found = {}
-    for path in sorted(folder.glob("*")):
-        if path.is_file():
-            with opened(path) as file:
-                digest = hashlib.sha256()
-                while part := file.read(2**20):
-                    digest.update(part)
-                found[path.name] = digest.hexdigest()
-    return found
+    """SHA-256 of the files of a model by their names, without those that are not there."""
+    return {name: text_hash(folder / name) for name in (ARRAYS, SETTINGS) if exists(folder / name)}
 
 
 def slug(name: str) -> str:
@@ -120,9 +114,12 @@ def model_name(aspect: str, files: dict[str, str]) -> str:
 
 
 def text_hash(path: Path) -> str:
-    """SHA-256 of one file."""
+    """SHA-256 of one file. ValueError for what is none."""
+    digest = hashlib.sha256()
     with opened(path) as file:
-        return hashlib.sha256(file.read()).hexdigest()
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def replace_results(out: Path, texts: dict[str, str], tables: dict[str, Callable[[BinaryIO], None]]) -> None:
@@ -152,12 +149,21 @@ def is_there(out: Path, name: str, size: int) -> bool:
 def labels_text(names: Sequence[str], results: Sequence) -> str:
     """labels.csv: a row for each image, a column for each aspect with the name of its group or "(left over)"; nothing
     in it is a formula for a spreadsheet."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["image", *(safe_word(result.aspect.name) for result in results)])
     columns = [np.array([*map(safe_word, result.names)], object)[result.groups] for result in results]
-    writer.writerows(zip(map(safe_path, names), *columns))
-    return table.getvalue()
+    return as_csv(
+        [["image", *(safe_word(result.aspect.name) for result in results)], *zip(map(safe_path, names), *columns)]
+    )
+
+
+def as_csv(rows: Iterable[Iterable]) -> str:
+    """Rows as csv. Whatever some program might take for two cells is quoted: with semicolons or tabs a formula could
+    begin in the middle of a name."""
+    return "".join(",".join(map(_cell, row)) + "\n" for row in rows)
+
+
+def _cell(value) -> str:
+    text = str(value)
+    return '"' + text.replace('"', '""') + '"' if any(each in text for each in ',";\t\r\n') else text
 
 
 def covered(source: Source, aspects: Sequence[str]) -> list[str]:
@@ -173,7 +179,7 @@ def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence, source
     how sure it is and whether the image is an outlier; and what the source says of the images, where no column is
     called so."""
     columns: dict[str, pa.Array] = {"image": pa.array(names, pa.string())}
-    columns |= {name: pa.array(own) for name, own in source.columns_of(names).items() if name != "image"}
+    columns |= {name: pa.array(bare(own)) for name, own in source.columns_of(names).items() if name != "image"}
     for result in results:
         name = result.aspect.name
         groups, last = result.groups, len(result.names) - 1
@@ -188,6 +194,11 @@ def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence, source
         for begin in range(0, len(names), TABLE_ROWS):
             part = {name: own.slice(begin, TABLE_ROWS).cast(plain[name]) for name, own in columns.items()}
             writer.write_table(pa.table(part))
+
+
+def bare(values: list) -> list:
+    """Values beside images, addresses without their secrets."""
+    return [without_secrets(value) if isinstance(value, str) else value for value in values]
 
 
 def run_content(

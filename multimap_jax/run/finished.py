@@ -28,6 +28,7 @@ from multimap_jax.storage.output import GROUPS, RUN, TABLE
 
 AGAIN = "run multimap again"
 HASH = re.compile("[0-9a-f]{64}")
+LONGEST = 4096  # letters of a name or a path
 TRIED, NEAR = 256, 1e-3  # rows that are compared with what a model remembers, and how near they must be
 
 
@@ -52,6 +53,8 @@ def read_run(run: Path) -> dict:
         texts = [clip["name"], clip["hash"], *(aspect[key] for aspect in aspects for key in ("name", "model"))]
         if not aspects or not all(isinstance(text, str) for text in texts) or type(content["seed"]) is not int:
             raise ValueError("no aspects, or other things than names")
+        if len({aspect["name"] for aspect in aspects}) < len(aspects) or max(map(len, texts)) > LONGEST:
+            raise ValueError("the same aspect twice, or a name without end")
         for aspect in aspects:
             if set(aspect["files"]) != {SETTINGS, ARRAYS} or not all(map(HASH.fullmatch, aspect["files"].values())):
                 raise ValueError("it does not name the files of a model")
@@ -160,14 +163,16 @@ def images_of(run: Path, content: dict, given: Path | None) -> Images:
     if given is not None:
         return Images(open_source(given))
     said = content.get("images") if isinstance(content.get("images"), dict) else {}
-    text = str(said.get("place", said.get("folder", "")))
+    text = said.get("place", said.get("folder"))
+    if not isinstance(text, str) or not text or "\0" in text or len(text) > LONGEST:
+        return Images(Source(run, {}), f"{run} does not say where its images are: give --images=FOLDER.")
     try:
         there = named(run, text, "images")
         if base(there) or there.suffix == ".npy":
             source = read_embeddings(there).source
         else:
             source = open_source(there, addresses=is_remote(there))
-        if not is_remote(there) and is_within(there, run):
+        if not is_remote(there) and came_with(run, there):
             source = dataclasses.replace(source, images=Within(source.images, run))
         return Images(source)
     except AddressError as error:
@@ -176,6 +181,14 @@ def images_of(run: Path, content: dict, given: Path | None) -> Images:
         why = "are in the store of" if "://" in text else "are no longer in"
         note = f"The images {why} {name_of_path(text)}: give --images=FOLDER to have them shown."
     return Images(Source(Path(text), {}), note)
+
+
+def came_with(run: Path, place: Path) -> bool:
+    """Whether a place lies within the folder of a run, by its name or once links are followed."""
+    named = os.path.join(os.path.abspath(place), "")
+    return is_within(place, run) or any(
+        named.startswith(os.path.join(folder, "")) for folder in (os.path.abspath(run), os.path.realpath(run))
+    )
 
 
 def is_within(path, folder) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from multimap_jax.clip.images import is_image
 from multimap_jax.inputs import kinds
 from multimap_jax.inputs.mark import make_marked
-from multimap_jax.inputs.places import BoundedFile, is_remote
+from multimap_jax.inputs.places import BoundedFile, is_remote, place_new
 from multimap_jax.inputs.source import Packed
 from multimap_jax.progress import open_bar
 from multimap_jax.run.safe import safe_part, safe_path_of, unlike
@@ -48,14 +48,15 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
             f"{missing[0]}: give their folder with --images"
         )
     found = {name: images.source.images[name] for name in names}
-    strange = [name for name in names if not is_image(found[name])]
+    strange = {name: None for name in names if not is_image(found[name])}
     if len(strange) == len(names):
         raise ValueError(
             f"none of {count(len(names), 'file')} in {images.source.place} is an image: nothing is exported"
         )
     if strange:
-        say(f"{len(strange):,} of {count(len(names), 'file')} are no images and stay out, the first is {strange[0]}")
-        kept = [i for i, name in enumerate(names) if name not in set(strange)]
+        first = next(iter(strange))
+        say(f"{len(strange):,} of {count(len(names), 'file')} are no images and stay out, the first is {first}")
+        kept = [i for i, name in enumerate(names) if name not in strange]
         names, groups = [names[i] for i in kept], [groups[i] for i in kept]
     if job.how == "link" and any(isinstance(image, Packed) for image in found.values()):
         raise ValueError("--how=link needs images that are files of this machine, these are within others: --how=copy")
@@ -98,11 +99,12 @@ def folder_names(groups: Sequence[str]) -> dict[str, str]:
 
 
 def ending(image: Path | Packed, name: str) -> str:
-    """What the name of an image lacks that is a row of a table."""
-    if not isinstance(image, Packed) or Path(name).suffix.lower() in kinds.suffixes():
+    """What the name of an image lacks: it may be a row of a table, or called like a program."""
+    if Path(name).suffix.lower() in kinds.suffixes():
         return ""
-    content = image.read()
-    return next((ending for begin, ending in BEGINS.items() if content.startswith(begin)), "")
+    with io.BytesIO(image.read()) if isinstance(image, Packed) else BoundedFile(image) as file:
+        content = file.read(kinds.BEGINNING)
+    return next((ending for begin, ending in BEGINS.items() if content.startswith(begin)), ".image")
 
 
 def check_inside(to: Path, paths: Sequence[str]) -> None:
@@ -136,7 +138,8 @@ def is_same(image: Path | Packed, target: Path, how: str) -> bool:
     if target.is_symlink() or not target.is_file():
         return False
     if isinstance(image, Packed):
-        return target.read_bytes() == image.read()
+        content = image.read()
+        return target.stat().st_size == len(content) and target.read_bytes() == content
     return filecmp.cmp(image, target, shallow=False)
 
 
@@ -175,20 +178,11 @@ def put(each: Put, how: str, to: Path) -> None:
         aside = stage.write_aside("image", lambda file: shutil.copyfileobj(content, file), sync=False)
         if not is_image(aside):  # another one came in its place since it was looked at
             raise ValueError(f"{each.image} is no image any more: nothing is made of it")
-        place_new(aside, each.target)
+        try:
+            place_new(aside, each.target)
+        except FileExistsError:
+            raise FileExistsError(f"{each.target} came while images were copied; nothing is overwritten") from None
 
 
 def packed(each: Put) -> bool:
     return isinstance(each.image, Packed)
-
-
-def place_new(aside: Path, target: Path) -> None:
-    """Gives a file its name, which nothing else has: a second name tells, a new name for the first would overwrite."""
-    try:
-        os.link(aside, target)
-    except FileExistsError:
-        raise FileExistsError(f"{target} came while images were copied; nothing is overwritten") from None
-    except OSError:  # a file system without second names
-        if os.path.lexists(target):
-            raise FileExistsError(f"{target} came while images were copied; nothing is overwritten") from None
-        os.rename(aside, target)
