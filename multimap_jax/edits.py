@@ -24,6 +24,7 @@ from multimap_jax.inputs.names import is_plain_name
 
 EDITS_BYTES = 10 * 2**20
 LONGEST, PARTS = 200, 100
+EDITS, SPLITS = 10_000, 200  # of a file: each split is a clustering of its own
 ADVICE = "save it again from the page, or write it as README.md says"
 # Kind -> the key that stands beside it.
 KINDS = {"merge": "into", "rename": "to", "split": "into", "move": "to", "leftover": ""}
@@ -51,6 +52,10 @@ def read_edits(path: Path, aspects: Sequence[str]) -> list[Edit]:
         raise ValueError(f'{path} has {_keys(content)}, expected "edits" with a list: {ADVICE}')
     if not edits:
         raise ValueError(f"{path} holds no edit: there is nothing to do")
+    splits = sum(isinstance(edit, dict) and "split" in edit for edit in edits)
+    for number, most, kind in ((len(edits), EDITS, "edits"), (splits, SPLITS, "splits")):
+        if number > most:
+            raise ValueError(f"{path} holds {number:,} {kind}, expected {most:,} at most: make them in several files")
     return [read_edit(edit, f"edit {i} of {path}", aspects) for i, edit in enumerate(edits, 1)]
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.clustering import members
-from multimap_jax.inputs.names import printable
+from multimap_jax.inputs.files import said_of
+from multimap_jax.inputs.names import is_plain_name, printable
 from multimap_jax.inputs.places import place
 from multimap_jax.report.thumbnails import inline, pick, thumbnails
 
@@ -92,18 +93,17 @@ class Run:
 
     def groups(self, aspect: str, number: int) -> list[Shown]:
         """The groups of an aspect, the largest first as the run has them, each with `number` images at most."""
-        own = self._content["aspects"][self.aspects.index(self._known(aspect))]["groups"]
-        names, labels, distances = self._columns("image", f"{aspect}: group", f"{aspect}: distance")
-        best = nearest_of(np.array(labels, np.int64), np.array(distances, float), len(own), number)
-        return [
-            Shown(
-                str(group["name"]),
-                group["images"],
-                group["name_confidence"] or 0,
-                pick(self._images, [names[i] for i in each]),
-            )
-            for group, each in zip(own, best)
-        ]
+        from multimap_jax.run.finished import AGAIN
+
+        aspect = self._known(aspect)
+        with said_of(f"the run in {self.folder}", AGAIN):
+            own = [_group(group) for group in self._content["aspects"][self.aspects.index(aspect)]["groups"]]
+            names, labels, distances = self._columns("image", f"{aspect}: group", f"{aspect}: distance")
+            labels = np.array(labels, np.int64)
+            if labels.max(initial=-1) >= len(own):
+                raise ValueError("images of other groups than it has")
+            best = nearest_of(labels, np.array(distances, float), len(own), number)
+        return [Shown(*group, pick(self._images, [names[i] for i in each])) for group, each in zip(own, best)]
 
     def _known(self, aspect: str) -> str:
         if aspect not in self.aspects:
@@ -120,6 +120,14 @@ class Run:
         from multimap_jax.run.finished import images_of
 
         return images_of(self.folder, self._content, None).source.images
+
+
+def _group(content: dict) -> tuple[str, int, float]:
+    """Name, images and confidence of the name, as run.json says; ValueError for anything else."""
+    name, images, sure = content["name"], content["images"], content["name_confidence"]
+    if not is_plain_name(name) or type(images) is not int or not isinstance(sure, int | float | None):
+        raise ValueError("groups without a name, or a number of images")
+    return name, images, sure or 0
 
 
 def open_run(folder: str | Path) -> Run:

@@ -7,6 +7,7 @@ to a group. So new images go the same way: nearest centre of the model, then thr
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,19 +68,21 @@ class Regrouping:
                 found[here] = np.array(split.to, np.int64)[which]
         left = np.array(left, bool)
         place = {name: i for i, name in enumerate(names) if name in self.pinned} if self.pinned else {}
+        centres_of = functools.cache(lambda group: self.centres_of(group, centres))
         for name, i in place.items():
             pin = self.pinned[name]
             if pin.centre == labels[i] and abs(pin.distance - distances[i]) <= NEAR * (1 + pin.distance):
                 left[i] = pin.group == LEFT
                 if pin.group != LEFT:
-                    found[i], away[i] = pin.group, self.distance(pin.group, rows[np.array([i])], centres)
+                    found[i] = pin.group
+                    away[i] = float(nearest(rows[np.array([i])], centres_of(pin.group))[1][0])
         return found, away, left
 
-    def distance(self, group: int, row: np.ndarray, centres: np.ndarray) -> float:
-        """From a row [1, d] to the nearest of the centres that lead to a group."""
+    def centres_of(self, group: int, centres: np.ndarray) -> np.ndarray:
+        """The centres [own, d] that lead to a group."""
         own = [centre for centre, to in zip(centres, self.to) if to == group]
         own += [centre for split in self.splits for centre, to in zip(split.centres, split.to) if to == group]
-        return float(nearest(row, np.stack(own))[1][0])
+        return np.stack(own)
 
 
 class Editor:

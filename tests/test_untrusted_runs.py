@@ -507,3 +507,32 @@ def test_an_image_called_like_a_program_gets_an_ending(finished, fruit, tmp_path
     assert multimap(f"--images={place}", "--aspect=color", WORDS, f"--out={out}") == 0
     assert multimap("export", f"--run={out}", f"--to={tmp_path / 'to'}") == 0
     assert {path.suffix for path in (tmp_path / "to").rglob("*.*") if path.name[0] != "."} == {".png"}
+
+
+GROUPS_OF_A_RUN = [
+    {},
+    {"name": 3, "images": 1, "name_confidence": 1},
+    {"name": "a\u202eb", "images": 1, "name_confidence": 1},
+    {"name": "a", "images": "x", "name_confidence": 1},
+    {"name": "a", "images": 1, "name_confidence": "{}"},
+]
+
+
+@pytest.mark.parametrize("group", GROUPS_OF_A_RUN)
+def test_a_run_of_a_stranger_in_a_notebook_is_a_sentence(group, hostile):
+    change_run(hostile, lambda content: content["aspects"][0].update(groups=[group] * 3))
+    with pytest.raises(ValueError, match="the run in .* cannot be read"):
+        mm.open_run(hostile)._repr_html_()
+
+
+def test_a_run_of_fewer_groups_than_its_images_have_is_a_sentence(hostile):
+    change_run(hostile, lambda content: content["aspects"][0]["groups"].pop())
+    with pytest.raises(ValueError, match="images of other groups"):
+        mm.open_run(hostile)._repr_html_()
+
+
+@pytest.mark.parametrize("edit", [{"split": "red", "into": 2}, {"rename": "red", "to": "warm"}])
+def test_edits_without_end_are_not_begun(edit, tmp_path):
+    (tmp_path / "edits.json").write_text(json.dumps({"edits": [edit] * 10_001}))
+    with pytest.raises(ValueError, match="make them in several files"):
+        read_edits(tmp_path / "edits.json", ["color"])

@@ -17,7 +17,7 @@ import numpy as np
 from multimap_jax.clip.model import Clip
 from multimap_jax.edits import Edit, read_edits
 from multimap_jax.estimator import Assigned, MultiMaP
-from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.names import name_of_path, printable
 from multimap_jax.inputs.places import local_folder, same
 from multimap_jax.progress import each
 from multimap_jax.recipes import ProxyConfig
@@ -33,6 +33,7 @@ from multimap_jax.run.say import count, say_end, say_result
 from multimap_jax.storage.output import prepare, staging, sweep
 
 FORMAT = 1
+SAID = 1000  # letters of what a run said
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +137,11 @@ def words_from(aspect: dict) -> dict:
 def unclear(aspect: dict) -> str:
     """What the run said of an aspect that its encoder does not see, "" where it does."""
     sight = aspect.get("sight")
-    return str(sight.get("said", "")) if isinstance(sight, dict) and sight.get("verdict") != "clear" else ""
+    return (
+        printable(str(sight.get("said", "")))[:SAID]
+        if isinstance(sight, dict) and sight.get("verdict") != "clear"
+        else ""
+    )
 
 
 def check_out(job: EditJob) -> None:

@@ -15,7 +15,7 @@ from multimap_jax.clustering import nearest
 from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.inputs.embeddings import base, read_embeddings
 from multimap_jax.inputs.files import AddressError, read_json, read_table, said_of
-from multimap_jax.inputs.names import name_of_path, without_secrets
+from multimap_jax.inputs.names import name_of_path, printable, without_secrets
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.places import is_remote, local_folder, place
 from multimap_jax.inputs.source import Packed, Source, exists
@@ -179,7 +179,7 @@ def images_of(run: Path, content: dict, given: Path | None) -> Images:
         note = f"The images are not read: {error}."
     except (OSError, ValueError):
         why = "are in the store of" if "://" in text else "are no longer in"
-        note = f"The images {why} {name_of_path(text)}: give --images=FOLDER to have them shown."
+        note = f"The images {why} {printable(name_of_path(text))}: give --images=FOLDER to have them shown."
     return Images(Source(Path(text), {}), note)
 
 

@@ -413,7 +413,7 @@ def words_said(result: Result) -> str:
     """Which words were asked of, and where they come from."""
     if not result.aspect.words:
         return "There are no words for this aspect."
-    source = result.words.get("source", "given")
+    source = printable(str(result.words.get("source", "given")))[:NAMED]
     return f"Words ({'given' if source == 'given' else f'from {source}'}): {', '.join(result.aspect.words)}."
 
 

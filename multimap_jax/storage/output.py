@@ -59,7 +59,7 @@ SCRATCH = re.compile(
     r"temporary/[0-9a-f]{16}(/[\w.-]{1,100})?|group-[0-9a-f]{16}(/[\w.-]{1,100})?|lock-\d{1,9}-of-\d{1,9}(\.\w{1,20}){0,4}"
 )
 RECORD_BYTES = 2**26
-VERSIONS = 2  # of a file in a record: the one that is there while the next one comes
+VERSIONS = 4  # of a file in a record: the one that is there while the next one comes, also after runs that were killed
 Content = str | bytes | Callable[[BinaryIO], None]
 Version = tuple[int, str]  # bytes, and their SHA-256
 
