@@ -41,7 +41,8 @@ setup(
     ],
     extras_require={
         "llm": ["httpx>=0.27"],
-        "test": ["httpx>=0.27", "pytest>=8", "hypothesis>=6.100", "ruff>=0.12", "torch==2.13.0"],
+        "web": ["aiohttp>=3.10"],
+        "test": ["aiohttp>=3.10", "httpx>=0.27", "pytest>=8", "hypothesis>=6.100", "ruff>=0.12", "torch==2.13.0"],
         "page": ["selenium>=4.20"],
         "storage": ["moto[server]>=5", "s3fs>=2024.10"],
         "experiments": [
