@@ -639,7 +639,22 @@ CHOICES = {
     "a number called image": ({"image": [1], "path": ["a.png"]}, "path"),
     "lists called image": ({"image": [[PNG]], "path": ["a.png"]}, "path"),
     "paths alone": ({"title": ["x"], "file_name": ["a.png"]}, "file_name"),
+    "paths of Spark": ({"path": ["file:/data/a.png"], "length": [9], "content": [PNG]}, "content"),
+    "addresses and images": ({"path": ["http://192.0.2.1/a.png"], "data": [PNG]}, "data"),
+    "what images are called, and images": ({"image": ["id 1"], "bytes": [PNG]}, "bytes"),
+    "numbers of images as bytes": ({"image": [b"0001"], "bytes": [PNG]}, "bytes"),
+    "names of files and images": ({"image": ["a.png"], "image_bytes": [PNG]}, "image_bytes"),
+    "paths and a structure": ({"path": ["x"], "cover": HELD}, "cover"),
+    "paths and a mask": ({"path": ["a.png"], "depth_map": HELD}, "path"),
+    "nothing called image": ({"image": pa.array([None], pa.binary()), "own": [PNG]}, "own"),
+    "nothing in a structure": ({"image": pa.array([None], KIND), "own": [PNG]}, "own"),
+    "capitals of an image": ({"depth": HELD, "Image": HELD}, "Image"),
+    "capitals of a path": ({"title": ["x"], "Image Path": ["a.png"]}, "Image Path"),
+    "sound beside paths": ({"file": ["a.png"], "audio": [{"bytes": b"RIFF" + bytes(99), "path": "a.wav"}]}, "file"),
+    "a longer name": ({"FilePath": ["a.png"], "mask": HELD}, "FilePath"),
+    "a picture": ({"Picture": ["a.png"], "title": ["x"]}, "Picture"),
 }
+ALONE = ("a number called image", "lists called image", "paths alone", "capitals of a path", "a picture")
 
 
 @pytest.mark.parametrize("name", CHOICES)
@@ -654,7 +669,32 @@ def test_a_column_is_chosen_by_name_then_by_type_and_said(name, tmp_path):
     else:
         assert image == tmp_path / "a.png" and expected not in source.columns
     said = f"reading column {expected} of a.parquet" in " ".join(source.notes)
-    assert said == (name not in ("a number called image", "lists called image", "paths alone"))
+    assert said == (name not in ALONE)
+
+
+def test_images_that_begin_late_are_seen_and_only_some_rows_looked_at(tmp_path):
+    place = tmp_path / "a.parquet"
+    for rows, expected in ((900, "own"), (1100, "path")):
+        held = pa.array([None] * rows + [PNG], pa.binary())
+        table = pa.table({"path": [f"{i}.png" for i in range(rows + 1)], "own": held})
+        pq.write_table(table, place, write_statistics=False)
+        assert f"reading column {expected} " in open_source(place).notes[0]
+    pq.write_table(table, place, row_group_size=1100)  # of which the first says that it holds none
+    assert "reading column own " in open_source(place).notes[0]
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path):
+    pq.write_table(pa.Table.from_arrays([pa.array(["a.png"])] * 2, ["path", "path"]), tmp_path / "a.parquet")
+    np.save(tmp_path / "a.npy", np.eye(1, 8, dtype=np.float32))
+    for read, name in ((open_source, "a.parquet"), (read_embeddings, "a.npy")):
+        with pytest.raises(ValueError, match=r"a.parquet cannot be read \(it has the column path twice\)"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("head", ["Image", "IMAGE PATH", "fileName", "filepath", "file name", "image_file", "src"])
+def test_names_of_columns_of_lists_are_written_in_any_way(head, tmp_path):
+    (tmp_path / "a.csv").write_text(f"title, author;{head}\nx;a.png\n")
+    assert list(open_source(tmp_path / "a.csv").names) == ["a.png"]
 
 
 def test_a_choice_of_names_beside_embeddings_is_said(tmp_path):

@@ -3,27 +3,68 @@ first, then by type."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from multimap_jax.inputs.kinds import BEGINNING, begins_as_image
 from multimap_jax.inputs.names import name_of_path
+from multimap_jax.inputs.places import opened
 
-HELD, PATH = "images", "paths"  # what a column may hold
+# What a column may hold: what begins as images do, images perhaps, nothing that can be one, and paths.
+SEEN, HELD, BARE, PATH = "seen", "images", "bare", "paths"
 PATHS = ("image", "path", "image_path", "file", "filename", "file_name")
+PATHS += ("file_path", "image_file", "images", "img", "picture", "photo", "src")
 # Names of columns that hold images, after "image", which may hold either.
 IMAGES = ("img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "img_bytes")
+OF_IMAGES = re.compile("mask|annotation|depth|segment|matte|label")  # in names of columns that are made of the images
+SMALLEST = 32  # bytes of an image
+LOOKS, ROWS, VALUES, PAGE = 32, 1024, 4, 2**16  # columns, their rows and values that are looked at; bytes read at once
+
+
+def normal(name: str) -> str:
+    """A name of a column without what programs write differently: capitals, blanks, "_" and "-"."""
+    return re.sub(r"[\s_-]+", "", name).casefold()
+
+
+def known(name: str, names: Sequence[str] = PATHS) -> bool:
+    return normal(name) in map(normal, names)
 
 
 def choose_column(kinds: Mapping[str, str]) -> str | None:
-    """The column to read, None where there is none. kinds: of each column that may be read, HELD or PATH."""
+    """The column to read, None where there is none. kinds: of each column that may be read, one of those above.
+
+    What is seen to be images goes before names, and what is made of the images (masks) behind them.
+    """
+
+    def called(names: Sequence[str], *wanted: str) -> list[str]:
+        found = [name for name, kind in kinds.items() if kind in wanted and known(name, names)]
+        return sorted(found, key=lambda name: place(name, names))
+
+    seen = [name for name, kind in kinds.items() if kind == SEEN]
     held = [name for name, kind in kinds.items() if kind == HELD]
-    names = [name for name in PATHS[:1] if name in kinds] + [name for name in IMAGES if name in held]
-    return next(iter([*names, *(name for name in PATHS if name in kinds), *held]), None)
+    order = [
+        *called(PATHS[:1], SEEN, HELD),
+        *called(IMAGES, SEEN),
+        *(name for name in seen if not OF_IMAGES.search(normal(name))),
+        *(name for name in PATHS[:1] if name in kinds and kinds[name] == PATH),
+        *called(IMAGES, HELD),
+        *called(PATHS, PATH),
+        *seen,
+        *held,
+        *(name for name, kind in kinds.items() if kind == BARE),
+    ]
+    return next(iter(order), None)
+
+
+def place(name: str, names: Sequence[str]) -> int:
+    """Where a column stands among names: those that are written so go before those that are written otherwise."""
+    return names.index(name) if name in names else len(names) + [normal(each) for each in names].index(normal(name))
 
 
 def choice_said(column: str, kinds: Mapping[str, str]) -> tuple[str, str] | None:
     """Which column is read, as a `Notes` note; None where there was no other that may be meant."""
-    others = [name for name, kind in kinds.items() if name != column and (kind == HELD or name in PATHS)]
+    others = [name for name, kind in kinds.items() if name != column and (kind != PATH or known(name))]
     return (f"reading column {column} of ", f" (not {', '.join(others)[:200]})") if others else None
 
 
@@ -41,7 +82,7 @@ class Notes(dict):
 
 def no_column(file: Path, columns: Sequence[str], types: Mapping[str, str] | None = None) -> ValueError:
     """The error for a table without such a column. types: what its columns hold, where that is known."""
-    other = [f"{name} holds {kind}" for name, kind in (types or {}).items() if name in (*PATHS, *IMAGES)]
+    other = [f"{name} holds {kind}" for name, kind in (types or {}).items() if known(name, (*PATHS, *IMAGES))]
     return ValueError(
         f"{file} has the columns {', '.join(columns)[:200] or '(none)'}; expected one of paths, called "
         f"{', '.join(PATHS)}{', or one of images' if types else ''}{''.join(f'; {each[:100]}' for each in other[:3])}"
@@ -49,10 +90,63 @@ def no_column(file: Path, columns: Sequence[str], types: Mapping[str, str] | Non
 
 
 def kinds_of(schema) -> dict[str, str]:
-    """What the columns of a parquet file may be read as, HELD or PATH; others are not in it."""
+    """What the columns of a parquet file may be read as, HELD or PATH; others are not in it. ValueError where one that
+    could be read is there twice."""
+    usable = [field.name for field in schema if may_name(field.type) or comes_along(field.type)]
+    if twice := [name for name in dict.fromkeys(usable) if schema.names.count(name) > 1]:
+        raise ValueError(f"it has the column {twice[0][:100]} twice")
     found = {field.name: HELD if holds_images(field.type) else PATH for field in schema if may_name(field.type)}
     structured = {name: kind for name, kind in found.items() if fields_of(schema.field(name).type)}
     return structured | found  # a structure of bytes and a path is an image, mere bytes may be anything
+
+
+def looked_at(file: Path, schema, kinds: Mapping[str, str]) -> dict[str, str]:
+    """`kinds` with what the first values of columns show, where there is a choice: SEEN and BARE instead of HELD."""
+    import pyarrow.parquet as pq
+
+    some = [name for name, kind in kinds.items() if kind == HELD]
+    if len(some) + sum(kind == PATH and known(name) for name, kind in kinds.items()) < 2:
+        return dict(kinds)
+    with opened(file) as content:
+        stored = pq.ParquetFile(content, buffer_size=PAGE)
+        seen = {name: kind_of_values(stored, name, schema.field(name).type) for name in some[:LOOKS]}
+    return {name: seen.get(name, kind) for name, kind in kinds.items()}
+
+
+def kind_of_values(stored, column: str, kind) -> str:
+    """What the first values of a column of images show."""
+    fields = fields_of(kind)
+    if is_bytes(fields.get("bytes")) or not fields:
+        values = first_values(stored, column, "bytes" if fields else "")
+        if any(begins_as_image(value[:BEGINNING]) for value in values or ()):
+            return SEEN
+        if values is None or any(len(value) >= SMALLEST for value in values):
+            return HELD
+    named = is_text(fields.get("path")) and first_values(stored, column, "path") != []
+    return HELD if named else BARE
+
+
+def first_values(stored, column: str, field: str = "") -> list | None:
+    """The first values of a column, or a field of it, that are there; None where there are too many rows without one to
+    say. One row at a time, for Arrow gives a value as often as a file repeats it."""
+    leaf, found, left = f"{column}.{field}" if field else column, [], ROWS
+    for group in range(stored.num_row_groups):
+        if without_values(stored.metadata.row_group(group), leaf):
+            continue
+        for part in stored.iter_batches(1, row_groups=[group], columns=[leaf], use_threads=False):
+            value = part.column(column)[0].as_py()
+            value = value.get(field) if isinstance(value, dict) else value
+            found, left = [*found, value] if value else found, left - 1
+            if len(found) == VALUES or not left:
+                return found or None
+    return found
+
+
+def without_values(group, leaf: str) -> bool:
+    """Whether the file says that there is no value of a column in a group of rows."""
+    chunks = map(group.column, range(group.num_columns))
+    said = next((chunk.statistics for chunk in chunks if chunk.path_in_schema == leaf), None)
+    return said is not None and said.has_null_count and said.null_count == group.num_rows
 
 
 def may_name(kind) -> bool:

@@ -18,9 +18,7 @@ from typing import TextIO
 
 from multimap_jax.inputs import places
 from multimap_jax.inputs.columns import (
-    HELD,
     PATH,
-    PATHS,
     Notes,
     choice_said,
     choose_column,
@@ -29,6 +27,8 @@ from multimap_jax.inputs.columns import (
     is_bytes,
     is_text,
     kinds_of,
+    known,
+    looked_at,
     no_column,
     plain_type,
     written_as_text,
@@ -88,7 +88,7 @@ def likely_separator(head: str) -> str:
     bare = re.sub('"[^"]*"', '""', head)
 
     def likely(separator: str) -> tuple[bool, int]:
-        return any(name.strip(' "\r\n') in PATHS for name in head.split(separator)), bare.count(separator)
+        return any(known(name.strip('"\r\n ')) for name in head.split(separator)), bare.count(separator)
 
     return max(SEPARATORS, key=likely)
 
@@ -202,13 +202,14 @@ def read_parquet(place: Path, files: Sequence[Path], addresses: bool = True) -> 
     listing, room = Listing(), Room(f"what stands beside the images of {place}")
     for file in files:
         with said_of(f"{file}", AGAIN), opened_table(file, room) as table:
-            schema, kinds = table.schema_arrow, kinds_of(table.schema_arrow)
+            schema = table.schema_arrow
+            kinds = looked_at(file, schema, kinds_of(schema))
             column = choose_column(kinds)
             if column is None:
                 raise no_column(file, schema.names, {field.name: field.type for field in schema})
             listing.notes.add(choice_said(column, kinds), file)
             listing.notes.add(left_said(schema, column), file)
-            rows = (held_rows if kinds[column] == HELD else named_rows)(file, table, column, addresses)
+            rows = (named_rows if kinds[column] == PATH else held_rows)(file, table, column, addresses)
             kept = [i for i, row in enumerate(rows) if row]
             listing.notes.add(unnamed_said(len(rows) - len(kept)), file)
             others = [field.name for field in schema if field.name != column and comes_along(field.type)]
