@@ -750,7 +750,7 @@ def test_columns_of_any_kind_come_along_or_are_said(name, tmp_path):
     pq.write_table(pa.table({"path": ["a.png", None, "b.png"], "own": values}), tmp_path / "a.parquet")
     source = open_source(tmp_path / "a.parquet")
     assert list(source.names) == ["a.png", "b.png"] and source.columns.get("own") == expected
-    assert "1 rows without an image were passed over, in a.parquet" in source.notes
+    assert "1 row without an image was passed over, in a.parquet" in source.notes
     assert ("columns of a.parquet that do not come along: own (" in " ".join(source.notes)) == (expected is None)
     write_labels(io.BytesIO(), source.names, [], source)
 
@@ -779,6 +779,22 @@ TEXTS = {
     "guessed outside of quotes.csv": ('"a, b, c";own;file_name\n1;2;x.png\n', ["x.png"]),
     "blanks.csv": ("path,a\nx.png ,1\n  y.png,2\n", ["x.png", "y.png"]),
     "blanks that are there.csv": ("path\nthere.png \n", ["there.png "]),
+    "commas.tsv": ("path,a\nx.png,1\n", ["x.png"]),
+    "semicolons alone.TSV": ("a;b;file\n1;2;x.png\n", ["x.png"]),
+    "said.tsv": ("sep=;\npath;a\tb;src\nx.png;1\t2;y\n", ["x.png"]),
+    "said goes first.csv": ("sep=;\npath;a,path,b\nx.png;1,2,3\n", ["x.png"]),
+    "another one is said.csv": ("sep=|\npath|a,b\nx.png|1,2\n", ["x.png"]),
+    "said of what is not there.csv": ("sep=;\npath,a\nx.png,1\n", ["x.png"]),
+    "numpy.csv": ("#image,x\nx.png,1\ny.png,2\n", ["x.png", "y.png"]),
+    "numpy's lines.tsv": ("# made\n# by; me\n#  x\timage\n\n# now\n1\ty.png\n", ["y.png"]),
+    "a comment that is no heading.csv": ("# image, x\npath,x\nx.png,1\n", ["x.png"]),
+    "comments between.csv": (
+        "path,a\n# one\nx.png,1\n #two \n#1.png,3\n#there.png\n",
+        ["x.png", "#1.png", "#there.png"],
+    ),
+    "one column.csv": ("path\n#1.png\n", ["#1.png"]),
+    "two marks.csv": ("\ufeff\ufeffpath,a\nx.png,1\n", ["x.png"]),
+    "two marks and a comment.csv": ("\ufeff\ufeff# x\npath,a\nx.png,1\n", ["x.png"]),
     "rows without.csv": ("path,a\nx.png,1\n,2\n ,3\n\n", ["x.png"]),
 }
 
@@ -786,12 +802,20 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_lists_as_programs_write_them(name, tmp_path):
     content, expected = TEXTS[name]
-    (tmp_path / "there.png ").write_bytes(PNG)
+    for there in ("there.png ", "#there.png"):
+        (tmp_path / there).write_bytes(PNG)
     (tmp_path / name).write_bytes(content.encode())
     source = open_source(tmp_path / name)
     assert list(source.names) == expected
     assert list(source.images.values()) == [tmp_path / each for each in expected]
     assert ("2 rows without an image were passed over, in rows without.csv" in source.notes) == ("without" in name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_another_encoding_is_said_with_what_to_do(encoding, tmp_path):
+    (tmp_path / "a.csv").write_bytes("path,a\ngrün.png,1\n".encode(encoding))
+    with pytest.raises(ValueError, match=r"a.csv is not a csv file in UTF-8 \(.*\): save it as UTF-8$"):
+        open_source(tmp_path / "a.csv")
 
 
 def test_columns_that_are_called_like_ours_are_said(fruit, tmp_path):

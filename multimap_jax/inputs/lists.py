@@ -43,16 +43,16 @@ WINDOW_ROWS, WINDOW_BYTES = 32, 2**27  # of images that are held: threads ask fo
 LONGEST = 4096  # of a path, as systems have it
 ROW_BYTES = 300  # that the name and the path of an image take in memory
 LEAST, LOOKED_AT = 32, 2**12  # bytes of an image; of so few whether they are images is looked at
-SEPARATORS, LINE = ",;\t", 2**20
+SEPARATORS, LINE, BEFORE = ",;\t", 2**20, 2**24  # characters of a line, and before the columns
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line
-AGAIN = "write it again"
+AGAIN, AS_UTF8 = "write it again", "save it as UTF-8"
 
 
 @contextlib.contextmanager
 def opened_csv(path: Path, room: Room | None = None) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
     """(columns, rows with their lines) of a csv file in UTF-8 whose columns stand apart by commas, semicolons or tabs,
-    of a .tsv by tabs. What stands before the columns is passed over: lines that are empty or begin with "#", and
-    Excel's "sep=;", which says what they stand apart by.
+    of a .tsv by tabs if by these one is known. Lines that begin with "#" are passed over, and before the columns also
+    those that are empty and Excel's "sep=;", which says what they stand apart by.
 
     ValueError where it is none.
     """
@@ -60,37 +60,76 @@ def opened_csv(path: Path, room: Room | None = None) -> Iterator[tuple[list[str]
         with opened(path) as content, io.TextIOWrapper(content, "utf-8-sig", newline="") as file:
             if room:
                 room.read += size_of(content)
-            lines = bounded_lines(file)
-            before, head, separator = heading(lines)
-            separator = "\t" if path.suffix.lower() == ".tsv" else separator or likely_separator(head)
-            reader = csv.reader(itertools.chain([head], lines), delimiter=separator)
+            head = heading(bounded_lines(file), "\t" if path.suffix.lower() == ".tsv" else "")
+            if "\0" in head.columns:
+                raise ValueError(f"{path} is not a csv file in UTF-8 (null bytes): {AS_UTF8}")
+            reader = csv.reader(itertools.chain([head.columns], head.lines), delimiter=head.separator)
             columns = [column.strip() for column in next(reader, [])]
             if len(columns) > COLUMNS:
                 raise ValueError(f"{path} has {len(columns):,} columns, expected {COLUMNS:,} at most: {AGAIN}")
-            yield columns, ((before + reader.line_num, row) for row in reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a csv file in UTF-8 ({plain(error)})") from None
+            rows = ((head.before + reader.line_num, row) for row in reader)
+            yield columns, (row for row in rows if len(columns) == 1 or not is_comment(path, row[1]))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a csv file in UTF-8 ({plain(error)}): {AS_UTF8}") from None
+    except csv.Error as error:
+        raise ValueError(f"{path} is not a csv file in UTF-8 ({plain(error)}): {AGAIN}") from None
 
 
-def heading(lines: Iterator[str]) -> tuple[int, str, str]:
-    """(how many lines stand before the columns, the columns' line, what they are said to stand apart by, "" nothing)"""
-    separator = ""
-    for before, line in enumerate(lines):
-        said = SEPARATOR_LINE.fullmatch(line)
-        separator = said[1] if said else separator
-        if not said and line.strip() and not line.lstrip('" ').startswith("#"):
-            return before, line, separator
-    return 0, "", separator
+def is_comment(path: Path, row: list[str]) -> bool:
+    """Whether a row of a csv of several columns is a line of its own that begins with "#", and no file."""
+    if len(row) != 1 or not row[0].lstrip().startswith("#"):
+        return False
+    return places.is_remote(path) or not any(os.path.lexists(path.parent / name) for name in (row[0], row[0].strip()))
 
 
-def likely_separator(head: str) -> str:
-    """What the columns stand apart by: what leaves one that is known, and is there most often outside of quotes."""
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    """The line of a csv file's columns, how many lines stand before it, what columns stand apart by, and the lines
+    behind it."""
+
+    columns: str
+    before: int
+    separator: str
+    lines: Iterator[str]
+
+
+def heading(lines: Iterator[str], usual: str = "") -> Heading:
+    """The first line that is no comment; or, where no column in it is known, a comment that has one, as NumPy writes
+    its columns. usual: what columns stand apart by if that leaves one that is known."""
+    said, comments, head, size = "", [], "", 0
+    for line in lines:
+        line = line if comments else line.lstrip("\ufeff")  # programs may put a mark before one that is there
+        excel = SEPARATOR_LINE.fullmatch(line)
+        said = excel[1] if excel else said
+        if not excel and line.strip() and not line.lstrip('" ').startswith("#"):
+            head = line
+            break
+        comments.append(line)
+        size += len(line)
+        if size > BEFORE:
+            raise csv.Error(f"{BEFORE:,} characters or more before the columns")
+    separator = likely_separator(head, said, usual)
+    for i, line in enumerate([] if has_known(head, separator) else comments):
+        bare = line.lstrip('" ').lstrip("# ")
+        other = likely_separator(bare, said, usual)
+        if line.lstrip('" ').startswith("#") and has_known(bare, other):
+            return Heading(bare, i, other, itertools.chain(comments[i + 1 :], [head], lines))
+    return Heading(head, len(comments), separator, lines)
+
+
+def likely_separator(head: str, said: str = "", usual: str = "") -> str:
+    """What the columns stand apart by: what leaves one that is known, is said or usual, and is there most often outside
+    of quotes."""
     bare = re.sub('"[^"]*"', '""', head)
 
-    def likely(separator: str) -> tuple[bool, int]:
-        return any(known(name.strip('"\r\n ')) for name in head.split(separator)), bare.count(separator)
+    def likely(separator: str) -> tuple:
+        return has_known(head, separator), separator == said, separator == usual, bare.count(separator)
 
-    return max(SEPARATORS, key=likely)
+    return max(dict.fromkeys(said + SEPARATORS), key=likely)
+
+
+def has_known(head: str, separator: str) -> bool:
+    return any(known(name.strip('"\r\n ')) for name in head.split(separator))
 
 
 def bounded_lines(file: TextIO) -> Iterator[str]:
@@ -157,7 +196,8 @@ def read_list(place: Path, files: Sequence[Path], addresses: bool = True) -> Sou
 
 
 def unnamed_said(rows: int) -> tuple[str, str] | None:
-    return (f"{rows:,} rows without an image were passed over, in ", "") if rows else None
+    said = "1 row without an image was" if rows == 1 else f"{rows:,} rows without an image were"
+    return (f"{said} passed over, in ", "") if rows else None
 
 
 def beside(file: Path, given: str, addresses: bool) -> tuple[str, Path]:
