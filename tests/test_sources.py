@@ -711,6 +711,35 @@ def test_a_choice_of_names_beside_embeddings_is_said(tmp_path):
         assert f"reading column {column} of a.parquet (not" in source.notes[0]
 
 
+# Names of the file of names and what it holds -> what two rows are called.
+BESIDE = {
+    "a.tsv": ("Image\ta\nx, y.png\t1\nz.png\t2\n", ["x, y.png", "z.png"]),
+    "a.CSV": ("a,File Name\n1, x.png \n2,z.png\n", ["x.png", "z.png"]),
+    "a.csv": ("path\nx.png\nz.png\n\n   \n\n", ["x.png", "z.png"]),
+    "a.csv ": ("path\nx.png\n\n\n", ["x.png", "a.npy#1"]),
+    "a.csv  ": ("path,a\n# two\n  ,1\nz.png,2\n# end\n", ["a.npy#0", "z.png"]),
+    "a.csv   ": ("path\n there .png \nz.png\n", [" there .png ", "z.png"]),
+    "a.PARQUET": (pa.table({"Path": ["x.png ", "z.png"], "title": ["s", "t"]}), ["x.png", "z.png"]),
+    "a.parquet": (pa.table({"title": ["s", "t"]}), ["a.npy#0", "a.npy#1"]),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_names_beside_embeddings_are_read_as_lists_are(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content, expected = BESIDE[name]
+    np.save("a.npy", np.eye(2, 8, dtype=np.float32))
+    (tmp_path / " there .png ").write_bytes(PNG)
+    if isinstance(content, str):
+        (tmp_path / name.strip()).write_text(content)
+    else:
+        pq.write_table(content, name)
+    source = read_embeddings(tmp_path / "a.npy").source
+    assert sorted(source.names) == sorted(expected)
+    said = "no column of names in a.parquet: rows are called a.npy#0, …"
+    assert list(source.notes) == ([said] if name == "a.parquet" else [])
+
+
 def test_rows_without_bytes_are_read_from_their_path(tmp_path):
     for name in "abc":
         (tmp_path / f"{name}.png").write_bytes(PNG)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from multimap_jax.rows import Pieces, walk
 
 TINY = 1e-6
 LISTED = 5
+TABLES = (".csv", ".parquet", ".tsv", ".CSV", ".PARQUET", ".TSV")  # beside one array; the first that is there
 AGAIN = "make it again"
 
 
@@ -46,16 +48,18 @@ class Piece:
 @stage("looking for embeddings")
 def read_embeddings(place: Path) -> Embedded:
     """Embeddings in the layout of clip-retrieval (img_emb/img_emb_*.npy and metadata/metadata_*.parquet, numbers of any
-    width), in a run's --out, or as one .npy with a .csv or .parquet of the same name that has a column of paths.
+    width), in a run's --out, or as one .npy with a .csv, .tsv or .parquet of the same name that has a column of paths.
 
     Rows of float16 or float32 are made unit when they are read. Rows that are zero or not finite are left out, and said
     in the notes. Raises FileNotFoundError or ValueError, each with a sentence, for anything else.
     """
     notes: list[str] = []
-    pieces = find_pieces(place, notes)
+    pieces, ours = find_pieces(place, notes), encoder_hash(place)
     arrays, found, said, room = [], [], Notes(), Room(f"names of {place}")
     for piece in pieces:
-        rows, given = read_rows(piece), read_names(piece.table, said, room)
+        rows = read_rows(piece)
+        given = read_names(piece.table, said, room, len(rows), f"{pieces[0].array.name}#0")
+        given = given if ours else without_blanks(given)
         if len(rows) != len(given):
             raise ValueError(f"{piece.array} has {len(rows):,} rows, {piece.table} {len(given):,}: {AGAIN}")
         if arrays and rows.shape[1] != arrays[0].shape[1]:
@@ -73,7 +77,6 @@ def read_embeddings(place: Path) -> Embedded:
     if not any(len(one.rows) for one in found):
         raise ValueError(f"there is no row in {place}" + "".join(f"; {note}" for note in notes))
     begins = np.cumsum([0, *map(len, arrays)])
-    ours = encoder_hash(place)
     paths = concatenated([one.given for one in found])
     given = paths if ours else names_of(paths)  # a run's own are names, written as they are inside
     order, names = ordered(given)
@@ -123,8 +126,8 @@ def empty(texts: Texts) -> np.ndarray:
 
 def find_pieces(place: Path, notes: list[str]) -> list[Piece]:
     """The arrays of `place`, by number, with what names their rows."""
-    if place.suffix == ".npy" and exists(place):
-        beside = [place.with_suffix(ending) for ending in (".csv", ".parquet") if exists(place.with_suffix(ending))]
+    if place.suffix.lower() == ".npy" and exists(place):
+        beside = [table for table in map(place.with_suffix, TABLES) if exists(table)]
         if not beside:
             raise FileNotFoundError(f"{place} has no list of names beside it: give {place.stem}.csv or .parquet")
         return [Piece(place, beside[0])]
@@ -187,18 +190,11 @@ def read_rows(piece: Piece) -> np.ndarray:
         raise ValueError(f"{piece.array} cannot be read ({plain(error)}): {AGAIN}") from None
 
 
-def read_names(table: Path, notes: Notes, room: Room) -> Texts:
-    """What the rows of an array are called, "" for those without a name. Notes say which column is read, where there
-    was a choice."""
-    if table.suffix == ".csv":
-        with opened_csv(table, room) as (columns, rows):
-            kinds = dict.fromkeys(columns, PATH)
-            column = choose_column(kinds)
-            if column is None:
-                raise no_column(table, columns)
-            notes.add(choice_said(column, kinds), table)
-            place = columns.index(column)
-            return Texts(row[place] if place < len(row) and len(row[place]) <= LONGEST else "" for _, row in rows)
+def read_names(table: Path, notes: Notes, room: Room, count: int, example: str) -> Texts:
+    """What the `count` rows of an array are called, "" for those without a name. Notes say which column is read, where
+    there was a choice, and where there is none, with an example of what rows are called then."""
+    if table.suffix.lower() != ".parquet":
+        return read_listed_names(table, notes, room, count)
     try:
         with opened_table(table, room) as stored:
             schema = stored.schema_arrow
@@ -206,6 +202,7 @@ def read_names(table: Path, notes: Notes, room: Room) -> Texts:
             kinds = {name: kind for name, kind in kinds_of(schema).items() if fields[name]}
             column = choose_column(kinds)
             if column is None:
+                notes.add(("no column of names in ", f": rows are called {example}, …"), table)
                 return Texts([""] * stored.metadata.num_rows)
             notes.add(choice_said(column, kinds), table)
             return concatenated([texts_of(part) for part in column_parts(stored, fields[column], room)] or [Texts([])])
@@ -213,6 +210,35 @@ def read_names(table: Path, notes: Notes, room: Room) -> Texts:
         if passing(error):
             raise
         raise ValueError(f"{table} cannot be read ({plain(error)}): {AGAIN}") from None
+
+
+def read_listed_names(table: Path, notes: Notes, room: Room, count: int) -> Texts:
+    """`read_names` of a csv file. Blank lines at its end are no rows, unless there are as many rows in the array."""
+    with opened_csv(table, room) as (columns, rows):
+        kinds = dict.fromkeys(columns, PATH)
+        column = choose_column(kinds)
+        if column is None:
+            raise no_column(table, columns)
+        notes.add(choice_said(column, kinds), table)
+        place, end = columns.index(column), 0
+
+        def names() -> Iterator[str]:
+            nonlocal end
+            for i, (_, row) in enumerate(rows):
+                end = i + 1 if "".join(row).strip() else end
+                yield row[place] if place < len(row) and len(row[place]) <= LONGEST else ""
+
+        return Texts(names())[: max(end, count)]
+
+
+def without_blanks(given: Texts) -> Texts:
+    """Names without the blanks that a spreadsheet has put around them, unless there is a file with them."""
+    import pyarrow.compute as pc
+
+    bare = pc.utf8_trim_whitespace(given.arrow)
+    other = np.flatnonzero(pc.not_equal(bare, given.arrow).to_numpy(zero_copy_only=False))
+    kept = [int(i) for i in other if os.path.lexists(given[int(i)])]
+    return replaced(Texts(bare), np.array(kept, int), [given[i] for i in kept])
 
 
 def names_within(kind, column: str) -> str:
