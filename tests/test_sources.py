@@ -261,6 +261,33 @@ def test_a_tar_that_is_cut_gives_what_is_in_it(fruit, tmp_path, capsys):
     assert run(tar, tmp_path / "out") == 0 and "is cut short" in capsys.readouterr().out
 
 
+HEADER = 1024  # where the second of three members of one block begins
+# What is made of a tar of three images -> how many are read, and whether it is said to be cut short.
+ENDS = {
+    "whole": (lambda tar: tar, 3, ""),
+    "padded": (lambda tar: tar + bytes(2**17), 3, ""),
+    "one block of zeros": (lambda tar: tar[: 3 * HEADER + 512], 3, ""),
+    "without an end": (lambda tar: tar[: 3 * HEADER], 3, "it ends at byte 3,072"),
+    "cut at a header": (lambda tar: tar[:HEADER], 1, "it ends at byte 1,024"),
+    "cut within a header": (lambda tar: tar[: 2 * HEADER + 200], 2, "it ends at byte 2,248"),
+    "zeros within": (lambda tar: tar[:HEADER] + bytes(HEADER) + tar[2 * HEADER :], 1, "zeros at byte 1,024, and more"),
+    "zeros from within a header": (lambda tar: tar[: HEADER + 99] + bytes(len(tar)), 1, "no header at byte 1,024"),
+    "a wrong sum": (lambda tar: tar[: HEADER + 148] + b"1" + tar[HEADER + 149 :], 1, "no header at byte 1,024"),
+    "two tars in one": (lambda tar: tar + tar, 3, "zeros at byte 3,072, and more"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_tar_that_ends_before_its_file_is_said_to_be_cut_short(name, tmp_path):
+    make, count, said = ENDS[name]
+    tar_of(tmp_path, "a.png", "b.png", "c.png")
+    (tmp_path / "a.tar").write_bytes(make((tmp_path / "a.tar").read_bytes()))
+    source = open_source(tmp_path / "a.tar")
+    assert len(source.names) == count and len(source.notes) == bool(said)
+    read = f"{count} image{' in it was' if count == 1 else 's in it were'} read"
+    assert all(note.startswith(f"a.tar is cut short: {read} (") and said in note for note in source.notes)
+
+
 def test_a_tar_that_is_changed_is_read_again(fruit, tmp_path):
     write_tars(tmp_path / "shards", fruit, 1)
     tar = tmp_path / "shards" / "00000.tar"

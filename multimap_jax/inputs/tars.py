@@ -19,6 +19,7 @@ from multimap_jax.inputs.source import Packed, Source
 
 MEMBER_BYTES = 200 * 2**20
 TEXT_BYTES = 2**20
+PADDING, PART = 2**24, 2**20  # of what stands behind the end of a tar, looked at and taken at once
 TEXTS = {".txt": "caption", ".json": "json"}  # endings of what stands beside images, and the columns of that
 LISTED = 5
 
@@ -65,7 +66,7 @@ def read_tars(place: Path, files: list[Path], addresses: bool = True) -> Source:
         if problem and not found:
             notes.append(f"{name_of_path(file.name)} is no tar file, or an empty one ({problem})")
         elif problem:
-            said = f"{found:,} images in it were read ({problem})"
+            said = f"{found:,} image{' in it was' if found == 1 else 's in it were'} read ({problem})"
             notes.append(f"{name_of_path(file.name)} is cut short: {said}")
         for ending, column in TEXTS.items():
             columns[column] |= beside.texts_of_images(ending)
@@ -86,6 +87,24 @@ def members_of(content: BinaryIO) -> Iterator[tuple[int, tarfile.TarFile, tarfil
                 raise tarfile.ReadError("a member of no size")
             last = member.offset
             yield row, tar, member
+        check_end(content, tar.offset)
+
+
+def check_end(content: BinaryIO, offset: int) -> None:
+    """tarfile.ReadError where what tarfile took for the end of a tar, at `offset`, is none: it stops without a word at
+    a header that is damaged or cut. A tar ends with blocks of zeros, as many as its writer likes."""
+    content.seek(offset)
+    block = content.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"it ends at byte {offset + len(block):,}, without the blocks that end a tar")
+    if any(block):
+        raise tarfile.ReadError(f"no header at byte {offset:,}")
+    for _ in range(PADDING // PART):
+        part = content.read(PART)
+        if part.count(0) < len(part):
+            raise tarfile.ReadError(f"a block of zeros at byte {offset:,}, and more behind it")
+        if not part:
+            break
 
 
 class Passed:
