@@ -673,6 +673,8 @@ CHOICES = {
     "names of files and images": ({"image": ["a.png"], "image_bytes": [PNG]}, "image_bytes"),
     "paths and a structure": ({"path": ["x"], "cover": HELD}, "cover"),
     "paths and a mask": ({"path": ["a.png"], "depth_map": HELD}, "path"),
+    "segments before": ({"seg_map": HELD, "rgb": HELD}, "rgb"),
+    "small ones before": ({"thumbnail": [PNG], "full": [PNG]}, "full"),
     "nothing called image": ({"image": pa.array([None], pa.binary()), "own": [PNG]}, "own"),
     "nothing in a structure": ({"image": pa.array([None], KIND), "own": [PNG]}, "own"),
     "capitals of an image": ({"depth": HELD, "Image": HELD}, "Image"),
@@ -843,6 +845,8 @@ TEXTS = {
     "said of what is not there.csv": ("sep=;\npath,a\nx.png,1\n", ["x.png"]),
     "numpy.csv": ("#image,x\nx.png,1\ny.png,2\n", ["x.png", "y.png"]),
     "numpy's lines.tsv": ("# made\n# by; me\n#  x\timage\n\n# now\n1\ty.png\n", ["y.png"]),
+    "numpy's in quotes.csv": ('"#image","x"\nx.png,1\n', ["x.png"]),
+    "numpy's, after many.csv": ("# x\n" * 99 + "#image,x\nx.png,1\n", ["x.png"]),
     "a comment that is no heading.csv": ("# image, x\npath,x\nx.png,1\n", ["x.png"]),
     "comments between.csv": (
         "path,a\n# one\nx.png,1\n #two \n#1.png,3\n#there.png\n",

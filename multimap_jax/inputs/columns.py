@@ -3,6 +3,7 @@ first, then by type."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ PATHS = ("image", "path", "image_path", "file", "filename", "file_name")
 PATHS += ("file_path", "image_file", "images", "img", "picture", "photo", "src")
 # Names of columns that hold images, after "image", which may hold either.
 IMAGES = ("img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "img_bytes")
-OF_IMAGES = re.compile("mask|annotation|depth|segment|matte|label")  # in names of columns that are made of the images
+OF_IMAGES = re.compile("mask|annotation|depth|seg|matte|label|thumb")  # in names of columns that are made of the images
 SMALLEST = 32  # bytes of an image
 LOOKS, ROWS, VALUES, PAGE = 32, 1024, 4, 2**16  # columns, their rows and values that are looked at; bytes read at once
 
@@ -27,8 +28,13 @@ def normal(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).casefold()
 
 
-def known(name: str, names: Sequence[str] = PATHS) -> bool:
-    return normal(name) in map(normal, names)
+@functools.cache
+def normals(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(normal, names))
+
+
+def known(name: str, names: tuple[str, ...] = PATHS) -> bool:
+    return normal(name) in normals(names)
 
 
 def choose_column(kinds: Mapping[str, str]) -> str | None:
@@ -37,7 +43,7 @@ def choose_column(kinds: Mapping[str, str]) -> str | None:
     What is seen to be images goes before names, and what is made of the images (masks) behind them.
     """
 
-    def called(names: Sequence[str], *wanted: str) -> list[str]:
+    def called(names: tuple[str, ...], *wanted: str) -> list[str]:
         found = [name for name, kind in kinds.items() if kind in wanted and known(name, names)]
         return sorted(found, key=lambda name: place(name, names))
 

@@ -43,7 +43,7 @@ WINDOW_ROWS, WINDOW_BYTES = 32, 2**27  # of images that are held: threads ask fo
 LONGEST = 4096  # of a path, as systems have it
 ROW_BYTES = 300  # that the name and the path of an image take in memory
 LEAST, LOOKED_AT = 32, 2**12  # bytes of an image; of so few whether they are images is looked at
-SEPARATORS, LINE, BEFORE = ",;\t", 2**20, 2**24  # characters of a line, and before the columns
+SEPARATORS, LINE, BEFORE = ",;\t", 2**20, 32  # characters of a line, lines before the columns that may be these
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line
 AGAIN, AS_UTF8 = "write it again", "save it as UTF-8"
 
@@ -96,25 +96,25 @@ class Heading:
 def heading(lines: Iterator[str], usual: str = "") -> Heading:
     """The first line that is no comment; or, where no column in it is known, a comment that has one, as NumPy writes
     its columns. usual: what columns stand apart by if that leaves one that is known."""
-    said, comments, head, size = "", [], "", 0
+    said, head, count = "", "", 0
+    comments: collections.deque[str] = collections.deque(maxlen=BEFORE)
     for line in lines:
-        line = line if comments else line.lstrip("\ufeff")  # programs may put a mark before one that is there
+        line = line if count else line.lstrip("\ufeff")  # programs may put a mark before one that is there
         excel = SEPARATOR_LINE.fullmatch(line)
         said = excel[1] if excel else said
         if not excel and line.strip() and not line.lstrip('" ').startswith("#"):
             head = line
             break
         comments.append(line)
-        size += len(line)
-        if size > BEFORE:
-            raise csv.Error(f"{BEFORE:,} characters or more before the columns")
+        count += 1
     separator = likely_separator(head, said, usual)
     for i, line in enumerate([] if has_known(head, separator) else comments):
-        bare = line.lstrip('" ').lstrip("# ")
+        bare = re.sub(r'\s*("?)[\s#]+', r"\1", line, count=1)
         other = likely_separator(bare, said, usual)
         if line.lstrip('" ').startswith("#") and has_known(bare, other):
-            return Heading(bare, i, other, itertools.chain(comments[i + 1 :], [head], lines))
-    return Heading(head, len(comments), separator, lines)
+            before = count - len(comments) + i
+            return Heading(bare, before, other, itertools.chain(list(comments)[i + 1 :], [head], lines))
+    return Heading(head, count, separator, lines)
 
 
 def likely_separator(head: str, said: str = "", usual: str = "") -> str:
@@ -129,7 +129,7 @@ def likely_separator(head: str, said: str = "", usual: str = "") -> str:
 
 
 def has_known(head: str, separator: str) -> bool:
-    return any(known(name.strip('"\r\n ')) for name in head.split(separator))
+    return any(known(name.strip('"\r\n ')) for name in head.split(separator, COLUMNS)[:COLUMNS])
 
 
 def bounded_lines(file: TextIO) -> Iterator[str]:
@@ -162,8 +162,8 @@ class Listing:
 
 
 def read_list(place: Path, files: Sequence[Path], addresses: bool = True) -> Source:
-    """Images whose paths, relative to the list, stand in the column image, path, image_path, file or filename of csv
-    files; other columns come along. ValueError where there is no such column, or no row."""
+    """Images whose paths, relative to the list, stand in a column of csv files that is called image, path or otherwise
+    as `columns.PATHS`; other columns come along. ValueError where there is no such column, or no row."""
     listing, room = Listing(), Room(f"what stands beside the images of {place}")
     for file in files:
         with opened_csv(file, room) as (found, rows):
