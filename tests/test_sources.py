@@ -701,7 +701,7 @@ def test_a_column_is_chosen_by_name_then_by_type_and_said(name, tmp_path):
     assert said == (name not in ALONE)
 
 
-def test_images_that_begin_late_are_seen_and_only_some_rows_looked_at(tmp_path):
+def test_images_that_begin_late_are_seen_and_only_some_rows_looked_at(tmp_path, monkeypatch):
     place = tmp_path / "a.parquet"
     for rows, expected in ((900, "own"), (1100, "path")):
         held = pa.array([None] * rows + [PNG], pa.binary())
@@ -709,6 +709,10 @@ def test_images_that_begin_late_are_seen_and_only_some_rows_looked_at(tmp_path):
         pq.write_table(table, place, write_statistics=False)
         assert f"reading column {expected} " in open_source(place).notes[0]
     pq.write_table(table, place, row_group_size=1100)  # of which the first says that it holds none
+    assert "reading column own " in open_source(place).notes[0]
+    monkeypatch.setattr("multimap_jax.inputs.columns.SHARED", 50)
+    assert "reading column path " in open_source(place).notes[0]
+    pq.write_table(table, place, row_group_size=1100, use_dictionary=False)
     assert "reading column own " in open_source(place).notes[0]
 
 

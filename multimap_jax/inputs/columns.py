@@ -21,6 +21,7 @@ IMAGES = ("img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes"
 OF_IMAGES = re.compile("mask|annotation|depth|seg|matte|label|thumb")  # in names of columns that are made of the images
 SMALLEST = 32  # bytes of an image
 LOOKS, ROWS, VALUES, PAGE = 32, 1024, 4, 2**16  # columns, their rows and values that are looked at; bytes read at once
+SHARED = 2**30  # bytes of values that rows share, which are unpacked at once: of more the first are not looked at
 
 
 def normal(name: str) -> str:
@@ -133,12 +134,16 @@ def kind_of_values(stored, column: str, kind) -> str:
 
 
 def first_values(stored, column: str, field: str = "") -> list | None:
-    """The first values of a column, or a field of it, that are there; None where there are too many rows without one to
-    say. One row at a time, for Arrow gives a value as often as a file repeats it."""
+    """The first values of a column, or a field of it, that are there; None where too much would have to be read to say.
+    One row at a time, for Arrow gives a value as often as a file repeats it."""
     leaf, found, left = f"{column}.{field}" if field else column, [], ROWS
     for group in range(stored.num_row_groups):
-        if without_values(stored.metadata.row_group(group), leaf):
+        chunk = chunk_of(stored.metadata.row_group(group), leaf)
+        said = chunk.statistics
+        if said is not None and said.has_null_count and said.null_count == chunk.num_values:
             continue
+        if chunk.has_dictionary_page and chunk.total_uncompressed_size > SHARED:
+            return found or None
         for part in stored.iter_batches(1, row_groups=[group], columns=[leaf], use_threads=False):
             value = part.column(column)[0].as_py()
             value = value.get(field) if isinstance(value, dict) else value
@@ -148,11 +153,9 @@ def first_values(stored, column: str, field: str = "") -> list | None:
     return found
 
 
-def without_values(group, leaf: str) -> bool:
-    """Whether the file says that there is no value of a column in a group of rows."""
-    chunks = map(group.column, range(group.num_columns))
-    said = next((chunk.statistics for chunk in chunks if chunk.path_in_schema == leaf), None)
-    return said is not None and said.has_null_count and said.null_count == group.num_rows
+def chunk_of(group, leaf: str):
+    """What a parquet file says of a column in a group of rows."""
+    return next(chunk for chunk in map(group.column, range(group.num_columns)) if chunk.path_in_schema == leaf)
 
 
 def may_name(kind) -> bool:

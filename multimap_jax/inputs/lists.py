@@ -22,6 +22,7 @@ from multimap_jax.inputs.columns import (
     Notes,
     choice_said,
     choose_column,
+    chunk_of,
     comes_along,
     fields_of,
     is_bytes,
@@ -351,11 +352,7 @@ class RowGroups:
         if self.stored is None:
             self._open()
         chunks = self.stored.metadata.row_group(group)
-        (chunk,) = [
-            chunk
-            for chunk in map(chunks.column, range(chunks.num_columns))
-            if chunk.path_in_schema == f"{self.column}.bytes"
-        ]
+        chunk = chunk_of(chunks, f"{self.column}.bytes")
         said = chunk.statistics
         full = said is not None and said.has_null_count and said.null_count == 0
         if full and chunk.total_uncompressed_size > max(LOOKED_AT, LEAST * chunks.num_rows):
