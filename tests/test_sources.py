@@ -923,3 +923,18 @@ def test_names_that_repeat_whatever_is_added_to_them_are_a_sentence():
         names.append(name)
     with pytest.raises(ValueError, match="give each image a name of its own"):
         ordered(Texts(names))
+
+
+def test_a_tar_of_headers_and_names_without_end_is_looked_at_quickly(fruit, tmp_path):
+    content = next(fruit.glob("*.png")).read_bytes()
+    headers = {f"key{i}": "x" for i in range(2000)}
+    with tarfile.open(tmp_path / "headers.tar", "w", format=tarfile.PAX_FORMAT, pax_headers=headers) as tar:
+        add(tar, "a.png", content)
+    with pytest.raises(ValueError, match="headers for all members"):
+        open_source(tmp_path / "headers.tar")
+    with tarfile.open(tmp_path / "names.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        add(tar, "\x01" * 10**6 + ".png", content)
+        add(tar, "a.png", content)
+    source = open_source(tmp_path / "names.tar")
+    assert list(source.names) == ["a.png"] and "with names of over 4,096 letters" in source.notes[0]
+    assert len(source.notes[0]) < 2000

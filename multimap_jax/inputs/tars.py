@@ -17,6 +17,7 @@ from multimap_jax.inputs.places import BoundedFile, opened, plain, remote_versio
 from multimap_jax.inputs.remote import fetch
 from multimap_jax.inputs.source import Packed, Source
 
+HEADERS, LONGEST, SHOWN = 1000, 4096, 200  # of a whole tar; letters of a name, and of one in a note
 MEMBER_BYTES = 200 * 2**20
 TEXT_BYTES = 2**20
 PADDING, PART = 2**24, 2**20  # of what stands behind the end of a tar, looked at and taken at once
@@ -85,6 +86,10 @@ def members_of(content: BinaryIO) -> Iterator[tuple[int, tarfile.TarFile, tarfil
             tar.members = []  # else every header stays in memory
             if member.size < 0 or member.offset <= last:  # some Pythons would begin anew without end
                 raise tarfile.ReadError("a member of no size")
+            if len(tar.pax_headers) > HEADERS:  # tarfile looks through all of them for each member
+                raise tarfile.ReadError(
+                    f"{len(tar.pax_headers):,} headers for all members, expected {HEADERS:,} at most"
+                )
             last = member.offset
             yield row, tar, member
         check_end(content, tar.offset)
@@ -116,7 +121,7 @@ class Passed:
     def add(self, reason: str, member: str) -> None:
         self.counts[reason] += 1
         if len(self.first[reason]) < LISTED:
-            self.first[reason].append(name_of_path(member))
+            self.first[reason].append(name_of_path(member[:SHOWN]))
 
     def sentences(self) -> list[str]:
         return [
@@ -182,6 +187,8 @@ def text_of(stem: str, key: str, samples: Sequence[dict[str, str]], stems: Conta
 
 def refused(member: tarfile.TarInfo, tar: tarfile.TarFile) -> str:
     """Why a member is not looked at, "" where nothing is against it."""
+    if len(member.name) > LONGEST:
+        return f"with names of over {LONGEST:,} letters"
     path = PurePosixPath(member.name)
     if "__MACOSX" in path.parts or path.name.startswith("._"):
         return "macOS's notes on other files"
