@@ -137,6 +137,39 @@ def test_an_orientation_that_can_be_read_is_kept(tmp_path):
         assert pixels(tmp_path, jpeg(*segments)).shape == (96, 64, 3)
 
 
+def moving(kind, **options):
+    """An animation whose first frame is blank."""
+    return saved(kind, Image.new("RGB", PICTURE.size), save_all=True, append_images=[PICTURE], lossless=True, **options)
+
+
+MOVING_PNG = moving("PNG")
+TURNED = moving("WEBP", exif=turned())
+SHORT_OF_CHECKSUM = chunk(b"tEXt", b"a\0b")[:-4] + bytes(4)
+COUNT = MOVING_PNG.index(b"acTL")
+LATER = MOVING_PNG.index(b"fcTL", MOVING_PNG.index(b"IDAT")) - 4
+MOVING = {
+    "png: a wrong checksum": MOVING_PNG[:33] + SHORT_OF_CHECKSUM + MOVING_PNG[33:],
+    "png: a wrong checksum between frames": MOVING_PNG[:LATER] + SHORT_OF_CHECKSUM + MOVING_PNG[LATER:],
+    "png: a wrong checksum of their number": MOVING_PNG[: COUNT + 12] + bytes(4) + MOVING_PNG[COUNT + 16 :],
+    "png: another number of them": MOVING_PNG[: COUNT + 4] + bytes(4) + MOVING_PNG[COUNT + 8 :],
+    "png: a short number of them": MOVING_PNG[: COUNT - 4] + chunk(b"acTL", b"\0") + MOVING_PNG[COUNT + 16 :],
+    "webp: a wrong size": TURNED[:4] + (len(TURNED) + 900).to_bytes(4, "little") + TURNED[8:],
+    "webp: cut in EXIF": TURNED[:-3],
+}
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_a_damaged_animation_is_its_first_frame_with_content(name, tmp_path):
+    found = pixels(tmp_path, MOVING[name])
+    assert isinstance(found, np.ndarray) and found.std() > 20
+    assert found.shape == ((96, 64, 3) if "webp" in name else (64, 96, 3))
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4])
+def test_what_is_left_of_the_exif_of_a_webp_turns_it(cut, tmp_path):
+    assert pixels(tmp_path, saved("WEBP", exif=turned())[:-cut]).shape == (96, 64, 3)
+
+
 MANNERS = {
     "baseline": {},
     "progressive": {"progressive": True},

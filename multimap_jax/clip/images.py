@@ -193,20 +193,29 @@ def _checked_array(image) -> np.ndarray:
 
 def _read(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image:
     """The image in a file; where it cannot be decoded, in a copy without what is damaged beside its pixels."""
-    with contextlib.ExitStack() as first:
-        try:
-            image, moves = _decoded(first, file)
-        except (UnfitError, MemoryError):
+    try:
+        with contextlib.ExitStack() as first:  # gives back its share of ROOM where it fails: the copy takes it whole
+            image = _shown(first, file)
+            stack.push(first.pop_all())
+            return image
+    except (UnfitError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever they like (struct.error, SyntaxError, …) on damaged files
+        if passing(error) or (found := _decoded_copy(stack, file)) is None:
             raise
-        except Exception as error:  # decoders raise whatever they like (struct.error, SyntaxError, …) on damaged files
-            first.close()  # gives back its share of ROOM, which the copy takes whole
-            if passing(error) or (found := _decoded_copy(stack, file)) is None:
-                raise
-            return found
+        return found
+
+
+def _shown(
+    stack: contextlib.ExitStack, file: BinaryIO, room: Room | None = None, most: int | None = None
+) -> Image.Image:
+    """The image in a file; of an animation the first frame with content, where one has it."""
+    with contextlib.ExitStack() as first:
+        image, moves = _decoded(first, file, room, most)
         if not (moves and is_blank(image)):
             stack.push(first.pop_all())
             return image
-    return _first_with_content(stack, file) or _decoded(stack, file)[0]
+    return _first_with_content(stack, file, room, most) or _decoded(stack, file, room, most)[0]
 
 
 def _decoded(
@@ -244,7 +253,7 @@ def _decoded_copy(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image | 
         for copy, ends in repaired(content):
             with contextlib.ExitStack() as each, contextlib.suppress(Exception):
                 expected = {_digest(copy + end, most) for end in ends[:-1]}
-                image, _ = _decoded(each, io.BytesIO(copy + ends[-1]), Room(most), most)
+                image = _shown(each, io.BytesIO(copy + ends[-1]), Room(most), most)
                 if not expected or expected == {_digest_of(image)}:
                     alone.push(each.pop_all())
                     stack.push(alone.pop_all())
@@ -264,13 +273,15 @@ def _digest_of(image: Image.Image) -> bytes:
     return found.digest()
 
 
-def _first_with_content(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image | None:
+def _first_with_content(
+    stack: contextlib.ExitStack, file: BinaryIO, room: Room | None, most: int | None
+) -> Image.Image | None:
     """The first of the frames after the first that is not of one color, among some; None where there is none."""
     with contextlib.ExitStack() as later, contextlib.suppress(Exception):  # later frames may be damaged
         found = later.enter_context(_identified(file))
         pixels = found.width * found.height
-        if pixels * MOVING_BYTES <= MOST_BYTES:
-            later.enter_context(ROOM.take(pixels * MOVING_BYTES))
+        if pixels * MOVING_BYTES <= (most or MOST_BYTES):
+            later.enter_context((room or ROOM).take(pixels * MOVING_BYTES))
             for frame in range(1, min(FRAMES, FRAME_PIXELS // pixels) + 1):
                 found.seek(frame)
                 image = _to_rgb(_turned(found))

@@ -20,6 +20,7 @@ WEBP_KEPT = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
 TIFF_KEPT = {*range(254, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, *range(317, 319), *range(320, 326)}
 TIFF_KEPT |= {332, 334, 336, 338, 339, 347, *range(512, 522), *range(529, 533)}
 ORIENTATION = 274
+EXIF_BYTES = 2**16  # of an end that was cut off, at most
 ENTRIES = 2**12  # of a directory, at most
 END = b"\xff\xd9"  # of a JPEG
 ZEROS = 2  # that may be the last codes of one
@@ -102,16 +103,23 @@ def _png(content: bytes) -> Iterator[bytes]:
 
 
 def _png_chunks(content: bytes, kept: set[bytes]) -> bytes:
-    """A PNG of its critical chunks, and of those of `kept` whose checksum is right."""
-    view, parts, place = memoryview(content), [content[:8]], 8
+    """A PNG of its critical chunks, and of those of `kept` whose checksum is right. How many frames it has is counted
+    anew: what says so may be damaged."""
+    view, parts, place, frames, begun = memoryview(content), [content[:8]], 8, 0, None
     while place + 8 <= len(content):
         stop, name = place + 12 + int.from_bytes(content[place : place + 4]), content[place + 4 : place + 8]
         wanted = name in kept or (b"eXIf" in kept and content.startswith(PNG_TEXTS, place + 8))
-        if not name[0] & 32 or (
+        if name == b"acTL" and wanted:
+            begun = begun or len(parts)
+        elif not name[0] & 32 or (
             wanted and zlib.crc32(view[place + 4 : stop - 4]) == int.from_bytes(content[stop - 4 : stop])
         ):
             parts.append(view[place:stop])
+            frames += name == b"fcTL"
         place = stop
+    if begun and frames:
+        body = b"acTL" + struct.pack(">II", frames, 0)
+        parts.insert(begun, struct.pack(">I", 8) + body + struct.pack(">I", zlib.crc32(body)))
     return b"".join(parts)
 
 
@@ -121,7 +129,11 @@ def _webp(content: bytes) -> Iterator[bytes]:
         while place + 8 <= len(content):
             name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
             stop = place + 8 + size + size % 2
-            if name in kept and (name != b"EXIF" or stop <= len(content)):
+            if name == b"EXIF" and stop > len(content):  # what is left of it may say how the image is turned
+                size = min(size, EXIF_BYTES)
+                body = content[place + 8 : place + 8 + size].ljust(size + size % 2, b"\0")
+                parts += [name + size.to_bytes(4, "little") + body] if name in kept else []
+            elif name in kept:
                 parts.append(content[place:stop])
             place = stop
         if parts and parts[0].startswith(b"VP8X") and len(parts[0]) > 8:
