@@ -15,6 +15,7 @@ import numpy as np
 from multimap_jax.clustering import cluster, nearest
 from multimap_jax.edits import Edit, check_cycle, like
 from multimap_jax.inputs.names import is_plain_name, known_name
+from multimap_jax.words.normal import normal_form
 
 LEFT = -1
 # An image is the one that was pinned where its name and its centre are the same, and its distance nearly so.
@@ -159,10 +160,13 @@ class Editor:
         return self.now.groups.index(name)
 
     def check_free(self, edit: Edit, name: str, own: Sequence[str]) -> None:
-        if name in self.now.groups and name not in own:
-            raise ValueError(
-                f"{edit.where}: there is a group {name} of {edit.aspect} already: merge both, or give another name"
-            )
+        """ValueError where another group is called so, in whatever spelling. own: groups that give up their names."""
+        form = normal_form(name)
+        for other in self.now.groups:
+            if other not in own and normal_form(other) == form:
+                raise ValueError(
+                    f"{edit.where}: there is a group {other} of {edit.aspect} already: merge both, or give another name"
+                )
 
     def images(self, edit: Edit) -> list[int]:
         named = [known_name(name, self.place) for name in edit.images]

@@ -127,6 +127,26 @@ WRONG = {
 }  # fmt: skip
 
 
+SPELLINGS = [("Green", "green"), ("green", " GREEN "), ("cafe\u0301", "caf\u00e9"), ("STRASSE", "straße")]
+
+
+@pytest.mark.parametrize("new, taken", SPELLINGS)
+def test_two_spellings_of_one_name_are_not_two_groups(tmp_path, new, taken):
+    before = begun(["red", taken.strip(), "blue", new + " 2"])
+    for edits in (
+        [{"rename": "red", "to": new}],
+        [{"merge": ["red", "blue"], "into": new}],
+        [{"split": taken.strip(), "into": 2}],
+    ):
+        with pytest.raises(ValueError, match=f"there is a group ({taken.strip()}|{new} 2) of color already"):
+            after(tmp_path, *edits, before=before)
+
+
+def test_a_group_may_have_its_own_name_in_another_spelling(tmp_path):
+    edits = [{"rename": "red", "to": "Red"}, {"merge": ["green", "blue"], "into": "BLUE"}]
+    assert after(tmp_path, *edits)[0].groups == ["Red", "BLUE"]
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_edit_is_a_sentence(tmp_path, name):
     wrong, message = WRONG[name]

@@ -209,6 +209,7 @@ def test_wrong_names_and_numbers_are_said_in_the_dialog(browser, small):
         (" ", "Give a name."),
         ("(left over)", "are called so"),
         ("blue", "There is a group called blue"),
+        (" BLUE", "There is a group called blue"),
     ):
         browser.fill("#name", name)
         browser.click("#yes")

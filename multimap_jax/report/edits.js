@@ -41,7 +41,7 @@ function askRename(group) {
   ask(`Rename ${group.name}`, [field("New name", input)], () => {
     const to = input.value.trim();
     if (to === group.name) return "";
-    const wrong = wrongName(to, []);
+    const wrong = wrongName(to, [group.name]);
     if (!wrong) edited({ rename: group.name, to }, `${group.name} is called ${to}.`);
     return wrong;
   });
@@ -88,8 +88,9 @@ function askSplit(group) {
     const names = current()
       .groups.map((each) => each.name)
       .concat(current().parts);
-    for (let i = 1; i <= into; i++)
-      if (names.includes(`${group.name} ${i}`)) return `There is a group called ${group.name} ${i}: rename it first.`;
+    const parts = new Set(Array.from({ length: into }, (_, i) => normal(`${group.name} ${i + 1}`)));
+    const other = names.find((each) => parts.has(normal(each)));
+    if (other) return `There is a group called ${other}: rename it first.`;
     edited({ split: group.name, into }, `${group.name} is to be split in ${into}.`);
     return "";
   });

@@ -117,6 +117,9 @@ const isFar = (i) => far[state.aspect].has(i);
 const open = () => data.aspects[state.aspect];
 const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
+// A name without regard to case, blanks, or how its letters are composed, as `multimap edit` compares names.
+const normal = (name) => name.normalize("NFC").toUpperCase().toLowerCase().trim().replace(/\s+/g, " ");
+
 // What is wrong with a name for a group, "" where nothing is. own: names that the group may keep.
 function wrongName(name, own) {
   const found = current();
@@ -128,7 +131,8 @@ function wrongName(name, own) {
     .map((group) => group.name)
     .filter((each) => !own.includes(each))
     .concat(found.parts);
-  return taken.includes(name) ? `There is a group called ${name}: merge both, or give another name.` : "";
+  const other = taken.find((each) => normal(each) === normal(name));
+  return other ? `There is a group called ${other}: merge both, or give another name.` : "";
 }
 
 function add(edit) {
