@@ -106,6 +106,20 @@ def test_addresses_of_this_machine_are_paths(tmp_path, monkeypatch):
     assert place("~nobody-at-all/x") == Path("~nobody-at-all/x")
 
 
+def test_an_address_that_a_browser_wrote_is_a_path_of_this_machine(tmp_path):
+    for name in ("My Photos", "Fotos é", "100%25", "a%20b", "a b"):
+        (tmp_path / name).mkdir()
+    for written, name in {
+        "My%20Photos": "My Photos",
+        "Fotos%20%C3%A9": "Fotos é",
+        "100%25": "100%25",
+        "a%20b": "a%20b",
+        "not%20there": "not%20there",
+        "zero%00": "zero%00",
+    }.items():
+        assert place(f"file://{tmp_path}/{written}") == tmp_path / name
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 
 from multimap_jax.inputs.names import without_secrets
 
@@ -100,7 +101,8 @@ def plain(error: BaseException, path=None) -> str:
 def place(text: str) -> Path:
     """A path on this machine, where ~ is the user's home, or one of a store: a text with "://" in it.
 
-    file:// and local:// are paths of this machine as any other. Raises ValueError for an address that is not read, or
+    file:// and local:// are paths of this machine as any other; signs that are written as %20 are read where the path
+    is not there as it stands. Raises ValueError for an address that is not read, or
     where no package for such a store is installed, with the command that installs it.
     """
     if "://" not in text:
@@ -109,7 +111,9 @@ def place(text: str) -> Path:
         return Path(text)
     scheme, _, rest = text.partition("://")
     if scheme.lower() in LOCAL:
-        return Path(rest.removeprefix("localhost") or "/")
+        found = Path(rest.removeprefix("localhost") or "/")
+        decoded = Path(unquote(str(found), errors="surrogateescape"))  # browsers write blanks and other signs so
+        return found if os.path.exists(found) or not os.path.exists(decoded) else decoded
     if scheme.lower() in LED or "::" in re.sub(r"\[[0-9a-fA-F:.]*\]", "", text):  # but for hosts by number
         raise ValueError(
             f"{without_secrets(text)} leads from one address to another, which is not followed: give a path of this "
