@@ -37,6 +37,7 @@ from multimap_jax.verbs import (
     define_edit_flags,
     define_export_flags,
 )
+from multimap_jax.words.normal import normal_form
 
 USAGE = """Groups the images of a folder by what a word says, and another way for another word.
 
@@ -430,7 +431,7 @@ def _run(values: flags.FlagValues, processes) -> int:
     for name in (name for name in values.aspect if name not in {*find, *words, *clusters}):
         hint = f"give --words={name}=A,B,…, or --words={name}=wordnet or llm"
         _note(f"the vocabulary has no words for {name!r} of {values.subject!r}, its groups are found without: {hint}")
-    words = {name: given for name, given in words.items() if name not in find and given != "none"}
+    words = {name: given for name, given in words.items() if name not in find and normal_form(given) != "none"}
     counts = {name: _count(name, words, clusters) for name in values.aspect}
     if values.leftover >= 1:
         raise ValueError(
@@ -560,13 +561,11 @@ def _given(flag: flags.Flag) -> list[str]:
 
 def _by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str]:
     """["color=3"] -> {"color": "3"}."""
-    if len(set(aspects)) < len(aspects):
+    if len(set(map(normal_form, aspects))) < len(aspects):
         raise ValueError("--aspect names the same aspect twice")
     found = {}
     for item in given:
-        known = [name for name in aspects if item.startswith(f"{name}=")]
-        name = max(known, key=len, default=item.partition("=")[0])  # an aspect may have a "=" in its name
-        value = item[len(name) + 1 :]
+        name, value = _aspect_and_value(item, aspects)
         if not value:
             raise ValueError(f"--{flag}={item} cannot be read: expected --{flag}=ASPECT=VALUE")
         if name not in aspects:
@@ -575,6 +574,14 @@ def _by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str
             raise ValueError(f"--{flag} is given twice for the aspect {name!r}")
         found[name] = value
     return found
+
+
+def _aspect_and_value(item: str, aspects: list[str]) -> tuple[str, str]:
+    """ "color=3" -> ("color", "3"). An aspect may have a "=" in its name, and another spelling here."""
+    forms, parts = {normal_form(name): name for name in aspects}, item.split("=")
+    cuts = [("=".join(parts[:i]), "=".join(parts[i:])) for i in range(len(parts) - 1, 0, -1)]
+    known = [(forms[normal_form(name)], value) for name, value in cuts if normal_form(name) in forms]
+    return known[0] if known else (parts[0], "=".join(parts[1:]))
 
 
 def _split(words: str | None) -> tuple[str, ...]:

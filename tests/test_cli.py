@@ -136,6 +136,8 @@ BAD = {
     "no address": ([*ONE, "--words=color=llm"], "need --llm=URL"),
     "other aspect": (["--images={fruit}", *ASPECTS, *WORDS, "--words=shape=round"], "'shape'"),
     "twice": (["--images={fruit}", "--aspect=color", "--aspect=color", WORDS[0]], "twice"),
+    "twice, in capitals": (["--images={fruit}", "--aspect=color", "--aspect=Color", WORDS[0]], "twice"),
+    "unknown words": (["--images={fruit}", "--aspect=vibe", "--words=Vibe=Vocabulary"], "has no words for 'vibe'"),
     "same words": (["--images={fruit}", "--aspect=color", "--words=color=red,Red"], "repeated words"),
     "unknown flag": (["--imags=x"], "did you mean --images?"),
     "argument": (["photos"], "unexpected argument 'photos'"),

@@ -293,3 +293,21 @@ def plain_job(images, out, vocabulary):
     return Job(
         images, aspects, {"color": 2}, none, mm.ProxyConfig(), None, "embedded", None, out, 0, sources=sources
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text, source",
+    [
+        ("vocabulary", "vocabulary"),
+        ("Vocabulary", "vocabulary"),
+        ("WordNet:Bird", "wordnet:Bird"),
+        ("LLM", "llm"),
+        ("llm:red", None),
+        ("None", None),
+        ("red,wordnet", None),
+    ],
+)
+def test_sources_of_words_have_names_in_any_capitals(text, source):
+    from multimap_jax.words.sources import source_of
+
+    assert source_of(text) == source

@@ -426,6 +426,8 @@ SHEETS = {
     "comments": table(NAMES, head="# by me, today\n\n# more\nimage,color"),
     "blanks behind names": table([f"{name} " for name in NAMES]),
     "tabs": table(NAMES, "\t", "image,color"),
+    "capitals": table(NAMES, head="image,Color"),
+    "capitals of both": table(NAMES, head="image,COLOR").replace("image", "Image", 1),
 }
 
 
@@ -434,10 +436,22 @@ def test_labels_as_people_write_them(name, fruit, tmp_path):
     path = tmp_path / ("truth.tsv" if name == "tabs" else "truth.csv")
     path.write_text(SHEETS[name])
     assert read_labels(path, ["color"], NAMES, fruit) == {"color": dict.fromkeys(NAMES, "red")}
-    before = SHEETS[name].partition("image")[0].count("\n")
+    before = SHEETS[name].lower().partition("image")[0].count("\n")
     path.write_text(SHEETS[name].replace(NAMES[4], NAMES[3]))
     with pytest.raises(ValueError, match=f"in lines {before + 5} and {before + 6}"):
         read_labels(path, ["color"], NAMES, fruit)
+
+
+def test_a_column_in_another_spelling_serves_where_it_is_the_only_one(tmp_path):
+    def read(head, aspects):
+        (tmp_path / "truth.csv").write_text(f"{head}\na.png,x,y\n")
+        return read_labels(tmp_path / "truth.csv", aspects, {"a.png": 0}, tmp_path)
+
+    assert read("image,Color,color", ["color"]) == {"color": {"a.png": "y"}}
+    assert read("image,Color,color", ["color", "Color"]) == {"Color": {"a.png": "x"}, "color": {"a.png": "y"}}
+    assert read("image,Color,shape", ["color", "Color"]) == {"Color": {"a.png": "x"}}
+    with pytest.raises(ValueError, match="expected image and at least one of the aspects color"):
+        read("image,Color,COLOR", ["color"])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX's")

@@ -172,3 +172,7 @@ def test_an_aspect_may_have_an_equals_sign_in_its_name():
         cli._by_aspect("words", ["a=b="], ["a", "a=b"])
     with pytest.raises(ValueError, match="names the aspect 'd'"):
         cli._by_aspect("words", ["d=e"], ["a"])
+    given = ["Color=Red", "cafe\u0301=b =1"]
+    assert cli._by_aspect("words", given, ["color", "CAFÉ=B"]) == {"color": "Red", "CAFÉ=B": "1"}
+    with pytest.raises(ValueError, match="twice for the aspect 'color'"):
+        cli._by_aspect("words", ["Color=red", "color=blue"], ["color"])

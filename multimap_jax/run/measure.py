@@ -18,6 +18,7 @@ from multimap_jax.inputs.source import exists
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import reference_words
 from multimap_jax.rows import Pieces
+from multimap_jax.words.normal import normal_form
 
 # Images whose names are compared with those of a labels file that fits none, and names of such a file.
 MANY = 100_000
@@ -29,7 +30,8 @@ Truth = dict[str, dict[str, str]]
 
 
 def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, images: Path) -> Truth:
-    """True labels from a csv with a column image and one column an aspect (other columns are passed over).
+    """True labels from a csv with a column image and one column an aspect (other columns are passed over), in whatever
+    capitals.
 
     Columns may stand apart by commas, semicolons or tabs.
 
@@ -39,16 +41,18 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
     if not exists(path):
         raise FileNotFoundError(f"there is no labels file {path}")
     with opened_csv(path) as (columns, rows):
-        known = [aspect for aspect in aspects if aspect in columns]
-        if "image" not in columns or not known:
+        named = {name: column_of(name, columns, aspects) for name in ("image", *aspects)}
+        known = [aspect for aspect in aspects if named[aspect]]
+        if not named["image"] or not known:
             raise ValueError(
                 f"{path} has the columns {', '.join(columns)[:200] or '(none)'}; expected image and at least one of "
                 f"the aspects {', '.join(aspects)}"
             )
-        for column in ("image", *known):
+        wanted = [named[name] for name in ("image", *known)]
+        for column in wanted:
             if columns.count(column) > 1:
                 raise ValueError(f"{path} has the column {column} {columns.count(column)} times, expected once")
-        places = [columns.index(column) for column in ("image", *known)]
+        places = list(map(columns.index, wanted))
         lines, labels, others = {}, {aspect: {} for aspect in known}, 0
         for line, row in rows:
             given, *values = (row[place] if place < len(row) else "" for place in places)
@@ -75,6 +79,14 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
             f"the column {empty[0]} of {path} is empty for every image of {images}: fill it or take it out"
         )
     return labels
+
+
+def column_of(name: str, columns: Sequence[str], aspects: Sequence[str]) -> str | None:
+    """The column called so; where there is none, the one that is in another spelling and of no other aspect."""
+    if name in columns:
+        return name
+    others = [each for each in columns if each not in aspects and normal_form(each) == normal_form(name)]
+    return others[0] if len(others) == 1 else None
 
 
 def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:

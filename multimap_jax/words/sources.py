@@ -9,6 +9,7 @@ from pathlib import Path
 
 from multimap_jax.choices import WORD_SOURCES
 from multimap_jax.words.language_model import Endpoint, ask_words
+from multimap_jax.words.normal import normal_form
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, look_up, read_vocabulary
 from multimap_jax.words.wordnet import hyponyms
 
@@ -35,8 +36,11 @@ class Sources:
 
 
 def source_of(text: str) -> str | None:
-    """`text` where it names a source of words, "vocabulary", "wordnet", "wordnet:NOUN" or "llm"; else None."""
-    return text if text.partition(":")[0] in WORD_SOURCES and (":" not in text or text.startswith("wordnet:")) else None
+    """A source of words that `text` names in whatever capitals, "vocabulary", "wordnet", "wordnet:NOUN" or "llm"; else
+    None."""
+    name, colon, noun = text.partition(":")
+    kind = normal_form(name)
+    return kind + colon + noun if kind in WORD_SOURCES and (not colon or kind == "wordnet") else None
 
 
 def candidates(
