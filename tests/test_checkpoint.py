@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import shutil
 
@@ -14,6 +15,7 @@ from flax.traverse_util import unflatten_dict
 from safetensors.numpy import load_file, save_file
 
 import multimap_jax as mm
+from multimap_jax.clip import checkpoint
 from multimap_jax.clip.checkpoint import arrays_from_towers, save_checkpoint
 
 TEXTS = ["a red fruit", "a fruit with the color of dark green"]
@@ -216,6 +218,23 @@ def test_no_network_is_one_sentence(monkeypatch):
 def test_a_path_that_is_not_there():
     with pytest.raises(FileNotFoundError, match="there is no directory ./no/such/place"):
         mm.load_clip("./no/such/place")
+
+
+def test_a_file_for_its_folder(directory):
+    with pytest.raises(ValueError, match=f"model.safetensors is a file.*give {directory}"):
+        mm.load_clip(directory / "model.safetensors")
+
+
+def test_a_checkpoint_is_looked_for_in_a_few_folders_alone(tmp_path, monkeypatch):
+    looked, below = [], [tmp_path / str(i) / "b" / "c" / "d" / "e" for i in range(30)]
+    for folder in below:
+        folder.mkdir(parents=True)
+    (below[0] / "config.json").write_text("{}")  # five folders below
+    monkeypatch.setattr(checkpoint, "FOLDERS", 100)
+    monkeypatch.setattr(
+        "pathlib.Path.iterdir", lambda self: looked.append(self) or map(self.joinpath, os.listdir(self))
+    )
+    assert checkpoint.checkpoints_below(tmp_path) == "" and len(looked) == 100
 
 
 def test_copies_share_the_weights(clip):

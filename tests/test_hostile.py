@@ -179,6 +179,16 @@ def renamed(rename):
     return header(lambda found: {n if n == "__metadata__" else rename(n): value for n, value in found.items()})
 
 
+def called(weights, config="config.json"):
+    """The files under other names."""
+
+    def change(folder):
+        (folder / "model.safetensors").rename(folder / weights)
+        (folder / "config.json").rename(folder / config)
+
+    return change
+
+
 def below(place):
     """The checkpoint in a subfolder of the one that is given."""
 
@@ -284,6 +294,8 @@ CHECKPOINTS = {
     "a model of sentence-transformers": (below("0_CLIPModel"), "give the subfolder that has one: "),
     "a folder of the hub's cache": (below("snapshots/0a1b2c"), "/snapshots/0a1b2c"),
     "the hub's cache": (below("models--a--b/snapshots/0a1b2c"), "/models--a--b/snapshots/0a1b2c"),
+    "the hub's folder": (below("hub/models--a--b/snapshots/0a1b2c"), "/hub/models--a--b/snapshots/0a1b2c"),
+    "three folders below": (below("a/b/c"), "give the subfolder that has one: "),
     "a large side file": (lambda folder: sparse(folder / "special_tokens_map.json", b"{", 2**25), "at most"),
     "a template of gigabytes": (lambda folder: sparse(folder / "chat_template.jinja", b"{", 2**33), "at most"),
     "vocabulary: a list": (text("vocab.json", "[]"), "expected an object"),
@@ -316,6 +328,23 @@ CHECKPOINTS = {
         renamed(lambda name: "head.bias" if name == "text_projection.weight" else f"clip.{name}"),
         "have the prefix 'clip.'",
     ),
+    "weights: a prefix of the towers": (
+        renamed(lambda name: f"model.{name}" if "_model." in name else name),
+        None,
+    ),
+    "weights: a prefix of the towers beside others": (
+        renamed(lambda name: "head" if name == "logit_scale" else f"model.{name}" if "_model." in name else name),
+        "have the prefix 'model.'",
+    ),
+    "weights: a prefix of one tower": (
+        renamed(lambda name: f"model.{name}" if "text_model." in name else name),
+        "have the prefix 'model.'",
+    ),
+    "weights: half precision": (called("model.fp16.safetensors"), "found model.fp16.safetensors"),
+    "weights: of an adapter": (called("adapter_model.safetensors", "adapter_config.json"), "found adapter_model"),
+    "weights: of another program": (called("open_clip_model.safetensors", "open_clip_config.json"), "found open_clip"),
+    "weights: pickled": (called("open_clip_pytorch_model.bin"), "only pickled weights (open_clip_pytorch_model.bin)"),
+    "weights: pickled, without a configuration": (called("model.pt", "params.json"), "found model.pt"),
     "weights: several prefixes": (
         renamed(lambda name: f"{'a' if name.startswith('text') else 'b'}.{name}"),
         "have the prefix 'a.'",

@@ -6,9 +6,12 @@ Pickled weights (`pytorch_model.bin`) are refused: unpickling a file runs whatev
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
+import re
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from multimap_jax.inputs.files import read_json, said_of
 from multimap_jax.inputs.places import check_regular, plain
 
 SINGLE, INDEX, FLAX = "model.safetensors", "model.safetensors.index.json", "flax_model.msgpack"
+EXPECTED = f"{SINGLE}, {INDEX} with its shards, or {FLAX}"
 
 # A layout turns a stored array into ours, and back.
 SAME = (lambda a: a, lambda a: a)
@@ -72,13 +76,17 @@ LAYER = (
     ("mlp.fc2.weight", "down.kernel", TRANSPOSED, None),
     ("mlp.fc2.bias", "down.bias", SAME, None),
 )
-# Names that tell a prefix: no other name ends with them.
+# Names beside the towers', and any name of a CLIP with what stands before it.
 SINGLES = ("logit_scale", "text_projection.weight", "visual_projection.weight")
+KNOWN = re.compile(rf"(.*?\.|)(?:(?:text|vision)_model\..*|{'|'.join(map(re.escape, SINGLES))})", re.DOTALL)
 FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
 AGAIN = "fetch or save it again"
 LISTED = 40
-# Where folders that hold a checkpoint have it: sentence-transformers, and the hub's cache of one model and of all.
-BELOW = ("*", "snapshots/*", "snapshots/*/*", "models--*/snapshots/*")
+# How far below a folder a checkpoint is looked for, as in the hub's cache (hub/models--x--y/snapshots/HASH), and in how
+# many folders.
+DEEPEST, FOLDERS = 4, 1000
+PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+WEIGHTS = (".safetensors", ".msgpack", ".h5", ".onnx", *PICKLED)
 # Written by old releases; they hold 0, 1, 2, … and nothing learnt.
 IGNORED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 
@@ -144,22 +152,24 @@ def towers_from_arrays(arrays: Mapping[str, np.ndarray | Stored], config: CLIPCo
 
 
 def without_prefix(arrays: Mapping, source: str) -> Mapping:
-    """`arrays` without what stands before every name, as "module." where a wrapper around the CLIP was saved.
+    """`arrays` without what stands before every name, as "module." where a wrapper around the CLIP was saved, or before
+    names of its towers alone.
 
-    ValueError where it stands before some names only: what the others belong to cannot be known.
+    ValueError where it stands before some of these only: what the others belong to cannot be known.
     """
-    prefixes = {name.removesuffix(stored) for name in arrays for stored in SINGLES if name.endswith(stored)}
-    prefixes = {prefix for prefix in prefixes if prefix.endswith(".")}
-    if not prefixes or any(name in arrays for name in SINGLES):
+    prefixes = {match[1] for match in map(KNOWN.fullmatch, arrays) if match} - {""}
+    if not prefixes:
         return arrays
     prefix = min(prefixes)
     with_it = [name for name in arrays if name.startswith(prefix)]
-    if len(prefixes) > 1 or len(with_it) < len(arrays):
+    found = {name.removeprefix(prefix): array for name, array in arrays.items()}
+    others = {name for name in arrays if not name.startswith(prefix)} - set(SINGLES)
+    if len(prefixes) > 1 or len(found) < len(arrays) or others:
         raise ValueError(
             f"{len(with_it):,} of the {len(arrays):,} arrays in {source} have the prefix {prefix!r} before their "
             "names, the others do not: save the CLIP alone, with CLIPModel.save_pretrained"
         )
-    return {name.removeprefix(prefix): array for name, array in arrays.items()}
+    return found
 
 
 def refuse(problems: list[str], said: str) -> None:
@@ -193,24 +203,45 @@ def read_arrays(directory: Path) -> dict[str, np.ndarray | Stored]:
         return _read_shards(directory)
     if (directory / FLAX).exists():
         return _read_flax(directory / FLAX)
-    pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in directory.glob(pattern))
-    if pickled:
+    there = weights_there(directory)
+    if there and all(name.endswith(PICKLED) for name in there):
         raise ValueError(
-            f"{directory} holds only pickled weights ({pickled[0]}), which are not read because unpickling runs code; "
-            "convert them once where you trust them: CLIPModel.from_pretrained(old).save_pretrained(new) with PyTorch"
+            f"{directory} holds only pickled weights ({', '.join(there[:3])}), which are not read because unpickling "
+            "runs code; convert them once where you trust them: CLIPModel.from_pretrained(old).save_pretrained(new) "
+            "with PyTorch"
         )
     raise FileNotFoundError(
-        f"{directory} has no weights: expected {SINGLE}, {INDEX} with its shards, or {FLAX}; "
-        f"save them with CLIPModel.save_pretrained{checkpoints_below(directory)}"
+        f"{directory} has no weights: expected {EXPECTED}{said_instead(directory)}; save them with "
+        f"CLIPModel.save_pretrained{checkpoints_below(directory)}"
     )
+
+
+def weights_there(directory: Path) -> list[str]:
+    """Files of weights, whatever they are called."""
+    return sorted(path.name for path in directory.iterdir() if path.suffix in WEIGHTS)
+
+
+def said_instead(directory: Path) -> str:
+    """Weights under other names than are read, as the end of a sentence; "" where there are none."""
+    others = [name for name in weights_there(directory) if name not in (SINGLE, FLAX)]
+    more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
+    return f", found {', '.join(others[:3])}{more}" if others else ""
 
 
 def checkpoints_below(directory: Path) -> str:
     """What to give instead of a folder that holds checkpoints in subfolders, as a model of sentence-transformers or the
     hub's cache does; "" where there are none."""
-    found = [path.parent for where in BELOW for path in sorted(directory.glob(f"{where}/config.json"))]
-    names = " or ".join(map(str, found[:3]))
-    return f"; give the subfolder that has one: {names}" if found else ""
+    found, waiting = [], deque([(directory, 0)])
+    for _ in range(FOLDERS):
+        if not waiting or len(found) == 3:
+            break
+        folder, depth = waiting.popleft()
+        with contextlib.suppress(OSError):  # a folder of somebody else
+            if depth and (folder / "config.json").is_file():
+                found.append(folder)
+            below = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+            waiting += [(each, depth + 1) for each in below[:FOLDERS]] if depth < DEEPEST else []
+    return f"; give the subfolder that has one: {' or '.join(map(str, found))}" if found else ""
 
 
 def weight_files(directory: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from multimap_jax.clip.checkpoint import (
     SINGLE,
     checkpoints_below,
     read_arrays,
+    said_instead,
     towers_from_arrays,
     weight_files,
 )
@@ -286,6 +287,11 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
         name = str(place(str(name)))
     if Path(name).is_dir():
         return _load_directory(str(name), Path(name))
+    if Path(name).exists():
+        raise ValueError(
+            f"{name} is a file, expected a folder in the Hugging Face layout: give {Path(name).parent} if it holds "
+            "config.json and the tokenizer too"
+        )
     if not _HUB_ID.fullmatch(str(name)):
         raise FileNotFoundError(
             f'there is no directory {name}; a CLIP is "embedded", a directory in the Hugging Face layout, '
@@ -341,7 +347,8 @@ def _read_config(directory: Path) -> CLIPConfig:
     path = directory / "config.json"
     if not path.exists():
         raise FileNotFoundError(
-            f"{directory} has no config.json: expected a CLIP in the Hugging Face layout{checkpoints_below(directory)}"
+            f"{directory} has no config.json: expected a CLIP in the Hugging Face layout (config.json, {SINGLE}, …)"
+            f"{said_instead(directory)}{checkpoints_below(directory)}"
         )
     content = read_json(path)
     if content.get("model_type") != "clip":
