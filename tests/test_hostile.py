@@ -1,5 +1,6 @@
 """Hostile and broken input, kind by kind: one sentence says what is wrong, before anything is computed."""
 
+import codecs
 import io
 import json
 import os
@@ -189,6 +190,12 @@ def called(weights, config="config.json"):
     return change
 
 
+def marked(folder):
+    """Every small file with a byte order mark."""
+    for path in [path for path in folder.iterdir() if path.suffix in (".json", ".txt")]:
+        path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+
+
 def below(place):
     """The checkpoint in a subfolder of the one that is given."""
 
@@ -296,6 +303,8 @@ CHECKPOINTS = {
     "the hub's cache": (below("models--a--b/snapshots/0a1b2c"), "/models--a--b/snapshots/0a1b2c"),
     "the hub's folder": (below("hub/models--a--b/snapshots/0a1b2c"), "/hub/models--a--b/snapshots/0a1b2c"),
     "three folders below": (below("a/b/c"), "give the subfolder that has one: "),
+    "marks of Windows": (marked, None),
+    "a mark before nothing": (text("vocab.json", b"\xef\xbb\xbf{}"), "the tokenizer in"),
     "a large side file": (lambda folder: sparse(folder / "special_tokens_map.json", b"{", 2**25), "at most"),
     "a template of gigabytes": (lambda folder: sparse(folder / "chat_template.jinja", b"{", 2**33), "at most"),
     "vocabulary: a list": (text("vocab.json", "[]"), "expected an object"),

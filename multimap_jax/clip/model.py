@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import dataclasses
 import fnmatch
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -339,8 +342,27 @@ def _load_directory(name: str, directory: Path) -> Clip:
                 read_json(directory / file)
     config = _read_config(directory)
     arrays = read_arrays(directory)
-    preprocess, tokenizer = _preprocessing(directory, config), Tokenizer(directory, config.text)
+    with _without_marks(directory) as settings:
+        preprocess, tokenizer = _preprocessing(settings, config), Tokenizer(settings, config.text)
     return Clip(name, directory, towers_from_arrays(arrays, config, str(directory)), tokenizer, preprocess)
+
+
+@contextlib.contextmanager
+def _without_marks(directory: Path) -> Iterator[Path]:
+    """The folder; where a small file in it begins with a byte order mark, as Windows' editors write it and transformers
+    does not read it, a copy of its small files without those."""
+    files = {name: directory / name for name in _SMALL_FILES if (directory / name).exists()}
+    files = {name: path.read_bytes() for name, path in files.items()}
+    if not any(content.startswith(codecs.BOM_UTF8) for content in files.values()):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory() as copy:
+        for name, content in files.items():
+            (Path(copy) / name).write_bytes(content.removeprefix(codecs.BOM_UTF8))
+        try:
+            yield Path(copy)
+        except (ValueError, FileNotFoundError) as error:
+            raise type(error)(str(error).replace(copy, str(directory))) from None
 
 
 def _read_config(directory: Path) -> CLIPConfig:
