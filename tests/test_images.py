@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import threading
 import time
 import warnings
@@ -17,6 +18,7 @@ from multimap_jax.clip.model import resized
 from multimap_jax.clip.transformers_alone import transformers_alone
 from multimap_jax.inputs import kinds
 from multimap_jax.inputs.folder import read_folder
+from multimap_jax.inputs.source import Packed
 
 
 def corner(image):
@@ -372,6 +374,38 @@ def test_values_of_more_than_8_bits(name):
     else:
         top = next(top for top in (1, 255, 65535) if values.max() <= top)
         assert (found[..., 0] == np.round(values.astype(np.float64) / top * 255)).all()
+
+
+def tiff(values, photometric=1):
+    """A TIFF as other programs write it, of values in little endian."""
+    data, bits = values.tobytes(), 8 * values.dtype.itemsize
+    sizes = [(256, values.shape[1]), (257, values.shape[0]), (258, bits), (259, 1), (262, photometric), (273, 8)]
+    sizes += [(277, 1), (278, values.shape[0]), (279, len(data)), (339, " uif".index(values.dtype.kind))]
+    entries = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in sizes)
+    return b"II*\0" + struct.pack("<L", 8 + len(data)) + data + struct.pack("<H", len(sizes)) + entries + bytes(4)
+
+
+TIFFS = {
+    "32 bits without a sign": (tiff((RAMP * (2**32 - 1)).astype(np.uint32)), 1),
+    "32 bits with one": (tiff(((RAMP - 0.5) * (2**32 - 2)).astype(np.int32)), 1),
+    "0 is black": (tiff((RAMP * 65535).astype(np.uint16)), 1),
+    "0 is white": (tiff((RAMP * 65535).astype(np.uint16), 0), -1),
+    "0 is white, 12 bits": (tiff((RAMP * 4095).astype(np.uint16), 0), -1),
+    "0 is white, floats": (tiff(RAMP.astype(np.float32), 0), -1),
+    "0 is white, 8 bits": (tiff((RAMP * 255).astype(np.uint8), 0), -1),
+}
+
+
+@pytest.mark.parametrize("name", TIFFS)
+def test_values_of_a_tiff_are_what_it_says(name):
+    content, way = TIFFS[name]
+    file = Image.open(io.BytesIO(content))
+    before = dict(file.info)
+    for image in (Packed("a", "b", lambda: content), file):
+        with opened_image(image) as opened:
+            steps = np.diff(np.asarray(opened)[..., 0].astype(int)) * way
+        assert (steps >= 0).all() and (steps.sum(1) == 255).all()
+    assert file.info == before  # the caller's image stays as it is
 
 
 def test_images_that_are_scaled_by_their_own_range_are_said_once(clip):

@@ -42,8 +42,11 @@ FRAMES, FRAME_PIXELS = 30, 2**27
 PLAIN = 8  # levels of 255 by which the pixels of one color may differ
 REPAIRED_BYTES = 2**26  # of a file that is repaired
 NO_VALUE = 1e30  # what stands for "nothing was measured here" in an image of floats is larger
-# In an image's info: a key that no file can set.
+# In an image's info: keys that no file can set.
 OWN_RANGE = ("scaled by its own range", object())
+UNSIGNED, WHITE_IS_ZERO = ("values without a sign", object()), ("0 is white", object())
+# Tags of a TIFF: how many bits its values have, what 0 shows, and whether they have a sign.
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
 # Images of a store that are fetched at once: most of the time each waits.
 AT_ONCE = 32
 # Pixels that are converted at once, and how many times an image's longer side may be its shorter one.
@@ -162,7 +165,7 @@ def opened_image(image) -> Iterator[Image.Image]:
             yield _read(stack, stack.enter_context(_opened_file(image)))
         elif isinstance(image, Image.Image):
             stack.enter_context(ROOM.take(fit(image, MOST_BYTES)))
-            yield _to_rgb(_turned(image))
+            yield _to_rgb(_with_meaning(_turned(image), image))
         else:
             picture = Image.fromarray(_checked_array(image))
             stack.enter_context(ROOM.take(fit(picture, MOST_BYTES)))
@@ -227,7 +230,7 @@ def _decoded(
     moves = found.format == "GIF" or (found.format in MOVING and getattr(found, "n_frames", 1) > 1)
     found.load()
     _turn(found)
-    return _to_rgb(found), moves
+    return _to_rgb(_with_meaning(found, found)), moves
 
 
 def _identified(file: BinaryIO) -> Image.Image:
@@ -353,7 +356,7 @@ def stored_bytes(image: JpegImageFile) -> float:
 
 
 def bytes_of_pixel(image: Image.Image) -> int:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if _is_wide(image):
         return WIDE_BYTES
     return FORMAT_BYTES.get(image.format, PROGRESSIVE_BYTES if image.info.get("progressive") else PIXEL_BYTES)
 
@@ -370,8 +373,23 @@ def check_shape(sides: tuple[int, int]) -> None:
         raise UnfitError(f"{sides[0]:,} by {sides[1]:,} pixels: one side is over {NARROWEST} times the other; cut it")
 
 
+def _with_meaning(image: Image.Image, read: Image.Image) -> Image.Image:
+    """`image`, which knows from now on what the TIFF that it was `read` from says of its values: Pillow has those of 32
+    bits with a sign, whatever they are, and turns those of 8 bits alone over where 0 is white."""
+    tags = getattr(read, "tag_v2", None)
+    if tags is not None and _is_wide(image):
+        unsigned = image.mode == "I" and tags.get(BITS) == (32,) and tags.get(SAMPLE_FORMAT, (1,)) == (1,)
+        image.info |= {UNSIGNED: unsigned, WHITE_IS_ZERO: tags.get(PHOTOMETRIC) == 0}
+    return image
+
+
+def _is_wide(image: Image.Image) -> bool:
+    """Whether it is grey of more than 8 bits."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if _is_wide(image):
         return _scaled(image, (65535,) if image.mode.startswith("I;16") else (1, 255, 65535))
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
@@ -433,11 +451,13 @@ def _strips(image: Image.Image) -> Iterator[np.ndarray]:
     rows = max(1, STRIP // image.width)
     for top in range(0, image.height, rows):
         part = image.crop((0, top, image.width, min(top + rows, image.height)))
-        yield np.asarray(part).astype(np.float64)
+        values = np.asarray(part)
+        yield (values.view(np.uint32) if image.info.get(UNSIGNED) else values).astype(np.float64)
 
 
 def _grey(image: Image.Image, low: float, high: float) -> Image.Image:
     """Values of `low` to `high` as grey; black where there is no number."""
+    low, high = (high, low) if image.info.get(WHITE_IS_ZERO) else (low, high)
     found, begin = np.empty((image.height, image.width), np.uint8), 0
     for part in _strips(image):
         part = (np.nan_to_num(part, nan=low) - low) / ((high - low) or 1)
