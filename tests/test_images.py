@@ -13,7 +13,7 @@ from PIL import Image
 
 import multimap_jax as mm
 from multimap_jax.clip import images as images_module
-from multimap_jax.clip.images import Room, as_list, decode, opened_image, stream_pixels
+from multimap_jax.clip.images import Room, Unreadable, as_list, decode, opened_image, stream_pixels
 from multimap_jax.clip.model import resized
 from multimap_jax.clip.transformers_alone import transformers_alone
 from multimap_jax.inputs import kinds
@@ -449,3 +449,25 @@ def test_later_frames_that_are_damaged_take_nothing_with_them(kind, tmp_path):
     content = (tmp_path / "a").read_bytes()
     (tmp_path / "a").write_bytes(content[: -len(content) // 3])
     assert corner(tmp_path / "a")[1:] == (0, 0)
+
+
+def test_frames_that_lie_far_outside_the_first_one_are_not_drawn(tmp_path):
+    blank = Image.new("P", (10, 10))
+    blank.save(tmp_path / "a.gif", save_all=True, append_images=[blank.copy()], optimize=False)
+    content = bytearray((tmp_path / "a.gif").read_bytes())
+    far = content.rindex(b"\x2c") if content.count(b"\x2c") > 1 else len(content) - 1
+    frame = b"\x2c" + struct.pack("<HHHH", 13_000, 13_000, 1, 1) + b"\x00" + b"\x02\x02\x44\x01\x00"
+    content[far:] = frame + b";"
+    (tmp_path / "a.gif").write_bytes(content)
+    found = decode(tmp_path / "a.gif", 0, lambda picture: picture.size)
+    assert found == (10, 10)
+
+
+def test_a_jpeg_of_very_many_scans_is_left_out(tmp_path):
+    file = io.BytesIO()
+    Image.effect_noise((32, 32), 60).convert("RGB").save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    last = content.rindex(b"\xff\xda")
+    (tmp_path / "a.jpg").write_bytes(content[:last] + content[last:-2] * 300 + content[-2:])
+    found = decode(tmp_path / "a.jpg", 0, lambda picture: picture.size)
+    assert isinstance(found, Unreadable) and "scans, expected 200 at most" in found.reason

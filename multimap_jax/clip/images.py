@@ -39,6 +39,8 @@ JPEG_PIXELS = 2**30  # decoded smaller, for which its decoder still goes through
 MOVING = ("AVIF", "GIF", "PNG", "WEBP")
 # Frames that are looked at for one with content, and pixels of all of them.
 FRAMES, FRAME_PIXELS = 30, 2**27
+SCANS = 200  # of a progressive JPEG: programs make ten or twenty
+ICON = b"\0\0\1\0"
 PLAIN = 8  # levels of 255 by which the pixels of one color may differ
 REPAIRED_BYTES = 2**26  # of a file that is repaired
 NO_VALUE = 1e30  # what stands for "nothing was measured here" in an image of floats is larger
@@ -225,16 +227,35 @@ def _decoded(
     stack: contextlib.ExitStack, file: BinaryIO, room: Room | None = None, most: int | None = None
 ) -> tuple[Image.Image, bool]:
     """(The image in a file, whether others may follow it). It has its share of `room` until `stack` is closed."""
-    found = stack.enter_context(_identified(file))
+    found = stack.enter_context(_identified(file, room))
     stack.enter_context((room or ROOM).take(fit(found, most or MOST_BYTES, own=True)))
+    if isinstance(found, JpegImageFile) and found.info.get("progressive"):
+        check_scans(file)
     moves = found.format == "GIF" or (found.format in MOVING and getattr(found, "n_frames", 1) > 1)
     found.load()
     _turn(found)
     return _to_rgb(_with_meaning(found, found)), moves
 
 
-def _identified(file: BinaryIO) -> Image.Image:
+def check_scans(file: BinaryIO) -> None:
+    """UnfitError for a progressive JPEG of so many scans that decoding it takes minutes: each goes over all pixels."""
+    here, scans = file.tell(), 0
+    file.seek(0)
+    while part := file.read(STRIP):
+        scans += part.count(b"\xff\xda")
+    file.seek(here)
+    if scans > SCANS:
+        raise UnfitError(f"{scans:,} scans, expected {SCANS:,} at most: save it again")
+
+
+def _identified(file: BinaryIO, room: Room | None = None) -> Image.Image:
     try:
+        file.seek(0)
+        if file.read(len(ICON)) == ICON:  # which Pillow decodes to open it
+            with (room or ROOM).take(ROOM_BYTES):
+                file.seek(0)
+                return Image.open(file, formats=kinds.formats())
+        file.seek(0)
         return Image.open(file, formats=kinds.formats())
     except Image.DecompressionBombError:
         file.seek(0)
@@ -282,11 +303,13 @@ def _first_with_content(
     """The first of the frames after the first that is not of one color, among some; None where there is none."""
     with contextlib.ExitStack() as later, contextlib.suppress(Exception):  # later frames may be damaged
         found = later.enter_context(_identified(file))
-        pixels = found.width * found.height
+        size, pixels = found.size, found.width * found.height
         if pixels * MOVING_BYTES <= (most or MOST_BYTES):
             later.enter_context((room or ROOM).take(pixels * MOVING_BYTES))
             for frame in range(1, min(FRAMES, FRAME_PIXELS // pixels) + 1):
                 found.seek(frame)
+                if found.size != size:  # a frame that lies outside the first one
+                    break
                 image = _to_rgb(_turned(found))
                 if not is_blank(image):
                     stack.push(later.pop_all())
