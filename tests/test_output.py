@@ -94,7 +94,16 @@ LINKS = ("models", MODEL, "plan", "thumbnails-0123456789ab", ".multimap", ".mult
     tree=st.dictionaries(st.sampled_from(OURS + SCRATCH + OTHERS), CONTENTS),
     links=st.sets(st.sampled_from(LINKS), max_size=2),
     lists=st.dictionaries(NAMES, st.lists(CONTENTS, max_size=2)),
-    garbage=st.sampled_from((None, "", "[]", '{"files": 1}', '{"files": {"labels.csv": [["a", 2]]}}')),
+    garbage=st.sampled_from(
+        (
+            None,
+            "",
+            "[]",
+            '{"files": {"labels.csv": [[Infinity, ""]]}}',
+            '{"files": 1}',
+            '{"files": {"labels.csv": [["a", 2]]}}',
+        )
+    ),
     asked=st.lists(NAMES, max_size=4),
 )
 def test_only_what_was_written_is_deleted(tree, links, lists, garbage, asked):

@@ -30,7 +30,7 @@ def locked(out: Path, processes: Processes) -> Iterator[None]:
     The lock says host, process and when that process began. On the same host these decide whether it is alive, on
     another one the age of its last sign of life, by the clock of the file system or store that it lies in.
     """
-    path = inside(out, f"{HIDDEN}/lock-{processes.index}-of-{processes.count}")
+    path = inside(out, HIDDEN) / f"lock-{processes.index}-of-{processes.count}"
     mine = {"host": host(), "process": os.getpid(), "began": began(os.getpid()), "mark": secrets.token_hex(4)}
     check_others(out, processes)
     while not place_new(json.dumps(mine), path):

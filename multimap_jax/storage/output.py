@@ -223,7 +223,7 @@ def recorded(out: Path, unit: str) -> dict[str, list[Version]]:
         for name, versions in content.items():
             if unit_of(name) == unit:
                 found[name] = [(int(size), str(digest)) for size, digest in versions]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}
     return found
 
@@ -309,12 +309,9 @@ def _delete(out: Path, name: str, versions: list[Version] | None) -> bool:
     if scratch is not None and path.is_dir() and not path.is_symlink():
         gone = [_delete(out, f"{name}/{each.name}", None) for each in path.iterdir()]
         return all(gone) and _without(path)
-    if scratch is not None and path.is_symlink():  # not what it leads to
-        path.unlink()
-        return True
-    if not (stat.S_ISREG(path.lstat().st_mode) and (versions is None or _is_version(path, versions))):
+    if scratch is None and not (stat.S_ISREG(path.lstat().st_mode) and _is_version(path, versions)):
         return False
-    path.unlink()
+    path.unlink()  # of a link not what it leads to
     if scratch is None and "/" in name:
         _without(path.parent)
     return True
