@@ -282,3 +282,12 @@ def test_folders_of_a_run_and_what_is_wrong(finished, tmp_path, capsys, monkeypa
     assert multimap("export", *moved) == 2 and "s3://bucket/x: give --images" in capsys.readouterr().err
     assert multimap("export", f"--run={tmp_path / 'run'}", f"--to={tmp_path / 't.csv'}") == 2
     assert "say --embeddings=s3://bucket/y" in capsys.readouterr().err
+
+
+def test_a_folder_that_held_files_before_is_said(tmp_path):
+    from multimap_jax.inputs.mark import MARK, make_marked
+
+    (tmp_path / "red").mkdir()
+    (tmp_path / "red" / "own.png").write_bytes(b"mine")
+    assert not make_marked(tmp_path / "red") and not (tmp_path / "red" / MARK).exists()
+    assert make_marked(tmp_path / "green") and make_marked(tmp_path / "green")

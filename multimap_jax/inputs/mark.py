@@ -6,6 +6,7 @@ Those of `multimap export` hold a hidden file, the mark; thumbnails beside a pag
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Container
 from pathlib import Path
@@ -15,12 +16,14 @@ THUMBNAILS = re.compile(r"thumbnails-[0-9a-f]{12}")
 SAID = "Images copied or linked by multimap export. Without this file multimap reads them as part of a folder above."
 
 
-def make_marked(folder: Path) -> None:
-    """Creates a folder with the mark. One that holds something already may hold images of the user, and gets none."""
+def make_marked(folder: Path) -> bool:
+    """Creates a folder with the mark, and says whether it has one: where something is already, that may be images of
+    the user, and it gets none."""
     folder.mkdir(parents=True, exist_ok=True)
     if not any(folder.iterdir()):
         with open(folder / MARK, "x", encoding="utf-8") as file:
             json.dump({"multimap": SAID}, file)
+    return os.path.lexists(folder / MARK)
 
 
 def written_folder(folder: str, marked: Container[str]) -> str:

@@ -71,10 +71,14 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
     if job.dry_run:
         return say("nothing was written (--dry_run)")
     try:
-        for folder in folders.values():
-            make_marked(job.to / folder)
+        unmarked = [folder for folder in folders.values() if not make_marked(job.to / folder)]
     except OSError as error:
         raise OSError(f"cannot write into {job.to} ({error.strerror}): give another folder with --to") from None
+    if unmarked:
+        say(
+            f"{count(len(unmarked), 'folder')} held files before, the first is {unmarked[0]}/: where a later run reads "
+            "images of a folder above, it reads those put there too"
+        )
     verb = "copying images" if job.how == "copy" else "linking images"
     try:
         with open_bar(len(puts), verb, "image", shown=progress) as bar:
