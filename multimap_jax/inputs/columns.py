@@ -21,6 +21,7 @@ IMAGES = ("img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes"
 OF_IMAGES = re.compile("mask|annotation|depth|seg|matte|label|thumb")  # in names of columns that are made of the images
 SMALLEST = 32  # bytes of an image
 LOOKS, ROWS, VALUES, PAGE = 32, 1024, 4, 2**16  # columns, their rows and values that are looked at; bytes read at once
+GROUPS = 4  # groups of rows that are looked at
 SHARED = 2**30  # bytes of values that rows share, which are unpacked at once: of more the first are not looked at
 
 
@@ -136,26 +137,23 @@ def kind_of_values(stored, column: str, kind) -> str:
 def first_values(stored, column: str, field: str = "") -> list | None:
     """The first values of a column, or a field of it, that are there; None where too much would have to be read to say.
     One row at a time, for Arrow gives a value as often as a file repeats it."""
-    leaf, found, left = f"{column}.{field}" if field else column, [], ROWS
+    leaf, found = f"{column}.{field}" if field else column, []
+    most = ROWS // min(max(stored.num_row_groups, 1), GROUPS)
     for group in range(stored.num_row_groups):
-        chunk = chunk_of(stored.metadata.row_group(group), leaf)
-        said = chunk.statistics
-        if said is not None and said.has_null_count and said.null_count == chunk.num_values:
-            continue
-        if chunk.has_dictionary_page and chunk.total_uncompressed_size > SHARED:
+        if group == GROUPS or stored.metadata.row_group(group).total_byte_size > SHARED:
             return found or None
+        left = most
         for part in stored.iter_batches(1, row_groups=[group], columns=[leaf], use_threads=False):
             value = part.column(column)[0].as_py()
             value = value.get(field) if isinstance(value, dict) else value
             found, left = [*found, value] if value else found, left - 1
-            if len(found) == VALUES or not left:
-                return found or None
+            if len(found) == VALUES:
+                return found
+            if not left:
+                break
+        if not left and group + 1 == stored.num_row_groups:
+            return found or None
     return found
-
-
-def chunk_of(group, leaf: str):
-    """What a parquet file says of a column in a group of rows."""
-    return next(chunk for chunk in map(group.column, range(group.num_columns)) if chunk.path_in_schema == leaf)
 
 
 def may_name(kind) -> bool:

@@ -129,9 +129,9 @@ def opened_table(path: Path, room: Room | None = None) -> Iterator:
         texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.path in names]
         if len(leaves) > COLUMNS:
             raise ValueError(f"{len(leaves):,} columns, expected {COLUMNS:,} at most")
-        check_groups(found.metadata)
+        largest = check_groups(found.metadata, size)
         stored = pq.ParquetFile(file, metadata=found.metadata, read_dictionary=texts)
-        stored.unpacked = chunk_bytes(found.metadata)
+        stored.largest = largest
         yield stored
 
 
@@ -149,37 +149,26 @@ def column_parts(stored, column: str, room: Room | None = None) -> Iterator:
     Without Arrow's threads, which abort a process that ends while they begin.
     """
     room, nested = room or Room(column), column not in stored.schema_arrow.names
-    name, size, rows = column.rpartition(".")[0] if nested else column, stored.unpacked.get(column, 0), ROWS
-    if size > COLUMN_BYTES:
-        raise ValueError(f"{column} of more than {COLUMN_BYTES:,} bytes")
+    name, rows = column.rpartition(".")[0] if nested else column, ROWS
     if nested:  # Arrow gives each value as often as it is there
-        rows = max(1, min(NESTED_ROWS, COLUMN_BYTES // 4 // max(size, 1)))
+        rows = max(1, min(NESTED_ROWS, COLUMN_BYTES // 2 // max(stored.largest, 1)))
     for part in stored.iter_batches(rows, columns=[column], use_threads=False):
         values = part.column(name).field(column.removeprefix(f"{name}.")) if nested else part.column(name)
         room.take(value_bytes(values))
         yield values
 
 
-def check_groups(metadata) -> None:
-    """ValueError where the parts of a parquet file have other rows than the whole, or become far more than they are."""
+def check_groups(metadata, size: int) -> int:
+    """Bytes that the largest part of a parquet file becomes. ValueError where the parts have other rows than the whole,
+    or become far more than the file is. What is said of single columns is not asked: Arrow ends the process where that
+    is damaged."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     if sum(group.num_rows for group in groups) != metadata.num_rows:
         raise ValueError("row groups of other rows than the file has")
-    for group in groups:
-        for chunk in map(group.column, range(group.num_columns)):
-            made, packed = chunk.total_uncompressed_size, chunk.total_compressed_size
-            if made > COLUMN_BYTES and made > MULTIPLE * packed:
-                raise ValueError(f"{chunk.path_in_schema} of {packed:,} bytes that become {made:,}")
-
-
-def chunk_bytes(metadata) -> dict[str, int]:
-    """Of each column of a parquet file the largest part that is unpacked at once, as the file says."""
-    found: dict[str, int] = {}
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for chunk in map(group.column, range(group.num_columns)):
-            known = found.get(chunk.path_in_schema, 0)
-            found[chunk.path_in_schema] = max(known, chunk.total_uncompressed_size)
-    return found
+    largest = max((group.total_byte_size for group in groups), default=0)
+    if largest > COLUMN_BYTES and largest > MULTIPLE * size:
+        raise ValueError(f"a part of a file of {size:,} bytes that becomes {largest:,}")
+    return largest
 
 
 def value_bytes(values) -> int:

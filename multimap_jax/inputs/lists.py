@@ -22,7 +22,6 @@ from multimap_jax.inputs.columns import (
     Notes,
     choice_said,
     choose_column,
-    chunk_of,
     comes_along,
     fields_of,
     is_bytes,
@@ -34,7 +33,15 @@ from multimap_jax.inputs.columns import (
     plain_type,
     written_as_text,
 )
-from multimap_jax.inputs.files import COLUMNS, AddressError, Room, column_parts, opened_table, read_columns, said_of
+from multimap_jax.inputs.files import (
+    COLUMNS,
+    AddressError,
+    Room,
+    column_parts,
+    opened_table,
+    read_columns,
+    said_of,
+)
 from multimap_jax.inputs.names import free_name, name_of_path
 from multimap_jax.inputs.places import opened, plain, remote_version, size_of
 from multimap_jax.inputs.remote import remote_images
@@ -43,7 +50,7 @@ from multimap_jax.inputs.source import Packed, Source
 WINDOW_ROWS, WINDOW_BYTES = 32, 2**27  # of images that are held: threads ask for them in nearly their order
 LONGEST = 4096  # of a path, as systems have it
 ROW_BYTES = 300  # that the name and the path of an image take in memory
-LEAST, LOOKED_AT = 32, 2**12  # bytes of an image; of so few whether they are images is looked at
+LOOKED_AT, FIRST = 2**26, 16  # bytes of a group of rows that is looked through for missing images; of larger ones, rows
 SEPARATORS, LINE, BEFORE = ",;\t", 2**20, 32  # characters of a line, lines before the columns that may be these
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line
 AGAIN, AS_UTF8 = "write it again", "save it as UTF-8"
@@ -348,16 +355,15 @@ class RowGroups:
         return content
 
     def without_bytes(self, group: int) -> set[int]:
-        """Rows of a group that hold no bytes. They are looked for where the file does not say that there are none."""
+        """Rows of a group that hold no bytes; of a large one that begins with images none are looked for."""
         if self.stored is None:
             self._open()
-        chunks = self.stored.metadata.row_group(group)
-        chunk = chunk_of(chunks, f"{self.column}.bytes")
-        said = chunk.statistics
-        full = said is not None and said.has_null_count and said.null_count == 0
-        if full and chunk.total_uncompressed_size > max(LOOKED_AT, LEAST * chunks.num_rows):
-            return set()
         rows = self._rows(group, f"{self.column}.bytes")
+        if self.stored.metadata.row_group(group).total_byte_size > LOOKED_AT:
+            some = list(itertools.islice(rows, FIRST))
+            if all(map(content_of, some)):  # so have the others, or they are said to hold no image
+                return set()
+            rows = itertools.chain(some, rows)
         return {i for i, row in enumerate(rows) if not content_of(row)}
 
     def _rows(self, group: int, column: str) -> Iterator:
