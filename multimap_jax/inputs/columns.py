@@ -4,6 +4,7 @@ first, then by type."""
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -137,23 +138,21 @@ def kind_of_values(stored, column: str, kind) -> str:
 def first_values(stored, column: str, field: str = "") -> list | None:
     """The first values of a column, or a field of it, that are there; None where too much would have to be read to say.
     One row at a time, for Arrow gives a value as often as a file repeats it."""
-    leaf, found = f"{column}.{field}" if field else column, []
+    leaf, found, cut = f"{column}.{field}" if field else column, [], False
     most = ROWS // min(max(stored.num_row_groups, 1), GROUPS)
     for group in range(stored.num_row_groups):
-        if group == GROUPS or stored.metadata.row_group(group).total_byte_size > SHARED:
+        rows = stored.metadata.row_group(group)
+        if group == GROUPS or rows.total_byte_size > SHARED:
             return found or None
-        left = most
-        for part in stored.iter_batches(1, row_groups=[group], columns=[leaf], use_threads=False):
+        cut |= rows.num_rows > most
+        parts = stored.iter_batches(1, row_groups=[group], columns=[leaf], use_threads=False)
+        for part in itertools.islice(parts, most):
             value = part.column(column)[0].as_py()
             value = value.get(field) if isinstance(value, dict) else value
-            found, left = [*found, value] if value else found, left - 1
+            found = [*found, value] if value else found
             if len(found) == VALUES:
                 return found
-            if not left:
-                break
-        if not left and group + 1 == stored.num_row_groups:
-            return found or None
-    return found
+    return found or (None if cut else [])
 
 
 def may_name(kind) -> bool:

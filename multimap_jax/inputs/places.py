@@ -406,17 +406,6 @@ def put_new(content: bytes, path) -> None:
             path.fs.pipe_file(path.path, content)
 
 
-def remove(path) -> None:
-    """Takes away a file, or a folder with all that is in it, whether it is there or not."""
-    if is_remote(path):
-        with contextlib.suppress(FileNotFoundError), reaching(path):
-            path.fs.rm(path.path, recursive=True)
-    elif path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def same(one, other) -> bool:
     """Whether two paths are of one file."""
     if is_remote(one) or is_remote(other):
