@@ -25,11 +25,11 @@ from multimap_jax.inputs import kinds
 from multimap_jax.inputs.files import passing
 from multimap_jax.inputs.open import READERS, open_source
 from multimap_jax.inputs.places import BoundedFile, is_remote, place, plain, size_of
-from multimap_jax.inputs.remote import remote_image
+from multimap_jax.inputs.remote import IMAGE_BYTES, remote_image
 from multimap_jax.inputs.source import Packed
 
 # Bytes that all threads together decode into at once, and one image alone at most; of a file.
-ROOM_BYTES, MOST_BYTES, FILE_BYTES = 2**29, 2**30, 2**29
+ROOM_BYTES, MOST_BYTES, FILE_BYTES = 2**29, 2**30, IMAGE_BYTES
 # Bytes of a pixel on its way, measured: by format, of modes of more than 8 bits, of progressive JPEGs, of all others.
 FORMAT_BYTES = {"JPEG2000": 20, "WEBP": 16, "AVIF": 12, "HEIF": 12}
 WIDE_BYTES, PROGRESSIVE_BYTES, PIXEL_BYTES = 12, 10, 8
@@ -164,7 +164,7 @@ def opened_image(image) -> Iterator[Image.Image]:
     """
     with QUIET, contextlib.ExitStack() as stack:  # Pillow warns of damaged metadata of images that it can read
         if isinstance(image, (str, os.PathLike, Packed)):
-            yield _read(stack, stack.enter_context(_opened_file(image)))
+            yield _read(stack, stack.enter_context(opened_file(image)))
         elif isinstance(image, Image.Image):
             stack.enter_context(ROOM.take(fit(image, MOST_BYTES)))
             yield _to_rgb(_with_meaning(_turned(image), image))
@@ -174,7 +174,8 @@ def opened_image(image) -> Iterator[Image.Image]:
             yield _to_rgb(picture)
 
 
-def _opened_file(image: str | os.PathLike | Packed) -> BinaryIO:
+def opened_file(image: str | os.PathLike | Packed) -> BinaryIO:
+    """The file of an image, or its bytes within a larger one. ValueError for what is no regular file or too large."""
     if isinstance(image, Packed):
         return io.BytesIO(image.read())
     status = os.stat(image)
@@ -510,7 +511,7 @@ def decode(image, index: int, preprocess: Callable[[Image.Image], np.ndarray]) -
 
 def is_image(image: str | os.PathLike | Packed) -> bool:
     """Whether a file holds an image that can be read, by its content; OSError where nobody knows for now."""
-    with QUIET, contextlib.suppress(Exception), _opened_file(image) as file, _identified(file):
+    with QUIET, contextlib.suppress(Exception), opened_file(image) as file, _identified(file):
         return True
     found = decode(image, 0, lambda _: None)  # damaged beside its pixels, or none
     if isinstance(found, Unreadable) and found.passing:

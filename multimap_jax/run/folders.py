@@ -5,16 +5,15 @@ from __future__ import annotations
 import collections
 import dataclasses
 import filecmp
-import io
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from multimap_jax.clip.images import is_image
+from multimap_jax.clip.images import is_image, opened_file
 from multimap_jax.inputs import kinds
 from multimap_jax.inputs.mark import make_marked
-from multimap_jax.inputs.places import BoundedFile, is_remote, place_new
+from multimap_jax.inputs.places import is_remote, place_new
 from multimap_jax.inputs.source import Packed
 from multimap_jax.progress import open_bar
 from multimap_jax.run.safe import safe_part, safe_path_of, unlike
@@ -106,7 +105,7 @@ def ending(image: Path | Packed, name: str) -> str:
     """What the name of an image lacks: it may be a row of a table, or called like a program."""
     if Path(name).suffix.lower() in kinds.suffixes():
         return ""
-    with io.BytesIO(image.read()) if isinstance(image, Packed) else BoundedFile(image) as file:
+    with opened_file(image) as file:
         content = file.read(kinds.BEGINNING)
     return next((ending for begin, ending in BEGINS.items() if content.startswith(begin)), ".image")
 
@@ -178,7 +177,7 @@ def put(each: Put, how: str, to: Path) -> None:
     each.target.parent.mkdir(parents=True, exist_ok=True)
     if how == "link":
         return os.symlink(each.image.absolute(), each.target)
-    with staging(to) as stage, io.BytesIO(each.image.read()) if packed(each) else BoundedFile(each.image) as content:
+    with staging(to) as stage, opened_file(each.image) as content:
         aside = stage.write_aside("image", lambda file: shutil.copyfileobj(content, file), sync=False)
         if not is_image(aside):  # another one came in its place since it was looked at
             raise ValueError(f"{each.image} is no image any more: nothing is made of it")
@@ -186,7 +185,3 @@ def put(each: Put, how: str, to: Path) -> None:
             place_new(aside, each.target)
         except FileExistsError:
             raise FileExistsError(f"{each.target} came while images were copied; nothing is overwritten") from None
-
-
-def packed(each: Put) -> bool:
-    return isinstance(each.image, Packed)

@@ -60,10 +60,9 @@ from multimap_jax.storage.output import (
     RUN,
     TABLE,
     Staging,
-    delete,
+    prune,
     staging,
     sweep,
-    units,
 )
 from multimap_jax.words.choose import IMAGES
 
@@ -331,9 +330,7 @@ def prune_models(out: Path, kept: Sequence[dict]) -> None:
     """Takes away earlier models of the aspects that run.json now names others for."""
     for one in kept:
         prefix = one["model"].rpartition("-")[0]
-        for unit in units(out, f"models+{prefix}-"):
-            if unit != f"models+{one['model']}":
-                delete(out, unit)
+        prune(out, f"models+{prefix}-", f"models+{one['model']}")
 
 
 def write_results(
@@ -366,9 +363,7 @@ def write_results(
         texts[RUN] = json.dumps(content | (more or {}), indent=1) + "\n"
         put_thumbnails(job.out, report.folder, report.pictures)
         replace_results(job.out, texts, {TABLE: lambda file: write_labels(file, names, results, source)})
-        for unit in units(job.out, "thumbnails-"):
-            if unit != report.folder:
-                delete(job.out, unit)
+        prune(job.out, "thumbnails-", report.folder)
     return [*files, *([report.folder] if report.folder else []), RUN]
 
 

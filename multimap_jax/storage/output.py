@@ -254,6 +254,13 @@ def delete(out: Path, unit: str) -> list[str]:
     return stay
 
 
+def prune(out: Path, beginning: str, kept: str) -> None:
+    """Takes away the units whose names begin so, but for one."""
+    for unit in units(out, beginning):
+        if unit != kept:
+            delete(out, unit)
+
+
 def discard(out: Path, name: str) -> None:
     """Takes away what a run needed only while it was at work, by its name below `.multimap`."""
     _delete(out, f"{HIDDEN}/{name}", None)
