@@ -70,8 +70,8 @@ def best_silhouette(clip, embeddings: np.ndarray, aspect) -> int:
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 
+    from multimap_jax.arrays.rows import Product, Roots
     from multimap_jax.prompts import word_embeddings
-    from multimap_jax.rows import Product, Roots
 
     rows = embeddings
     if aspect.words:
@@ -156,8 +156,8 @@ def stranger_row(embeddings: np.ndarray, strangers: np.ndarray) -> dict:
 
 def seconds_row(embeddings: np.ndarray, words: int) -> dict:
     """Seconds of `find_number` among 10,000 images that are made from those given."""
+    from multimap_jax.arrays.rows import Roots
     from multimap_jax.number import find_number
-    from multimap_jax.rows import Roots
 
     random = np.random.default_rng(0)
     rows = embeddings[random.integers(len(embeddings), size=10_000)]

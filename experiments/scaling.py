@@ -70,8 +70,8 @@ def sampled_agreement(drawn: str, name: str, images: int) -> dict[str, float]:
     """ARI of k-means on a tenth of the rows with k-means on all, for both kinds of features. Every picture has one
     embedding and one proxy, however often it is named."""
     import multimap_jax as mm
+    from multimap_jax.arrays.rows import Product
     from multimap_jax.clustering import cluster, draw
-    from multimap_jax.rows import Product
     from multimap_jax.span import fit_span
 
     clip, aspect = mm.load_clip(name), mm.Aspect("species", "flower", WORDS)

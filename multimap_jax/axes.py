@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from multimap_jax.arrays.rows import take, walk
 from multimap_jax.clustering import principal_axes
-from multimap_jax.rows import take, walk
 
 # Rows that the axes are found on at most.
 DRAWN = 20_000

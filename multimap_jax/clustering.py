@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multimap_jax.rows import PART, take, walk
+from multimap_jax.arrays.rows import PART, take, walk
 
 # Rows that k-means looks at; the rest only go to the nearest centre. experiments/results/scaling_cpu compares a tenth
 # of the rows with all of them.

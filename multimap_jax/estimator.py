@@ -18,6 +18,7 @@ from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from multimap_jax import features as kinds
+from multimap_jax.arrays.rows import Pieces, Product, Roots
 from multimap_jax.choices import AUTO
 from multimap_jax.clip.images import as_list
 from multimap_jax.clip.model import Clip, load_clip
@@ -30,7 +31,6 @@ from multimap_jax.outliers import IMAGES, find_bulk
 from multimap_jax.prompts import Aspect, check_words, word_embeddings
 from multimap_jax.proxies import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.rows import Pieces, Product, Roots
 from multimap_jax.saving import OF_PROXIES, read_model, write_model
 from multimap_jax.words.choose import choose_words
 from multimap_jax.words.vocabulary import Vocabulary, read_vocabulary

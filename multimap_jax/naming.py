@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import softmax
 
+from multimap_jax.arrays.rows import take, walk
 from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import members
 from multimap_jax.prompts import Aspect, word_embeddings
-from multimap_jax.rows import take, walk
 from multimap_jax.words.find import usable_words
 from multimap_jax.words.normal import normal_form, unique_words
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, look_up

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from multimap_jax.arrays.rows import Pieces, scratch
 from multimap_jax.blocks import DivergedError, default_block_size, run_blocks
 from multimap_jax.clip.model import Clip
 from multimap_jax.clip.slot import slot_encoder
@@ -20,7 +21,6 @@ from multimap_jax.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.precision import compute_dtype, matmul_precision
 from multimap_jax.prompts import Aspect, Prompt, check_words, make_prompt, reference_words
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.rows import Pieces, scratch
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from multimap_jax.arrays.rows import Pieces, walk
 from multimap_jax.choices import AUTO, FEATURES
 from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import left_over, merges
@@ -22,7 +23,6 @@ from multimap_jax.outliers import Bulk
 from multimap_jax.prompts import Aspect
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.recipes import ProxyConfig
-from multimap_jax.rows import Pieces, walk
 
 FORMAT = 4
 # Groups and letters of a name that a file may have, and how far from the middle a centre may be: what is made of more,

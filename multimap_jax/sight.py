@@ -8,10 +8,10 @@ import warnings
 import numpy as np
 from scipy.special import entr, logsumexp, softmax
 
+from multimap_jax.arrays.rows import Pieces, take
 from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import sampled
 from multimap_jax.prompts import Aspect, word_embeddings
-from multimap_jax.rows import Pieces, take
 
 # What "clear" needs of both criteria: 19 of 20 aspects of drawn scenes that are seen (zero-shot groups with an adjusted
 # mutual information of .5 or more) reach each. Found on drawings alone; `experiments.sight` measures it again.

@@ -11,8 +11,8 @@ from experiments import methods
 from experiments.case import SEEDS, Case
 from experiments.released_eval import Evaluation
 from experiments.rivals import multi_sub, od_crl, tgaicc
+from multimap_jax.arrays.rows import Roots
 from multimap_jax.clustering import cluster
-from multimap_jax.rows import Roots
 
 COLOR, SHAPE = mm.Aspect("color", "thing", ("red", "green", "blue")), mm.Aspect("shape", "thing", ("ball", "ring"))
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from multimap_jax.arrays.rows import Pieces, unit_rows
 from multimap_jax.clip.checkpoint import (
     FLAX,
     INDEX,
@@ -45,7 +46,6 @@ from multimap_jax.inputs.places import check_regular, local_folder, place, reach
 from multimap_jax.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.precision import matmul_precision
 from multimap_jax.progress import open_bar, stage
-from multimap_jax.rows import Pieces, unit_rows
 from multimap_jax.trace import chunk_done
 
 EMBEDDED = Path(__file__).parent / "embedded"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from multimap_jax.arrays.rows import Pieces
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import nearest
 from multimap_jax.estimator import MultiMaP, load
@@ -21,7 +22,6 @@ from multimap_jax.inputs.places import is_remote, local_folder, place
 from multimap_jax.inputs.source import Packed, Source, exists
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.regroup import Regrouping, of_content
-from multimap_jax.rows import Pieces
 from multimap_jax.run.files import file_hashes, model_name, text_hash
 from multimap_jax.saving import ARRAYS, SETTINGS
 from multimap_jax.storage.output import GROUPS, RUN, TABLE

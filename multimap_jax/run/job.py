@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax import __version__
+from multimap_jax.arrays.rows import Pieces
 from multimap_jax.blocks import default_block_size
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, load_clip
@@ -28,7 +29,6 @@ from multimap_jax.progress import each, open_bar, stage
 from multimap_jax.prompts import Aspect, make_prompt
 from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.report import Page, make_report
-from multimap_jax.rows import Pieces
 from multimap_jax.run.estimate import operations_per_second, proxy_seconds
 from multimap_jax.run.files import (
     LABELS_ROWS,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from multimap_jax.arrays.rows import Pieces
 from multimap_jax.clustering import cluster, draw
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.inputs.lists import LONGEST, opened_csv
@@ -17,7 +18,6 @@ from multimap_jax.inputs.places import is_remote
 from multimap_jax.inputs.source import exists
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import reference_words
-from multimap_jax.rows import Pieces
 from multimap_jax.words.normal import normal_form
 
 # Images whose names are compared with those of a labels file that fits none, and names of such a file.

@@ -1,0 +1,1 @@
+"""Matrices of one row an image that may lie on disk in parts."""
