@@ -16,8 +16,6 @@ from pathlib import Path
 from absl import flags
 
 from multimap_jax import choices
-from multimap_jax.inputs.names import printable, without_secrets
-from multimap_jax.inputs.places import forget_fetched, place
 from multimap_jax.manners import (
     check_folder,
     open_streams,
@@ -28,6 +26,8 @@ from multimap_jax.manners import (
     write_line,
 )
 from multimap_jax.stop import CHILD, begin_child, run_child, until_stopped
+from multimap_jax.storage.filenames import printable, without_secrets
+from multimap_jax.storage.paths import forget_fetched, place
 from multimap_jax.verbs import (
     EDIT_USAGE,
     EXPORT_USAGE,

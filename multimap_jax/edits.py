@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from multimap_jax.choices import LEFT_OVER
-from multimap_jax.inputs.files import read_json
-from multimap_jax.inputs.names import is_plain_name
+from multimap_jax.storage.filenames import is_plain_name
+from multimap_jax.storage.reading import read_json
 
 EDITS_BYTES = 10 * 2**20
 LONGEST, PARTS = 200, 100

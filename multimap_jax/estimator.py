@@ -23,7 +23,6 @@ from multimap_jax.choices import AUTO
 from multimap_jax.clip.images import as_list
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import check_clusters, cluster, draw, least_sure, left_over, merges, nearest, sampled
-from multimap_jax.inputs.names import printable, without_secrets
 from multimap_jax.naming import exemplars, name_groups
 from multimap_jax.notebook import groups_html, of_model
 from multimap_jax.number import Candidate, find_number, steadiness
@@ -32,6 +31,7 @@ from multimap_jax.prompts import Aspect, check_words, word_embeddings
 from multimap_jax.proxies import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.saving import OF_PROXIES, read_model, write_model
+from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.words.choose import choose_words
 from multimap_jax.words.vocabulary import Vocabulary, read_vocabulary
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.clustering import members
-from multimap_jax.inputs.files import said_of
-from multimap_jax.inputs.names import is_plain_name, printable
-from multimap_jax.inputs.places import place
 from multimap_jax.report.thumbnails import inline, pick, thumbnails
+from multimap_jax.storage.filenames import is_plain_name, printable
+from multimap_jax.storage.paths import place
+from multimap_jax.storage.reading import said_of
 
 SHOWN, FIGURE = 5, 8  # pictures of a group
 SIDE = 72

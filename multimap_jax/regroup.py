@@ -14,7 +14,7 @@ import numpy as np
 
 from multimap_jax.clustering import cluster, nearest
 from multimap_jax.edits import Edit, check_cycle, like
-from multimap_jax.inputs.names import is_plain_name, known_name
+from multimap_jax.storage.filenames import is_plain_name, known_name
 from multimap_jax.words.normal import normal_form
 
 LEFT = -1

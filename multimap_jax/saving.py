@@ -16,13 +16,13 @@ from multimap_jax.arrays.rows import Pieces, walk
 from multimap_jax.choices import AUTO, FEATURES
 from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import left_over, merges
-from multimap_jax.inputs.files import mapped_member, read_arrays, read_json, said_of
-from multimap_jax.inputs.names import is_plain_name
 from multimap_jax.number import Candidate
 from multimap_jax.outliers import Bulk
 from multimap_jax.prompts import Aspect
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.recipes import ProxyConfig
+from multimap_jax.storage.filenames import is_plain_name
+from multimap_jax.storage.reading import mapped_member, read_arrays, read_json, said_of
 
 FORMAT = 4
 # Groups and letters of a name that a file may have, and how far from the middle a centre may be: what is made of more,

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from multimap_jax.inputs.places import is_remote, put
+from multimap_jax.storage.paths import is_remote, put
 
 # Chunks that are done where a trace begins and where it ends: the first one compiles.
 FIRST, LAST = 1, 4

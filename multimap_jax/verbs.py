@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from multimap_jax.inputs.places import place
+from multimap_jax.storage.paths import place
 
 HOWS = ("copy", "link")
 EDIT_USAGE = """Merges, splits and renames groups of a finished run, and moves single images. Nothing is learnt again.

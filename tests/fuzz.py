@@ -6,7 +6,7 @@
 A reader is given what it reads after hypothesis has changed it: bytes cut, flipped, doubled and overwritten, values of
 JSON replaced. It may return or raise what its docstring says, in LIMIT_SECONDS and MEMORY more than it began with;
 anything else is a finding, printed with what to keep of it. What is made of tables, of texts in tars and of JSON is
-bounded by `files.COLUMN_BYTES` and `files.JSON_VALUES`: here by BOUND, and what takes MADE times that is a finding too.
+bounded by `storage.reading.COLUMN_BYTES` and `storage.reading.JSON_VALUES`: here by BOUND, and what takes MADE times that is a finding too.
 What is in tests/bombs.py, which is little and would become much, is among what is changed.
 """
 
@@ -45,9 +45,8 @@ from multimap_jax.clip.images import Unreadable, decode
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
 from multimap_jax.edits import read_edits
-from multimap_jax.inputs import files, kinds
+from multimap_jax.inputs import kinds
 from multimap_jax.inputs.embeddings import read_embeddings
-from multimap_jax.inputs.files import read_json, said_of
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.source import Packed
 from multimap_jax.regroup import Editor, begun, of_content
@@ -57,6 +56,8 @@ from multimap_jax.run.finished import read_run
 from multimap_jax.run.measure import read_labels
 from multimap_jax.saving import ARRAYS, SETTINGS, read_model
 from multimap_jax.storage import output
+from multimap_jax.storage import reading as files
+from multimap_jax.storage.reading import read_json, said_of
 from tests.bombs import bombs
 
 LIMIT_SECONDS, MEMORY = 20, 2**30  # of a case; what it may not come near to is half as much again

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from multimap_jax import cli
-from multimap_jax.inputs.mark import MARK
 from multimap_jax.inputs.open import open_source
 from multimap_jax.run.export import csv_text
 from multimap_jax.run.files import labels_text
 from multimap_jax.run.finished import Images
 from multimap_jax.run.folders import export_folders
 from multimap_jax.run.measure import read_labels
-from multimap_jax.run.safe import LONGEST, safe_part, safe_path_of, unlike
+from multimap_jax.storage.markers import MARK
+from multimap_jax.storage.portable_names import LONGEST, safe_part, safe_path_of, unlike
 
 
 def multimap(*flags):
@@ -285,7 +285,7 @@ def test_folders_of_a_run_and_what_is_wrong(finished, tmp_path, capsys, monkeypa
 
 
 def test_a_folder_that_held_files_before_is_said(tmp_path):
-    from multimap_jax.inputs.mark import MARK, make_marked
+    from multimap_jax.storage.markers import MARK, make_marked
 
     (tmp_path / "red").mkdir()
     (tmp_path / "red" / "own.png").write_bytes(b"mine")

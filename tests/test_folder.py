@@ -10,11 +10,11 @@ import multimap_jax as mm
 from multimap_jax import cli
 from multimap_jax.inputs import kinds
 from multimap_jax.inputs.folder import read_folder
-from multimap_jax.inputs.mark import MARK
-from multimap_jax.inputs.names import path_of_name
-from multimap_jax.inputs.places import place
 from multimap_jax.run.finished import Images
 from multimap_jax.run.folders import export_folders
+from multimap_jax.storage.filenames import path_of_name
+from multimap_jax.storage.markers import MARK
+from multimap_jax.storage.paths import place
 
 
 def picture(path):

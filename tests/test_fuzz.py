@@ -6,7 +6,7 @@ import sys
 import pytest
 from PIL import Image
 
-from multimap_jax.inputs import files
+from multimap_jax.storage import reading as files
 from tests import fuzz
 from tests.bombs import BOMBS
 from tests.test_hostile import png

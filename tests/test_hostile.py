@@ -17,10 +17,10 @@ import multimap_jax as mm
 from multimap_jax import cli
 from multimap_jax.clip.images import Unreadable, decode
 from multimap_jax.clip.model import EMBEDDED, Clip
-from multimap_jax.inputs.names import path_of_name
 from multimap_jax.run.measure import read_labels
 from multimap_jax.run.store import Plan
 from multimap_jax.scenes import write_scenes
+from multimap_jax.storage.filenames import path_of_name
 
 
 def encoded(kind, size=(24, 16), mode="RGB", **options):

@@ -5,7 +5,7 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multimap_jax.inputs.names import TURNING, name_of_path, path_of_name, printable
+from multimap_jax.storage.filenames import TURNING, name_of_path, path_of_name, printable
 
 
 @given(st.binary(max_size=30))

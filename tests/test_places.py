@@ -14,10 +14,10 @@ from PIL import Image
 
 from multimap_jax import cli
 from multimap_jax.inputs.lists import read_list
-from multimap_jax.inputs.names import is_plain_name, name_of_path, without_secrets
-from multimap_jax.inputs.places import OBJECT_BYTES, BoundedFile, missing, opened, place, read_object
 from multimap_jax.inputs.remote import remote_images
 from multimap_jax.scenes import write_scenes
+from multimap_jax.storage.filenames import is_plain_name, name_of_path, without_secrets
+from multimap_jax.storage.paths import OBJECT_BYTES, BoundedFile, missing, opened, place, read_object
 
 WITHOUT = {
     "http://bob:hunter2@host:8/x.jpg?sig=S": "http://…@host:8/x.jpg?…",

@@ -18,14 +18,14 @@ from PIL import Image
 
 import multimap_jax as mm
 from multimap_jax import cli
-from multimap_jax.inputs import files as readers
-from multimap_jax.inputs import places
 from multimap_jax.inputs.embeddings import read_embeddings
 from multimap_jax.inputs.open import open_source
 from multimap_jax.inputs.source import Packed, files_of
 from multimap_jax.inputs.texts import Texts, ordered
 from multimap_jax.run.files import covered, write_labels
 from multimap_jax.scenes import write_scenes
+from multimap_jax.storage import paths as places
+from multimap_jax.storage import reading as readers
 from tests import bombs
 from tests.pages import pictures
 

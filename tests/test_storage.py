@@ -20,8 +20,8 @@ pytest.importorskip("moto", reason="needs the extra storage: pip install '.[stor
 pytest.importorskip("s3fs", reason="needs the extra storage: pip install '.[storage]'")
 
 from multimap_jax import cli  # noqa: E402
-from multimap_jax.run.lock import SIGN_SECONDS, SILENT_SECONDS  # noqa: E402
 from multimap_jax.scenes import write_scenes  # noqa: E402
+from multimap_jax.storage.locks import SIGN_SECONDS, SILENT_SECONDS  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

@@ -37,7 +37,7 @@ class Pieces:
     """Unit rows [n, d], float32, of several arrays on the disk, read when they are asked for.
 
     Args:
-      arrays: each [rows, d], numbers with a fraction, such as `inputs.files.mapped_array` gives.
+      arrays: each [rows, d], numbers with a fraction, such as `storage.reading.mapped_array` gives.
       where: int [n], which row of all arrays one after the other each row is; None for all of them, as they stand.
       lengths: float32 [n], what each row is divided by; None where they are as they should be.
     """

@@ -22,8 +22,8 @@ from flax import nnx
 
 from multimap_jax.clip.config import CLIPConfig
 from multimap_jax.clip.towers import Towers
-from multimap_jax.inputs.files import read_json, said_of
-from multimap_jax.inputs.places import check_regular, plain
+from multimap_jax.storage.paths import check_regular, plain
+from multimap_jax.storage.reading import read_json, said_of
 
 SINGLE, INDEX, FLAX = "model.safetensors", "model.safetensors.index.json", "flax_model.msgpack"
 EXPECTED = f"{SINGLE}, {INDEX} with its shards, or {FLAX}"

@@ -22,11 +22,11 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from multimap_jax.clip.repair import repaired
 from multimap_jax.inputs import kinds
-from multimap_jax.inputs.files import passing
 from multimap_jax.inputs.open import READERS, open_source
-from multimap_jax.inputs.places import BoundedFile, is_remote, place, plain, size_of
 from multimap_jax.inputs.remote import IMAGE_BYTES, remote_image
 from multimap_jax.inputs.source import Packed
+from multimap_jax.storage.paths import BoundedFile, is_remote, place, plain, size_of
+from multimap_jax.storage.reading import passing
 
 # Bytes that all threads together decode into at once, and one image alone at most; of a file.
 ROOM_BYTES, MOST_BYTES, FILE_BYTES = 2**29, 2**30, IMAGE_BYTES

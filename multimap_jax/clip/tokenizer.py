@@ -10,7 +10,7 @@ import numpy as np
 
 from multimap_jax.clip.config import TextConfig
 from multimap_jax.clip.transformers_alone import transformers_alone
-from multimap_jax.inputs.files import read_json, said_of
+from multimap_jax.storage.reading import read_json, said_of
 
 ADDED = 1000  # special tokens: CLIP has two, and each costs more than the one before
 COPY = "copy vocab.json and merges.txt (or tokenizer.json) of this checkpoint there"

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from multimap_jax.inputs.kinds import BEGINNING, begins_as_image
-from multimap_jax.inputs.names import name_of_path
-from multimap_jax.inputs.places import opened
+from multimap_jax.storage.filenames import name_of_path
+from multimap_jax.storage.paths import opened
 
 # What a column may hold: what begins as images do, images perhaps, nothing that can be one, and paths.
 SEEN, HELD, BARE, PATH = "seen", "images", "bare", "paths"

@@ -11,13 +11,13 @@ import numpy as np
 
 from multimap_jax.arrays.rows import Pieces, walk
 from multimap_jax.inputs.columns import PATH, Notes, choice_said, choose_column, fields_of, is_text, kinds_of, no_column
-from multimap_jax.inputs.files import Room, column_parts, mapped_array, opened_table, passing, read_json
 from multimap_jax.inputs.lists import LONGEST, opened_csv
-from multimap_jax.inputs.names import path_of_name
-from multimap_jax.inputs.places import plain, reaching, remote_version
 from multimap_jax.inputs.source import Source, exists, version
 from multimap_jax.inputs.texts import SortedPaths, Texts, concatenated, names_of, ordered, replaced
 from multimap_jax.progress import stage
+from multimap_jax.storage.filenames import path_of_name
+from multimap_jax.storage.paths import plain, reaching, remote_version
+from multimap_jax.storage.reading import Room, column_parts, mapped_array, opened_table, passing, read_json
 
 TINY = 1e-6
 LISTED = 5

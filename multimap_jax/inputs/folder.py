@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from multimap_jax.inputs import kinds
-from multimap_jax.inputs.mark import MARK, written_folder
-from multimap_jax.inputs.names import name_of_path
-from multimap_jax.inputs.places import is_remote, opened
 from multimap_jax.inputs.remote import objects_below, remote_image
 from multimap_jax.inputs.source import Source
+from multimap_jax.storage.filenames import name_of_path
+from multimap_jax.storage.markers import MARK, written_folder
+from multimap_jax.storage.paths import is_remote, opened
 
 LOOKED_AT = 1_000  # files without the ending of an image whose content is looked at
 

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from multimap_jax.inputs import places
 from multimap_jax.inputs.columns import (
     PATH,
     Notes,
@@ -33,19 +32,12 @@ from multimap_jax.inputs.columns import (
     plain_type,
     written_as_text,
 )
-from multimap_jax.inputs.files import (
-    COLUMNS,
-    AddressError,
-    Room,
-    column_parts,
-    opened_table,
-    read_columns,
-    said_of,
-)
-from multimap_jax.inputs.names import free_name, name_of_path
-from multimap_jax.inputs.places import opened, plain, remote_version, size_of
 from multimap_jax.inputs.remote import remote_images
 from multimap_jax.inputs.source import Packed, Source
+from multimap_jax.storage import paths as places
+from multimap_jax.storage.filenames import free_name, name_of_path
+from multimap_jax.storage.paths import opened, plain, remote_version, size_of
+from multimap_jax.storage.reading import COLUMNS, AddressError, Room, column_parts, opened_table, read_columns, said_of
 
 WINDOW_ROWS, WINDOW_BYTES = 32, 2**27  # of images that are held: threads ask for them in nearly their order
 LONGEST = 4096  # of a path, as systems have it

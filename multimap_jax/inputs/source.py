@@ -13,8 +13,8 @@ import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from multimap_jax.inputs.places import is_remote, reaching
 from multimap_jax.inputs.texts import SortedPaths
+from multimap_jax.storage.paths import is_remote, reaching
 
 # From the middle of a file: at its beginning pictures of one camera are alike.
 SAMPLE_BYTES = 512

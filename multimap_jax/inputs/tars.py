@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from multimap_jax.inputs import kinds
-from multimap_jax.inputs.files import passing
-from multimap_jax.inputs.names import free_name, name_of_path
-from multimap_jax.inputs.places import BoundedFile, opened, plain, remote_version
 from multimap_jax.inputs.remote import fetch
 from multimap_jax.inputs.source import Packed, Source
+from multimap_jax.storage.filenames import free_name, name_of_path
+from multimap_jax.storage.paths import BoundedFile, opened, plain, remote_version
+from multimap_jax.storage.reading import passing
 
 HEADERS, LONGEST, SHOWN = 1000, 4096, 200  # of a whole tar; letters of a name, and of one in a note
 MEMBER_BYTES = 200 * 2**20

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.inputs.names import name_of_path
+from multimap_jax.storage.filenames import name_of_path
 
 PART = 2**16
 TURNS = 20  # in which names are made unique: those that were made may be there already

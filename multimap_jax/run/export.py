@@ -11,16 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multimap_jax.axes import coordinates
-from multimap_jax.inputs.files import read_json, read_table, said_of
-from multimap_jax.inputs.names import is_plain_name, name_of_path, path_of_name, safe_path, safe_word
-from multimap_jax.inputs.places import is_remote, opened
 from multimap_jax.inputs.source import exists
 from multimap_jax.progress import open_bar
 from multimap_jax.run import finished
 from multimap_jax.run.files import COLUMNS, as_csv, write_whole
 from multimap_jax.run.folders import export_folders
 from multimap_jax.run.say import count
+from multimap_jax.storage.filenames import is_plain_name, name_of_path, path_of_name, safe_path, safe_word
 from multimap_jax.storage.output import RUN, TABLE
+from multimap_jax.storage.paths import is_remote, opened
+from multimap_jax.storage.reading import read_json, read_table, said_of
 
 TABLES = (".parquet", ".csv")
 # What people call tables that are not written here.

@@ -22,12 +22,11 @@ import pyarrow.parquet as pq
 from multimap_jax import __version__
 from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
-from multimap_jax.inputs.names import name_of_path, safe_path, safe_word, without_secrets
-from multimap_jax.inputs.places import is_remote, opened, plain, put_whole, same
 from multimap_jax.inputs.source import Source, exists
 from multimap_jax.machine import machine
 from multimap_jax.saving import ARRAYS, SETTINGS
 from multimap_jax.sight import Sight
+from multimap_jax.storage.filenames import name_of_path, safe_path, safe_word, without_secrets
 from multimap_jax.storage.output import (
     GO_ON,
     RESULTS,
@@ -40,6 +39,7 @@ from multimap_jax.storage.output import (
     staging,
     write_all,
 )
+from multimap_jax.storage.paths import is_remote, opened, plain, put_whole, same
 
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
 

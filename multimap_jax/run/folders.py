@@ -12,13 +12,13 @@ from pathlib import Path
 
 from multimap_jax.clip.images import is_image, opened_file
 from multimap_jax.inputs import kinds
-from multimap_jax.inputs.mark import make_marked
-from multimap_jax.inputs.places import is_remote, place_new
 from multimap_jax.inputs.source import Packed
 from multimap_jax.progress import open_bar
-from multimap_jax.run.safe import safe_part, safe_path_of, unlike
 from multimap_jax.run.say import count
+from multimap_jax.storage.markers import make_marked
 from multimap_jax.storage.output import staging, tidy
+from multimap_jax.storage.paths import is_remote, place_new
+from multimap_jax.storage.portable_names import safe_part, safe_path_of, unlike
 
 SHOWN = 20
 # How files begin -> what their names end with, where a name says nothing.

@@ -20,8 +20,6 @@ from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import SAMPLE, sampled
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.inputs.embeddings import Embedded
-from multimap_jax.inputs.names import name_of_path, printable
-from multimap_jax.inputs.places import is_remote
 from multimap_jax.inputs.source import Source
 from multimap_jax.inputs.texts import Texts
 from multimap_jax.mesh import image_mesh
@@ -43,7 +41,6 @@ from multimap_jax.run.files import (
     whole,
     write_labels,
 )
-from multimap_jax.run.lock import locked
 from multimap_jax.run.measure import RIVALS, measure
 from multimap_jax.run.plan import Job, Plan, Result, make_models, make_plan
 from multimap_jax.run.processes import Company, meet
@@ -51,6 +48,8 @@ from multimap_jax.run.say import DRAWINGS, count, merges_said, number_said, say_
 from multimap_jax.run.store import Embeddings, Proxies, forget
 from multimap_jax.run.words import with_candidates, with_chosen
 from multimap_jax.sight import diagnose
+from multimap_jax.storage.filenames import name_of_path, printable
+from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import (
     GO_ON,
     GROUPS,
@@ -64,6 +63,7 @@ from multimap_jax.storage.output import (
     staging,
     sweep,
 )
+from multimap_jax.storage.paths import is_remote
 from multimap_jax.words.choose import IMAGES
 
 MINUTE = 60

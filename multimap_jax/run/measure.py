@@ -13,11 +13,11 @@ from multimap_jax.arrays.rows import Pieces
 from multimap_jax.clustering import cluster, draw
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.inputs.lists import LONGEST, opened_csv
-from multimap_jax.inputs.names import known_name
-from multimap_jax.inputs.places import is_remote
 from multimap_jax.inputs.source import exists
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import reference_words
+from multimap_jax.storage.filenames import known_name
+from multimap_jax.storage.paths import is_remote
 from multimap_jax.words.normal import normal_form
 
 # Images whose names are compared with those of a labels file that fits none, and names of such a file.

@@ -25,10 +25,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from multimap_jax.inputs.files import read_json
-from multimap_jax.inputs.mark import THUMBNAILS
-from multimap_jax.inputs.places import fill, is_remote, opened, plain, put, reaching, write_object
 from multimap_jax.inputs.source import exists
+from multimap_jax.storage.markers import THUMBNAILS
+from multimap_jax.storage.paths import fill, is_remote, opened, plain, put, reaching, write_object
+from multimap_jax.storage.reading import read_json
 
 HIDDEN = ".multimap"
 GO_ON = "what was finished is kept, and the same command goes on from there"

@@ -19,9 +19,9 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from multimap_jax.inputs.files import read_json
-from multimap_jax.inputs.names import is_plain_name, printable
-from multimap_jax.inputs.places import plain, put_whole
+from multimap_jax.storage.filenames import is_plain_name, printable
+from multimap_jax.storage.paths import plain, put_whole
+from multimap_jax.storage.reading import read_json
 from multimap_jax.words.normal import normal_form
 
 SLEEP = time.sleep

@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
-from multimap_jax.inputs.names import CONTROLS, TURNING, is_plain_name
-from multimap_jax.inputs.places import opened
+from multimap_jax.storage.filenames import CONTROLS, TURNING, is_plain_name
+from multimap_jax.storage.paths import opened
 from multimap_jax.words.normal import normal_form
 
 BUILT_IN = Path(__file__).with_name("vocabulary.txt")

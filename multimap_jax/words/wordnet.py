@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from multimap_jax.inputs.places import opened
+from multimap_jax.storage.paths import opened
 from multimap_jax.words.normal import normal_form
 
 FOLDER = "/usr/share/wordnet"  # of Debian's package

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.inputs.places import local, opened, plain, size_of
+from multimap_jax.storage.paths import local, opened, plain, size_of
 
 # Of one that a run writes, which lists what it skipped; those of checkpoints are smaller.
 JSON_BYTES = 2**28

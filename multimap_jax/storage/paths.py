@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
-from multimap_jax.inputs.names import without_secrets
+from multimap_jax.storage.filenames import without_secrets
 
 # Objects of at most so many bytes are fetched whole, others in blocks.
 WHOLE_BYTES, BLOCK_BYTES = 2**26, 2**23
@@ -125,7 +125,7 @@ def place(text: str) -> Path:
 def _remote(text: str, scheme: str):
     from fsspec.implementations.local import LocalFileSystem
 
-    from multimap_jax.inputs.address import Address
+    from multimap_jax.storage.address import Address
 
     shown = without_secrets(text)
     try:

@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from multimap_jax.inputs.files import read_json
-from multimap_jax.inputs.names import name_of_path
-from multimap_jax.inputs.places import is_remote, put_new, write_object
 from multimap_jax.run.processes import Processes
+from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.output import HIDDEN, discard, inside
+from multimap_jax.storage.paths import is_remote, put_new, write_object
+from multimap_jax.storage.reading import read_json
 
 SIGN_SECONDS, SILENT_SECONDS, LOCK_BYTES = 10, 60, 2**16
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from upath.extensions import ProxyUPath
 
-from multimap_jax.inputs.names import without_secrets
+from multimap_jax.storage.filenames import without_secrets
 
 WEB = ("http", "https")
 SHORTEST = 3  # letters of a secret: fewer stand in any text
