@@ -24,7 +24,7 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments.benchmarking import print_result
-from multimap_jax.machine import machine
+from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
 WORDS = {"color": "red,green,yellow", "species": "apple,banana,grape"}

@@ -19,7 +19,7 @@ from absl import app, flags
 
 from experiments.benchmarking import in_process, print_result
 from experiments.random_clip import SMALL_IMAGE, SMALL_TEXT, write_random_clip
-from multimap_jax.machine import machine
+from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
 FEW = 1000

@@ -20,7 +20,7 @@ from absl import app, flags
 from PIL import Image
 
 from experiments.benchmarking import in_process, measure, print_result
-from multimap_jax.machine import machine
+from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
 

@@ -32,7 +32,7 @@ def run_method(method: str, clip_name: str, images: int, repeats: int) -> dict:
     from experiments import case as cases
     from experiments import datasets, methods
     from experiments.released_eval import pool_images
-    from multimap_jax.compilation import use_compilation_cache
+    from multimap_jax.runtime.compilation import use_compilation_cache
 
     use_compilation_cache()
     cases.SEEDS = 1
@@ -53,7 +53,7 @@ def run_method(method: str, clip_name: str, images: int, repeats: int) -> dict:
 
 def main(_):
     from experiments.quality import METHODS
-    from multimap_jax.machine import machine
+    from multimap_jax.runtime.machine import machine
 
     arguments = (FLAGS.clip, FLAGS.images, FLAGS.repeats)
     rows = [in_process(run_method, method, *arguments)[0] | {"name": name} for method, name in METHODS.items()]

@@ -30,7 +30,7 @@ from absl import app, flags
 
 from experiments.benchmarking import in_process, in_words, print_result
 from experiments.steps import FULL_LOOPS, TOWERS, our_row, peak_gflops, step_flops, torch_row
-from multimap_jax.machine import machine
+from multimap_jax.runtime.machine import machine
 
 ROWS = [
     ("released_loop", "float32"),

@@ -19,7 +19,7 @@ from absl import app, flags
 
 from experiments.benchmark_images import write_photos
 from experiments.benchmarking import measure, print_result
-from multimap_jax.machine import machine
+from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
 

@@ -23,7 +23,7 @@ from absl import app, flags
 
 from experiments.benchmark_images import write_photos
 from experiments.benchmarking import measure, print_result
-from multimap_jax.machine import machine
+from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}

@@ -20,7 +20,7 @@ from absl import app, flags
 
 from experiments.benchmarking import print_result
 from experiments.scaling import link_pictures
-from multimap_jax.machine import machine
+from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
 

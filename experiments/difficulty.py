@@ -50,7 +50,7 @@ def chosen(means: dict[int, float]) -> int | None:
 
 def main(_):
     import multimap_jax as mm
-    from multimap_jax.machine import machine
+    from multimap_jax.runtime.machine import machine
 
     clip, means = mm.load_clip(FLAGS.clip), {}
     for level in range(4):

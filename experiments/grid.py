@@ -28,9 +28,9 @@ from experiments.case import Case
 from multimap_jax import proxies
 from multimap_jax.blocks import CHUNK, finish, run_chunk
 from multimap_jax.descent import Common, Target, start
-from multimap_jax.mesh import pad_rows
-from multimap_jax.precision import matmul_precision
 from multimap_jax.prompts import make_prompt, reference_words
+from multimap_jax.runtime.mesh import pad_rows
+from multimap_jax.runtime.precision import matmul_precision
 
 NUMBERS = ("learning_rate", "weight_decay", "reference_weight", "concept_weight")
 # What the tables choose among; the loss weights stay as the recipe has them.

@@ -221,8 +221,8 @@ def on_photographs(data: Path, models: Path) -> dict[str, list]:
 
 def main(_):
     import multimap_jax as mm
-    from multimap_jax.compilation import use_compilation_cache
-    from multimap_jax.machine import machine
+    from multimap_jax.runtime.compilation import use_compilation_cache
+    from multimap_jax.runtime.machine import machine
 
     use_compilation_cache()
     found = {"machine": machine(), "images": FLAGS.images, "seed": FLAGS.seed}

@@ -19,7 +19,7 @@ from multimap_jax.clip.checkpoint import towers_from_arrays
 from multimap_jax.clip.config import CLIPConfig
 from multimap_jax.clip.slot import slot_encoder, unit
 from multimap_jax.clip.towers import Towers
-from multimap_jax.precision import matmul_precision
+from multimap_jax.runtime.precision import matmul_precision
 
 FLAGS = flags.FLAGS
 

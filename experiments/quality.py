@@ -36,8 +36,8 @@ from experiments.case import SEEDS, Case, make_case, rate
 from experiments.image_proxies import KINDS
 from experiments.kept import Runs, code_digest
 from experiments.released_eval import pool_images
-from multimap_jax.compilation import use_compilation_cache
-from multimap_jax.machine import machine
+from multimap_jax.runtime.compilation import use_compilation_cache
+from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
 PUBLISHED = (

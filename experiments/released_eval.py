@@ -31,9 +31,9 @@ from absl import app, flags
 import multimap_jax as mm
 from multimap_jax.clip.images import stream_pixels
 from multimap_jax.clip.slot import SlotEncoder, slot_encoder, unit
-from multimap_jax.mesh import pad_rows
-from multimap_jax.precision import compute_dtype, matmul_precision
 from multimap_jax.prompts import make_prompt
+from multimap_jax.runtime.mesh import pad_rows
+from multimap_jax.runtime.precision import compute_dtype, matmul_precision
 
 FLAGS = flags.FLAGS
 RELEASED_TEMPLATE = "{subject} with a {name} of {word}"

@@ -27,7 +27,7 @@ import numpy as np
 from absl import app, flags
 
 from experiments.benchmarking import dated, highest_memory_of_children, in_process
-from multimap_jax.machine import machine
+from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
 WORDS = ("daisy", "lily", "rose", "tulip")

@@ -21,8 +21,8 @@ from experiments.rivals.process import run, small_images
 from experiments.rivals.task import Task
 from multimap_jax.clip.images import stream_pixels
 from multimap_jax.clip.towers import unstack_layers
-from multimap_jax.mesh import pad_rows
-from multimap_jax.precision import matmul_precision
+from multimap_jax.runtime.mesh import pad_rows
+from multimap_jax.runtime.precision import matmul_precision
 
 # The functions are what the digest of a cell's code knows; they run in processes of their own.
 METHODS = {"MSC": msc, "MCV": mcv, "ENRC": enrc, "iMClusts": imclusts, "AugDMC": augdmc}

@@ -181,7 +181,7 @@ def trained(clip) -> str:
 def main(_):
     import multimap_jax as mm
     from experiments import datasets
-    from multimap_jax.machine import machine
+    from multimap_jax.runtime.machine import machine
     from multimap_jax.scenes import SCENES
     from multimap_jax.sight import INFORMATION, STRUCTURE
 

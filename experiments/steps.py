@@ -81,9 +81,9 @@ def compiled_steps(
     from multimap_jax.clip.slot import unit
     from multimap_jax.clip.towers import TextTower
     from multimap_jax.descent import Common, Target
-    from multimap_jax.mesh import image_mesh
-    from multimap_jax.precision import compute_dtype, matmul_precision
     from multimap_jax.proxies import compiled_encoder
+    from multimap_jax.runtime.mesh import image_mesh
+    from multimap_jax.runtime.precision import compute_dtype, matmul_precision
 
     random, mesh = np.random.default_rng(0), image_mesh()
 
@@ -137,7 +137,7 @@ def our_product(size: int, precision: str) -> Callable[[], None]:
     import jax
     import jax.numpy as jnp
 
-    from multimap_jax.precision import compute_dtype, matmul_precision
+    from multimap_jax.runtime.precision import compute_dtype, matmul_precision
 
     a = jax.random.normal(jax.random.key(0), (size, size)).astype(compute_dtype(precision))
     with matmul_precision(precision):

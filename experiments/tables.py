@@ -21,8 +21,8 @@ from experiments.datasets import DIFFICULTY
 from experiments.kept import Runs, code_digest
 from experiments.rivals.process import NotRunError
 from multimap_jax.clip.model import load_clip
-from multimap_jax.compilation import use_compilation_cache
-from multimap_jax.machine import machine
+from multimap_jax.runtime.compilation import use_compilation_cache
+from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
 PAPER = Path(__file__).parent / "paper"

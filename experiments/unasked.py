@@ -127,8 +127,8 @@ def rounded(found: dict) -> dict:
 def main(_):
     import multimap_jax as mm
     from experiments import datasets
-    from multimap_jax.compilation import use_compilation_cache
-    from multimap_jax.machine import machine
+    from multimap_jax.runtime.compilation import use_compilation_cache
+    from multimap_jax.runtime.machine import machine
 
     use_compilation_cache()
     sets, rows, suggested = [twins(FLAGS.images, FLAGS.seed, mm.load_clip(FLAGS.clip))], [], []

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from multimap_jax.descent import Common, Target, proxy_loss, start, update
-from multimap_jax.mesh import image_mesh, pad_rows, split_images
-from multimap_jax.progress import open_bar
-from multimap_jax.trace import chunk_done, traced
+from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
+from multimap_jax.runtime.profiling import chunk_done, traced
+from multimap_jax.runtime.progress import open_bar
 
 # Steps in one compiled call, and how far back a loss is compared when `tolerance` is set. Both were chosen without a
 # table; tests/test_proxies.py holds what a tolerance may cost.

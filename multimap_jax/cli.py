@@ -385,8 +385,8 @@ def _asked(values: flags.FlagValues, processes):
 @contextlib.contextmanager
 def _watched(values: flags.FlagValues, index: int, several: bool):
     """What runs within is logged and traced as the flags say. index: of this process, among several or not."""
-    from multimap_jax.progress import lines_of_json, waiting_shown
-    from multimap_jax.trace import traces_in
+    from multimap_jax.runtime.profiling import traces_in
+    from multimap_jax.runtime.progress import lines_of_json, waiting_shown
 
     with contextlib.ExitStack() as watching:
         watching.enter_context(waiting_shown(values.progress and sys.stderr.isatty()))
@@ -438,9 +438,9 @@ def _run(values: flags.FlagValues, processes) -> int:
             f"--leftover={values.leftover}: expected a share of the images of 0 to less than 1, such as 0.05"
         )
 
-    from multimap_jax.compilation import start_jax
     from multimap_jax.prompts import Aspect
     from multimap_jax.run.job import Job, run_job
+    from multimap_jax.runtime.compilation import start_jax
 
     aspects = tuple(Aspect(name, values.subject, _split(words.get(name)), values.template) for name in values.aspect)
     if not values.out:
@@ -475,8 +475,8 @@ def _run(values: flags.FlagValues, processes) -> int:
 def _apply(values: flags.FlagValues, _) -> int:
     check_given(values, ("run", "images", "out"))
 
-    from multimap_jax.compilation import start_jax
     from multimap_jax.run.apply import Apply, run_apply
+    from multimap_jax.runtime.compilation import start_jax
 
     start_jax()
     labels = place(values.labels) if values.labels else None
@@ -491,8 +491,8 @@ def _embed(values: flags.FlagValues, processes) -> int:
     check_given(values, ("images", "out"))
     number, workers = _part(values)
 
-    from multimap_jax.compilation import start_jax
     from multimap_jax.run.embed import Embed, run_embed
+    from multimap_jax.runtime.compilation import start_jax
 
     processes = _asked(values, processes)
     if processes.coordinator:
@@ -623,8 +623,8 @@ def _suggest(values: flags.FlagValues, _) -> int:
     if not values.out:
         raise ValueError("--out is empty: give the folder for the embeddings")
 
-    from multimap_jax.compilation import start_jax
     from multimap_jax.run.suggest import Suggest, run_suggest
+    from multimap_jax.runtime.compilation import start_jax
 
     start_jax()
     images, ready = place(values.images or values.embeddings), bool(values.embeddings)

@@ -82,8 +82,8 @@ def _places(values: flags.FlagValues) -> dict:
 def begin_edit(values: flags.FlagValues, line: str, say: Callable[[str], None], progress: bool) -> None:
     check_given(values, ("run", "edits", "out"))
 
-    from multimap_jax.compilation import start_jax
     from multimap_jax.run.edit import EditJob, run_edit
+    from multimap_jax.runtime.compilation import start_jax
 
     start_jax()
     labels = place(values.labels) if values.labels else None
@@ -100,7 +100,7 @@ def begin_export(values: flags.FlagValues, _: str, say: Callable[[str], None], p
         place(values.run), place(values.to), tuple(values.aspect), values.how, values.dry_run, **_places(values)
     )  # fmt: skip
     if job.to.suffix.lower() in TABLES:
-        from multimap_jax.compilation import start_jax
+        from multimap_jax.runtime.compilation import start_jax
 
         start_jax()
     run_export(job, say, progress)

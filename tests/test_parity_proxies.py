@@ -10,8 +10,8 @@ import pytest
 import multimap_jax as mm
 from multimap_jax import proxies
 from multimap_jax.descent import proxy_loss
-from multimap_jax.precision import matmul_precision
 from multimap_jax.prompts import make_prompt, reference_words
+from multimap_jax.runtime.precision import matmul_precision
 
 torch = pytest.importorskip("torch")
 from tests.tiny import text_with_proxies, unit_rows  # noqa: E402

@@ -9,7 +9,7 @@ from multimap_jax.clip.checkpoint import towers_from_arrays
 from multimap_jax.clip.config import CLIPConfig
 from multimap_jax.clip.slot import slot_encoder, unit
 from multimap_jax.clip.towers import multiply, unstack_layers
-from multimap_jax.precision import matmul_precision
+from multimap_jax.runtime.precision import matmul_precision
 
 torch = pytest.importorskip("torch")
 from tests.tiny import text_with_proxies, tiny_model  # noqa: E402

@@ -10,7 +10,9 @@ import jax
 import pytest
 
 import multimap_jax as mm
-from multimap_jax import cli, progress, trace
+from multimap_jax import cli
+from multimap_jax.runtime import profiling as trace
+from multimap_jax.runtime import progress
 from multimap_jax.scenes import write_scenes
 
 FLAGS = ["--subject=fruit", "--aspect=color", "--words=color=red,green,yellow", "--steps=110", "--block_size=16"]

@@ -24,7 +24,7 @@ def device_facts() -> dict:
     import jax
 
     from multimap_jax.blocks import default_block_size
-    from multimap_jax.machine import machine
+    from multimap_jax.runtime.machine import machine
 
     first = jax.local_devices()[0]
     return {
@@ -77,7 +77,7 @@ def values(towers, place, images: int) -> dict[str, np.ndarray]:
 
     from experiments.parity_full_size import embed_both
     from multimap_jax.clip.slot import slot_encoder
-    from multimap_jax.precision import matmul_precision
+    from multimap_jax.runtime.precision import matmul_precision
 
     random, text, image = np.random.default_rng(0), towers.text.config, towers.image.config
     pixels = random.normal(size=(images, image.size, image.size, 3)).astype(np.float32)

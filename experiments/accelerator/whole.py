@@ -125,8 +125,8 @@ def tower_rate(clip, seconds: float) -> float:
     """Images a second through the image tower, in blocks of the default size."""
     import jax
 
-    from multimap_jax.mesh import image_mesh, split_images
-    from multimap_jax.precision import matmul_precision
+    from multimap_jax.runtime.mesh import image_mesh, split_images
+    from multimap_jax.runtime.precision import matmul_precision
 
     mesh, size = image_mesh(), clip.config.image.size
     pixels = jax.device_put(np.zeros((clip.image_block * mesh.size, size, size, 3), np.float32))

@@ -30,8 +30,8 @@ import optax
 from experiments.case import Case, Learnt
 from experiments.rivals.task import k_means, unit_rows
 from multimap_jax.clip.slot import slot_encoder, unit
-from multimap_jax.precision import matmul_precision
 from multimap_jax.prompts import make_prompt, reference_words
+from multimap_jax.runtime.precision import matmul_precision
 
 EPOCHS, FULL_EPOCHS, PARTS = 200, 1000, 4
 MIXING, BALANCE, SPREAD = 0.1, 0.1, 1.0  # τ_α, τ, σ

@@ -41,12 +41,12 @@ from multimap_jax.clip.images import (
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
 from multimap_jax.clip.transformers_alone import transformers_alone
-from multimap_jax.mesh import image_mesh, pad_rows, split_images
-from multimap_jax.precision import matmul_precision
-from multimap_jax.progress import open_bar, stage
+from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
+from multimap_jax.runtime.precision import matmul_precision
+from multimap_jax.runtime.profiling import chunk_done
+from multimap_jax.runtime.progress import open_bar, stage
 from multimap_jax.storage.paths import check_regular, local_folder, place, reaching
 from multimap_jax.storage.reading import read_json, said_of
-from multimap_jax.trace import chunk_done
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _SMALL_FILES = [

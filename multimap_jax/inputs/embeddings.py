@@ -14,7 +14,7 @@ from multimap_jax.inputs.columns import PATH, Notes, choice_said, choose_column,
 from multimap_jax.inputs.lists import LONGEST, opened_csv
 from multimap_jax.inputs.source import Source, exists, version
 from multimap_jax.inputs.texts import SortedPaths, Texts, concatenated, names_of, ordered, replaced
-from multimap_jax.progress import stage
+from multimap_jax.runtime.progress import stage
 from multimap_jax.storage.filenames import path_of_name
 from multimap_jax.storage.paths import plain, reaching, remote_version
 from multimap_jax.storage.reading import Room, column_parts, mapped_array, opened_table, passing, read_json

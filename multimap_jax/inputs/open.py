@@ -8,7 +8,7 @@ from multimap_jax.inputs.folder import read_folder
 from multimap_jax.inputs.lists import read_list, read_parquet
 from multimap_jax.inputs.source import Source, files_of
 from multimap_jax.inputs.tars import read_tars
-from multimap_jax.progress import stage
+from multimap_jax.runtime.progress import stage
 from multimap_jax.storage.paths import is_remote
 
 READERS = {".tar": read_tars, ".parquet": read_parquet, ".csv": read_list, ".tsv": read_list}

@@ -8,7 +8,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 from multimap_jax.clip.images import Unreadable, stream_pixels
-from multimap_jax.progress import open_bar
+from multimap_jax.runtime.progress import open_bar
 
 SIDE, QUALITY = 128, 75
 AT_ONCE = 64

@@ -17,7 +17,6 @@ import numpy as np
 from multimap_jax.clip.model import Clip
 from multimap_jax.edits import Edit, read_edits
 from multimap_jax.estimator import Assigned, MultiMaP
-from multimap_jax.progress import each
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.regroup import Editor, Regrouping, as_content, begun
 from multimap_jax.run import finished
@@ -27,6 +26,7 @@ from multimap_jax.run.measure import Truth, read_labels
 from multimap_jax.run.plan import Result
 from multimap_jax.run.processes import ALONE
 from multimap_jax.run.say import count, say_end, say_result
+from multimap_jax.runtime.progress import each
 from multimap_jax.storage.filenames import name_of_path, printable
 from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import prepare, staging, sweep

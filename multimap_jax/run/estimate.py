@@ -50,8 +50,8 @@ def operations_per_second(width: int, precision: str, seconds: float = 0.05) -> 
     import jax.numpy as jnp
 
     from multimap_jax.clip.towers import multiply
-    from multimap_jax.mesh import image_mesh, split_images
-    from multimap_jax.precision import compute_dtype, matmul_precision
+    from multimap_jax.runtime.mesh import image_mesh, split_images
+    from multimap_jax.runtime.precision import compute_dtype, matmul_precision
 
     mesh, dtype = image_mesh(), compute_dtype(precision)
     kernel, rows = jnp.ones((width, 4 * width), dtype), jnp.ones((256 * mesh.size, width), dtype)

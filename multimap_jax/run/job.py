@@ -22,8 +22,6 @@ from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.inputs.embeddings import Embedded
 from multimap_jax.inputs.source import Source
 from multimap_jax.inputs.texts import Texts
-from multimap_jax.mesh import image_mesh
-from multimap_jax.progress import each, open_bar, stage
 from multimap_jax.prompts import Aspect, make_prompt
 from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.report import Page, make_report
@@ -47,6 +45,8 @@ from multimap_jax.run.processes import Company, meet
 from multimap_jax.run.say import DRAWINGS, count, merges_said, number_said, say_end, say_estimate, say_result
 from multimap_jax.run.store import Embeddings, Proxies, forget
 from multimap_jax.run.words import with_candidates, with_chosen
+from multimap_jax.runtime.mesh import image_mesh
+from multimap_jax.runtime.progress import each, open_bar, stage
 from multimap_jax.sight import diagnose
 from multimap_jax.storage.filenames import name_of_path, printable
 from multimap_jax.storage.locks import locked
