@@ -52,7 +52,7 @@ def write_sources(folder: Path, base: Path) -> dict[str, Path]:
 
 def main(_):
     import multimap_jax as mm
-    from multimap_jax.inputs.open import open_source
+    from multimap_jax.sources.detect import open_source
 
     clip = mm.load_clip(FLAGS.clip)
 

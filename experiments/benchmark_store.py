@@ -50,10 +50,10 @@ class Instant:
 
 def main(_):
     import multimap_jax as mm
-    from multimap_jax.inputs.folder import read_folder
     from multimap_jax.run.job import embed
     from multimap_jax.run.processes import ALONE, Company
     from multimap_jax.scenes import write_scenes
+    from multimap_jax.sources.folder import read_folder
 
     clip = mm.load_clip(FLAGS.clip)
     with tempfile.TemporaryDirectory() as base:

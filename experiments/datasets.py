@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.inputs.kinds import suffixes
+from multimap_jax.sources.formats import suffixes
 
 # Of the drawn sets in all tables: what `difficulty` finds by its rule. HALVES: of a set that has them, see `load`.
 DIFFICULTY = 2

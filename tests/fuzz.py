@@ -45,16 +45,16 @@ from multimap_jax.clip.images import Unreadable, decode
 from multimap_jax.clip.tokenizer import Tokenizer
 from multimap_jax.clip.towers import Towers
 from multimap_jax.edits import read_edits
-from multimap_jax.inputs import kinds
-from multimap_jax.inputs.embeddings import read_embeddings
-from multimap_jax.inputs.open import open_source
-from multimap_jax.inputs.source import Packed
 from multimap_jax.regroup import Editor, begun, of_content
 from multimap_jax.run import store
 from multimap_jax.run.files import model_name
 from multimap_jax.run.finished import read_run
 from multimap_jax.run.measure import read_labels
 from multimap_jax.saving import ARRAYS, SETTINGS, read_model
+from multimap_jax.sources import formats as kinds
+from multimap_jax.sources.detect import open_source
+from multimap_jax.sources.embeddings import read_embeddings
+from multimap_jax.sources.source import Packed
 from multimap_jax.storage import output
 from multimap_jax.storage import reading as files
 from multimap_jax.storage.reading import read_json, said_of

@@ -8,10 +8,10 @@ from PIL import Image
 
 import multimap_jax as mm
 from multimap_jax import cli
-from multimap_jax.inputs import kinds
-from multimap_jax.inputs.folder import read_folder
 from multimap_jax.run.finished import Images
 from multimap_jax.run.folders import export_folders
+from multimap_jax.sources import formats as kinds
+from multimap_jax.sources.folder import read_folder
 from multimap_jax.storage.filenames import path_of_name
 from multimap_jax.storage.markers import MARK
 from multimap_jax.storage.paths import place
@@ -198,5 +198,5 @@ def test_so_many_files_are_looked_at_and_no_pipe_is_waited_for(folder, monkeypat
     for i in range(9):
         (folder / f"IMG_{i}").write_bytes((folder / "a.png").read_bytes())
         (folder / f"a{i}.json").write_text("{}")
-    monkeypatch.setattr("multimap_jax.inputs.folder.LOOKED_AT", 8)
+    monkeypatch.setattr("multimap_jax.sources.folder.LOOKED_AT", 8)
     assert "passed over: at least 8 (the first: IMG_0)" in read_folder(folder).notes[0]

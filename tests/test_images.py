@@ -16,9 +16,9 @@ from multimap_jax.clip import images as images_module
 from multimap_jax.clip.images import Room, Unreadable, as_list, decode, opened_image, stream_pixels
 from multimap_jax.clip.model import resized
 from multimap_jax.clip.transformers_alone import transformers_alone
-from multimap_jax.inputs import kinds
-from multimap_jax.inputs.folder import read_folder
-from multimap_jax.inputs.source import Packed
+from multimap_jax.sources import formats as kinds
+from multimap_jax.sources.folder import read_folder
+from multimap_jax.sources.source import Packed
 
 
 def corner(image):

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from multimap_jax import cli
-from multimap_jax.inputs.lists import read_list
-from multimap_jax.inputs.remote import remote_images
 from multimap_jax.scenes import write_scenes
+from multimap_jax.sources.remote import remote_images
+from multimap_jax.sources.tables import read_list
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, without_secrets
 from multimap_jax.storage.paths import OBJECT_BYTES, BoundedFile, missing, opened, place, read_object
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from multimap_jax.clip.images import Unreadable, decode
-from multimap_jax.inputs import kinds
+from multimap_jax.sources import formats as kinds
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8)).resize((96, 64))
 

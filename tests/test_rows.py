@@ -5,7 +5,7 @@ import pytest
 
 from multimap_jax.arrays import rows as module
 from multimap_jax.arrays.rows import PART, Beside, Pieces, mean_row, scratch, take, walk
-from multimap_jax.inputs.texts import SortedPaths, Texts, names_of, ordered
+from multimap_jax.sources.names import SortedPaths, Texts, names_of, ordered
 
 
 @pytest.fixture

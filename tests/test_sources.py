@@ -18,12 +18,12 @@ from PIL import Image
 
 import multimap_jax as mm
 from multimap_jax import cli
-from multimap_jax.inputs.embeddings import read_embeddings
-from multimap_jax.inputs.open import open_source
-from multimap_jax.inputs.source import Packed, files_of
-from multimap_jax.inputs.texts import Texts, ordered
 from multimap_jax.run.files import covered, write_labels
 from multimap_jax.scenes import write_scenes
+from multimap_jax.sources.detect import open_source
+from multimap_jax.sources.embeddings import read_embeddings
+from multimap_jax.sources.names import Texts, ordered
+from multimap_jax.sources.source import Packed, files_of
 from multimap_jax.storage import paths as places
 from multimap_jax.storage import reading as readers
 from tests import bombs
@@ -249,7 +249,7 @@ def test_members_that_are_no_images_are_passed_over_and_named(fruit, tmp_path, c
 
 
 def test_a_large_member_is_passed_over(fruit, tmp_path, monkeypatch):
-    monkeypatch.setattr("multimap_jax.inputs.tars.MEMBER_BYTES", 2**20)
+    monkeypatch.setattr("multimap_jax.sources.tars.MEMBER_BYTES", 2**20)
     place = write_tars(tmp_path / "shards", fruit, 1, lambda tar: add(tar, "large.png", bytes(2**20 + 1)))
     assert "over 1 MB: 00000.tar: large.png" in " ".join(open_source(place).notes)
 
@@ -712,7 +712,7 @@ def test_images_that_begin_late_are_seen_and_only_some_rows_looked_at(tmp_path, 
         assert f"reading column {expected} " in open_source(place).notes[0]
     pq.write_table(table, place, row_group_size=1100)  # of which the first says that it holds none
     assert "reading column own " in open_source(place).notes[0]
-    monkeypatch.setattr("multimap_jax.inputs.columns.SHARED", 50)
+    monkeypatch.setattr("multimap_jax.sources.columns.SHARED", 50)
     assert "reading column path " in open_source(place).notes[0]
 
 

@@ -21,10 +21,10 @@ from PIL import Image
 from multimap_jax import cli, stop
 from multimap_jax.clip import images
 from multimap_jax.clip.model import Clip
-from multimap_jax.inputs.folder import read_folder
 from multimap_jax.run import store
 from multimap_jax.run.processes import ALONE, Processes
 from multimap_jax.scenes import write_scenes
+from multimap_jax.sources.folder import read_folder
 from multimap_jax.storage import locks as lock
 
 FLAGS = ["--subject=fruit", "--aspect=color", "--words=color=red,green,yellow", "--noprogress"]

@@ -21,10 +21,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from multimap_jax.clip.repair import repaired
-from multimap_jax.inputs import kinds
-from multimap_jax.inputs.open import READERS, open_source
-from multimap_jax.inputs.remote import IMAGE_BYTES, remote_image
-from multimap_jax.inputs.source import Packed
+from multimap_jax.sources import formats as kinds
+from multimap_jax.sources.detect import READERS, open_source
+from multimap_jax.sources.remote import IMAGE_BYTES, remote_image
+from multimap_jax.sources.source import Packed
 from multimap_jax.storage.paths import BoundedFile, is_remote, place, plain, size_of
 from multimap_jax.storage.reading import passing
 

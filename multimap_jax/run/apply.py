@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from multimap_jax.inputs.open import open_source
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.edit import regrouped
 from multimap_jax.run.files import check_own, covered, whole
@@ -17,6 +16,7 @@ from multimap_jax.run.measure import read_labels
 from multimap_jax.run.processes import ALONE, Company
 from multimap_jax.run.say import say_end, say_result
 from multimap_jax.runtime.progress import each
+from multimap_jax.sources.detect import open_source
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import prepare, sweep

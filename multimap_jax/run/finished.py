@@ -14,13 +14,13 @@ from multimap_jax.arrays.rows import Pieces
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import nearest
 from multimap_jax.estimator import MultiMaP, load
-from multimap_jax.inputs.embeddings import base, read_embeddings
-from multimap_jax.inputs.open import open_source
-from multimap_jax.inputs.source import Packed, Source, exists
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.regroup import Regrouping, of_content
 from multimap_jax.run.files import file_hashes, model_name, text_hash
 from multimap_jax.saving import ARRAYS, SETTINGS
+from multimap_jax.sources.detect import open_source
+from multimap_jax.sources.embeddings import base, read_embeddings
+from multimap_jax.sources.source import Packed, Source, exists
 from multimap_jax.storage.filenames import name_of_path, printable, without_secrets
 from multimap_jax.storage.output import GROUPS, RUN, TABLE
 from multimap_jax.storage.paths import is_remote, local_folder, place

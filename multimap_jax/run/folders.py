@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from multimap_jax.clip.images import is_image, opened_file
-from multimap_jax.inputs import kinds
-from multimap_jax.inputs.source import Packed
 from multimap_jax.run.say import count
 from multimap_jax.runtime.progress import open_bar
+from multimap_jax.sources import formats as kinds
+from multimap_jax.sources.source import Packed
 from multimap_jax.storage.markers import make_marked
 from multimap_jax.storage.output import staging, tidy
 from multimap_jax.storage.paths import is_remote, place_new

@@ -19,9 +19,6 @@ from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import SAMPLE, sampled
 from multimap_jax.estimator import Assigned, MultiMaP
-from multimap_jax.inputs.embeddings import Embedded
-from multimap_jax.inputs.source import Source
-from multimap_jax.inputs.texts import Texts
 from multimap_jax.prompts import Aspect, make_prompt
 from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.report import Page, make_report
@@ -48,6 +45,9 @@ from multimap_jax.run.words import with_candidates, with_chosen
 from multimap_jax.runtime.mesh import image_mesh
 from multimap_jax.runtime.progress import each, open_bar, stage
 from multimap_jax.sight import diagnose
+from multimap_jax.sources.embeddings import Embedded
+from multimap_jax.sources.names import Texts
+from multimap_jax.sources.source import Source
 from multimap_jax.storage.filenames import name_of_path, printable
 from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import (

@@ -12,10 +12,10 @@ import numpy as np
 from multimap_jax.arrays.rows import Pieces
 from multimap_jax.clustering import cluster, draw
 from multimap_jax.estimator import Assigned, MultiMaP
-from multimap_jax.inputs.lists import LONGEST, opened_csv
-from multimap_jax.inputs.source import exists
 from multimap_jax.metrics import evaluate
 from multimap_jax.prompts import reference_words
+from multimap_jax.sources.source import exists
+from multimap_jax.sources.tables import LONGEST, opened_csv
 from multimap_jax.storage.filenames import known_name
 from multimap_jax.storage.paths import is_remote
 from multimap_jax.words.normal import normal_form

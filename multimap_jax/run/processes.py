@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from multimap_jax.choices import HEARTBEAT_SECONDS
-from multimap_jax.inputs.source import exists
 from multimap_jax.run.runtime import DAY, END_SECONDS, heard, join, leave, put, within
 from multimap_jax.runtime.compilation import check_devices
 from multimap_jax.runtime.progress import open_bar
+from multimap_jax.sources.source import exists
 from multimap_jax.storage.output import HIDDEN, discard, write_scratch
 
 COORDINATOR = re.compile(r"(?:[\w.-]+|\[[0-9a-f:.]+\]):(\d{1,5})", re.ASCII | re.I)

@@ -27,11 +27,11 @@ import numpy as np
 from multimap_jax.arrays.rows import Pieces
 from multimap_jax.clip.images import Unreadable, say_own_range
 from multimap_jax.clip.model import Clip
-from multimap_jax.inputs.source import Source, exists
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.run.files import as_array, as_arrays, as_json, as_table, slug
 from multimap_jax.runtime.profiling import traced
 from multimap_jax.runtime.progress import open_bar
+from multimap_jax.sources.source import Source, exists
 from multimap_jax.storage.output import delete, set_aside, units, write, write_all
 from multimap_jax.storage.reading import (
     mapped_array,

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from multimap_jax.inputs.texts import SortedPaths
+from multimap_jax.sources.names import SortedPaths
 from multimap_jax.storage.paths import is_remote, reaching
 
 # From the middle of a file: at its beginning pictures of one camera are alike.

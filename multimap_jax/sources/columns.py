@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from multimap_jax.inputs.kinds import BEGINNING, begins_as_image
+from multimap_jax.sources.formats import BEGINNING, begins_as_image
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.paths import opened
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from multimap_jax.inputs.columns import (
+from multimap_jax.sources.columns import (
     PATH,
     Notes,
     choice_said,
@@ -32,8 +32,8 @@ from multimap_jax.inputs.columns import (
     plain_type,
     written_as_text,
 )
-from multimap_jax.inputs.remote import remote_images
-from multimap_jax.inputs.source import Packed, Source
+from multimap_jax.sources.remote import remote_images
+from multimap_jax.sources.source import Packed, Source
 from multimap_jax.storage import paths as places
 from multimap_jax.storage.filenames import free_name, name_of_path
 from multimap_jax.storage.paths import opened, plain, remote_version, size_of
@@ -163,7 +163,7 @@ class Listing:
 
 def read_list(place: Path, files: Sequence[Path], addresses: bool = True) -> Source:
     """Images whose paths, relative to the list, stand in a column of csv files that is called image, path or otherwise
-    as `columns.PATHS`; other columns come along. ValueError where there is no such column, or no row."""
+    as `sources.columns.PATHS`; other columns come along. ValueError where there is no such column, or no row."""
     listing, room = Listing(), Room(f"what stands beside the images of {place}")
     for file in files:
         with opened_csv(file, room) as (found, rows):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from multimap_jax.inputs.folder import read_folder
-from multimap_jax.inputs.lists import read_list, read_parquet
-from multimap_jax.inputs.source import Source, files_of
-from multimap_jax.inputs.tars import read_tars
 from multimap_jax.runtime.progress import stage
+from multimap_jax.sources.folder import read_folder
+from multimap_jax.sources.source import Source, files_of
+from multimap_jax.sources.tables import read_list, read_parquet
+from multimap_jax.sources.tars import read_tars
 from multimap_jax.storage.paths import is_remote
 
 READERS = {".tar": read_tars, ".parquet": read_parquet, ".csv": read_list, ".tsv": read_list}

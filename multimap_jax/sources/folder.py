@@ -9,9 +9,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from multimap_jax.inputs import kinds
-from multimap_jax.inputs.remote import objects_below, remote_image
-from multimap_jax.inputs.source import Source
+from multimap_jax.sources import formats as kinds
+from multimap_jax.sources.remote import objects_below, remote_image
+from multimap_jax.sources.source import Source
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.markers import MARK, written_folder
 from multimap_jax.storage.paths import is_remote, opened

@@ -10,9 +10,9 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from multimap_jax.inputs import kinds
-from multimap_jax.inputs.remote import fetch
-from multimap_jax.inputs.source import Packed, Source
+from multimap_jax.sources import formats as kinds
+from multimap_jax.sources.remote import fetch
+from multimap_jax.sources.source import Packed, Source
 from multimap_jax.storage.filenames import free_name, name_of_path
 from multimap_jax.storage.paths import BoundedFile, opened, plain, remote_version
 from multimap_jax.storage.reading import passing

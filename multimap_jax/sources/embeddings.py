@@ -10,11 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.arrays.rows import Pieces, walk
-from multimap_jax.inputs.columns import PATH, Notes, choice_said, choose_column, fields_of, is_text, kinds_of, no_column
-from multimap_jax.inputs.lists import LONGEST, opened_csv
-from multimap_jax.inputs.source import Source, exists, version
-from multimap_jax.inputs.texts import SortedPaths, Texts, concatenated, names_of, ordered, replaced
 from multimap_jax.runtime.progress import stage
+from multimap_jax.sources.columns import (
+    PATH,
+    Notes,
+    choice_said,
+    choose_column,
+    fields_of,
+    is_text,
+    kinds_of,
+    no_column,
+)
+from multimap_jax.sources.names import SortedPaths, Texts, concatenated, names_of, ordered, replaced
+from multimap_jax.sources.source import Source, exists, version
+from multimap_jax.sources.tables import LONGEST, opened_csv
 from multimap_jax.storage.filenames import path_of_name
 from multimap_jax.storage.paths import plain, reaching, remote_version
 from multimap_jax.storage.reading import Room, column_parts, mapped_array, opened_table, passing, read_json
@@ -27,7 +36,7 @@ AGAIN = "make it again"
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """`rows` [images, embed], unit rows, in the order of `source.names`, which is theirs; `given`: these names before
+    """`rows` [images, embed], unit rows, in the order of `sources.source.names`, which is theirs; `given`: these names before
     they were made unique; `versions` gives those of the images; `hash`: the encoder's, "" unknown."""
 
     source: Source

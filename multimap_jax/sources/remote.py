@@ -6,7 +6,7 @@ import errno
 import functools
 from collections.abc import Iterable
 
-from multimap_jax.inputs.source import Packed
+from multimap_jax.sources.source import Packed
 from multimap_jax.storage.paths import is_web, plain, reaching, read_object, version_of
 
 IMAGE_BYTES = 2**29  # of the file of one image

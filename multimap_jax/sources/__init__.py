@@ -1,0 +1,1 @@
+"""Where images come from: folders, lists, tar files, parquet files, ready embeddings."""
