@@ -11,7 +11,7 @@ _PUBLIC = {
     "MultiMaP": "estimator",
     "ProxyConfig": "recipes",
     "ProxyFit": "proxies",
-    "UnreadableImagesError": "clip.images",
+    "UnreadableImagesError": "images.decoding",
     "diagnose": "sight",
     "evaluate": "metrics",
     "find_words": "words.find",

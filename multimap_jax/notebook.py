@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.clustering import members
-from multimap_jax.report.thumbnails import inline, pick, thumbnails
+from multimap_jax.images.thumbnails import inline, pick, thumbnails
 from multimap_jax.storage.filenames import is_plain_name, printable
 from multimap_jax.storage.paths import place
 from multimap_jax.storage.reading import said_of

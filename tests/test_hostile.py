@@ -15,8 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 import multimap_jax as mm
 from multimap_jax import cli
-from multimap_jax.clip.images import Unreadable, decode
 from multimap_jax.clip.model import EMBEDDED, Clip
+from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.run.measure import read_labels
 from multimap_jax.run.store import Plan
 from multimap_jax.scenes import write_scenes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from multimap_jax.clip.images import Unreadable, decode
+from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.sources import formats as kinds
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8)).resize((96, 64))

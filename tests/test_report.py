@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from multimap_jax.images.thumbnails import SIDE
 from multimap_jax.report import Page, make_report
 from multimap_jax.report import page as pages
-from multimap_jax.report.thumbnails import SIDE
 from multimap_jax.report.write import SCRIPTS, as_json, read
 from tests.pages import content
 

@@ -58,7 +58,7 @@ def wait(command: Sequence[str], limit: float, log: Path) -> None:
 
 def small_images(images: Sequence) -> np.ndarray:
     """Paths or arrays -> uint8 [images, SIDE, SIDE, 3], squeezed to a square."""
-    from multimap_jax.clip.images import opened_image
+    from multimap_jax.images.decoding import opened_image
 
     def one(image) -> np.ndarray:
         with opened_image(image) as opened:

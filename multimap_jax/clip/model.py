@@ -30,7 +30,10 @@ from multimap_jax.clip.checkpoint import (
     weight_files,
 )
 from multimap_jax.clip.config import PARTS, TOP, TOWER, CLIPConfig, size_problems
-from multimap_jax.clip.images import (
+from multimap_jax.clip.tokenizer import Tokenizer
+from multimap_jax.clip.towers import Towers
+from multimap_jax.clip.transformers_alone import transformers_alone
+from multimap_jax.images.decoding import (
     OWN_RANGE,
     Unreadable,
     UnreadableImagesError,
@@ -38,9 +41,6 @@ from multimap_jax.clip.images import (
     say_own_range,
     stream_pixels,
 )
-from multimap_jax.clip.tokenizer import Tokenizer
-from multimap_jax.clip.towers import Towers
-from multimap_jax.clip.transformers_alone import transformers_alone
 from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.precision import matmul_precision
 from multimap_jax.runtime.profiling import chunk_done

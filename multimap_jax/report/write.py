@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
+from multimap_jax.images.thumbnails import INLINE, folder_name, inline, pick, thumbnails
 from multimap_jax.report.page import Page, crossed, held, page_content
-from multimap_jax.report.thumbnails import INLINE, folder_name, inline, pick, thumbnails
 
 # In the order in which they need each other.
 SCRIPTS = ("state.js", "elements.js", "grid.js", "map.js", "views.js", "edits.js", "main.js")

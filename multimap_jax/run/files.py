@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multimap_jax import __version__
-from multimap_jax.clip.images import Unreadable
 from multimap_jax.clip.model import Clip
+from multimap_jax.images.decoding import Unreadable
 from multimap_jax.runtime.machine import machine
 from multimap_jax.saving import ARRAYS, SETTINGS
 from multimap_jax.sight import Sight

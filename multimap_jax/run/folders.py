@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from multimap_jax.clip.images import is_image, opened_file
+from multimap_jax.images.decoding import is_image, opened_file
 from multimap_jax.run.say import count
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.sources import formats as kinds

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from multimap_jax.clip.repair import repaired
+from multimap_jax.images.repair import repaired
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources.detect import READERS, open_source
 from multimap_jax.sources.remote import IMAGE_BYTES, remote_image

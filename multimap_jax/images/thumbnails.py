@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 
-from multimap_jax.clip.images import Unreadable, stream_pixels
+from multimap_jax.images.decoding import Unreadable, stream_pixels
 from multimap_jax.runtime.progress import open_bar
 
 SIDE, QUALITY = 128, 75
