@@ -17,7 +17,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["multimap_jax", "multimap_jax.*"]),
     package_data={
-        "multimap_jax.clip": ["embedded/*"],
+        "multimap_jax.encoders": ["embedded/*"],
         "multimap_jax.report": ["*.html", "*.css", "*.js"],
         "multimap_jax.words": ["vocabulary.txt"],
     },

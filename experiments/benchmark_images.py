@@ -38,7 +38,7 @@ def write_random_checkpoint(directory: Path) -> None:
     from transformers import CLIPConfig, CLIPModel
 
     from experiments.training.embedded_files import preprocessing
-    from multimap_jax.clip.model import EMBEDDED
+    from multimap_jax.encoders.clip.model import EMBEDDED
 
     torch.manual_seed(0)
     size = json.loads((EMBEDDED / "config.json").read_text())["text_config"]["vocab_size"]

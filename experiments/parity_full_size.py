@@ -15,10 +15,10 @@ import numpy as np
 from absl import app, flags
 
 from experiments.steps import IDS, SLOT
-from multimap_jax.clip.checkpoint import towers_from_arrays
-from multimap_jax.clip.config import CLIPConfig
-from multimap_jax.clip.slot import slot_encoder, unit
-from multimap_jax.clip.towers import Towers
+from multimap_jax.encoders.clip.checkpoint import towers_from_arrays
+from multimap_jax.encoders.clip.config import CLIPConfig
+from multimap_jax.encoders.clip.slot import slot_encoder, unit
+from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.runtime.precision import matmul_precision
 
 FLAGS = flags.FLAGS

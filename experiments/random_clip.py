@@ -7,7 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
+from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
 
 # The towers that a measurement does not look at.
 SMALL_TEXT = TextConfig(0, 77, 64, 1, 4, 256, 512)
@@ -18,9 +18,9 @@ def write_random_clip(directory: Path, text: TextConfig, image: ImageConfig) -> 
     """Random towers with the embedded tokenizer, whose vocabulary and end token take the place of `text`'s, and CLIP's
     preprocessing."""
     from experiments.training.embedded_files import preprocessing
-    from multimap_jax.clip.checkpoint import save_checkpoint
-    from multimap_jax.clip.model import EMBEDDED
-    from multimap_jax.clip.towers import Towers
+    from multimap_jax.encoders.clip.checkpoint import save_checkpoint
+    from multimap_jax.encoders.clip.model import EMBEDDED
+    from multimap_jax.encoders.clip.towers import Towers
 
     words = len(json.loads((EMBEDDED / "vocab.json").read_text(encoding="utf-8")))
     text = dataclasses.replace(text, vocabulary=words, end_token=words - 1)

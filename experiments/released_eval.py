@@ -29,7 +29,7 @@ import optax
 from absl import app, flags
 
 import multimap_jax as mm
-from multimap_jax.clip.slot import SlotEncoder, slot_encoder, unit
+from multimap_jax.encoders.clip.slot import SlotEncoder, slot_encoder, unit
 from multimap_jax.images.decoding import stream_pixels
 from multimap_jax.prompts import make_prompt
 from multimap_jax.runtime.mesh import pad_rows

@@ -19,7 +19,7 @@ from experiments.rivals.mcv import mcv
 from experiments.rivals.msc import msc
 from experiments.rivals.process import run, small_images
 from experiments.rivals.task import Task
-from multimap_jax.clip.towers import unstack_layers
+from multimap_jax.encoders.clip.towers import unstack_layers
 from multimap_jax.images.decoding import stream_pixels
 from multimap_jax.runtime.mesh import pad_rows
 from multimap_jax.runtime.precision import matmul_precision

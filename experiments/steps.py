@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from experiments.benchmarking import measure
-from multimap_jax.clip.config import TextConfig
+from multimap_jax.encoders.clip.config import TextConfig
 from multimap_jax.prompts import Prompt
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.estimate import full_operations, step_operations
@@ -78,9 +78,9 @@ def compiled_steps(
     import jax
 
     from multimap_jax.blocks import compiled_chunk, compiled_start
-    from multimap_jax.clip.slot import unit
-    from multimap_jax.clip.towers import TextTower
     from multimap_jax.descent import Common, Target
+    from multimap_jax.encoders.clip.slot import unit
+    from multimap_jax.encoders.clip.towers import TextTower
     from multimap_jax.proxies import compiled_encoder
     from multimap_jax.runtime.mesh import image_mesh
     from multimap_jax.runtime.precision import compute_dtype, matmul_precision

@@ -20,7 +20,7 @@ from experiments.case import SEEDS, Case, make_case, rate
 from experiments.datasets import DIFFICULTY
 from experiments.kept import Runs, code_digest
 from experiments.rivals.process import NotRunError
-from multimap_jax.clip.model import load_clip
+from multimap_jax.encoders.clip.model import load_clip
 from multimap_jax.runtime.compilation import use_compilation_cache
 from multimap_jax.runtime.machine import machine
 

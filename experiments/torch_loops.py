@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch.nn import functional
 
-from multimap_jax.clip.config import TextConfig
+from multimap_jax.encoders.clip.config import TextConfig
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

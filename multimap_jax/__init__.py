@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 # Public name -> module. Loaded when first used: importing the package loads neither JAX nor scikit-learn.
 _PUBLIC = {
     "Aspect": "prompts",
-    "Clip": "clip.model",
+    "Clip": "encoders.clip.model",
     "MultiMaP": "estimator",
     "ProxyConfig": "recipes",
     "ProxyFit": "proxies",
@@ -17,7 +17,7 @@ _PUBLIC = {
     "find_words": "words.find",
     "fit_proxies": "proxies",
     "load": "estimator",
-    "load_clip": "clip.model",
+    "load_clip": "encoders.clip.model",
     "open_run": "notebook",
     "render_scene": "scenes",
     "show": "notebook",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from multimap_jax.clip.slot import SlotEncoder
+from multimap_jax.encoders.clip.slot import SlotEncoder
 from multimap_jax.recipes import ProxyConfig
 
 

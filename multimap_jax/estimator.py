@@ -20,8 +20,8 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 from multimap_jax import features as kinds
 from multimap_jax.arrays.rows import Pieces, Product, Roots
 from multimap_jax.choices import AUTO
-from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import check_clusters, cluster, draw, least_sure, left_over, merges, nearest, sampled
+from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.images.decoding import as_list
 from multimap_jax.naming import exemplars, name_groups
 from multimap_jax.notebook import groups_html, of_model

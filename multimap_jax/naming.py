@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import softmax
 
 from multimap_jax.arrays.rows import take, walk
-from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import members
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts import Aspect, word_embeddings
 from multimap_jax.words.find import usable_words
 from multimap_jax.words.normal import normal_form, unique_words

@@ -13,8 +13,8 @@ import numpy as np
 
 from multimap_jax.arrays.rows import walk
 from multimap_jax.choices import SUBJECT, TEMPLATE
-from multimap_jax.clip.model import Clip
-from multimap_jax.clip.tokenizer import Tokenizer
+from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.encoders.clip.tokenizer import Tokenizer
 from multimap_jax.storage.filenames import CONTROLS, is_plain_name
 from multimap_jax.words.normal import normal_form
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from multimap_jax.arrays.rows import Pieces, walk
 from multimap_jax.choices import AUTO, FEATURES
-from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import left_over, merges
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.number import Candidate
 from multimap_jax.outliers import Bulk
 from multimap_jax.prompts import Aspect

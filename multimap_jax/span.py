@@ -10,8 +10,8 @@ import numpy as np
 from scipy.special import softmax
 
 from multimap_jax.arrays.rows import Pieces, Product, Roots, mean_row, walk
-from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import cluster, group_means
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts import Aspect, word_embeddings
 from multimap_jax.proxies import fit_proxies
 from multimap_jax.recipes import ProxyConfig

@@ -38,12 +38,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from multimap_jax.clip import model as clip_model
-from multimap_jax.clip.checkpoint import read_arrays, save_checkpoint, towers_from_arrays
-from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
-from multimap_jax.clip.tokenizer import Tokenizer
-from multimap_jax.clip.towers import Towers
 from multimap_jax.edits import read_edits
+from multimap_jax.encoders.clip import model as clip_model
+from multimap_jax.encoders.clip.checkpoint import read_arrays, save_checkpoint, towers_from_arrays
+from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
+from multimap_jax.encoders.clip.tokenizer import Tokenizer
+from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.regroup import Editor, begun, of_content
 from multimap_jax.run import store

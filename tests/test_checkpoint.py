@@ -15,8 +15,8 @@ from flax.traverse_util import unflatten_dict
 from safetensors.numpy import load_file, save_file
 
 import multimap_jax as mm
-from multimap_jax.clip import checkpoint
-from multimap_jax.clip.checkpoint import arrays_from_towers, save_checkpoint
+from multimap_jax.encoders.clip import checkpoint
+from multimap_jax.encoders.clip.checkpoint import arrays_from_towers, save_checkpoint
 
 TEXTS = ["a red fruit", "a fruit with the color of dark green"]
 

@@ -13,7 +13,7 @@ import pytest
 
 import multimap_jax
 from multimap_jax import cli
-from multimap_jax.clip.model import Clip
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import opened_image
 from multimap_jax.scenes import write_scenes
 from tests.pages import content

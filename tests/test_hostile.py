@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 import multimap_jax as mm
 from multimap_jax import cli
-from multimap_jax.clip.model import EMBEDDED, Clip
+from multimap_jax.encoders.clip.model import EMBEDDED, Clip
 from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.run.measure import read_labels
 from multimap_jax.run.store import Plan

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import multimap_jax as mm
-from multimap_jax.clip.model import resized
-from multimap_jax.clip.transformers_alone import transformers_alone
+from multimap_jax.encoders.clip.model import resized
+from multimap_jax.encoders.clip.transformers_alone import transformers_alone
 from multimap_jax.images import decoding as images_module
 from multimap_jax.images.decoding import Room, Unreadable, as_list, decode, opened_image, stream_pixels
 from multimap_jax.sources import formats as kinds

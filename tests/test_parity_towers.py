@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from multimap_jax.clip.checkpoint import towers_from_arrays
-from multimap_jax.clip.config import CLIPConfig
-from multimap_jax.clip.slot import slot_encoder, unit
-from multimap_jax.clip.towers import multiply, unstack_layers
+from multimap_jax.encoders.clip.checkpoint import towers_from_arrays
+from multimap_jax.encoders.clip.config import CLIPConfig
+from multimap_jax.encoders.clip.slot import slot_encoder, unit
+from multimap_jax.encoders.clip.towers import multiply, unstack_layers
 from multimap_jax.runtime.precision import matmul_precision
 
 torch = pytest.importorskip("torch")

@@ -254,7 +254,7 @@ def test_the_released_recipe_needs_equal_widths(tmp_path):
 
 
 def test_word_features_are_the_star_alone(clip, fit):
-    from multimap_jax.clip.slot import slot_encoder
+    from multimap_jax.encoders.clip.slot import slot_encoder
 
     tokens = clip.tokenizer
     words = proxies.embed_words(clip, fit.proxies, CONFIG)

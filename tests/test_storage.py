@@ -251,7 +251,7 @@ def test_no_credentials_is_a_sentence(bucket, tmp_path):
 
 
 def test_a_checkpoint_in_a_bucket(bucket, expected, fruit, tmp_path):
-    from multimap_jax.clip.model import EMBEDDED
+    from multimap_jax.encoders.clip.model import EMBEDDED
 
     script = f"import s3fs; s3fs.S3FileSystem().put({str(EMBEDDED)!r} + '/', 'bucket/clip/', recursive=True)"
     subprocess.run([sys.executable, "-c", script], env=bucket, check=True, timeout=60)

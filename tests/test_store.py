@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from multimap_jax import cli, stop
-from multimap_jax.clip.model import Clip
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images import decoding as images
 from multimap_jax.run import store
 from multimap_jax.run.processes import ALONE, Processes

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from experiments.benchmarking import highest_memory, in_words
 from experiments.steps import TOWERS
-from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
+from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
 
 Piece = tuple[dict, Callable[[], dict]]
 PRECISIONS = ("float32", "tf32", "bf16")

@@ -10,7 +10,7 @@ import numpy as np
 from experiments.accelerator.common import PRECISIONS, Piece, Sizes, memory_stats
 from experiments.accelerator.vendors import vendor_gflops
 from experiments.steps import IDS, SLOT, peak_gflops
-from multimap_jax.clip.config import CLIPConfig
+from multimap_jax.encoders.clip.config import CLIPConfig
 
 
 def device(sizes: Sizes, found: dict, end: float) -> Iterable[Piece]:
@@ -55,7 +55,7 @@ def compare(config: CLIPConfig, images: int = 8) -> dict:
     import jax
 
     from experiments.parity_full_size import errors
-    from multimap_jax.clip.towers import Towers
+    from multimap_jax.encoders.clip.towers import Towers
 
     cpu, accelerator = jax.devices("cpu")[0], jax.local_devices()[0]
     with jax.default_device(cpu):
@@ -76,7 +76,7 @@ def values(towers, place, images: int) -> dict[str, np.ndarray]:
     import jax
 
     from experiments.parity_full_size import embed_both
-    from multimap_jax.clip.slot import slot_encoder
+    from multimap_jax.encoders.clip.slot import slot_encoder
     from multimap_jax.runtime.precision import matmul_precision
 
     random, text, image = np.random.default_rng(0), towers.text.config, towers.image.config

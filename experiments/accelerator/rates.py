@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from experiments.accelerator.common import PRECISIONS, Piece, Sizes, device_of, of_peak, peak_memory
 from experiments.benchmarking import highest_memory, measure
 from experiments.steps import FULL_LOOPS, compiled_steps, step_flops, torch_row
-from multimap_jax.clip.config import TextConfig
+from multimap_jax.encoders.clip.config import TextConfig
 from multimap_jax.recipes import ProxyConfig
 
 # What PyTorch runs, the most telling first: the frozen suffix is the good rival.

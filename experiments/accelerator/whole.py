@@ -18,7 +18,7 @@ from experiments.accelerator.rates import step_rate
 from experiments.benchmark_images import write_photos
 from experiments.benchmarking import highest_memory, measure
 from experiments.random_clip import SMALL_IMAGE, SMALL_TEXT, write_random_clip
-from multimap_jax.clip.config import ImageConfig
+from multimap_jax.encoders.clip.config import ImageConfig
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.estimate import image_operations, step_operations
 

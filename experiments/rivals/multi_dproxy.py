@@ -29,7 +29,7 @@ import optax
 
 from experiments.case import Case, Learnt
 from experiments.rivals.task import k_means, unit_rows
-from multimap_jax.clip.slot import slot_encoder, unit
+from multimap_jax.encoders.clip.slot import slot_encoder, unit
 from multimap_jax.prompts import make_prompt, reference_words
 from multimap_jax.runtime.precision import matmul_precision
 

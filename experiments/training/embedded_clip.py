@@ -1,6 +1,6 @@
 """Train the checkpoint that the package carries: a small CLIP, on drawings, on a CPU.
 
-    python -m experiments.training.embedded_clip --minutes=55 --out=multimap_jax/clip/embedded
+    python -m experiments.training.embedded_clip --minutes=55 --out=multimap_jax/encoders/embedded
 
 Draws scenes in processes of their own while it trains. At every evaluation it writes the checkpoint and prints a line;
 at the end it prints one line of JSON: the zero-shot accuracy on pictures of another seed, for each scene and aspect,
@@ -28,8 +28,8 @@ from experiments.training import embedded_files
 from experiments.training.captions import TEMPLATE, draw_caption, template_captions
 from experiments.training.stream import COLUMNS, Pool, encode_labels, label_width, shrink
 from multimap_jax import load_clip
-from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
-from multimap_jax.clip.towers import Towers, run_layers
+from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
+from multimap_jax.encoders.clip.towers import Towers, run_layers
 from multimap_jax.scenes import SCENES, render_scene
 from multimap_jax.scenes.registry import find_scene
 
@@ -44,7 +44,7 @@ RATE = flags.DEFINE_float("learning_rate", 1e-3, "Highest learning rate.")
 POOL = flags.DEFINE_integer("pool", 80_000, "Pictures kept; older ones are replaced.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the weights, the pictures and the captions.", lower_bound=0)
 EVERY = flags.DEFINE_integer("evaluate_every", 500, "Steps between evaluations.", lower_bound=1)
-OUT = flags.DEFINE_string("out", "multimap_jax/clip/embedded", "Where the checkpoint is written.")
+OUT = flags.DEFINE_string("out", "multimap_jax/encoders/embedded", "Where the checkpoint is written.")
 
 SCENE_NAMES = flags.DEFINE_list("scenes", list(SCENES), "Families of scenes to train on.")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.training.byte_tokenizer import write_tokenizer
 from experiments.training.captions import known_words
-from multimap_jax.clip.checkpoint import save_checkpoint
+from multimap_jax.encoders.clip.checkpoint import save_checkpoint
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)

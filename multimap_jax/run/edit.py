@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.clip.model import Clip
 from multimap_jax.edits import Edit, read_edits
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.regroup import Editor, Regrouping, as_content, begun

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multimap_jax import __version__
-from multimap_jax.clip.model import load_clip
+from multimap_jax.encoders.clip.model import load_clip
 from multimap_jax.run.processes import ALONE, Processes, meet
 from multimap_jax.run.say import count
 from multimap_jax.run.store import Embeddings

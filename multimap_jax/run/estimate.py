@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 
-from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
+from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
 from multimap_jax.prompts import Prompt
 
 COMPILATION_SECONDS = 5
@@ -49,7 +49,7 @@ def operations_per_second(width: int, precision: str, seconds: float = 0.05) -> 
     import jax
     import jax.numpy as jnp
 
-    from multimap_jax.clip.towers import multiply
+    from multimap_jax.encoders.clip.towers import multiply
     from multimap_jax.runtime.mesh import image_mesh, split_images
     from multimap_jax.runtime.precision import compute_dtype, matmul_precision
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multimap_jax import __version__
-from multimap_jax.clip.model import Clip
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import Unreadable
 from multimap_jax.runtime.machine import machine
 from multimap_jax.saving import ARRAYS, SETTINGS

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.arrays.rows import Pieces
-from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import nearest
+from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.regroup import Regrouping, of_content

@@ -15,8 +15,8 @@ import numpy as np
 from multimap_jax import __version__
 from multimap_jax.arrays.rows import Pieces
 from multimap_jax.blocks import default_block_size
-from multimap_jax.clip.model import Clip, load_clip
 from multimap_jax.clustering import SAMPLE, sampled
+from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.images.decoding import Unreadable
 from multimap_jax.prompts import Aspect, make_prompt

@@ -11,8 +11,8 @@ import numpy as np
 from multimap_jax import features
 from multimap_jax.blocks import default_block_size
 from multimap_jax.choices import AUTO, LEFT_OVER
-from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import check_clusters
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.estimator import Assigned, MultiMaP, draw_seed
 from multimap_jax.prompts import Aspect
 from multimap_jax.recipes import ProxyConfig

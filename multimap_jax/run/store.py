@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.arrays.rows import Pieces
-from multimap_jax.clip.model import Clip
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import Unreadable, say_own_range
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.run.files import as_array, as_arrays, as_json, as_table, slug

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from multimap_jax.clip.model import load_clip
+from multimap_jax.encoders.clip.model import load_clip
 from multimap_jax.run.job import check_some, embed, notes_on, ready
 from multimap_jax.run.processes import ALONE, Company
 from multimap_jax.run.say import DRAWINGS, count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from multimap_jax.clip.model import Clip
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts import Aspect
 from multimap_jax.run.plan import Job
 from multimap_jax.run.processes import Company

@@ -36,7 +36,7 @@ AGAIN = "make it again"
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """`rows` [images, embed], unit rows, in the order of `sources.source.names`, which is theirs; `given`: these names before
+    """`rows` [images, embed], unit rows, in the order of `source.names`, which is theirs; `given`: these names before
     they were made unique; `versions` gives those of the images; `hash`: the encoder's, "" unknown."""
 
     source: Source

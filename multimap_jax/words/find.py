@@ -9,8 +9,8 @@ import numpy as np
 
 from multimap_jax.arrays.rows import Pieces
 from multimap_jax.choices import SUBJECT, TEMPLATE
-from multimap_jax.clip.model import Clip
 from multimap_jax.clustering import sampled
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts import Aspect, fits
 from multimap_jax.sight import Sight, diagnose
 from multimap_jax.words.choose import IMAGES, Choice, choose_words

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from multimap_jax.arrays.rows import Pieces, unit_rows
-from multimap_jax.clip.checkpoint import (
+from multimap_jax.encoders.clip.checkpoint import (
     FLAX,
     INDEX,
     SINGLE,
@@ -29,10 +29,10 @@ from multimap_jax.clip.checkpoint import (
     towers_from_arrays,
     weight_files,
 )
-from multimap_jax.clip.config import PARTS, TOP, TOWER, CLIPConfig, size_problems
-from multimap_jax.clip.tokenizer import Tokenizer
-from multimap_jax.clip.towers import Towers
-from multimap_jax.clip.transformers_alone import transformers_alone
+from multimap_jax.encoders.clip.config import PARTS, TOP, TOWER, CLIPConfig, size_problems
+from multimap_jax.encoders.clip.tokenizer import Tokenizer
+from multimap_jax.encoders.clip.towers import Towers
+from multimap_jax.encoders.clip.transformers_alone import transformers_alone
 from multimap_jax.images.decoding import (
     OWN_RANGE,
     Unreadable,
@@ -48,7 +48,7 @@ from multimap_jax.runtime.progress import open_bar, stage
 from multimap_jax.storage.paths import check_regular, local_folder, place, reaching
 from multimap_jax.storage.reading import read_json, said_of
 
-EMBEDDED = Path(__file__).parent / "embedded"
+EMBEDDED = Path(__file__).parent.parent / "embedded"
 _SMALL_FILES = [
     "config.json",
     "preprocessor_config.json",

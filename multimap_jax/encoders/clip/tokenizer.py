@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.clip.config import TextConfig
-from multimap_jax.clip.transformers_alone import transformers_alone
+from multimap_jax.encoders.clip.config import TextConfig
+from multimap_jax.encoders.clip.transformers_alone import transformers_alone
 from multimap_jax.storage.reading import read_json, said_of
 
 ADDED = 1000  # special tokens: CLIP has two, and each costs more than the one before

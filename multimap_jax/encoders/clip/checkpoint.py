@@ -1,6 +1,6 @@
 """Reading and writing CLIP weights in the Hugging Face layout, by one table of names.
 
-Formats read: `model.safetensors`, sharded safetensors with `model.safetensors.index.json`, `flax_model.msgpack`.
+Formats read: `encoders.clip.model.safetensors`, sharded safetensors with `encoders.clip.model.safetensors.index.json`, `flax_model.msgpack`.
 Pickled weights (`pytorch_model.bin`) are refused: unpickling a file runs whatever is written in it.
 """
 
@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from multimap_jax.clip.config import CLIPConfig
-from multimap_jax.clip.towers import Towers
+from multimap_jax.encoders.clip.config import CLIPConfig
+from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.storage.paths import check_regular, plain
 from multimap_jax.storage.reading import read_json, said_of
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from multimap_jax.clip.config import CLIPConfig, ImageConfig, TextConfig
+from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
 
 
 def quick_gelu(x):
@@ -147,7 +147,7 @@ def _softmax(scores):
 
 
 def stack_layers(config: TextConfig | ImageConfig, rngs: nnx.Rngs) -> Layer:
-    """`config.layers` layers as one module with a leading axis on every array."""
+    """`encoders.clip.config.layers` layers as one module with a leading axis on every array."""
     layers = [Layer(config, rngs) for _ in range(config.layers)]
     return jax.tree.map(lambda *arrays: jnp.stack(arrays), *layers)
 

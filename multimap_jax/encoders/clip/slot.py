@@ -12,7 +12,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from multimap_jax.clip.towers import Layer, LayerNorm, Linear, TextTower, run_layers, unstack_layers
+from multimap_jax.encoders.clip.towers import Layer, LayerNorm, Linear, TextTower, run_layers, unstack_layers
 
 
 @jax.tree_util.register_dataclass
