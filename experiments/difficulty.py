@@ -28,7 +28,7 @@ def zero_shot_means(clip, difficulty: int, images: int, seed: int) -> dict[str, 
     """{"fruit color": NMI}; identity, which has no words, is left out."""
     import multimap_jax as mm
     from experiments import datasets
-    from multimap_jax.prompts import reference_words
+    from multimap_jax.prompts.aspect import reference_words
     from multimap_jax.scenes import SCENES
 
     found = {}

@@ -20,7 +20,7 @@ from experiments import datasets, methods
 from experiments.case import Case, make_case
 from experiments.image_proxies import KINDS
 from multimap_jax.clustering import cluster
-from multimap_jax.prompts import word_embeddings
+from multimap_jax.prompts.aspect import word_embeddings
 
 FLAGS = flags.FLAGS
 TITLES = ("true labels", "words (CLIP_GPT)", "Multi-MaP")

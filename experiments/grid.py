@@ -28,7 +28,7 @@ from experiments.case import Case
 from multimap_jax import proxies
 from multimap_jax.blocks import CHUNK, finish, run_chunk
 from multimap_jax.descent import Common, Target, start
-from multimap_jax.prompts import make_prompt, reference_words
+from multimap_jax.prompts.aspect import make_prompt, reference_words
 from multimap_jax.runtime.mesh import pad_rows
 from multimap_jax.runtime.precision import matmul_precision
 

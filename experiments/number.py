@@ -71,7 +71,7 @@ def best_silhouette(clip, embeddings: np.ndarray, aspect) -> int:
     from sklearn.metrics import silhouette_score
 
     from multimap_jax.arrays.rows import Product, Roots
-    from multimap_jax.prompts import word_embeddings
+    from multimap_jax.prompts.aspect import word_embeddings
 
     rows = embeddings
     if aspect.words:

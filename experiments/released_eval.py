@@ -31,7 +31,7 @@ from absl import app, flags
 import multimap_jax as mm
 from multimap_jax.encoders.clip.slot import SlotEncoder, slot_encoder, unit
 from multimap_jax.images.decoding import stream_pixels
-from multimap_jax.prompts import make_prompt
+from multimap_jax.prompts.aspect import make_prompt
 from multimap_jax.runtime.mesh import pad_rows
 from multimap_jax.runtime.precision import compute_dtype, matmul_precision
 

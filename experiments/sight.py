@@ -1,4 +1,4 @@
-"""Measures the thresholds of `multimap_jax.sight` again, and judges its verdicts on photographs.
+"""Measures the thresholds of `multimap_jax.prompts.separability` again, and judges its verdicts on photographs.
 
     python -m experiments.sight --stages=DIR,DIR,DIR --data=../shared/data --models=../shared/models \
         --out=experiments/results/sight.json
@@ -57,8 +57,8 @@ def define_flags() -> None:
 def look(clip, embeddings: np.ndarray, aspect: str, subject: str, words, truth=None) -> dict:
     """What `diagnose` finds; with labels `truth` [images], also the AMI of zero-shot."""
     import multimap_jax as mm
-    from multimap_jax.prompts import reference_words
-    from multimap_jax.sight import diagnose
+    from multimap_jax.prompts.aspect import reference_words
+    from multimap_jax.prompts.separability import diagnose
 
     asked = mm.Aspect(aspect, subject, tuple(words))
     sight = diagnose(clip, embeddings, asked)
@@ -93,8 +93,8 @@ def noise(random: np.random.Generator) -> list[np.ndarray]:
 
 def calibrate(clip, twins: dict, seed: int) -> tuple[list[dict], list[dict]]:
     """(aspects asked with their true words, controls) of `twins`: {(set, difficulty): its pictures and labels}."""
+    from multimap_jax.prompts.separability import random_words
     from multimap_jax.scenes import SCENES
-    from multimap_jax.sight import random_words
 
     random, rows, controls = np.random.default_rng(seed), [], []
     blank = clip.embed_images(noise(random))
@@ -181,9 +181,9 @@ def trained(clip) -> str:
 def main(_):
     import multimap_jax as mm
     from experiments import datasets
+    from multimap_jax.prompts.separability import INFORMATION, STRUCTURE
     from multimap_jax.runtime.machine import machine
     from multimap_jax.scenes import SCENES
-    from multimap_jax.sight import INFORMATION, STRUCTURE
 
     sets = [(name, difficulty) for difficulty in DIFFICULTIES for name in SCENES]
     twins = {of: datasets.twin(of[0], FLAGS.images, FLAGS.seed, of[1]) for of in sets}

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.benchmarking import measure
 from multimap_jax.encoders.clip.config import TextConfig
-from multimap_jax.prompts import Prompt
+from multimap_jax.prompts.aspect import Prompt
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.estimate import full_operations, step_operations
 

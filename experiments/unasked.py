@@ -61,7 +61,7 @@ def grouped(clip, embeddings: np.ndarray, asked, k: int, truth: np.ndarray) -> f
 def rate_aspect(clip, embeddings: np.ndarray, subject: str, aspect: str, truth: np.ndarray) -> dict:
     """A row: what true words and found ones are worth. `found` is None where the vocabulary has no words."""
     import multimap_jax as mm
-    from multimap_jax.prompts import reference_words
+    from multimap_jax.prompts.aspect import reference_words
 
     asked = mm.Aspect(aspect, subject, words_of(truth))
     k, zero_shot = len(asked.words), reference_words(clip, embeddings, asked)

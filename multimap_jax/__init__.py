@@ -6,13 +6,13 @@ __version__ = "0.1.0"
 
 # Public name -> module. Loaded when first used: importing the package loads neither JAX nor scikit-learn.
 _PUBLIC = {
-    "Aspect": "prompts",
+    "Aspect": "prompts.aspect",
     "Clip": "encoders.clip.model",
     "MultiMaP": "estimator",
     "ProxyConfig": "recipes",
     "ProxyFit": "proxies",
     "UnreadableImagesError": "images.decoding",
-    "diagnose": "sight",
+    "diagnose": "prompts.separability",
     "evaluate": "metrics",
     "find_words": "words.find",
     "fit_proxies": "proxies",

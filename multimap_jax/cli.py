@@ -25,6 +25,7 @@ from multimap_jax.manners import (
     with_flag,
     write_line,
 )
+from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.stop import CHILD, begin_child, run_child, until_stopped
 from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.storage.paths import forget_fetched, place
@@ -37,7 +38,6 @@ from multimap_jax.verbs import (
     define_edit_flags,
     define_export_flags,
 )
-from multimap_jax.words.normal import normal_form
 
 USAGE = """Groups the images of a folder by what a word says, and another way for another word.
 
@@ -438,7 +438,7 @@ def _run(values: flags.FlagValues, processes) -> int:
             f"--leftover={values.leftover}: expected a share of the images of 0 to less than 1, such as 0.05"
         )
 
-    from multimap_jax.prompts import Aspect
+    from multimap_jax.prompts.aspect import Aspect
     from multimap_jax.run.job import Job, run_job
     from multimap_jax.runtime.compilation import start_jax
 

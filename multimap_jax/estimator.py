@@ -27,7 +27,7 @@ from multimap_jax.naming import exemplars, name_groups
 from multimap_jax.notebook import groups_html, of_model
 from multimap_jax.number import Candidate, find_number, steadiness
 from multimap_jax.outliers import IMAGES, find_bulk
-from multimap_jax.prompts import Aspect, check_words, word_embeddings
+from multimap_jax.prompts.aspect import Aspect, check_words, word_embeddings
 from multimap_jax.proxies import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.saving import OF_PROXIES, read_model, write_model

@@ -11,9 +11,9 @@ from scipy.special import softmax
 from multimap_jax.arrays.rows import take, walk
 from multimap_jax.clustering import members
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.prompts import Aspect, word_embeddings
+from multimap_jax.prompts.aspect import Aspect, word_embeddings
+from multimap_jax.prompts.normalize import normal_form, unique_words
 from multimap_jax.words.find import usable_words
-from multimap_jax.words.normal import normal_form, unique_words
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, look_up
 
 # Of a group's best word's probability, what the word that is left for it needs to fit. By how much likelier a second

@@ -14,8 +14,8 @@ import numpy as np
 
 from multimap_jax.clustering import cluster, nearest
 from multimap_jax.edits import Edit, check_cycle, like
+from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import is_plain_name, known_name
-from multimap_jax.words.normal import normal_form
 
 LEFT = -1
 # An image is the one that was pinned where its name and its centre are the same, and its distance nearly so.

@@ -18,7 +18,7 @@ from multimap_jax.clustering import left_over, merges
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.number import Candidate
 from multimap_jax.outliers import Bulk
-from multimap_jax.prompts import Aspect
+from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.proxies import ProxyFit
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.storage.filenames import is_plain_name

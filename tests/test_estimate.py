@@ -9,7 +9,7 @@ import jax
 import pytest
 
 import multimap_jax as mm
-from multimap_jax.prompts import Prompt
+from multimap_jax.prompts.aspect import Prompt
 from multimap_jax.run import estimate, say
 from multimap_jax.run.plan import Job
 from multimap_jax.run.processes import Processes

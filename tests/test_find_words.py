@@ -9,9 +9,9 @@ import pytest
 import multimap_jax as mm
 from multimap_jax import cli
 from multimap_jax.clustering import sampled
-from multimap_jax.prompts import word_embeddings
+from multimap_jax.prompts.aspect import word_embeddings
+from multimap_jax.prompts.separability import IMAGES, structure
 from multimap_jax.scenes import SCENES, write_scenes
-from multimap_jax.sight import IMAGES, structure
 from multimap_jax.words import choose
 from multimap_jax.words.choose import choose_words, shared, takers
 from multimap_jax.words.vocabulary import read_vocabulary

@@ -10,7 +10,7 @@ import pytest
 import multimap_jax as mm
 from multimap_jax import proxies
 from multimap_jax.descent import proxy_loss
-from multimap_jax.prompts import make_prompt, reference_words
+from multimap_jax.prompts.aspect import make_prompt, reference_words
 from multimap_jax.runtime.precision import matmul_precision
 
 torch = pytest.importorskip("torch")

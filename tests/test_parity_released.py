@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
-from multimap_jax.prompts import make_prompt
+from multimap_jax.prompts.aspect import make_prompt
 from multimap_jax.proxies import embed_words
 
 torch = pytest.importorskip("torch")

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import multimap_jax as mm
-from multimap_jax.prompts import check_words, make_prompt, reference_words, word_similarities
+from multimap_jax.prompts.aspect import check_words, make_prompt, reference_words, word_similarities
 from tests.tiny import unit_rows
 
 

@@ -15,7 +15,7 @@ from multimap_jax import proxies
 from multimap_jax.blocks import DivergedError, check_finite, compiled_chunk
 from multimap_jax.clustering import cluster
 from multimap_jax.descent import proxy_loss
-from multimap_jax.prompts import make_prompt, reference_words
+from multimap_jax.prompts.aspect import make_prompt, reference_words
 from multimap_jax.runtime.precision import matmul_precision
 from multimap_jax.scenes import render_scene
 from tests.tiny import unit_rows

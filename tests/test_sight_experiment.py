@@ -5,7 +5,7 @@ import pytest
 
 import multimap_jax as mm
 from experiments import datasets, results, sight
-from multimap_jax.sight import random_words
+from multimap_jax.prompts.separability import random_words
 
 
 def row(ami, information, structure, clear=True):

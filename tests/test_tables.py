@@ -17,7 +17,7 @@ from experiments import datasets, difficulty, grid, image_proxies, kept, methods
 from experiments.case import SEEDS, labellings, make_case, score
 from experiments.released_eval import pool_images
 from experiments.rivals.process import NotRunError
-from multimap_jax.prompts import word_embeddings
+from multimap_jax.prompts.aspect import word_embeddings
 
 
 @pytest.fixture(scope="module")

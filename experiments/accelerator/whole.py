@@ -49,7 +49,7 @@ def fit_many(sizes: Sizes, precision: str, found: dict, end: float) -> dict:
     import jax
 
     import multimap_jax as mm
-    from multimap_jax.prompts import make_prompt
+    from multimap_jax.prompts.aspect import make_prompt
 
     (_, tower), config = sizes.default, ProxyConfig(precision=precision, block_size=sizes.block)
     with tempfile.TemporaryDirectory() as folder:

@@ -30,7 +30,7 @@ import optax
 from experiments.case import Case, Learnt
 from experiments.rivals.task import k_means, unit_rows
 from multimap_jax.encoders.clip.slot import slot_encoder, unit
-from multimap_jax.prompts import make_prompt, reference_words
+from multimap_jax.prompts.aspect import make_prompt, reference_words
 from multimap_jax.runtime.precision import matmul_precision
 
 EPOCHS, FULL_EPOCHS, PARTS = 200, 1000, 4

@@ -19,7 +19,7 @@ import numpy as np
 
 import multimap_jax as mm
 from experiments.case import Case
-from multimap_jax.prompts import word_embeddings
+from multimap_jax.prompts.aspect import word_embeddings
 
 DIRECTIONS_OF_OTHERS = 2
 

@@ -24,7 +24,7 @@ import numpy as np
 import multimap_jax as mm
 from experiments.case import Case, by_seed
 from multimap_jax.arrays.rows import Product, Roots
-from multimap_jax.prompts import word_embeddings
+from multimap_jax.prompts.aspect import word_embeddings
 
 TEMPLATES = (
     "a {subject} with the {name} of {word}",

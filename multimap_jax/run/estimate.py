@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
-from multimap_jax.prompts import Prompt
+from multimap_jax.prompts.aspect import Prompt
 
 COMPILATION_SECONDS = 5
 

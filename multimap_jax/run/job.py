@@ -19,7 +19,8 @@ from multimap_jax.clustering import SAMPLE, sampled
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.images.decoding import Unreadable
-from multimap_jax.prompts import Aspect, make_prompt
+from multimap_jax.prompts.aspect import Aspect, make_prompt
+from multimap_jax.prompts.separability import diagnose
 from multimap_jax.proxies import ProxyFit, fit_proxies
 from multimap_jax.report import Page, make_report
 from multimap_jax.run.estimate import operations_per_second, proxy_seconds
@@ -44,7 +45,6 @@ from multimap_jax.run.store import Embeddings, Proxies, forget
 from multimap_jax.run.words import with_candidates, with_chosen
 from multimap_jax.runtime.mesh import image_mesh
 from multimap_jax.runtime.progress import each, open_bar, stage
-from multimap_jax.sight import diagnose
 from multimap_jax.sources.embeddings import Embedded
 from multimap_jax.sources.names import Texts
 from multimap_jax.sources.source import Source

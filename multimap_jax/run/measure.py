@@ -13,12 +13,12 @@ from multimap_jax.arrays.rows import Pieces
 from multimap_jax.clustering import cluster, draw
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.metrics import evaluate
-from multimap_jax.prompts import reference_words
+from multimap_jax.prompts.aspect import reference_words
+from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.sources.source import exists
 from multimap_jax.sources.tables import LONGEST, opened_csv
 from multimap_jax.storage.filenames import known_name
 from multimap_jax.storage.paths import is_remote
-from multimap_jax.words.normal import normal_form
 
 # Images whose names are compared with those of a labels file that fits none, and names of such a file.
 MANY = 100_000

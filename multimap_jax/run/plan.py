@@ -14,13 +14,13 @@ from multimap_jax.choices import AUTO, LEFT_OVER
 from multimap_jax.clustering import check_clusters
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.estimator import Assigned, MultiMaP, draw_seed
-from multimap_jax.prompts import Aspect
+from multimap_jax.prompts.aspect import Aspect
+from multimap_jax.prompts.separability import Sight, check_sight
 from multimap_jax.recipes import ProxyConfig
 from multimap_jax.run.files import COLUMNS, check_own
 from multimap_jax.run.measure import Truth, read_labels
 from multimap_jax.run.processes import ALONE, Processes
 from multimap_jax.run.say import count
-from multimap_jax.sight import Sight, check_sight
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import Embedded, read_embeddings
 from multimap_jax.sources.source import Source

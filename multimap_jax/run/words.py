@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.prompts import Aspect
+from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.run.plan import Job
 from multimap_jax.run.processes import Company
 from multimap_jax.run.say import count

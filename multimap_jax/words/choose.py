@@ -10,7 +10,7 @@ from scipy.special import entr, softmax
 from multimap_jax.arrays.rows import Pieces, Product, take, walk
 from multimap_jax.clustering import sampled
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.prompts import Aspect, word_embeddings
+from multimap_jax.prompts.aspect import Aspect, word_embeddings
 from multimap_jax.span import word_shares
 
 IMAGES = 5_000  # that are looked at

@@ -11,10 +11,10 @@ from multimap_jax.arrays.rows import Pieces
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.clustering import sampled
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.prompts import Aspect, fits
-from multimap_jax.sight import Sight, diagnose
+from multimap_jax.prompts.aspect import Aspect, fits
+from multimap_jax.prompts.normalize import normal_form
+from multimap_jax.prompts.separability import Sight, diagnose
 from multimap_jax.words.choose import IMAGES, Choice, choose_words
-from multimap_jax.words.normal import normal_form
 from multimap_jax.words.sources import Sources, candidates
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary
 

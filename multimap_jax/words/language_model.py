@@ -19,10 +19,10 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import is_plain_name, printable
 from multimap_jax.storage.paths import plain, put_whole
 from multimap_jax.storage.reading import read_json
-from multimap_jax.words.normal import normal_form
 
 SLEEP = time.sleep
 REPLY_BYTES, WORD_LENGTH, SHOWN_LENGTH = 10**6, 100, 200

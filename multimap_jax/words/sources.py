@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multimap_jax.choices import WORD_SOURCES
+from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.words.language_model import Endpoint, ask_words
-from multimap_jax.words.normal import normal_form
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, look_up, read_vocabulary
 from multimap_jax.words.wordnet import hyponyms
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import CONTROLS, TURNING, is_plain_name
 from multimap_jax.storage.paths import opened
-from multimap_jax.words.normal import normal_form
 
 BUILT_IN = Path(__file__).with_name("vocabulary.txt")
 FILE_BYTES = 10**6

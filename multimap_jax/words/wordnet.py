@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.paths import opened
-from multimap_jax.words.normal import normal_form
 
 FOLDER = "/usr/share/wordnet"  # of Debian's package
 FILE_BYTES, LINE_BYTES, SYNSETS, DEPTH, LONGEST = 2**26, 2**17, 2**18, 40, 200  # over twice those of WordNet 3.0

@@ -11,7 +11,7 @@ from scipy.special import entr, logsumexp, softmax
 from multimap_jax.arrays.rows import Pieces, take
 from multimap_jax.clustering import sampled
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.prompts import Aspect, word_embeddings
+from multimap_jax.prompts.aspect import Aspect, word_embeddings
 
 # What "clear" needs of both criteria: 19 of 20 aspects of drawn scenes that are seen (zero-shot groups with an adjusted
 # mutual information of .5 or more) reach each. Found on drawings alone; `experiments.sight` measures it again.

@@ -15,8 +15,8 @@ from multimap_jax.arrays.rows import walk
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.encoders.clip.tokenizer import Tokenizer
+from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import CONTROLS, is_plain_name
-from multimap_jax.words.normal import normal_form
 
 
 @dataclasses.dataclass(frozen=True)
