@@ -25,10 +25,10 @@ from absl import app, flags
 import multimap_jax as mm
 from experiments import datasets
 from experiments.case import Case
-from multimap_jax import proxies
-from multimap_jax.blocks import CHUNK, finish, run_chunk
-from multimap_jax.descent import Common, Target, start
 from multimap_jax.prompts.aspect import make_prompt, reference_words
+from multimap_jax.proxies import fit as proxies
+from multimap_jax.proxies.loss import Common, Target, start
+from multimap_jax.proxies.solver import CHUNK, finish, run_chunk
 from multimap_jax.runtime.mesh import pad_rows
 from multimap_jax.runtime.precision import matmul_precision
 

@@ -17,9 +17,9 @@ from scipy.special import softmax
 
 import multimap_jax as mm
 from experiments.case import Case
-from multimap_jax.blocks import run_blocks
 from multimap_jax.prompts.aspect import make_prompt, reference_words, word_embeddings, word_similarities
-from multimap_jax.proxies import prepare
+from multimap_jax.proxies.fit import prepare
+from multimap_jax.proxies.solver import run_blocks
 from multimap_jax.runtime.precision import matmul_precision
 from multimap_jax.span import group_targets
 

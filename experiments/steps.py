@@ -12,7 +12,7 @@ import numpy as np
 from experiments.benchmarking import measure
 from multimap_jax.encoders.clip.config import TextConfig
 from multimap_jax.prompts.aspect import Prompt
-from multimap_jax.recipes import ProxyConfig
+from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.run.estimate import full_operations, step_operations
 
 TOWERS = {
@@ -77,11 +77,11 @@ def compiled_steps(
     compiled chunk; seconds of its compilation). Weights and images are random."""
     import jax
 
-    from multimap_jax.blocks import compiled_chunk, compiled_start
-    from multimap_jax.descent import Common, Target
     from multimap_jax.encoders.clip.slot import unit
     from multimap_jax.encoders.clip.towers import TextTower
-    from multimap_jax.proxies import compiled_encoder
+    from multimap_jax.proxies.fit import compiled_encoder
+    from multimap_jax.proxies.loss import Common, Target
+    from multimap_jax.proxies.solver import compiled_chunk, compiled_start
     from multimap_jax.runtime.mesh import image_mesh
     from multimap_jax.runtime.precision import compute_dtype, matmul_precision
 

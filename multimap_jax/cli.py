@@ -647,7 +647,7 @@ def _count(name: str, words: dict[str, str], clusters: dict[str, str]) -> int | 
 def _config(values: flags.FlagValues):
     import dataclasses
 
-    from multimap_jax.recipes import ProxyConfig
+    from multimap_jax.proxies.recipes import ProxyConfig
 
     names = choices.NUMBERS + CHOICE_FLAGS
     given = {name: values[name].value for name in names if values[name].value is not None}

@@ -28,8 +28,8 @@ from multimap_jax.notebook import groups_html, of_model
 from multimap_jax.number import Candidate, find_number, steadiness
 from multimap_jax.outliers import IMAGES, find_bulk
 from multimap_jax.prompts.aspect import Aspect, check_words, word_embeddings
-from multimap_jax.proxies import ProxyFit, check_proxies, fit_proxies
-from multimap_jax.recipes import ProxyConfig
+from multimap_jax.proxies.fit import ProxyFit, check_proxies, fit_proxies
+from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.saving import OF_PROXIES, read_model, write_model
 from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.words.choose import choose_words

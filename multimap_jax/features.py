@@ -11,8 +11,8 @@ from multimap_jax.arrays.rows import Beside, Pieces, Product
 from multimap_jax.choices import FEATURES
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect
-from multimap_jax.proxies import ProxyFit, embed_words
-from multimap_jax.recipes import ProxyConfig
+from multimap_jax.proxies.fit import ProxyFit, embed_words
+from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.span import Span, fit_span
 
 

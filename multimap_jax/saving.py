@@ -19,8 +19,8 @@ from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.number import Candidate
 from multimap_jax.outliers import Bulk
 from multimap_jax.prompts.aspect import Aspect
-from multimap_jax.proxies import ProxyFit
-from multimap_jax.recipes import ProxyConfig
+from multimap_jax.proxies.fit import ProxyFit
+from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.storage.filenames import is_plain_name
 from multimap_jax.storage.reading import mapped_member, read_arrays, read_json, said_of
 

@@ -13,8 +13,8 @@ from multimap_jax.arrays.rows import Pieces, Product, Roots, mean_row, walk
 from multimap_jax.clustering import cluster, group_means
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
-from multimap_jax.proxies import fit_proxies
-from multimap_jax.recipes import ProxyConfig
+from multimap_jax.proxies.fit import fit_proxies
+from multimap_jax.proxies.recipes import ProxyConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 import multimap_jax as mm
 from multimap_jax import choices
 from multimap_jax.features import TABLE, Material, choose
-from multimap_jax.proxies import ProxyFit
+from multimap_jax.proxies.fit import ProxyFit
 
 WORDS = mm.Aspect("color", words=("red", "green"))
 

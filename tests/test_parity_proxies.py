@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
-from multimap_jax import proxies
-from multimap_jax.descent import proxy_loss
 from multimap_jax.prompts.aspect import make_prompt, reference_words
+from multimap_jax.proxies import fit as proxies
+from multimap_jax.proxies.loss import proxy_loss
 from multimap_jax.runtime.precision import matmul_precision
 
 torch = pytest.importorskip("torch")

@@ -8,7 +8,7 @@ import pytest
 
 import multimap_jax as mm
 from multimap_jax.prompts.aspect import make_prompt
-from multimap_jax.proxies import embed_words
+from multimap_jax.proxies.fit import embed_words
 
 torch = pytest.importorskip("torch")
 from tests.tiny import text_with_proxies, unit_rows  # noqa: E402

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
-from multimap_jax import proxies
-from multimap_jax.blocks import run_chunk
-from multimap_jax.descent import start
 from multimap_jax.prompts.aspect import make_prompt, reference_words
+from multimap_jax.proxies import fit as proxies
+from multimap_jax.proxies.loss import start
+from multimap_jax.proxies.solver import run_chunk
 from multimap_jax.runtime.precision import matmul_precision
 from tests.tiny import unit_rows
 

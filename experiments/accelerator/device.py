@@ -23,7 +23,7 @@ def device(sizes: Sizes, found: dict, end: float) -> Iterable[Piece]:
 def device_facts() -> dict:
     import jax
 
-    from multimap_jax.blocks import default_block_size
+    from multimap_jax.proxies.solver import default_block_size
     from multimap_jax.runtime.machine import machine
 
     first = jax.local_devices()[0]

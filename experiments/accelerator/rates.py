@@ -11,7 +11,7 @@ from experiments.accelerator.common import PRECISIONS, Piece, Sizes, device_of, 
 from experiments.benchmarking import highest_memory, measure
 from experiments.steps import FULL_LOOPS, compiled_steps, step_flops, torch_row
 from multimap_jax.encoders.clip.config import TextConfig
-from multimap_jax.recipes import ProxyConfig
+from multimap_jax.proxies.recipes import ProxyConfig
 
 # What PyTorch runs, the most telling first: the frozen suffix is the good rival.
 TORCH = (
@@ -42,7 +42,7 @@ def blocks(sizes: Sizes, found: dict, end: float) -> Iterable[Piece]:
 def step_rate(sizes: Sizes, config: TextConfig, precision: str, found: dict, block: int | None = None) -> dict:
     import jax
 
-    from multimap_jax.blocks import CHUNK, default_block_size
+    from multimap_jax.proxies.solver import CHUNK, default_block_size
 
     block = block or sizes.block or default_block_size()
     images = block * jax.local_device_count()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from multimap_jax.recipes import ProxyConfig
+from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.run.edit import regrouped
 from multimap_jax.run.files import check_own, covered, whole
 from multimap_jax.run.finished import aspects_of, load_checkpoint, read_checked, read_groups, read_run

@@ -17,7 +17,7 @@ import numpy as np
 from multimap_jax.edits import Edit, read_edits
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.estimator import Assigned, MultiMaP
-from multimap_jax.recipes import ProxyConfig
+from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.regroup import Editor, Regrouping, as_content, begun
 from multimap_jax.run import finished
 from multimap_jax.run.files import check_own, whole

@@ -14,7 +14,7 @@ from multimap_jax.arrays.rows import Pieces
 from multimap_jax.clustering import nearest
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.estimator import MultiMaP, load
-from multimap_jax.recipes import ProxyConfig
+from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.regroup import Regrouping, of_content
 from multimap_jax.run.files import file_hashes, model_name, text_hash
 from multimap_jax.saving import ARRAYS, SETTINGS

@@ -14,14 +14,14 @@ import numpy as np
 
 from multimap_jax import __version__
 from multimap_jax.arrays.rows import Pieces
-from multimap_jax.blocks import default_block_size
 from multimap_jax.clustering import SAMPLE, sampled
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.images.decoding import Unreadable
 from multimap_jax.prompts.aspect import Aspect, make_prompt
 from multimap_jax.prompts.separability import diagnose
-from multimap_jax.proxies import ProxyFit, fit_proxies
+from multimap_jax.proxies.fit import ProxyFit, fit_proxies
+from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.report import Page, make_report
 from multimap_jax.run.estimate import operations_per_second, proxy_seconds
 from multimap_jax.run.files import (

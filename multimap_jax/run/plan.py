@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax import features
-from multimap_jax.blocks import default_block_size
 from multimap_jax.choices import AUTO, LEFT_OVER
 from multimap_jax.clustering import check_clusters
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.estimator import Assigned, MultiMaP, draw_seed
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.prompts.separability import Sight, check_sight
-from multimap_jax.recipes import ProxyConfig
+from multimap_jax.proxies.recipes import ProxyConfig
+from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.run.files import COLUMNS, check_own
 from multimap_jax.run.measure import Truth, read_labels
 from multimap_jax.run.processes import ALONE, Processes

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from multimap_jax.arrays.rows import Pieces, scratch
-from multimap_jax.blocks import DivergedError, default_block_size, run_blocks
-from multimap_jax.descent import Common, Target
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.encoders.clip.slot import slot_encoder
 from multimap_jax.prompts.aspect import Aspect, Prompt, check_words, make_prompt, reference_words
-from multimap_jax.recipes import ProxyConfig
+from multimap_jax.proxies.loss import Common, Target
+from multimap_jax.proxies.recipes import ProxyConfig
+from multimap_jax.proxies.solver import DivergedError, default_block_size, run_blocks
 from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.precision import compute_dtype, matmul_precision
 

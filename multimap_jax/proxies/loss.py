@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from multimap_jax.encoders.clip.slot import SlotEncoder
-from multimap_jax.recipes import ProxyConfig
+from multimap_jax.proxies.recipes import ProxyConfig
 
 
 @jax.tree_util.register_dataclass

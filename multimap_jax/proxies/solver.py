@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from multimap_jax.descent import Common, Target, proxy_loss, start, update
+from multimap_jax.proxies.loss import Common, Target, proxy_loss, start, update
 from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.profiling import chunk_done, traced
 from multimap_jax.runtime.progress import open_bar
