@@ -14,7 +14,7 @@ import numpy as np
 import multimap_jax as mm
 from experiments import compare, datasets
 from multimap_jax.choices import TEMPLATE
-from multimap_jax.clustering import cluster
+from multimap_jax.clustering.kmeans import cluster
 
 SEEDS = 10
 

@@ -19,7 +19,7 @@ import multimap_jax as mm
 from experiments import datasets, methods
 from experiments.case import Case, make_case
 from experiments.image_proxies import KINDS
-from multimap_jax.clustering import cluster
+from multimap_jax.clustering.kmeans import cluster
 from multimap_jax.prompts.aspect import word_embeddings
 
 FLAGS = flags.FLAGS

@@ -16,7 +16,7 @@ outliers of `multimap_jax` are.
     found and falsely found by `outliers_`.
   * Seconds to find the number among 10,000 images, with ten words and without.
 
-The twins are of a seed that chose nothing; what was chosen (`number.STRAY`, the power in `clustering.nearest`, the
+The twins are of a seed that chose nothing; what was chosen (`clustering.selection.STRAY`, the power in `clustering.kmeans.nearest`, the
 numbers of `outliers`) was chosen on the seeds 17 and 33. Prints one JSON line. About 15 minutes on two CPU cores.
 """
 
@@ -31,7 +31,7 @@ from absl import app, flags
 
 from experiments.benchmarking import print_result
 from experiments.sight import NO_ASPECT, PHOTOGRAPHS, words_of
-from multimap_jax.metrics import matched
+from multimap_jax.clustering.metrics import matched
 
 FLAGS = flags.FLAGS
 EASY, HARD = 0, 2
@@ -145,7 +145,7 @@ def confidence_row(clip, embeddings: np.ndarray, subject: str, aspect: str, trut
 
 def stranger_row(embeddings: np.ndarray, strangers: np.ndarray) -> dict:
     """5% strangers among images: the share found at 5% false alarms, and what the fence finds, rightly and falsely."""
-    from multimap_jax.outliers import find_bulk
+    from multimap_jax.clustering.outliers import find_bulk
 
     strangers = strangers[: max(1, round(len(embeddings) * STRANGE))]
     bulk = find_bulk(np.concatenate([embeddings, strangers]))
@@ -157,7 +157,7 @@ def stranger_row(embeddings: np.ndarray, strangers: np.ndarray) -> dict:
 def seconds_row(embeddings: np.ndarray, words: int) -> dict:
     """Seconds of `find_number` among 10,000 images that are made from those given."""
     from multimap_jax.arrays.rows import Roots
-    from multimap_jax.number import find_number
+    from multimap_jax.clustering.selection import find_number
 
     random = np.random.default_rng(0)
     rows = embeddings[random.integers(len(embeddings), size=10_000)]

@@ -13,7 +13,7 @@ _PUBLIC = {
     "ProxyFit": "proxies.fit",
     "UnreadableImagesError": "images.decoding",
     "diagnose": "prompts.separability",
-    "evaluate": "metrics",
+    "evaluate": "clustering.metrics",
     "find_words": "words.find",
     "fit_proxies": "proxies.fit",
     "load": "estimator",

@@ -20,13 +20,22 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 from multimap_jax import features as kinds
 from multimap_jax.arrays.rows import Pieces, Product, Roots
 from multimap_jax.choices import AUTO
-from multimap_jax.clustering import check_clusters, cluster, draw, least_sure, left_over, merges, nearest, sampled
+from multimap_jax.clustering.kmeans import (
+    check_clusters,
+    cluster,
+    draw,
+    least_sure,
+    left_over,
+    merges,
+    nearest,
+    sampled,
+)
+from multimap_jax.clustering.outliers import IMAGES, find_bulk
+from multimap_jax.clustering.selection import Candidate, find_number, steadiness
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.images.decoding import as_list
 from multimap_jax.naming import exemplars, name_groups
 from multimap_jax.notebook import groups_html, of_model
-from multimap_jax.number import Candidate, find_number, steadiness
-from multimap_jax.outliers import IMAGES, find_bulk
 from multimap_jax.prompts.aspect import Aspect, check_words, word_embeddings
 from multimap_jax.proxies.fit import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.proxies.recipes import ProxyConfig
@@ -42,8 +51,8 @@ class Assigned:
 
     Attributes:
       labels: int, of the nearest group. distances: float, to its centre. confidences: float 0 … 1, see
-        `clustering.nearest`.
-      outliers: bool, of something else than the others, see `outliers.find_bulk`.
+        `clustering.kmeans.nearest`.
+      outliers: bool, of something else than the others, see `clustering.outliers.find_bulk`.
       leftover: bool, less sure than the share that was to be left out.
     """
 
@@ -60,7 +69,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     Args:
       aspect: what to group by.
       clip: a name for `load_clip`, or a loaded Clip.
-      n_clusters: number of groups; None: as many as the aspect has words; "auto": found, see `number.find_number`.
+      n_clusters: number of groups; None: as many as the aspect has words; "auto": found, see `clustering.selection.find_number`.
       contrast: names of other aspects (see `fit_proxies`).
       config: the recipe; None: the default one.
       features: what k-means runs on, a kind of `features.TABLE`: "span" (see `span.fit_span`), "proxy", "prompt",
@@ -78,10 +87,10 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, how sure the
         names are. See `naming.name_groups`.
       cluster_steadiness_: float [n_clusters_], 0 … 1, how well each is found again in half of the images. See
-        `number.steadiness`.
+        `clustering.selection.steadiness`.
       exemplars_: list of n_clusters_ int arrays, images that show a group, the one nearest to its centre first.
-      n_clusters_table_: with "auto" a list of `number.Candidate`, the best first; else empty.
-      merges_: which groups would become one, see `clustering.merges`.
+      n_clusters_table_: with "auto" a list of `clustering.selection.Candidate`, the best first; else empty.
+      merges_: which groups would become one, see `clustering.kmeans.merges`.
       projection_: float64 [embed, axes], of features "span" (axes is 0 with others).
       n_features_in_: embedding dimension. features_: the kind that was used. seed_: the integer that was used.
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import softmax
 
 from multimap_jax.arrays.rows import take, walk
-from multimap_jax.clustering import members
+from multimap_jax.clustering.kmeans import members
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
 from multimap_jax.prompts.normalize import normal_form, unique_words

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.clustering import members
+from multimap_jax.clustering.kmeans import members
 from multimap_jax.images.thumbnails import inline, pick, thumbnails
 from multimap_jax.storage.filenames import is_plain_name, printable
 from multimap_jax.storage.paths import place

@@ -14,10 +14,10 @@ import numpy as np
 
 from multimap_jax.arrays.rows import Pieces, walk
 from multimap_jax.choices import AUTO, FEATURES
-from multimap_jax.clustering import left_over, merges
+from multimap_jax.clustering.kmeans import left_over, merges
+from multimap_jax.clustering.outliers import Bulk
+from multimap_jax.clustering.selection import Candidate
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.number import Candidate
-from multimap_jax.outliers import Bulk
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.proxies.fit import ProxyFit
 from multimap_jax.proxies.recipes import ProxyConfig
@@ -31,7 +31,7 @@ GROUPS, LONGEST, FARTHEST = 10_000, 1_000, 1e9
 SETTINGS, ARRAYS = "model.json", "arrays.npz"
 # Attributes of every model, and those that come with proxies of the images: attribute -> field of ProxyFit.
 ALWAYS = ("labels_", "distances_", "confidence_", "outliers_", "cluster_centers_", "projection_")
-BULK = ("centre", "axes", "spread")  # of `outliers.Bulk`, in the file with bulk_ before them
+BULK = ("centre", "axes", "spread")  # of `clustering.outliers.Bulk`, in the file with bulk_ before them
 OF_PROXIES = {f"{field.name}_": field.name for field in dataclasses.fields(ProxyFit)}
 MAPPED = ("proxies_", "prompt_embeddings_")
 NUMBERS = ("block_size_", "image_steps_")

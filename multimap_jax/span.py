@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import softmax
 
 from multimap_jax.arrays.rows import Pieces, Product, Roots, mean_row, walk
-from multimap_jax.clustering import cluster, group_means
+from multimap_jax.clustering.kmeans import cluster, group_means
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
 from multimap_jax.proxies.fit import fit_proxies
@@ -49,7 +49,7 @@ def fit_span(
 
     No number in this was chosen. What each step brings is in experiments/results/quality_*.
 
-    An image not seen before needs nothing but the product with this matrix. drawn: see `clustering.cluster`.
+    An image not seen before needs nothing but the product with this matrix. drawn: see `clustering.kmeans.cluster`.
 
     Raises ValueError for words that are all the same to the encoder.
     """

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from multimap_jax import axes
+from multimap_jax.clustering import axes
 
 
 def test_the_first_two_principal_axes_the_longest_first():

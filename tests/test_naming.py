@@ -5,7 +5,8 @@ import pytest
 from scipy.special import softmax
 
 import multimap_jax as mm
-from multimap_jax import clustering, naming
+from multimap_jax import naming
+from multimap_jax.clustering import kmeans as clustering
 from multimap_jax.naming import exemplars, name_groups, word_scores
 from multimap_jax.words.vocabulary import read_vocabulary
 from tests.tiny import unit_rows

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from multimap_jax import number
-from multimap_jax.number import find_number, steadiness
+from multimap_jax.clustering import selection as number
+from multimap_jax.clustering.selection import find_number, steadiness
 
 
 @pytest.fixture(autouse=True)

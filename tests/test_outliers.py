@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from multimap_jax import outliers
-from multimap_jax.outliers import find_bulk
+from multimap_jax.clustering import outliers
+from multimap_jax.clustering.outliers import find_bulk
 
 
 def bulk_and_strangers(images=400, strangers=20, embed=48, alike=True, seed=0):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
-from multimap_jax.clustering import cluster
+from multimap_jax.clustering.kmeans import cluster
 from multimap_jax.prompts.aspect import make_prompt, reference_words
 from multimap_jax.proxies import fit as proxies
 from multimap_jax.proxies.loss import proxy_loss

@@ -12,7 +12,7 @@ from experiments.case import SEEDS, Case
 from experiments.released_eval import Evaluation
 from experiments.rivals import multi_sub, od_crl, tgaicc
 from multimap_jax.arrays.rows import Roots
-from multimap_jax.clustering import cluster
+from multimap_jax.clustering.kmeans import cluster
 
 COLOR, SHAPE = mm.Aspect("color", "thing", ("red", "green", "blue")), mm.Aspect("shape", "thing", ("ball", "ring"))
 

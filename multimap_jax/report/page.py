@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multimap_jax.axes import coordinates
-from multimap_jax.clustering import members
+from multimap_jax.clustering.axes import coordinates
+from multimap_jax.clustering.kmeans import members
 
 # Images that a page holds at most; of each group and of the least sure ones, those that come first if there are more.
 PAGE_IMAGES, FIRST = 20_000, 60

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multimap_jax.axes import coordinates
+from multimap_jax.clustering.axes import coordinates
 from multimap_jax.run import finished
 from multimap_jax.run.files import COLUMNS, as_csv, write_whole
 from multimap_jax.run.folders import export_folders

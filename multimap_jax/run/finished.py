@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.arrays.rows import Pieces
-from multimap_jax.clustering import nearest
+from multimap_jax.clustering.kmeans import nearest
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.proxies.recipes import ProxyConfig

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.arrays.rows import Pieces
-from multimap_jax.clustering import cluster, draw
+from multimap_jax.clustering.kmeans import cluster, draw
+from multimap_jax.clustering.metrics import evaluate
 from multimap_jax.estimator import Assigned, MultiMaP
-from multimap_jax.metrics import evaluate
 from multimap_jax.prompts.aspect import reference_words
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.sources.source import exists

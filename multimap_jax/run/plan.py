@@ -10,7 +10,7 @@ import numpy as np
 
 from multimap_jax import features
 from multimap_jax.choices import AUTO, LEFT_OVER
-from multimap_jax.clustering import check_clusters
+from multimap_jax.clustering.kmeans import check_clusters
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.estimator import Assigned, MultiMaP, draw_seed
 from multimap_jax.prompts.aspect import Aspect

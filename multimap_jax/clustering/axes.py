@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from multimap_jax.arrays.rows import take, walk
-from multimap_jax.clustering import principal_axes
+from multimap_jax.clustering.kmeans import principal_axes
 
 # Rows that the axes are found on at most.
 DRAWN = 20_000
