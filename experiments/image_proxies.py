@@ -1,7 +1,7 @@
 """Proxies of single images as features: what was tried for the default recipe and found no place in it.
 
 Besides the default recipe's proxies as they are: images moved to where the words are before proxies are fitted to them
-(as `span.group_targets` does for groups), and proxies started from all words, mixed by zero-shot probability, and held
+(as `features.span.group_targets` does for groups), and proxies started from all words, mixed by zero-shot probability, and held
 there, instead of from the best word.
 """
 
@@ -17,11 +17,11 @@ from scipy.special import softmax
 
 import multimap_jax as mm
 from experiments.case import Case
+from multimap_jax.features.span import group_targets
 from multimap_jax.prompts.aspect import make_prompt, reference_words, word_embeddings, word_similarities
 from multimap_jax.proxies.fit import prepare
 from multimap_jax.proxies.solver import run_blocks
 from multimap_jax.runtime.precision import matmul_precision
-from multimap_jax.span import group_targets
 
 
 def image_proxies(case: Case, rows: str = "prompt_embeddings", moved: bool = False, mixed: bool = False) -> np.ndarray:

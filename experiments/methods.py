@@ -17,8 +17,8 @@ from experiments.rivals.multi_sub import multi_sub
 from experiments.rivals.od_crl import od_crl
 from experiments.rivals.tgaicc import LIMIT, tgaicc
 from multimap_jax.clustering.kmeans import cluster
+from multimap_jax.features.span import fit_span, rounding, word_axes, word_groups
 from multimap_jax.prompts.aspect import reference_words, word_embeddings, word_similarities
-from multimap_jax.span import fit_span, rounding, word_axes, word_groups
 
 BLOCK = 64  # images in a compiled call: the tables' 300 pictures waste few rows of it
 

@@ -72,7 +72,7 @@ def sampled_agreement(drawn: str, name: str, images: int) -> dict[str, float]:
     import multimap_jax as mm
     from multimap_jax.arrays.rows import Product
     from multimap_jax.clustering.kmeans import cluster, draw
-    from multimap_jax.span import fit_span
+    from multimap_jax.features.span import fit_span
 
     clip, aspect = mm.load_clip(name), mm.Aspect("species", "flower", WORDS)
     pictures = clip.embed_images(drawn)

@@ -17,7 +17,6 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
-from multimap_jax import features as kinds
 from multimap_jax.arrays.rows import Pieces, Product, Roots
 from multimap_jax.choices import AUTO
 from multimap_jax.clustering.kmeans import (
@@ -33,6 +32,7 @@ from multimap_jax.clustering.kmeans import (
 from multimap_jax.clustering.outliers import IMAGES, find_bulk
 from multimap_jax.clustering.selection import Candidate, find_number, steadiness
 from multimap_jax.encoders.clip.model import Clip, load_clip
+from multimap_jax.features import table as kinds
 from multimap_jax.images.decoding import as_list
 from multimap_jax.naming import exemplars, name_groups
 from multimap_jax.notebook import groups_html, of_model
@@ -72,7 +72,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       n_clusters: number of groups; None: as many as the aspect has words; "auto": found, see `clustering.selection.find_number`.
       contrast: names of other aspects (see `fit_proxies`).
       config: the recipe; None: the default one.
-      features: what k-means runs on, a kind of `features.TABLE`: "span" (see `span.fit_span`), "proxy", "prompt",
+      features: what k-means runs on, a kind of `features.table.TABLE`: "span" (see `features.span.fit_span`), "proxy", "prompt",
         "word", "image" or "proxy+image". None: "span" under the default recipe for two words or more, else "proxy".
       random_state: seed of k-means (and of the released recipe's batch order); an integer, None or a RandomState.
       progress: whether bars are shown on stderr.
@@ -289,7 +289,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
     def _find_number(self, embeddings: np.ndarray, rows: np.ndarray | None, names: Sequence) -> list[Candidate]:
         """Candidates for the number of groups. rows: of the images where they do not depend on it, else None: then the
-        groups of the words are looked at, which the features are fitted to (see `span.fit_span`)."""
+        groups of the words are looked at, which the features are fitted to (see `features.span.fit_span`)."""
         clip, words = self._clip(), 0.0
         if len(self.aspect.words) > 1:
             shares = choose_words(clip, embeddings, self.aspect, names).shares

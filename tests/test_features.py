@@ -5,7 +5,7 @@ import pytest
 
 import multimap_jax as mm
 from multimap_jax import choices
-from multimap_jax.features import TABLE, Material, choose
+from multimap_jax.features.table import TABLE, Material, choose
 from multimap_jax.proxies.fit import ProxyFit
 
 WORDS = mm.Aspect("color", words=("red", "green"))

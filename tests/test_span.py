@@ -9,7 +9,7 @@ import multimap_jax as mm
 from experiments import datasets
 from multimap_jax.arrays.rows import PART, Product
 from multimap_jax.clustering.kmeans import cluster
-from multimap_jax.span import fit_span, group_targets, rounding, word_axes, word_groups, word_shares
+from multimap_jax.features.span import fit_span, group_targets, rounding, word_axes, word_groups, word_shares
 from tests.tiny import unit_rows
 
 

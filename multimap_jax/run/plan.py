@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax import features
 from multimap_jax.choices import AUTO, LEFT_OVER
 from multimap_jax.clustering.kmeans import check_clusters
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.estimator import Assigned, MultiMaP, draw_seed
+from multimap_jax.features import table as features
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.prompts.separability import Sight, check_sight
 from multimap_jax.proxies.recipes import ProxyConfig
@@ -54,7 +54,7 @@ class Job:
     line: str = ""  # that was typed
 
     def kind(self, aspect: Aspect) -> str:
-        """The features of an aspect, a key of `features.TABLE`."""
+        """The features of an aspect, a key of `features.table.TABLE`."""
         return features.choose(self.features, aspect, self.config)
 
     def needs_proxies(self, aspect: Aspect) -> bool:

@@ -10,8 +10,8 @@ from scipy.special import entr, softmax
 from multimap_jax.arrays.rows import Pieces, Product, take, walk
 from multimap_jax.clustering.kmeans import sampled
 from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.features.span import word_shares
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
-from multimap_jax.span import word_shares
 
 IMAGES = 5_000  # that are looked at
 # Of the share that each of equally picked words would have, what a word needs to stay; of the probability that two

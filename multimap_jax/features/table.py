@@ -10,10 +10,10 @@ import numpy as np
 from multimap_jax.arrays.rows import Beside, Pieces, Product
 from multimap_jax.choices import FEATURES
 from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.features.span import Span, fit_span
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.proxies.fit import ProxyFit, embed_words
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.span import Span, fit_span
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Feature:
       group_proxies: whether `fit` learns a proxy of every group, where there are fewer words than groups.
       words: how many words the aspect must have at least.
       image_space: whether the recipe's prompts must lie in the space of the images.
-      fit: `span.fit_span`, or None where nothing is fitted.
+      fit: `features.span.fit_span`, or None where nothing is fitted.
     """
 
     rows: Callable[[Material], np.ndarray | Pieces | Product | Beside]
