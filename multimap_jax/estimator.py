@@ -34,7 +34,6 @@ from multimap_jax.clustering.selection import Candidate, find_number, steadiness
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.features import table as kinds
 from multimap_jax.images.decoding import as_list
-from multimap_jax.naming import exemplars, name_groups
 from multimap_jax.notebook import groups_html, of_model
 from multimap_jax.prompts.aspect import Aspect, check_words, word_embeddings
 from multimap_jax.proxies.fit import ProxyFit, check_proxies, fit_proxies
@@ -42,6 +41,7 @@ from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.saving import OF_PROXIES, read_model, write_model
 from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.words.choose import choose_words
+from multimap_jax.words.naming import exemplars, name_groups
 from multimap_jax.words.vocabulary import Vocabulary, read_vocabulary
 
 
@@ -85,7 +85,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         the right one. outliers_, leftover_: bool [images]. See `Assigned`.
       cluster_centers_: float64 [n_clusters_, features].
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, how sure the
-        names are. See `naming.name_groups`.
+        names are. See `words.naming.name_groups`.
       cluster_steadiness_: float [n_clusters_], 0 … 1, how well each is found again in half of the images. See
         `clustering.selection.steadiness`.
       exemplars_: list of n_clusters_ int arrays, images that show a group, the one nearest to its centre first.

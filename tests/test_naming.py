@@ -5,9 +5,9 @@ import pytest
 from scipy.special import softmax
 
 import multimap_jax as mm
-from multimap_jax import naming
 from multimap_jax.clustering import kmeans as clustering
-from multimap_jax.naming import exemplars, name_groups, word_scores
+from multimap_jax.words import naming
+from multimap_jax.words.naming import exemplars, name_groups, word_scores
 from multimap_jax.words.vocabulary import read_vocabulary
 from tests.tiny import unit_rows
 
