@@ -35,10 +35,10 @@ from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.features import table as kinds
 from multimap_jax.images.decoding import as_list
 from multimap_jax.notebook import groups_html, of_model
+from multimap_jax.persistence import OF_PROXIES, read_model, write_model
 from multimap_jax.prompts.aspect import Aspect, check_words, word_embeddings
 from multimap_jax.proxies.fit import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.saving import OF_PROXIES, read_model, write_model
 from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.words.choose import choose_words
 from multimap_jax.words.naming import exemplars, name_groups

@@ -38,19 +38,19 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from multimap_jax.edits import read_edits
+from multimap_jax.editing.editor import Editor, begun, of_content
+from multimap_jax.editing.edits import read_edits
 from multimap_jax.encoders.clip import model as clip_model
 from multimap_jax.encoders.clip.checkpoint import read_arrays, save_checkpoint, towers_from_arrays
 from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
 from multimap_jax.encoders.clip.tokenizer import Tokenizer
 from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.images.decoding import Unreadable, decode
-from multimap_jax.regroup import Editor, begun, of_content
+from multimap_jax.persistence import ARRAYS, SETTINGS, read_model
 from multimap_jax.run import store
 from multimap_jax.run.files import model_name
 from multimap_jax.run.finished import read_run
 from multimap_jax.run.measure import read_labels
-from multimap_jax.saving import ARRAYS, SETTINGS, read_model
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import read_embeddings

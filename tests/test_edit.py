@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from multimap_jax import cli
-from multimap_jax.edits import EDITS_BYTES, read_edits
-from multimap_jax.regroup import Editor, as_content, begun, of_content
+from multimap_jax.editing.editor import Editor, as_content, begun, of_content
+from multimap_jax.editing.edits import EDITS_BYTES, read_edits
 from tests.pages import content
 
 CENTRES = np.array([[0.0, 0], [10, 0], [20, 0]])

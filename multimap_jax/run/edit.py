@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.edits import Edit, read_edits
+from multimap_jax.editing.editor import Editor, Regrouping, as_content, begun
+from multimap_jax.editing.edits import Edit, read_edits
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.regroup import Editor, Regrouping, as_content, begun
 from multimap_jax.run import finished
 from multimap_jax.run.files import check_own, whole
 from multimap_jax.run.job import Clock, Found, measured, prune_models, put_model, write_results

@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 from multimap_jax import __version__
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import Unreadable
+from multimap_jax.persistence import ARRAYS, SETTINGS
 from multimap_jax.prompts.separability import Sight
 from multimap_jax.runtime.machine import machine
-from multimap_jax.saving import ARRAYS, SETTINGS
 from multimap_jax.sources.source import Source, exists
 from multimap_jax.storage.filenames import name_of_path, safe_path, safe_word, without_secrets
 from multimap_jax.storage.output import (

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from multimap_jax.clustering.kmeans import cluster, nearest
-from multimap_jax.edits import Edit, check_cycle, like
+from multimap_jax.editing.edits import Edit, check_cycle, like
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import is_plain_name, known_name
 

@@ -1,0 +1,1 @@
+"""Edits of clusters as a file has them, and how they lead from centroids to edited clusters."""
