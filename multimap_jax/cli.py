@@ -357,7 +357,7 @@ def _note(text: str) -> None:
 
 def _processes(values: flags.FlagValues):
     """Who takes part, as the flags say; None where the cluster is to be asked."""
-    from multimap_jax.run.processes import ALONE, Processes
+    from multimap_jax.runs.distributed.process_group import ALONE, Processes
 
     given = [values[name].value for name in ("coordinator", "processes", "process") if name in values]
     named = any(value is not None for value in given)
@@ -375,8 +375,8 @@ def _processes(values: flags.FlagValues):
 
 def _asked(values: flags.FlagValues, processes):
     """`processes`, those of the cluster where they are None."""
-    from multimap_jax.run.processes import Processes
-    from multimap_jax.run.runtime import join_cluster
+    from multimap_jax.runs.distributed.jax_runtime import join_cluster
+    from multimap_jax.runs.distributed.process_group import Processes
 
     instead = "--part" if "part" in values else FLAGS
     return processes or Processes(*join_cluster(values.heartbeat, instead), values.heartbeat)

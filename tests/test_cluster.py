@@ -10,8 +10,9 @@ import sys
 import pytest
 
 from multimap_jax import cli
-from multimap_jax.run import processes, runtime
-from multimap_jax.run.processes import ALONE, Company, Processes
+from multimap_jax.runs.distributed import jax_runtime as runtime
+from multimap_jax.runs.distributed import process_group as processes
+from multimap_jax.runs.distributed.process_group import ALONE, Company, Processes
 from multimap_jax.scenes import write_scenes
 from tests.test_processes import IMPATIENT
 

@@ -12,7 +12,7 @@ import multimap_jax as mm
 from multimap_jax.prompts.aspect import Prompt
 from multimap_jax.run import estimate, say
 from multimap_jax.run.plan import Job
-from multimap_jax.run.processes import Processes
+from multimap_jax.runs.distributed.process_group import Processes
 
 
 def test_images_of_one_process_are_its_own_and_those_that_fill_the_last_block_up():

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from multimap_jax import cli, stop
-from multimap_jax.run.processes import ALONE, Processes
+from multimap_jax.runs.distributed.process_group import ALONE, Processes
 from multimap_jax.scenes import write_scenes
 from multimap_jax.storage import locks as lock
 from multimap_jax.storage.output import prepare

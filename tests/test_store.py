@@ -22,7 +22,7 @@ from multimap_jax import cli, stop
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images import decoding as images
 from multimap_jax.run import store
-from multimap_jax.run.processes import ALONE, Processes
+from multimap_jax.runs.distributed.process_group import ALONE, Processes
 from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.folder import read_folder
 from multimap_jax.storage import locks as lock

@@ -39,10 +39,10 @@ from multimap_jax.run.files import (
 )
 from multimap_jax.run.measure import RIVALS, measure
 from multimap_jax.run.plan import Job, Plan, Result, make_models, make_plan
-from multimap_jax.run.processes import Company, meet
 from multimap_jax.run.say import DRAWINGS, count, merges_said, number_said, say_end, say_estimate, say_result
 from multimap_jax.run.store import Embeddings, Proxies, forget
 from multimap_jax.run.words import with_candidates, with_chosen
+from multimap_jax.runs.distributed.process_group import Company, meet
 from multimap_jax.runtime.mesh import image_mesh
 from multimap_jax.runtime.progress import each, open_bar, stage
 from multimap_jax.sources.embeddings import Embedded

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from multimap_jax.run.processes import Processes
+from multimap_jax.runs.distributed.process_group import Processes
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.output import HIDDEN, discard, inside
 from multimap_jax.storage.paths import is_remote, put_new, write_object

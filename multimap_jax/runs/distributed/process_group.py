@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from multimap_jax.choices import HEARTBEAT_SECONDS
-from multimap_jax.run.runtime import DAY, END_SECONDS, heard, join, leave, put, within
+from multimap_jax.runs.distributed.jax_runtime import DAY, END_SECONDS, heard, join, leave, put, within
 from multimap_jax.runtime.compilation import check_devices
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.sources.source import exists

@@ -1,0 +1,1 @@
+"""Several processes of one run: how they join, and JAX's distributed runtime."""
