@@ -50,8 +50,8 @@ class Instant:
 
 def main(_):
     import multimap_jax as mm
-    from multimap_jax.run.job import embed
     from multimap_jax.runs.distributed.process_group import ALONE, Company
+    from multimap_jax.runs.group import embed
     from multimap_jax.scenes import write_scenes
     from multimap_jax.sources.folder import read_folder
 

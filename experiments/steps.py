@@ -13,7 +13,7 @@ from experiments.benchmarking import measure
 from multimap_jax.encoders.clip.config import TextConfig
 from multimap_jax.prompts.aspect import Prompt
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.run.estimate import full_operations, step_operations
+from multimap_jax.runs.estimate import full_operations, step_operations
 
 TOWERS = {
     "ViT-B/32": TextConfig(49408, 77, 512, 12, 8, 2048, 512, end_token=49407),

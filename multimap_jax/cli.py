@@ -439,7 +439,7 @@ def _run(values: flags.FlagValues, processes) -> int:
         )
 
     from multimap_jax.prompts.aspect import Aspect
-    from multimap_jax.run.job import Job, run_job
+    from multimap_jax.runs.group import Job, run_job
     from multimap_jax.runtime.compilation import start_jax
 
     aspects = tuple(Aspect(name, values.subject, _split(words.get(name)), values.template) for name in values.aspect)
@@ -475,7 +475,7 @@ def _run(values: flags.FlagValues, processes) -> int:
 def _apply(values: flags.FlagValues, _) -> int:
     check_given(values, ("run", "images", "out"))
 
-    from multimap_jax.run.apply import Apply, run_apply
+    from multimap_jax.runs.apply import Apply, run_apply
     from multimap_jax.runtime.compilation import start_jax
 
     start_jax()
@@ -491,7 +491,7 @@ def _embed(values: flags.FlagValues, processes) -> int:
     check_given(values, ("images", "out"))
     number, workers = _part(values)
 
-    from multimap_jax.run.embed import Embed, run_embed
+    from multimap_jax.runs.embed import Embed, run_embed
     from multimap_jax.runtime.compilation import start_jax
 
     processes = _asked(values, processes)
@@ -623,7 +623,7 @@ def _suggest(values: flags.FlagValues, _) -> int:
     if not values.out:
         raise ValueError("--out is empty: give the folder for the embeddings")
 
-    from multimap_jax.run.suggest import Suggest, run_suggest
+    from multimap_jax.runs.suggest import Suggest, run_suggest
     from multimap_jax.runtime.compilation import start_jax
 
     start_jax()

@@ -85,7 +85,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         the right one. outliers_, leftover_: bool [images]. See `Assigned`.
       cluster_centers_: float64 [n_clusters_, features].
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, how sure the
-        names are. See `words.naming.name_groups`.
+        names are. See `runs.words.naming.name_groups`.
       cluster_steadiness_: float [n_clusters_], 0 … 1, how well each is found again in half of the images. See
         `clustering.selection.steadiness`.
       exemplars_: list of n_clusters_ int arrays, images that show a group, the one nearest to its centre first.

@@ -75,7 +75,7 @@ class Run:
 
     def __init__(self, folder: str | Path):
         """Raises FileNotFoundError or ValueError, each with a sentence, where there is no finished run."""
-        from multimap_jax.run.export import read_results
+        from multimap_jax.runs.export import read_results
 
         self.folder = place(str(folder))
         self._content = read_results(self.folder)
@@ -93,7 +93,7 @@ class Run:
 
     def groups(self, aspect: str, number: int) -> list[Shown]:
         """The groups of an aspect, the largest first as the run has them, each with `number` images at most."""
-        from multimap_jax.run.finished import AGAIN
+        from multimap_jax.runs.finished import AGAIN
 
         aspect = self._known(aspect)
         with said_of(f"the run in {self.folder}", AGAIN):
@@ -111,13 +111,13 @@ class Run:
         return aspect
 
     def _columns(self, *columns: str) -> list[list]:
-        from multimap_jax.run.export import columns_of
+        from multimap_jax.runs.export import columns_of
 
         return columns_of(self.folder, columns)
 
     @functools.cached_property
     def _images(self) -> Mapping:
-        from multimap_jax.run.finished import images_of
+        from multimap_jax.runs.finished import images_of
 
         return images_of(self.folder, self._content, None).source.images
 

@@ -82,7 +82,7 @@ def _places(values: flags.FlagValues) -> dict:
 def begin_edit(values: flags.FlagValues, line: str, say: Callable[[str], None], progress: bool) -> None:
     check_given(values, ("run", "edits", "out"))
 
-    from multimap_jax.run.edit import EditJob, run_edit
+    from multimap_jax.runs.edit import EditJob, run_edit
     from multimap_jax.runtime.compilation import start_jax
 
     start_jax()
@@ -94,7 +94,7 @@ def begin_edit(values: flags.FlagValues, line: str, say: Callable[[str], None], 
 def begin_export(values: flags.FlagValues, _: str, say: Callable[[str], None], progress: bool) -> None:
     check_given(values, ("run", "to"))
 
-    from multimap_jax.run.export import TABLES, Export, run_export
+    from multimap_jax.runs.export import TABLES, Export, run_export
 
     job = Export(
         place(values.run), place(values.to), tuple(values.aspect), values.how, values.dry_run, **_places(values)

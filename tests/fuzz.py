@@ -47,10 +47,10 @@ from multimap_jax.encoders.clip.tokenizer import Tokenizer
 from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.persistence import ARRAYS, SETTINGS, read_model
-from multimap_jax.run import store
-from multimap_jax.run.files import model_name
-from multimap_jax.run.finished import read_run
-from multimap_jax.run.measure import read_labels
+from multimap_jax.runs import cache as store
+from multimap_jax.runs.evaluation import read_labels
+from multimap_jax.runs.finished import read_run
+from multimap_jax.runs.results import model_name
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import read_embeddings

@@ -10,9 +10,10 @@ import pytest
 
 import multimap_jax as mm
 from multimap_jax.prompts.aspect import Prompt
-from multimap_jax.run import estimate, say
-from multimap_jax.run.plan import Job
+from multimap_jax.runs import estimate
+from multimap_jax.runs import messages as say
 from multimap_jax.runs.distributed.process_group import Processes
+from multimap_jax.runs.job import Job
 
 
 def test_images_of_one_process_are_its_own_and_those_that_fill_the_last_block_up():

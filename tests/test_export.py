@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from multimap_jax import cli
-from multimap_jax.run.export import csv_text
-from multimap_jax.run.files import labels_text
-from multimap_jax.run.finished import Images
-from multimap_jax.run.folders import export_folders
-from multimap_jax.run.measure import read_labels
+from multimap_jax.runs.evaluation import read_labels
+from multimap_jax.runs.export import csv_text
+from multimap_jax.runs.export_folders import export_folders
+from multimap_jax.runs.finished import Images
+from multimap_jax.runs.results import labels_text
 from multimap_jax.sources.detect import open_source
 from multimap_jax.storage.markers import MARK
 from multimap_jax.storage.portable_names import LONGEST, safe_part, safe_path_of, unlike

@@ -277,7 +277,7 @@ def test_suggest_says_before_embedding_that_there_is_no_aspect(fruit, tmp_path, 
 
 def test_the_vocabulary_is_read_once(fruit, tmp_path):
     """What is changed while the images are embedded ends no run."""
-    from multimap_jax.run.plan import make_plan
+    from multimap_jax.runs.job import make_plan
 
     (tmp_path / "own").write_text("color: Red, green\n")
     plan = make_plan(plain_job(fruit, tmp_path / "out", tmp_path / "own"))
@@ -285,7 +285,7 @@ def test_the_vocabulary_is_read_once(fruit, tmp_path):
 
 
 def plain_job(images, out, vocabulary):
-    from multimap_jax.run.plan import Job
+    from multimap_jax.runs.job import Job
     from multimap_jax.words.sources import Sources
 
     aspects, none = (mm.Aspect("color", "fruit"),), {"color": ()}

@@ -8,8 +8,8 @@ from PIL import Image
 
 import multimap_jax as mm
 from multimap_jax import cli
-from multimap_jax.run.finished import Images
-from multimap_jax.run.folders import export_folders
+from multimap_jax.runs.export_folders import export_folders
+from multimap_jax.runs.finished import Images
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources.folder import read_folder
 from multimap_jax.storage.filenames import path_of_name

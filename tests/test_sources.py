@@ -18,7 +18,7 @@ from PIL import Image
 
 import multimap_jax as mm
 from multimap_jax import cli
-from multimap_jax.run.files import covered, write_labels
+from multimap_jax.runs.results import covered, write_labels
 from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import read_embeddings

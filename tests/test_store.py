@@ -21,7 +21,7 @@ from PIL import Image
 from multimap_jax import cli, stop
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images import decoding as images
-from multimap_jax.run import store
+from multimap_jax.runs import cache as store
 from multimap_jax.runs.distributed.process_group import ALONE, Processes
 from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.folder import read_folder
@@ -148,7 +148,7 @@ def test_proxies_are_learnt_once(fruit, tmp_path, monkeypatch, recipe):
     out = tmp_path / "out"
     assert run(fruit, out, *recipe) == 0
     before = (out / "labels.csv").read_bytes()
-    monkeypatch.setattr("multimap_jax.run.job.fit_proxies", lambda *_, **__: pytest.fail("learnt again"))
+    monkeypatch.setattr("multimap_jax.runs.group.fit_proxies", lambda *_, **__: pytest.fail("learnt again"))
     assert run(fruit, out, *recipe) == 0
     assert (out / "labels.csv").read_bytes() == before
 

@@ -18,7 +18,7 @@ import multimap_jax as mm
 from multimap_jax import cli
 from multimap_jax.clustering.kmeans import merges
 from multimap_jax.editing.edits import read_edits
-from multimap_jax.run.files import as_csv, file_hashes, model_name, write_whole
+from multimap_jax.runs.results import as_csv, file_hashes, model_name, write_whole
 from multimap_jax.scenes import write_scenes
 from multimap_jax.storage.reading import read_table
 

@@ -20,7 +20,7 @@ from experiments.benchmarking import highest_memory, measure
 from experiments.random_clip import SMALL_IMAGE, SMALL_TEXT, write_random_clip
 from multimap_jax.encoders.clip.config import ImageConfig
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.run.estimate import image_operations, step_operations
+from multimap_jax.runs.estimate import image_operations, step_operations
 
 # Of the time that is left to its part, what the million may take.
 SHARE = 0.85

@@ -172,7 +172,7 @@ def numbered(folder: Path, ending: str) -> dict[int, Path]:
 
 def check_complete(out: Path, done: set[int]) -> None:
     """ValueError where a plan beside the embeddings names pieces that are not done."""
-    from multimap_jax.run.store import Plan, read_plan, sound
+    from multimap_jax.runs.cache import Plan, read_plan, sound
 
     plan = Plan(out, "plan")
     files = plan.files()

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect
-from multimap_jax.run.plan import Job
-from multimap_jax.run.say import count
 from multimap_jax.runs.distributed.process_group import Company
+from multimap_jax.runs.job import Job
+from multimap_jax.runs.messages import count
 from multimap_jax.words.choose import choose_words
 from multimap_jax.words.find import seen_words
 from multimap_jax.words.sources import candidates

@@ -12,7 +12,7 @@ from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import Unreadable
 from multimap_jax.prompts.aspect import make_prompt
 from multimap_jax.proxies.solver import default_block_size
-from multimap_jax.run.estimate import embedding_seconds, operations_per_second, padded, proxy_seconds
+from multimap_jax.runs.estimate import embedding_seconds, operations_per_second, padded, proxy_seconds
 from multimap_jax.runtime.machine import machine
 
 DRAWINGS = (

@@ -17,10 +17,10 @@ from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.prompts.separability import Sight, check_sight
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.proxies.solver import default_block_size
-from multimap_jax.run.files import COLUMNS, check_own
-from multimap_jax.run.measure import Truth, read_labels
-from multimap_jax.run.say import count
 from multimap_jax.runs.distributed.process_group import ALONE, Processes
+from multimap_jax.runs.evaluation import Truth, read_labels
+from multimap_jax.runs.messages import count
+from multimap_jax.runs.results import COLUMNS, check_own
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import Embedded, read_embeddings
 from multimap_jax.sources.source import Source

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.run.edit import regrouped
-from multimap_jax.run.files import check_own, covered, whole
-from multimap_jax.run.finished import aspects_of, load_checkpoint, read_checked, read_groups, read_run
-from multimap_jax.run.job import Clock, check_some, embed, measured, notes_on, write_results
-from multimap_jax.run.measure import read_labels
-from multimap_jax.run.say import say_end, say_result
 from multimap_jax.runs.distributed.process_group import ALONE, Company
+from multimap_jax.runs.edit import regrouped
+from multimap_jax.runs.evaluation import read_labels
+from multimap_jax.runs.finished import aspects_of, load_checkpoint, read_checked, read_groups, read_run
+from multimap_jax.runs.group import Clock, check_some, embed, measured, notes_on, write_results
+from multimap_jax.runs.messages import say_end, say_result
+from multimap_jax.runs.results import check_own, covered, whole
 from multimap_jax.runtime.progress import each
 from multimap_jax.sources.detect import open_source
 from multimap_jax.storage.filenames import name_of_path

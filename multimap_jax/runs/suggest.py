@@ -9,9 +9,9 @@ from pathlib import Path
 
 from multimap_jax.encoders.clip.model import load_clip
 from multimap_jax.prompts.separability import check_sight
-from multimap_jax.run.job import check_some, embed, notes_on, ready
-from multimap_jax.run.say import DRAWINGS, count
 from multimap_jax.runs.distributed.process_group import ALONE, Company
+from multimap_jax.runs.group import check_some, embed, notes_on, ready
+from multimap_jax.runs.messages import DRAWINGS, count
 from multimap_jax.runtime.progress import each
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import read_embeddings

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from multimap_jax import __version__
 from multimap_jax.encoders.clip.model import load_clip
-from multimap_jax.run.say import count
-from multimap_jax.run.store import Embeddings
+from multimap_jax.runs.cache import Embeddings
 from multimap_jax.runs.distributed.process_group import ALONE, Processes, meet
+from multimap_jax.runs.messages import count
 from multimap_jax.runtime.mesh import image_mesh
 from multimap_jax.sources.detect import open_source
 from multimap_jax.storage.locks import locked

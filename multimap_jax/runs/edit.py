@@ -19,13 +19,13 @@ from multimap_jax.editing.edits import Edit, read_edits
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.run import finished
-from multimap_jax.run.files import check_own, whole
-from multimap_jax.run.job import Clock, Found, measured, prune_models, put_model, write_results
-from multimap_jax.run.measure import Truth, read_labels
-from multimap_jax.run.plan import Result
-from multimap_jax.run.say import count, say_end, say_result
+from multimap_jax.runs import finished
 from multimap_jax.runs.distributed.process_group import ALONE
+from multimap_jax.runs.evaluation import Truth, read_labels
+from multimap_jax.runs.group import Clock, Found, measured, prune_models, put_model, write_results
+from multimap_jax.runs.job import Result
+from multimap_jax.runs.messages import count, say_end, say_result
+from multimap_jax.runs.results import check_own, whole
 from multimap_jax.runtime.progress import each
 from multimap_jax.storage.filenames import name_of_path, printable
 from multimap_jax.storage.locks import locked

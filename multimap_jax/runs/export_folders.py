@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from multimap_jax.images.decoding import is_image, opened_file
-from multimap_jax.run.say import count
+from multimap_jax.runs.messages import count
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources.source import Packed

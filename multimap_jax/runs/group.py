@@ -23,8 +23,13 @@ from multimap_jax.prompts.separability import diagnose
 from multimap_jax.proxies.fit import ProxyFit, fit_proxies
 from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.report import Page, make_report
-from multimap_jax.run.estimate import operations_per_second, proxy_seconds
-from multimap_jax.run.files import (
+from multimap_jax.runs.cache import Embeddings, Proxies, forget
+from multimap_jax.runs.distributed.process_group import Company, meet
+from multimap_jax.runs.estimate import operations_per_second, proxy_seconds
+from multimap_jax.runs.evaluation import RIVALS, measure
+from multimap_jax.runs.job import Job, Plan, Result, make_models, make_plan
+from multimap_jax.runs.messages import DRAWINGS, count, merges_said, number_said, say_end, say_estimate, say_result
+from multimap_jax.runs.results import (
     LABELS_ROWS,
     covered,
     file_hashes,
@@ -37,12 +42,7 @@ from multimap_jax.run.files import (
     whole,
     write_labels,
 )
-from multimap_jax.run.measure import RIVALS, measure
-from multimap_jax.run.plan import Job, Plan, Result, make_models, make_plan
-from multimap_jax.run.say import DRAWINGS, count, merges_said, number_said, say_end, say_estimate, say_result
-from multimap_jax.run.store import Embeddings, Proxies, forget
-from multimap_jax.run.words import with_candidates, with_chosen
-from multimap_jax.runs.distributed.process_group import Company, meet
+from multimap_jax.runs.words import with_candidates, with_chosen
 from multimap_jax.runtime.mesh import image_mesh
 from multimap_jax.runtime.progress import each, open_bar, stage
 from multimap_jax.sources.embeddings import Embedded

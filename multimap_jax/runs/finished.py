@@ -17,7 +17,7 @@ from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.persistence import ARRAYS, SETTINGS
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.run.files import file_hashes, model_name, text_hash
+from multimap_jax.runs.results import file_hashes, model_name, text_hash
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import base, read_embeddings
 from multimap_jax.sources.source import Packed, Source, exists

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multimap_jax.clustering.axes import coordinates
-from multimap_jax.run import finished
-from multimap_jax.run.files import COLUMNS, as_csv, write_whole
-from multimap_jax.run.folders import export_folders
-from multimap_jax.run.say import count
+from multimap_jax.runs import finished
+from multimap_jax.runs.export_folders import export_folders
+from multimap_jax.runs.messages import count
+from multimap_jax.runs.results import COLUMNS, as_csv, write_whole
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.sources.source import exists
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, path_of_name, safe_path, safe_word

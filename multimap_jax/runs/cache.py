@@ -28,7 +28,7 @@ from multimap_jax.arrays.rows import Pieces
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import Unreadable, say_own_range
 from multimap_jax.proxies.fit import ProxyFit
-from multimap_jax.run.files import as_array, as_arrays, as_json, as_table, slug
+from multimap_jax.runs.results import as_array, as_arrays, as_json, as_table, slug
 from multimap_jax.runtime.profiling import traced
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.sources.source import Source, exists

@@ -1,0 +1,1 @@
+"""One run of the command, verb by verb: its job, cache, results, evaluation and record."""
