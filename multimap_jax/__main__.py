@@ -11,7 +11,7 @@ STOPPED = 130
 def main() -> int:
     """The command; an interrupt before it has begun, or when it has ended, leaves no trace either."""
     try:
-        from multimap_jax.cli import main as command
+        from multimap_jax.cli.main import main as command
 
         status = command()
     except KeyboardInterrupt:

@@ -66,7 +66,7 @@ def clip(tiny):
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """(40 drawn fruit, the folder of a run on them by color and species). Nothing of it is changed by a test."""
-    from multimap_jax import cli
+    from multimap_jax.cli import main as cli
     from multimap_jax.scenes import write_scenes
 
     base = tmp_path_factory.mktemp("finished")

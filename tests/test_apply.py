@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.scenes import write_scenes
 
 FLAGS = ["--subject=fruit", "--aspect=color", "--aspect=species", "--words=color=red,green,yellow"]

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import multimap_jax as mm
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.scenes import SCENES, render_scene
 
 WORDS = {

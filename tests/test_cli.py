@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import multimap_jax
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import opened_image
 from multimap_jax.scenes import write_scenes

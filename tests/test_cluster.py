@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.runs.distributed import jax_runtime as runtime
 from multimap_jax.runs.distributed import process_group as processes
 from multimap_jax.runs.distributed.process_group import ALONE, Company, Processes

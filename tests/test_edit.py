@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.editing.editor import Editor, as_content, begun, of_content
 from multimap_jax.editing.edits import EDITS_BYTES, read_edits
 from tests.pages import content

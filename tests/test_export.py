@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.runs.evaluation import read_labels
 from multimap_jax.runs.export import csv_text
 from multimap_jax.runs.export_folders import export_folders

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import multimap_jax as mm
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.runs.export_folders import export_folders
 from multimap_jax.runs.finished import Images
 from multimap_jax.sources import formats as kinds

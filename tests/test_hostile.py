@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 import multimap_jax as mm
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.encoders.clip.model import EMBEDDED, Clip
 from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.runs.cache import Plan

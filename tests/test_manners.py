@@ -9,8 +9,8 @@ import sys
 import jax
 import pytest
 
-from multimap_jax import cli
-from multimap_jax.manners import with_flag
+from multimap_jax.cli import main as cli
+from multimap_jax.cli.console import with_flag
 
 
 @pytest.mark.parametrize("verb", [verb for verb in cli.VERBS if verb])

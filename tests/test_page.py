@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.report import make_report
 from tests.browser import NARROW, WIDE, Browser, chromium
 from tests.test_report import page_of

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.remote import remote_images
 from multimap_jax.sources.tables import read_list

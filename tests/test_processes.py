@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from multimap_jax import cli, stop
+from multimap_jax.cli import main as cli
+from multimap_jax.cli import signals as stop
 from multimap_jax.runs.distributed.process_group import ALONE, Processes
 from multimap_jax.scenes import write_scenes
 from multimap_jax.storage import locks as lock
@@ -354,9 +355,9 @@ def test_a_closed_terminal_ends_a_command_as_sigterm_does(ignored, status):
 
 @pytest.mark.skipif(os.name != "posix", reason="hangups are POSIX's")
 def test_a_closed_terminal_ends_a_child_too():
-    child = "import os, time; from multimap_jax.stop import until_stopped; os.kill(os.getppid(), 1); "
+    child = "import os, time; from multimap_jax.cli.signals import until_stopped; os.kill(os.getppid(), 1); "
     child += "print(until_stopped(lambda: time.sleep(30), lambda: 130), flush=True)"
-    script = f"import sys; from multimap_jax.stop import run_child; run_child([sys.executable, '-c', {child!r}])"
+    script = f"import sys; from multimap_jax.cli.signals import run_child; run_child([sys.executable, '-c', {child!r}])"
     # The signal may come before the child listens, which ends it as well.
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20)
     assert done.returncode == 0 and done.stdout in ("130\n", "")

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 import multimap_jax as mm
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.runtime import profiling as trace
 from multimap_jax.runtime import progress
 from multimap_jax.scenes import write_scenes

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import multimap_jax as mm
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.runs.results import covered, write_labels
 from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.detect import open_source

@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("moto", reason="needs the extra storage: pip install '.[storage]'")
 pytest.importorskip("s3fs", reason="needs the extra storage: pip install '.[storage]'")
 
-from multimap_jax import cli  # noqa: E402
+from multimap_jax.cli import main as cli  # noqa: E402
 from multimap_jax.scenes import write_scenes  # noqa: E402
 from multimap_jax.storage.locks import SIGN_SECONDS, SILENT_SECONDS  # noqa: E402
 

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from multimap_jax import cli, stop
+from multimap_jax.cli import main as cli
+from multimap_jax.cli import signals as stop
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images import decoding as images
 from multimap_jax.runs import cache as store

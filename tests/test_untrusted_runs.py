@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import multimap_jax as mm
-from multimap_jax import cli
+from multimap_jax.cli import main as cli
 from multimap_jax.clustering.kmeans import merges
 from multimap_jax.editing.edits import read_edits
 from multimap_jax.runs.results import as_csv, file_hashes, model_name, write_whole

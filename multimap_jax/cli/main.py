@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from multimap_jax import choices
-from multimap_jax.manners import (
+from multimap_jax.cli.console import (
     check_folder,
     open_streams,
     refuse_second_values,
@@ -25,11 +25,8 @@ from multimap_jax.manners import (
     with_flag,
     write_line,
 )
-from multimap_jax.prompts.normalize import normal_form
-from multimap_jax.stop import CHILD, begin_child, run_child, until_stopped
-from multimap_jax.storage.filenames import printable, without_secrets
-from multimap_jax.storage.paths import forget_fetched, place
-from multimap_jax.verbs import (
+from multimap_jax.cli.signals import CHILD, begin_child, run_child, until_stopped
+from multimap_jax.cli.verbs import (
     EDIT_USAGE,
     EXPORT_USAGE,
     begin_edit,
@@ -38,6 +35,9 @@ from multimap_jax.verbs import (
     define_edit_flags,
     define_export_flags,
 )
+from multimap_jax.prompts.normalize import normal_form
+from multimap_jax.storage.filenames import printable, without_secrets
+from multimap_jax.storage.paths import forget_fetched, place
 
 USAGE = """Groups the images of a folder by what a word says, and another way for another word.
 

@@ -1,0 +1,1 @@
+"""The command multimap: one file a verb, its flags, usage and run; suggestions and signals."""

@@ -1,1 +1,0 @@
-"""One run of the command: a plan, the work, its files and what it says."""
