@@ -1,8 +1,8 @@
 """Proxies of single images as features: what was tried for the default recipe and found no place in it.
 
 Besides the default recipe's proxies as they are: images moved to where the words are before proxies are fitted to them
-(as `features.span.group_targets` does for groups), and proxies started from all words, mixed by zero-shot probability, and held
-there, instead of from the best word.
+(as `features.span.group_targets` does for groups), and proxies started from all words, mixed by zero-shot probability,
+and held there, instead of from the best word.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 import multimap_jax
 
 # Of the library all that a score can depend on: not how a run is planned, said and written.
-NOT_NUMERIC = ("__main__.py", "cli.py", "compilation.py", "machine.py", "report", "saving.py", "run")
+NOT_NUMERIC = ("__main__.py", "cli", "notebook.py", "persistence.py", "report", "runs", "runtime")
 
 
 @dataclasses.dataclass

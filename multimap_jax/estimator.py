@@ -69,11 +69,13 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     Args:
       aspect: what to group by.
       clip: a name for `load_clip`, or a loaded Clip.
-      n_clusters: number of groups; None: as many as the aspect has words; "auto": found, see `clustering.selection.find_number`.
+      n_clusters: number of groups; None: as many as the aspect has words; "auto": found, see
+        `clustering.selection.find_number`.
       contrast: names of other aspects (see `fit_proxies`).
       config: the recipe; None: the default one.
-      features: what k-means runs on, a kind of `features.table.TABLE`: "span" (see `features.span.fit_span`), "proxy", "prompt",
-        "word", "image" or "proxy+image". None: "span" under the default recipe for two words or more, else "proxy".
+      features: what k-means runs on, a kind of `features.table.TABLE`: "span" (see `features.span.fit_span`), "proxy",
+        "prompt", "word", "image" or "proxy+image". None: "span" under the default recipe for two words or more, else
+        "proxy".
       random_state: seed of k-means (and of the released recipe's batch order); an integer, None or a RandomState.
       progress: whether bars are shown on stderr.
       keep_proxies: whether proxies are learnt for the images where the features need none.
@@ -85,7 +87,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         the right one. outliers_, leftover_: bool [images]. See `Assigned`.
       cluster_centers_: float64 [n_clusters_, features].
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, how sure the
-        names are. See `runs.words.naming.name_groups`.
+        names are. See `words.naming.name_groups`.
       cluster_steadiness_: float [n_clusters_], 0 … 1, how well each is found again in half of the images. See
         `clustering.selection.steadiness`.
       exemplars_: list of n_clusters_ int arrays, images that show a group, the one nearest to its centre first.

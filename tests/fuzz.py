@@ -6,7 +6,8 @@
 A reader is given what it reads after hypothesis has changed it: bytes cut, flipped, doubled and overwritten, values of
 JSON replaced. It may return or raise what its docstring says, in LIMIT_SECONDS and MEMORY more than it began with;
 anything else is a finding, printed with what to keep of it. What is made of tables, of texts in tars and of JSON is
-bounded by `storage.reading.COLUMN_BYTES` and `storage.reading.JSON_VALUES`: here by BOUND, and what takes MADE times that is a finding too.
+bounded by COLUMN_BYTES and JSON_VALUES of `storage.reading`: here by BOUND, and what takes MADE times that is a finding
+too.
 What is in tests/bombs.py, which is little and would become much, is among what is changed.
 """
 

@@ -13,6 +13,7 @@ import pytest
 
 import multimap_jax
 from multimap_jax.cli import main as cli
+from multimap_jax.encoders.clip import model
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import opened_image
 from multimap_jax.scenes import write_scenes
@@ -179,7 +180,7 @@ def places(fruit, tmp_path_factory):
     (base / "hollow.csv").write_text("image,color\nfruit_0000.png,\n\n")
     (base / "double.csv").write_text("image,color\nfruit_0000.png,red\nfruit_0001.png,red\nfruit_0000.png,green\n")
     (base / "columns.csv").write_text("image,color,color\nfruit_0000.png,red,green\n")
-    embedded = cli.Path(cli.__file__).parent / "clip" / "embedded"
+    embedded = model.EMBEDDED
     shutil.copy(embedded / "config.json", base / "weightless")
     return {path.stem: path for path in base.iterdir()} | {"fruit": fruit, "long": "green " * 90}
 

@@ -198,7 +198,7 @@ def test_a_process_alone_on_its_host_has_all_devices(said, devices, monkeypatch)
 
 @pytest.mark.parametrize("nodes, visible", [("1", "all"), ("", "0")])
 def test_jax_takes_no_list_of_devices_for_all_of_them(nodes, visible):
-    join = "from multimap_jax.run import runtime as r; r.join_cluster(10, ''); import jax; r.leave(); "
+    join = "from multimap_jax.runs.distributed import jax_runtime as r; r.join_cluster(10, ''); import jax; r.leave(); "
     run = run_by_hand(
         ["-c", join + "print(jax.config.values['jax_cuda_visible_devices'])"],
         [],

@@ -59,7 +59,7 @@ def test_estimates_are_of_one_process_and_count_proxies_only_where_they_are_lear
 
 def test_the_rate_is_that_of_all_devices(tmp_path):
     script = (
-        "import jax; from multimap_jax.run import estimate; import multimap_jax.runtime.mesh as m; shapes = [];"
+        "import jax; from multimap_jax.runs import estimate; import multimap_jax.runtime.mesh as m; shapes = [];"
         "split = m.split_images; m.split_images = lambda f, mesh, n: shapes.append(mesh.size) or split(f, mesh, n);"
         "assert estimate.operations_per_second(32, 'float32', 0.01) > 0; assert shapes == [4], shapes"
     )

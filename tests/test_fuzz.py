@@ -56,7 +56,7 @@ def test_what_is_little_and_would_become_much_makes_no_more_than_its_bound(name,
 MANY = """
 import resource, sys
 from concurrent.futures import ThreadPoolExecutor
-from multimap_jax.clip.images import decode
+from multimap_jax.images.decoding import decode
 files = sys.argv[1:]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with ThreadPoolExecutor(16) as pool:
@@ -80,7 +80,7 @@ def test_sixteen_threads_hold_no_more_than_their_room(tmp_path):
 
 LITTLE = """
 import resource, sys
-from multimap_jax.clip.images import decode
+from multimap_jax.images.decoding import decode
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 print(decode(sys.argv[1], 0, lambda picture: picture.size))
 """

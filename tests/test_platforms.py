@@ -57,8 +57,8 @@ SCRIPT = """
 import sys
 import jax
 import multimap_jax as mm
-from multimap_jax.blocks import compiled_chunk
-from multimap_jax.mesh import image_mesh
+from multimap_jax.proxies.solver import compiled_chunk
+from multimap_jax.runtime.mesh import image_mesh
 from multimap_jax.precision import matmul_precision
 from tests import test_platforms
 assert jax.device_count() == 8

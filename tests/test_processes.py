@@ -242,7 +242,7 @@ def test_processes_try_one_folder_at_once(tmp_path):
 IMPATIENT = """
 import os, sys
 from multimap_jax import cli, stop
-from multimap_jax.run import runtime
+from multimap_jax.runs.distributed import jax_runtime as runtime
 runtime.JOIN_SECONDS = 1
 os.environ[stop.CHILD] = f"{os.pipe()[0]},2"
 sys.exit(cli.main(["multimap", *sys.argv[1:]]))

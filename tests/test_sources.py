@@ -911,7 +911,7 @@ def test_what_a_parquet_file_says_of_its_columns_ends_no_process(tmp_path):
     script = f"""
 import os, sys
 from pathlib import Path
-from multimap_jax.inputs.open import open_source
+from multimap_jax.sources.detect import open_source
 import pyarrow as pa, pyarrow.parquet as pq
 path = Path({str(tmp_path / "a.parquet")!r})
 pq.write_table(pa.table({{"name": ["a.png"], "image": [b"x" * 40], "path": ["a.png"]}}), path)

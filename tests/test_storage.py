@@ -184,9 +184,9 @@ def test_two_runs_in_one_bucket(bucket, tmp_path):
     script = """
 import sys, time
 from pathlib import Path
-from multimap_jax.inputs.places import place
-from multimap_jax.run import lock
-from multimap_jax.run.processes import ALONE
+from multimap_jax.storage.paths import place
+from multimap_jax.storage import locks as lock
+from multimap_jax.runs.distributed.process_group import ALONE
 out = place("s3://bucket/locked")
 lock.SIGN_SECONDS, lock.SILENT_SECONDS = 0.2, 3
 with lock.locked(out, ALONE):

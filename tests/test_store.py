@@ -20,7 +20,7 @@ from PIL import Image
 
 from multimap_jax.cli import main as cli
 from multimap_jax.cli import signals as stop
-from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.encoders.clip.model import EMBEDDED, Clip
 from multimap_jax.images import decoding as images
 from multimap_jax.runs import cache as store
 from multimap_jax.runs.distributed.process_group import ALONE, Processes
@@ -131,7 +131,7 @@ def test_changed_images_are_embedded_again_and_removed_ones_leave(fruit, tmp_pat
 def test_another_checkpoint_is_a_sentence_and_fresh_forgets(fruit, tmp_path, capsys, opened):
     out = tmp_path / "out"
     run(fruit, out)
-    shutil.copytree(os.path.join(os.path.dirname(cli.__file__), "clip", "embedded"), tmp_path / "clip")
+    shutil.copytree(EMBEDDED, tmp_path / "clip")
     path = tmp_path / "clip" / "preprocessor_config.json"
     path.write_text(path.read_text().replace("0.48145466", "0.5"))
     before = (out / "labels.csv").read_bytes()

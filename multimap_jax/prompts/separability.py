@@ -132,7 +132,7 @@ def structure(scores: np.ndarray, seed: int = 0) -> float:
 
 
 def _inertia(scores: np.ndarray, k: int) -> float:
-    """Of k-means on the square roots of the words' probabilities, where `features.span.word_groups` looks for groups."""
+    """Of k-means on the square roots of the words' probabilities, as `features.span.word_groups` has it."""
     from sklearn.cluster import KMeans
 
     with warnings.catch_warnings():

@@ -1,6 +1,6 @@
 """Reading and writing CLIP weights in the Hugging Face layout, by one table of names.
 
-Formats read: `encoders.clip.model.safetensors`, sharded safetensors with `encoders.clip.model.safetensors.index.json`, `flax_model.msgpack`.
+Formats read: `model.safetensors`, sharded safetensors with `model.safetensors.index.json`, `flax_model.msgpack`.
 Pickled weights (`pytorch_model.bin`) are refused: unpickling a file runs whatever is written in it.
 """
 

@@ -89,7 +89,7 @@ class CLIPConfig:
         )
 
     def to_transformers(self) -> dict:
-        """The dictionary that `encoders.clip.config.json` holds, read by transformers and by `from_transformers`."""
+        """The dictionary that `config.json` holds, read by transformers and by `from_transformers`."""
         text = _tower(self.text) | {
             "model_type": "clip_text_model",
             "vocab_size": self.text.vocabulary,

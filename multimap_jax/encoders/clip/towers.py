@@ -147,7 +147,7 @@ def _softmax(scores):
 
 
 def stack_layers(config: TextConfig | ImageConfig, rngs: nnx.Rngs) -> Layer:
-    """`encoders.clip.config.layers` layers as one module with a leading axis on every array."""
+    """`config.layers` layers as one module with a leading axis on every array."""
     layers = [Layer(config, rngs) for _ in range(config.layers)]
     return jax.tree.map(lambda *arrays: jnp.stack(arrays), *layers)
 
