@@ -4,7 +4,7 @@
     python -m experiments.on_accelerator --out=/tmp/tried --quick
 
 Prints every row as it is found, `part: {…}`, and at last the path of the JSON, DIR/accelerator.json, which
-`python -m experiments.results` makes a page of. In the order of their worth:
+`python -m experiments.write_results` makes a page of. In the order of their worth:
 
   device   the machine, and the rate of a plain matrix product in float32, tf32 and bf16
   parity   float32: both towers and the gradient at the slot against the CPU, ViT-B/32
@@ -33,7 +33,7 @@ from absl import app, flags
 from experiments.accelerator.common import device_of, rows_of
 from experiments.accelerator.parts import PARTS, run_part
 from experiments.accelerator.rates import recommended_block
-from experiments.benchmarking import dated
+from experiments.benchmarks.measuring import dated
 
 FLAGS = flags.FLAGS
 NO_ACCELERATOR = (

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import normalized_mutual_info_score
 
-from experiments import compare
+from experiments.evaluation import significance as compare
 
 
 @settings(deadline=None)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import datasets
+from experiments.evaluation import datasets
+from experiments.paper import tables
 
-PAPER = Path(datasets.__file__).parent / "paper"
+PAPER = Path(tables.__file__).parent
 
 
 def touch(path):

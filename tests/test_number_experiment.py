@@ -1,9 +1,10 @@
-"""What `experiments.number` measures by, on cases worked out by hand, and its page."""
+"""What `experiments.calibration.model_selection` measures by, on cases worked out by hand, and its page."""
 
 import numpy as np
 import pytest
 
-from experiments import number, number_page
+from experiments.calibration import model_selection as number
+from experiments.calibration import model_selection_page as number_page
 from tests.tiny import unit_rows
 
 
@@ -50,7 +51,7 @@ def test_rows_and_page(clip):
             "outliers": [{"set": "photos", "strangers": "b"} | strange],
             "seconds": [number.seconds_row(np.tile(rows, (40, 1)), 3)],
         },
-        "command": "python -m experiments.number",
+        "command": "python -m experiments.calibration.model_selection",
         "date": "2026-11-25",
         "machine": "a machine",
     }

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from experiments import on_accelerator, results
+from experiments import on_accelerator
+from experiments import write_results as results
 from experiments.accelerator import common, device, parts, rates, whole
 from experiments.accelerator.vendors import vendor_gflops
 
@@ -157,7 +158,7 @@ def test_without_an_accelerator_only_a_quick_run_is_made(tmp_path, monkeypatch):
 
 def test_pytorch_without_an_accelerator_is_no_rival_of_one(monkeypatch):
     pytest.importorskip("torch")
-    from experiments import torch_loops
+    from experiments.benchmarks import torch_loops
 
     monkeypatch.setattr(torch_loops, "DEVICE", "cpu")
     pieces = rates.torch(common.QUICK, {"parts": {"device": {"rows": [FACTS]}}}, 0.0)

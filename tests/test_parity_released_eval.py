@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
-from experiments.released_eval import batch_order, released_eval
+from experiments.paper.released_eval import batch_order, released_eval
 
 torch = pytest.importorskip("torch")
 IMAGES, BATCH, EPOCHS, RATE = 11, 4, 5, 0.01

@@ -8,8 +8,10 @@ import pytest
 from absl import flags
 
 import multimap_jax as mm
-from experiments import case as case_module
-from experiments import datasets, kept, protocols, quality
+from experiments.evaluation import case as case_module
+from experiments.evaluation import datasets, quality
+from experiments.evaluation import score_cache as kept
+from experiments.evaluation import word_lists as protocols
 from experiments.training.captions import known_words
 from multimap_jax.scenes import SCENES
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
-from experiments import methods
-from experiments.case import SEEDS, Case
-from experiments.released_eval import Evaluation
-from experiments.rivals import multi_sub, od_crl, tgaicc
+from experiments.baselines import multi_sub, od_crl, tgaicc
+from experiments.evaluation import methods
+from experiments.evaluation.case import SEEDS, Case
+from experiments.paper.released_eval import Evaluation
 from multimap_jax.arrays.rows import Roots
 from multimap_jax.clustering.kmeans import cluster
 

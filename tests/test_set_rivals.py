@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
-from experiments import datasets, methods, set_cells
-from experiments.case import SEEDS, labellings, make_case
-from experiments.rivals import augdmc, enrc, handmade, imclusts, mcv, msc, multi_dproxy, process, task
-from experiments.rivals.task import Found, Task
+from experiments.baselines import augdmc, enrc, handmade, imclusts, mcv, msc, multi_dproxy, process, task
+from experiments.baselines.task import Found, Task
+from experiments.evaluation import datasets, methods
+from experiments.evaluation import whole_sets as set_cells
+from experiments.evaluation.case import SEEDS, labellings, make_case
 
 TWO = {"first": 3, "second": 3}
 needs_scikit_image = pytest.mark.skipif(
@@ -227,7 +228,7 @@ def test_a_method_runs_in_its_own_process_and_says_why_it_gave_nothing(monkeypat
 
 def test_the_process_of_clustpy_needs_neither_jax_nor_this_library():
     code = "import sys; sys.modules['jax'] = sys.modules['multimap_jax'] = None;"
-    code += "from experiments.rivals.__main__ import find; find('ENRC')"
+    code += "from experiments.baselines.__main__ import find; find('ENRC')"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=process.PACKAGES)
 
 

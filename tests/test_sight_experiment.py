@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
-from experiments import datasets, results, sight
+from experiments import write_results as results
+from experiments.calibration import separability as sight
+from experiments.evaluation import datasets
 from multimap_jax.prompts.separability import random_words
 
 
@@ -55,7 +57,7 @@ def test_the_table_has_thresholds_counts_controls_and_photographs():
     counted = sight.counts([row(0.9, 1, 1), row(0.1, 0, 0, False)])
     pose = {"set": "cmuface", "aspect": "pose", "encoder": "embedded"}
     found = {
-        "command": "python -m experiments.sight",
+        "command": "python -m experiments.calibration.separability",
         "date": "2026-01-01",
         "machine": "a machine",
         "images": 20,

@@ -6,7 +6,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 import multimap_jax as mm
-from experiments import datasets
+from experiments.evaluation import datasets
 from multimap_jax.arrays.rows import PART, Product
 from multimap_jax.clustering.kmeans import cluster
 from multimap_jax.features.span import fit_span, group_targets, rounding, word_axes, word_groups, word_shares

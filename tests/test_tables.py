@@ -12,11 +12,16 @@ import pytest
 from absl import flags
 
 import multimap_jax as mm
-from experiments import case as case_module
-from experiments import datasets, difficulty, grid, image_proxies, kept, methods, results, set_cells, tables
-from experiments.case import SEEDS, labellings, make_case, score
-from experiments.released_eval import pool_images
-from experiments.rivals.process import NotRunError
+from experiments import write_results as results
+from experiments.baselines.process import NotRunError
+from experiments.calibration import difficulty
+from experiments.evaluation import case as case_module
+from experiments.evaluation import datasets, image_proxies, methods
+from experiments.evaluation import score_cache as kept
+from experiments.evaluation import whole_sets as set_cells
+from experiments.evaluation.case import SEEDS, labellings, make_case, score
+from experiments.paper import grid, tables
+from experiments.paper.released_eval import pool_images
 from multimap_jax.prompts.aspect import word_embeddings
 
 

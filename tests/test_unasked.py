@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
-from experiments import datasets, results, unasked
+from experiments import write_results as results
+from experiments.calibration import found_words as unasked
+from experiments.evaluation import datasets
 
 
 def test_average_precision_of_an_order():

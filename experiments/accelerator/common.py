@@ -11,8 +11,8 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from experiments.benchmarking import highest_memory, in_words
-from experiments.steps import TOWERS
+from experiments.benchmarks.measuring import highest_memory, in_words
+from experiments.benchmarks.steps import TOWERS
 from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
 
 Piece = tuple[dict, Callable[[], dict]]

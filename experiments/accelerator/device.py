@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.accelerator.common import PRECISIONS, Piece, Sizes, memory_stats
 from experiments.accelerator.vendors import vendor_gflops
-from experiments.steps import IDS, SLOT, peak_gflops
+from experiments.benchmarks.steps import IDS, SLOT, peak_gflops
 from multimap_jax.encoders.clip.config import CLIPConfig
 
 
@@ -54,7 +54,7 @@ def parity(sizes: Sizes, found: dict, end: float) -> Iterable[Piece]:
 def compare(config: CLIPConfig, images: int = 8) -> dict:
     import jax
 
-    from experiments.parity_full_size import errors
+    from experiments.benchmarks.parity_full_size import errors
     from multimap_jax.encoders.clip.towers import Towers
 
     cpu, accelerator = jax.devices("cpu")[0], jax.local_devices()[0]
@@ -75,7 +75,7 @@ def values(towers, place, images: int) -> dict[str, np.ndarray]:
     """What parity compares, computed on the device `place` in the precision of the weights."""
     import jax
 
-    from experiments.parity_full_size import embed_both
+    from experiments.benchmarks.parity_full_size import embed_both
     from multimap_jax.encoders.clip.slot import slot_encoder
     from multimap_jax.runtime.precision import matmul_precision
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from experiments.accelerator.common import NO_TIME, device_of, rows_of
-from experiments.benchmarking import lines, source
+from experiments.benchmarks.measuring import lines, source
 
 Columns = dict[str, Callable[[dict], str]]
 

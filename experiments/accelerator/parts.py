@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from experiments.accelerator import device, rates, whole
 from experiments.accelerator.common import FULL, NO_TIME, QUICK, measured
-from experiments.benchmarking import in_words
+from experiments.benchmarks.measuring import in_words
 
 # Part -> (its pieces, seconds below which it is not begun, the share of the time left that it may take).
 PARTS = {

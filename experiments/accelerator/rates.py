@@ -8,8 +8,8 @@ from functools import partial
 from importlib.util import find_spec
 
 from experiments.accelerator.common import PRECISIONS, Piece, Sizes, device_of, of_peak, peak_memory
-from experiments.benchmarking import highest_memory, measure
-from experiments.steps import FULL_LOOPS, compiled_steps, step_flops, torch_row
+from experiments.benchmarks.measuring import highest_memory, measure
+from experiments.benchmarks.steps import FULL_LOOPS, compiled_steps, step_flops, torch_row
 from multimap_jax.encoders.clip.config import TextConfig
 from multimap_jax.proxies.recipes import ProxyConfig
 
@@ -96,7 +96,7 @@ def torch(sizes: Sizes, found: dict, end: float) -> Iterable[Piece]:
 def torch_rate(sizes: Sizes, what: str, precision: str, images: int, found: dict) -> dict:
     if find_spec("torch") is None:
         return {"error": "PyTorch is not installed here"}
-    from experiments import torch_loops
+    from experiments.benchmarks import torch_loops
 
     if torch_loops.DEVICE == "cpu" and device_of(found).get("platform") != "cpu":
         return {"error": "this PyTorch sees no accelerator"}

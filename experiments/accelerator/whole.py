@@ -15,9 +15,9 @@ import numpy as np
 
 from experiments.accelerator.common import PRECISIONS, Piece, Sizes, of_peak, peak_memory, rows_of
 from experiments.accelerator.rates import step_rate
-from experiments.benchmark_images import write_photos
-from experiments.benchmarking import highest_memory, measure
-from experiments.random_clip import SMALL_IMAGE, SMALL_TEXT, write_random_clip
+from experiments.benchmarks.images import write_photos
+from experiments.benchmarks.measuring import highest_memory, measure
+from experiments.benchmarks.random_clip import SMALL_IMAGE, SMALL_TEXT, write_random_clip
 from multimap_jax.encoders.clip.config import ImageConfig
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.runs.estimate import image_operations, step_operations

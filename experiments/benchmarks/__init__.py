@@ -1,0 +1,1 @@
+"""Timings and memory, each a program of its own."""

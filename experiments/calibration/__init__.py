@@ -1,0 +1,1 @@
+"""How the thresholds were found: separability, model selection, found words, difficulty of drawings."""

@@ -1,0 +1,1 @@
+"""Labelled sets, methods and their scores, and the comparison of the default recipe with baselines."""

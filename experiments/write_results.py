@@ -1,0 +1,368 @@
+"""Writes RESULTS.md, and a page for each measurement beside it, from what lies under experiments/results/.
+
+    python -m experiments.write_results
+
+RESULTS.md opens with what was compared on the sets that are for reporting only (`quality` on drawn twins and on
+product photographs), reads it (results/reading.md, written by hand), and leads to every table.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+from absl import app
+
+from experiments.accelerator.page import accelerator_table
+from experiments.benchmarks.measuring import lines, source
+from experiments.calibration.model_selection_page import number_table
+
+FOLDER = Path(__file__).parent
+INTRODUCTION = """# Results
+
+Made by `python -m experiments.write_results` from what the programs wrote. Nothing is claimed for a data set that it was not
+run on. *Products* are 875 product photographs of a catalogue that took no part in choosing anything, seen by a small
+CLIP trained on others of its kind; neither comes with this package. *Twins* are drawings of this package in the place
+of the paper's seven sets, hard ones (small, cluttered, partly hidden, badly lit) that the embedded checkpoint was not
+trained on, of a seed that took no part either.
+"""
+# Columns of the opening table: what `quality` wrote for reporting.
+REPORTED = {"quality_fashion": "products", "quality": "twins"}
+
+
+def pages(folder: Path) -> dict[Path, str]:
+    """RESULTS.md and a page for each measurement below `folder`, by path."""
+    measured = {"benchmark_proxies*.json": step_table, "benchmark_images*.json": image_table}
+    measured |= {"benchmark_command*.json": command_table, "*/scaling.json": scaling_table}
+    measured |= {"benchmark_fit*.json": fit_table, "benchmark_store*.json": store_table}
+    measured |= {"benchmark_storage*.json": storage_table}
+    measured |= {"benchmark_sources*.json": source_table, "benchmark_embeddings*.json": embeddings_table}
+    measured |= {"*/accelerator.json": accelerator_table}
+    measured |= {"benchmark_methods*.json": method_table, "difficulty.json": difficulty_table}
+    measured |= {"unasked.json": unasked_table, "number.json": number_table}
+    measured |= {"sight*.json": sight_table}
+    found = {
+        path.with_suffix(".md"): write(json.loads(path.read_text()))
+        for name, write in measured.items()
+        for path in sorted(folder.glob(name))
+    }
+    written = sorted([*folder.glob("*/table*.md"), *folder.glob("*/quality.md")])
+    titles = {path: path.read_text().splitlines()[0] for path in written}
+    titles |= {path: text.splitlines()[0] for path, text in found.items()}
+    figures = sorted(folder.glob("*/*.svg"))
+    links = [f"- [{titles[path].lstrip('# ')}](results/{path.relative_to(folder)})" for path in (*written, *found)]
+    links += [f"- [figure: {path.stem}](results/{path.relative_to(folder)})" for path in figures]
+    reading = folder / "reading.md"
+    parts = [INTRODUCTION, opening(folder), reading.read_text() if reading.exists() else "", table2(folder)]
+    parts.append("## All tables\n")
+    return found | {folder.parent / "RESULTS.md": "\n".join([*parts, *links]) + "\n"}
+
+
+def table2(folder: Path) -> str:
+    """NMI of every method in every table 2 below `folder`, and the means beside the paper's."""
+    parts = [
+        "## Table 2, NMI\n\nBold: the highest of a row. What is significant, RI, the paper's figures by row, and what "
+        "each method cost are in the pages that the titles lead to. *MSC* to *AugDMC* answer with that of their "
+        "clusterings which fits the true labels best.\n"
+    ]
+    for path in sorted(folder.glob("*/table2.csv")):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        methods = list(dict.fromkeys(row["method"] for row in rows))
+        places = list(dict.fromkeys((row["dataset"], row["aspect"]) for row in rows))
+        ours, paper = (
+            np.array([float(row[column] or "nan") for row in rows]).reshape(len(places), len(methods))
+            for column in ("nmi", "paper_nmi")
+        )
+        body = [[" ".join(place), *texts(found)] for place, found in zip(places, ours)]
+        body.append(["mean", *texts(ours.mean(0))])
+        if np.isfinite(paper.mean(0)).any():
+            body.append(["the paper's mean", *texts(paper.mean(0))])
+        parts.append(f"### [{path.parent.name}](results/{path.parent.name}/table2.md)\n\n{lines(['', *methods], body)}")
+    return "\n".join(parts)
+
+
+def texts(row: np.ndarray) -> list[str]:
+    """Figures of a row, the highest bold."""
+    return [f"**{each:.3f}**" if each == np.nanmax(row) else "–" if np.isnan(each) else f"{each:.3f}" for each in row]
+
+
+def opening(folder: Path) -> str:
+    """Method by protocol: means with intervals, cells that differ from the default, seconds and memory."""
+    verdicts, commands = {}, []
+    for name, title in REPORTED.items():
+        path = folder / name / "quality.json"
+        if path.exists():
+            found = json.loads(path.read_text())
+            commands.append(source(found))
+            verdicts |= {f"{title}, {each['protocol']}": each for each in found["verdicts"]}
+    measured = folder / "benchmark_methods_cpu.json"
+    costs = {row["name"]: row for row in json.loads(measured.read_text())["rows"]} if measured.exists() else {}
+    names = dict.fromkeys(name for each in verdicts.values() for name in each["means"])
+    # Parts of the default and proxies of images have a table in quality.md.
+    names = [name for name in names if not name.startswith(("default:", "image pro"))]
+    rows = []
+    for name in sorted(names, key=lambda name: name != "default"):
+        found = [each["means"].get(name) for each in verdicts.values()]
+        cells = [f"{one['nmi']:.3f} ±{(one['high'] - one['low']) / 2:.3f}" if one else "–" for one in found]
+        better, worse = (sum(one[which] for one in found if one) for which in ("better", "worse"))
+        cost = [f"{costs[name]['seconds']:.2f}", f"{costs[name]['memory'] / 1e6:.0f}"] if name in costs else ["–", "–"]
+        rows.append([f"**{name}**" if name == "default" else name, *cells, str(better), str(worse), *cost])
+    head = ["", *(f"{title} ({each['cells']})" for title, each in verdicts.items()), "better", "worse", "s", "MB"]
+    visible = ", ".join(f"{each['visible']:.3f} ({title})" for title, each in verdicts.items())
+    return (
+        "Mean NMI over cells (how many), with half its 95% interval. *exact*: asked with the true words; *superset*: "
+        "with too many; *subset*: with a third of them missing. Better and worse: cells in which a method differs "
+        "significantly from the default; for the default itself, from the best rival of the cell. A difference that "
+        f"would have been seen in four cells of five: {visible}. Seconds and memory: one set of 300 images, embedded "
+        f"before.\n\n{lines(head, rows)}\n{chr(10).join(commands)}"
+    )
+
+
+def source_table(found: dict) -> str:
+    """What `benchmark_sources` measured."""
+    rates = found["images_per_second"]
+    rows = [[name, f"{rate:.0f}", f"{rate / rates['folder']:.2f}"] for name, rate in rates.items()]
+    head = ["source", "images a second", "of the folder's"]
+    title = f"## Images embedded in a second, by source: encoder {found['clip']}"
+    text = f"{found['images']:,} JPEG images of 640 × 480, listing included; median of {found['repeats']}, in turn."
+    return f"{title}\n\n{text}\n\n{lines(head, rows)}\n{source(found)}"
+
+
+def storage_table(found: dict) -> str:
+    """What `benchmark_storage` measured."""
+    rows = [
+        [f"{1e3 * row['delay']:.0f}", "{:.1f} ({:.1f} to {:.1f})".format(row["seconds"], *row["spread"])]
+        + [f"{row['times']:.2f}", f"{row['gets']:,}"]
+        for row in found["rows"]
+    ]
+    head = ["ms before the answer to a GET", "seconds", "of the first row's", "GETs"]
+    title = f"## Embedding images in a bucket: encoder {found['clip']}"
+    text = f"`multimap embed` on {found['images']:,} JPEG images of 640 × 480 in moto's S3 server on the same machine; "
+    return f"{title}\n\n{text}median of {found['repeats']}, in turn.\n\n{lines(head, rows)}\n{source(found)}"
+
+
+def method_table(found: dict) -> str:
+    """What `benchmark_methods` measured."""
+    rows = [[row["name"], f"{row['seconds']:.3f}", f"{row['memory'] / 1e6:.0f}"] for row in found["rows"]]
+    head = ["method", "seconds", "memory, MB"]
+    title = f"## Seconds and memory of the methods on {found['images']} images: encoder {found['clip']}"
+    return f"{title}\n\n{lines(head, rows)}\n{source(found)}"
+
+
+def difficulty_table(found: dict) -> str:
+    """What `difficulty` measured."""
+    rows = [[level, f"{mean:.3f}"] for level, mean in found["means"].items()]
+    head = ["difficulty", "mean NMI of zero-shot with the true words"]
+    text = f"The tables run at difficulty {found['chosen']}: the lowest with a mean between .5 and .8."
+    return f"## How hard the drawn sets are: encoder {found['clip']}\n\n{lines(head, rows)}\n{text}\n\n{source(found)}"
+
+
+def sight_table(found: dict) -> str:
+    """What `sight` measured."""
+    criteria = [[name, f"{found['code'][name]:.3f}", f"{value:.3f}"] for name, value in found["found"].items()]
+    kinds = ("seen", "between", "unseen")
+    encoders = [*found["encoders"], {"encoder": "all", "trained": ""} | found["calibration"]]
+    counted = [
+        [each["encoder"], each["trained"], *(f"{each[f'{kind}_clear']} of {each[kind]}" for kind in kinds)]
+        for each in encoders
+    ]
+    controls = [
+        [each["control"], f"{each['clear']} of {each['cases']}"]
+        + ["; ".join(f"{row['set']} {row['aspect']}, {row['encoder']}" for row in each["which"])]
+        for each in found["controls"]
+    ]
+    levels, calibration = " and ".join(map(str, found["difficulties"])), found["calibration"]
+    parts = [
+        "## Whether an encoder tells words apart: thresholds and verdicts",
+        f"Thresholds: the 5% quantile over aspects of drawn sets ({found['images']} pictures each, difficulties "
+        f"{levels}) whose zero-shot groups have an AMI of .5 or more.",
+        lines(["criterion", "in the code", "found"], criteria),
+        "Called clear, with the thresholds in the code, of the aspects with an AMI in each span: "
+        f"{calibration['seen_clear'] / calibration['seen']:.0%} of those with .5 or more.",
+        lines(["encoder", "trained", "AMI .5 or more", ".25 to .5", "below .25"], counted),
+        'Controls, for which "cannot" is right:',
+        lines(["", "called clear", "which"], controls),
+    ]
+    judged = found.get("photographs")
+    if judged:
+        rows = [
+            [row["set"], row["aspect"], row["encoder"], *(f"{row[name]:z.2f}" for name in found["code"])]
+            + [f"{row['ami']:z.2f}", "seen" if row["seen"] else "not seen", "clear" if row["clear"] else "cannot"]
+            for row in judged["rows"]
+        ]
+        right = sum(row["clear"] == row["seen"] for row in judged["rows"])
+        parts += [
+            f"Photographs: {right} of {len(rows)} verdicts are right ({judged['right']:.0%}); of {judged['unseen']} "
+            f"aspects that the encoder does not see {judged['unseen_clear']} are called clear.",
+            lines(["set", "aspect", "encoder", *found["code"], "AMI of zero-shot", "truth", "verdict"], rows),
+        ]
+    return "\n\n".join([part.rstrip() for part in parts] + [source(found)])
+
+
+def unasked_table(found: dict) -> str:
+    """What `unasked` measured."""
+    rows = []
+    for row in found["rows"]:
+        cells = [row["set"], row["aspect"], "yes" if row["seen"] else "no", str(row["clusters"]), f"{row['true']:.3f}"]
+        if row["found"] is None:
+            rows.append([*cells, "no words", "", "", row["true_verdict"], "", ""])
+            continue
+        cells += [f"{row['found']:.3f}", f"{len(row['words'])} of {row['candidates']}"]
+        cells.append(f"{row['found_own_number']:.3f}")
+        rows.append([*cells, row["true_verdict"], row["found_verdict"], ", ".join(row["words"])])
+    head = ["set", "aspect", "seen", "groups", "NMI, true words", "NMI, found words", "words found"]
+    head += ["NMI, a group a word", "diagnosis, true words", "diagnosis, found words", "found"]
+    orders = [
+        [row["set"], row["encoder"], *(cell for kind in ("all", "seen") for cell in precisions([row], kind))]
+        + [f"{row['seconds']:.1f}", f"{len(row['order'])}: {', '.join(row['order'][:5])} …"]
+        for row in found["suggested"]
+    ]
+    precision = ["average precision", "of random orders", "of what is seen", "of random orders"]
+    suggested = lines(["set", "encoder", *precision, "seconds", "aspects, first five"], orders)
+    return (
+        "## Where no words are given: words and aspects that images choose\n\n"
+        "Means. Loss: NMI with the true words less that with words found in the built-in vocabulary, both in the true "
+        "number of groups.\n\n"
+        f"{unasked_means(found, precision)}\n{lines(head, rows)}\nThe set's own aspects among those that "
+        f"`suggest_aspects` puts in order.\n\n{suggested}\n{source(found)}"
+    )
+
+
+def unasked_means(found: dict, precision: list[str]) -> str:
+    """The means of `unasked_table`, of twins, of photographs and of both."""
+    rows = []
+    for name, kinds in {"twins": (True,), "photographs": (False,), "both": (True, False)}.items():
+        compared = [row for row in found["rows"] if row["drawn"] in kinds and row["found"] is not None]
+        suggested = [row for row in found["suggested"] if row["drawn"] in kinds]
+        if compared and suggested:
+            both = [[row for row in compared if row["seen"]], compared]
+            losses = [[row["true"] - row["found"] for row in each] for each in both]
+            cells = [f"{sum(each) / len(each):.3f} ({len(each)})" if each else "–" for each in losses]
+            cells += [cell for kind in ("all", "seen") for cell in precisions(suggested, kind)]
+            rows.append([name, *cells, f"{sum(row['seconds'] for row in suggested) / len(suggested):.1f}"])
+    head = ["", "loss, aspects that are seen (how many)", "loss, all", *precision, "seconds of `suggest_aspects`"]
+    return lines(head, rows)
+
+
+def precisions(suggested: list[dict], kind: str) -> list[str]:
+    """Mean average precision and that of random orders, of the sets that have aspects of this kind."""
+    rated = [row[kind] for row in suggested if kind in row]
+    return [f"{sum(row[of] for row in rated) / len(rated):.3f}" if rated else "–" for of in ("precision", "random")]
+
+
+def step_table(found: dict) -> str:
+    """What `benchmark_proxies` measured."""
+    head = ["", "precision", "images", "ms an image-step", "GFLOP/s", "of the peak", "memory, MB", "compilation, s"]
+    rows = []
+    for row in found["rows"]:
+        cells = [row["what"], row["precision"], str(row["images"])]
+        if "error" in row:
+            rows.append([*cells, "not measured", "", "", "", ""])
+            continue
+        low, high = row["spread"]
+        time = f"{row['ms_per_image_step']:.2f} ({low:.2f} to {high:.2f})"
+        memory = f"{row['peak_memory'] / 1e6:.0f}"
+        rows.append(
+            [*cells, time, f"{row['gflops']:.0f}", f"{row['fraction_of_peak']:.2f}", memory, f"{row['compile_s']:.1f}"]
+        )
+    peaks = [
+        f"{precision} {rates['jax']:.0f} (JAX) and {rates['torch']:.0f} (PyTorch)"
+        for precision, rates in found["peak_gflops"].items()
+    ]
+    return (
+        f"## One step of one image: text tower of {found['rows'][0]['tower']}, random weights\n\n"
+        f"{lines(head, rows)}\nA plain matrix product, GFLOP/s: {', '.join(peaks)}.\n\n{source(found)}"
+    )
+
+
+def image_table(found: dict) -> str:
+    """What `benchmark_images` measured."""
+    rows = [
+        [row["what"], f"{row['images_per_second']:.1f}", f"{row['peak_memory'] / 1e6:.0f}"] for row in found["rows"]
+    ]
+    head = ["", "images a second", "memory, MB"]
+    return f"## Embedding images, decoding included: {found['clip']}\n\n{lines(head, rows)}\n{source(found)}"
+
+
+def scaling_table(found: dict) -> str:
+    """What `scaling` measured."""
+    head = ["images", "proxies of images", "embedding, s", "grouping, s", "report, s", "after embedding", "whole, s"]
+    head += ["arrays, MB", "rest, MB", "ARI, span", "ARI, proxies"]
+    rows = [
+        [f"{row['images']:,}", "kept" if row["keep_proxies"] else "none"]
+        + [f"{row['seconds'][part]:.1f}" for part in ("embed", "group", "report")]
+        + [f"{row['after']:.1%}", f"{row['seconds']['total']:.1f}"]
+        + [f"{row[part] / 1e6:.0f}" for part in ("array_bytes", "other_bytes")]
+        + [f"{row['sampled_ari'][kind]:.3f}" for kind in ("span", "proxy")]
+        for row in found["rows"]
+    ]
+    return (
+        f"## The command as images grow: drawn flowers, encoder {found['clip']}\n\n"
+        "Grouping has metrics in it. ARI: between k-means on all rows and on a tenth of them.\n\n"
+        f"{lines(head, rows)}\n{source(found)}"
+    )
+
+
+def command_table(found: dict) -> str:
+    """What `benchmark_command` measured."""
+    parts = found["parts"]
+    what = "a second aspect, nothing embedded" if found["kept"] else "a first run"
+    row = [
+        f"{found['images']:,}",
+        what,
+        f"{found['seconds']:.2f} ({found['spread'][0]:.2f} to {found['spread'][1]:.2f})",
+    ]
+    row += [f"{seconds:.2f}" for seconds in parts.values()]
+    head = ["images", "", "whole, s", *(f"{part}, s" for part in parts)]
+    return f"## From the command to the report: encoder {found['clip']}\n\n{lines(head, [row])}\n{source(found)}"
+
+
+def store_table(found: dict) -> str:
+    """What `benchmark_store` measured."""
+    head = ["images", "embedding, s", "keeping, first run, s", "of embedding", "second run, s"]
+    row = [f"{found['images']:,}", f"{found['embedding_seconds']:.1f}", f"{found['store_seconds']:.2f}"]
+    row += [f"{found['share']:.1%}", f"{found['again_seconds']:.2f}"]
+    return f"## What keeping costs: encoder {found['clip']}\n\n{lines(head, [row])}\n{source(found)}"
+
+
+def fit_table(found: dict) -> str:
+    """What `benchmark_fit` measured."""
+    head = ["rows", "words", "seconds", "highest memory, MB", "array, MB", "a fit on 1,000 rows, MB", "beyond both, MB"]
+    rows = [
+        [f"{row['images']:,}", str(row["words"]), f"{row['seconds']:.0f}"]
+        + [f"{row[part] / 1e6:.0f}" for part in ("peak_memory", "array_bytes", "small_peak", "beyond")]
+        for row in found["rows"]
+    ]
+    return f"## Memory of a fit on many embeddings, default recipe\n\n{lines(head, rows)}\n{source(found)}"
+
+
+def embeddings_table(found: dict) -> str:
+    """What `benchmark_embeddings` measured."""
+    head = ["embeddings", "whole, s", "reading, s", "grouping, s", "report, s", "anonymous memory, MB"]
+    head += [f"{what}, {name}" for name in found["rows"][0]["ari"] for what in ("zero-shot's ARI", "ours")]
+    rows = [
+        [f"{row['images']:,}", f"{row['seconds']:.0f}"]
+        + [f"{row['timings'][part]:.1f}" for part in ("load", "group", "report")]
+        + [f"{row['anonymous'] / 1e6:.0f}"]
+        + [f"{row[kind][name]:.3f}" for name in row["ari"] for kind in ("zero_shot", "ari")]
+        for row in found["rows"]
+    ]
+    text = "The whole command on embeddings of 512 in float16, two aspects of 3 and 40 words, groups planted."
+    whole = found["rows"][0].get("in_memory")
+    if whole:
+        same = ", ".join(f"{name} {ari:.3f}" for name, ari in whole["ari"].items())
+        text += f" The estimator with all {found['rows'][0]['images']:,} rows in memory: {same}."
+    return f"## Many embeddings: the whole command\n\n{text}\n\n{lines(head, rows)}\n{source(found)}"
+
+
+def main(_):
+    for path, text in pages(FOLDER / "results").items():
+        path.write_text(text)
+        print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    app.run(main)
