@@ -22,11 +22,11 @@ from experiments.calibration.model_selection_page import number_table
 FOLDER = Path(__file__).parent
 INTRODUCTION = """# Results
 
-Made by `python -m experiments.write_results` from what the programs wrote. Nothing is claimed for a data set that it was not
-run on. *Products* are 875 product photographs of a catalogue that took no part in choosing anything, seen by a small
-CLIP trained on others of its kind; neither comes with this package. *Twins* are drawings of this package in the place
-of the paper's seven sets, hard ones (small, cluttered, partly hidden, badly lit) that the embedded checkpoint was not
-trained on, of a seed that took no part either.
+Made by `python -m experiments.write_results` from what the programs wrote. Nothing is claimed for a data set that it
+was not run on. *Products* are 875 product photographs of a catalogue that took no part in choosing anything, seen by a
+small CLIP trained on others of its kind; neither comes with this package. *Twins* are drawings of this package in the
+place of the paper's seven sets, hard ones (small, cluttered, partly hidden, badly lit) that the embedded checkpoint was
+not trained on, of a seed that took no part either.
 """
 # Columns of the opening table: what `quality` wrote for reporting.
 REPORTED = {"quality_fashion": "products", "quality": "twins"}

@@ -1,6 +1,7 @@
 """What comes out where no words are given: words that images choose from the built-in vocabulary, and aspects.
 
-    python -m experiments.calibration.found_words --data=../shared/data --models=../shared/models --out=experiments/results/unasked.json
+    python -m experiments.calibration.found_words --data=../shared/data --models=../shared/models \
+        --out=experiments/results/unasked.json
 
 Every aspect of the drawn twins (of a seed that chose nothing) is grouped with its true words and with those that
 `find_words` finds, by the same encoder, into the true number of groups; NMI are means over the estimator's seeds 0, 1

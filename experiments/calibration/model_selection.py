@@ -1,7 +1,8 @@
 """What comes out where neither words nor the number of groups are given, and how good the numbers, confidences and
 outliers of `multimap_jax` are.
 
-    python -m experiments.calibration.model_selection --data=../shared/data --models=../shared/models --out=experiments/results/number.json
+    python -m experiments.calibration.model_selection --data=../shared/data --models=../shared/models \
+        --out=experiments/results/number.json
 
   * Runs: every aspect of the drawn twins, easy and hard (difficulties 0 and 2), and of the photographs, from a subject
     and an aspect alone: the number found beside the true one, the best by silhouette (of the same rows, 2 to 24

@@ -1,7 +1,7 @@
 """Measures the thresholds of `multimap_jax.prompts.separability` again, and judges its verdicts on photographs.
 
-    python -m experiments.calibration.separability --stages=DIR,DIR,DIR --data=../shared/data --models=../shared/models \
-        --out=experiments/results/sight.json
+    python -m experiments.calibration.separability --stages=DIR,DIR,DIR --data=../shared/data \
+        --models=../shared/models --out=experiments/results/sight.json
 
 The rule: over aspects of drawn scenes that are seen (zero-shot groups agree with the labels by an adjusted mutual
 information, AMI, of .5 or more) the threshold of each criterion is its 5% quantile, so that 19 of 20 reach it. Asked

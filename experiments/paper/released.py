@@ -1,6 +1,7 @@
 """The released program's main.py with its own settings, on the authors' data and CLIP ViT-B/32.
 
-    python -m experiments.paper.released --dataset=fruit --data=dataset --clip=openai/clip-vit-base-patch32 --out=released
+    python -m experiments.paper.released --dataset=fruit --data=dataset --clip=openai/clip-vit-base-patch32 \
+        --out=released
 
 --data holds the authors' folders, dataset/fruit/color/red/*.jpg. The released program ends with the proxies and never
 clusters; here they are saved (NAME.npz: proxies, prompt_embeddings, reference, losses) and, as no seed or order was

@@ -14,7 +14,7 @@ from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
 
 # What "clear" needs of both criteria: 19 of 20 aspects of drawn scenes that are seen (zero-shot groups with an adjusted
-# mutual information of .5 or more) reach each. Found on drawings alone; `experiments.calibration.separability` measures it again.
+# mutual information of .5 or more) reach each. Found on drawings alone: experiments.calibration.separability.
 INFORMATION, STRUCTURE = 0.315, 0.28
 # Images that are looked at, groups at most, and look-alikes whose mean is compared with.
 IMAGES, GROUPS, ALIKE = 2000, 60, 3
