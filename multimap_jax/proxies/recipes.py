@@ -81,7 +81,7 @@ class ProxyConfig:
         bit for bit at one block size and differ in rounding between two.
       precision: "float32" (exact), "tf32", "bf16" (compute only: proxies and moments stay float32) or "float64". On
         drawn pictures the default's labels in bf16 agree with float32's at an adjusted Rand index of 0.99 or more, and
-        its mean losses within 1e-2 (tests/test_proxies.py). CPUs with bf16 instructions are faster with it too.
+        its mean losses within 1e-2 (tests/proxies/test_fit.py). CPUs with bf16 instructions are faster with it too.
 
     Numbers are pytree leaves: another learning rate does not compile again.
     """

@@ -19,7 +19,7 @@ from multimap_jax.runtime.profiling import chunk_done, traced
 from multimap_jax.runtime.progress import open_bar
 
 # Steps in one compiled call, and how far back a loss is compared when `tolerance` is set. Both were chosen without a
-# table; tests/test_proxies.py holds what a tolerance may cost.
+# table; tests/proxies/test_fit.py holds what a tolerance may cost.
 CHUNK = 50
 LOOK_BACK = 10
 

@@ -10,7 +10,7 @@ import pytest
 from multimap_jax.cli import main as cli
 from multimap_jax.report import make_report
 from tests.browser import NARROW, WIDE, Browser, chromium
-from tests.test_report import page_of
+from tests.report.test_report import page_of
 
 EVIL = ['<img src=x onerror="hacked=1">', "\"><script>hacked=1</script>", "</script><script>hacked=1</script>",
         "{{data}}", "__proto__", "constructor", "${hacked=1}", "javascript:hacked=1"]  # fmt: skip

@@ -81,7 +81,7 @@ def test_a_table_may_have_a_core_and_halves(tmp_path):
         assert "has 2 images, expected 1719" in found.note
 
 
-FASHION = Path(__file__).parents[2] / "shared" / "data" / "fashion"
+FASHION = Path(__file__).parents[3] / "shared" / "data" / "fashion"
 
 
 @pytest.mark.skipif(not FASHION.is_dir(), reason="needs the product photographs in ../shared/data/fashion")

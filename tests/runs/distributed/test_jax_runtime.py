@@ -14,7 +14,7 @@ from multimap_jax.runs.distributed import jax_runtime as runtime
 from multimap_jax.runs.distributed import process_group as processes
 from multimap_jax.runs.distributed.process_group import ALONE, Company, Processes
 from multimap_jax.scenes import write_scenes
-from tests.test_processes import IMPATIENT
+from tests.runs.distributed.test_process_group import IMPATIENT
 
 FLAGS = ["--subject=fruit", "--aspect=color", "--words=color=red,green,yellow", "--noprogress"]
 NO_CLUSTER = (
