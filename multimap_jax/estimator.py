@@ -18,27 +18,19 @@ from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from multimap_jax.arrays.rows import Pieces, Product, Roots
+from multimap_jax.arrays.sampling import draw, sampled
 from multimap_jax.choices import AUTO
-from multimap_jax.clustering.kmeans import (
-    check_clusters,
-    cluster,
-    draw,
-    least_sure,
-    left_over,
-    merges,
-    nearest,
-    sampled,
-)
+from multimap_jax.clustering.kmeans import check_clusters, cluster, least_sure, left_over, merges, nearest
 from multimap_jax.clustering.outliers import IMAGES, find_bulk
 from multimap_jax.clustering.selection import Candidate, find_number, steadiness
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.features import table as kinds
 from multimap_jax.images.decoding import as_list
-from multimap_jax.notebook import groups_html, of_model
 from multimap_jax.persistence import OF_PROXIES, read_model, write_model
 from multimap_jax.prompts.aspect import Aspect, check_words, word_embeddings
 from multimap_jax.proxies.fit import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.proxies.recipes import ProxyConfig
+from multimap_jax.report.html import groups_html, of_model
 from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.words.choose import choose_words
 from multimap_jax.words.naming import exemplars, name_groups

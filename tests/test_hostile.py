@@ -17,9 +17,9 @@ import multimap_jax as mm
 from multimap_jax.cli import main as cli
 from multimap_jax.encoders.clip.model import EMBEDDED, Clip
 from multimap_jax.images.decoding import Unreadable, decode
-from multimap_jax.runs.cache import Plan
 from multimap_jax.runs.evaluation import read_labels
 from multimap_jax.scenes import write_scenes
+from multimap_jax.sources.plan import Plan
 from multimap_jax.storage.filenames import path_of_name
 
 

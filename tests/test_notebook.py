@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
-from multimap_jax.notebook import Shown, groups_html, nearest_of
+from multimap_jax.report.html import Shown, groups_html, nearest_of
 
 
 def test_nothing_that_a_user_named_becomes_markup():

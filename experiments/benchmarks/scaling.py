@@ -71,7 +71,8 @@ def sampled_agreement(drawn: str, name: str, images: int) -> dict[str, float]:
     embedding and one proxy, however often it is named."""
     import multimap_jax as mm
     from multimap_jax.arrays.rows import Product
-    from multimap_jax.clustering.kmeans import cluster, draw
+    from multimap_jax.arrays.sampling import draw
+    from multimap_jax.clustering.kmeans import cluster
     from multimap_jax.features.span import fit_span
 
     clip, aspect = mm.load_clip(name), mm.Aspect("species", "flower", WORDS)

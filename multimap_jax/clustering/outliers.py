@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from multimap_jax.arrays.rows import take, walk
-from multimap_jax.clustering.kmeans import principal_axes, sampled
+from multimap_jax.arrays.sampling import sampled
+from multimap_jax.clustering.kmeans import principal_axes
 
 # Images that are looked at; images to an axis, and axes at most; of the images those that shape the bulk, and how often
 # they are chosen anew. Chosen on drawn scenes (experiments/number.py).

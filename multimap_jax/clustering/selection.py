@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from multimap_jax.arrays.rows import take
-from multimap_jax.clustering.kmeans import draw, near, principal_axes
+from multimap_jax.arrays.sampling import draw
+from multimap_jax.clustering.kmeans import near, principal_axes
 
 # Images that are looked at, halvings of them, the most groups, and axes of their rows at most.
 IMAGES, HALVINGS, MOST, AXES = 2000, 10, 60, 32

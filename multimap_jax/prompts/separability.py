@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import entr, logsumexp, softmax
 
 from multimap_jax.arrays.rows import Pieces, take
-from multimap_jax.clustering.kmeans import sampled
+from multimap_jax.arrays.sampling import sampled
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
 

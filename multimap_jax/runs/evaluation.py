@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.arrays.rows import Pieces
-from multimap_jax.clustering.kmeans import cluster, draw
+from multimap_jax.arrays.sampling import draw
+from multimap_jax.clustering.kmeans import cluster
 from multimap_jax.clustering.metrics import evaluate
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.prompts.aspect import reference_words
 from multimap_jax.prompts.normalize import normal_form
-from multimap_jax.sources.source import exists
 from multimap_jax.sources.tables import LONGEST, opened_csv
 from multimap_jax.storage.filenames import known_name
-from multimap_jax.storage.paths import is_remote
+from multimap_jax.storage.paths import exists, is_remote
 
 # Images whose names are compared with those of a labels file that fits none, and names of such a file.
 MANY = 100_000

@@ -14,12 +14,12 @@ from multimap_jax.clustering.axes import coordinates
 from multimap_jax.runs import finished
 from multimap_jax.runs.export_folders import export_folders
 from multimap_jax.runs.messages import count
-from multimap_jax.runs.results import COLUMNS, as_csv, write_whole
+from multimap_jax.runs.results import COLUMNS, write_whole
 from multimap_jax.runtime.progress import open_bar
-from multimap_jax.sources.source import exists
+from multimap_jax.storage.encoding import as_csv
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, path_of_name, safe_path, safe_word
 from multimap_jax.storage.output import RUN, TABLE
-from multimap_jax.storage.paths import is_remote, opened
+from multimap_jax.storage.paths import exists, is_remote, opened
 from multimap_jax.storage.reading import read_json, read_table, said_of
 
 TABLES = (".parquet", ".csv")

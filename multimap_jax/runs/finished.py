@@ -20,10 +20,10 @@ from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.runs.results import file_hashes, model_name, text_hash
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import base, read_embeddings
-from multimap_jax.sources.source import Packed, Source, exists
+from multimap_jax.sources.source import Packed, Source
 from multimap_jax.storage.filenames import name_of_path, printable, without_secrets
 from multimap_jax.storage.output import GROUPS, RUN, TABLE
-from multimap_jax.storage.paths import is_remote, local_folder, place
+from multimap_jax.storage.paths import exists, is_remote, local_folder, place
 from multimap_jax.storage.reading import AddressError, read_json, read_table, said_of
 
 AGAIN = "run multimap again"

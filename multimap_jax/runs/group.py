@@ -14,7 +14,7 @@ import numpy as np
 
 from multimap_jax import __version__
 from multimap_jax.arrays.rows import Pieces
-from multimap_jax.clustering.kmeans import SAMPLE, sampled
+from multimap_jax.arrays.sampling import SAMPLE, sampled
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.images.decoding import Unreadable

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import platform
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +23,8 @@ from multimap_jax.images.decoding import Unreadable
 from multimap_jax.persistence import ARRAYS, SETTINGS
 from multimap_jax.prompts.separability import Sight
 from multimap_jax.runtime.machine import machine
-from multimap_jax.sources.source import Source, exists
+from multimap_jax.sources.source import Source
+from multimap_jax.storage.encoding import as_csv, bare, slug
 from multimap_jax.storage.filenames import name_of_path, safe_path, safe_word, without_secrets
 from multimap_jax.storage.output import (
     GO_ON,
@@ -39,7 +38,7 @@ from multimap_jax.storage.output import (
     staging,
     write_all,
 )
-from multimap_jax.storage.paths import is_remote, opened, plain, put_whole, same
+from multimap_jax.storage.paths import exists, is_remote, opened, plain, put_whole, same
 
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
 
@@ -53,28 +52,6 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None] | str, new: bool =
     except OSError as error:
         reason = plain(error) if is_remote(path) else error.strerror or str(error)
         raise OSError(f"cannot write {path} ({reason}); {GO_ON}") from None
-
-
-def as_table(table: dict[str, list]) -> Callable[[BinaryIO], None]:
-    """Columns, to be written as a parquet file."""
-    # Columns of no rows have no type of their own.
-    fields = {name: pa.array(values, None if values else pa.string()) for name, values in table.items()}
-    return lambda file: pq.write_table(pa.table(fields), file)
-
-
-def as_array(array: np.ndarray) -> bytes:
-    """An array as an npy file. In memory: NumPy's own writing to a file does not say why a full disk fails it."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def as_arrays(arrays: dict) -> Callable[[BinaryIO], None]:
-    return lambda file: np.savez(file, allow_pickle=False, **arrays)
-
-
-def as_json(content) -> str:
-    return json.dumps(content, indent=1) + "\n"
 
 
 # Of each aspect in labels.parquet, besides the one called by its name.
@@ -97,11 +74,6 @@ def check_own(out: Path, labels: Path | None) -> None:
 def file_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of the files of a model by their names, without those that are not there."""
     return {name: text_hash(folder / name) for name in (ARRAYS, SETTINGS) if exists(folder / name)}
-
-
-def slug(name: str) -> str:
-    """Part of a folder's name, for the eye."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32] or "aspect"
 
 
 def model_name(aspect: str, files: dict[str, str]) -> str:
@@ -155,17 +127,6 @@ def labels_text(names: Sequence[str], results: Sequence) -> str:
     )
 
 
-def as_csv(rows: Iterable[Iterable]) -> str:
-    """Rows as csv. Whatever some program might take for two cells is quoted: with semicolons or tabs a formula could
-    begin in the middle of a name."""
-    return "".join(",".join(map(_cell, row)) + "\n" for row in rows)
-
-
-def _cell(value) -> str:
-    text = str(value)
-    return '"' + text.replace('"', '""') + '"' if any(each in text for each in ',";\t\r\n') else text
-
-
 def covered(source: Source, aspects: Sequence[str]) -> list[str]:
     """In a sentence which columns of a source labels.parquet does not take, since its own are called so."""
     own = {"image", *aspects, *(f"{aspect}: {column}" for aspect in aspects for column in COLUMNS)}
@@ -194,11 +155,6 @@ def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence, source
         for begin in range(0, len(names), TABLE_ROWS):
             part = {name: own.slice(begin, TABLE_ROWS).cast(plain[name]) for name, own in columns.items()}
             writer.write_table(pa.table(part))
-
-
-def bare(values: list) -> list:
-    """Values beside images, addresses without their secrets."""
-    return [without_secrets(value) if isinstance(value, str) else value for value in values]
 
 
 def run_content(

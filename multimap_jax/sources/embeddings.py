@@ -22,10 +22,10 @@ from multimap_jax.sources.columns import (
     no_column,
 )
 from multimap_jax.sources.names import SortedPaths, Texts, concatenated, names_of, ordered, replaced
-from multimap_jax.sources.source import Source, exists, version
+from multimap_jax.sources.source import Source, version
 from multimap_jax.sources.tables import LONGEST, opened_csv
 from multimap_jax.storage.filenames import path_of_name
-from multimap_jax.storage.paths import plain, reaching, remote_version
+from multimap_jax.storage.paths import exists, plain, reaching, remote_version
 from multimap_jax.storage.reading import Room, column_parts, mapped_array, opened_table, passing, read_json
 
 TINY = 1e-6
@@ -172,7 +172,7 @@ def numbered(folder: Path, ending: str) -> dict[int, Path]:
 
 def check_complete(out: Path, done: set[int]) -> None:
     """ValueError where a plan beside the embeddings names pieces that are not done."""
-    from multimap_jax.runs.cache import Plan, read_plan, sound
+    from multimap_jax.sources.plan import Plan, read_plan, sound
 
     plan = Plan(out, "plan")
     files = plan.files()

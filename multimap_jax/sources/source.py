@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from multimap_jax.sources.names import SortedPaths
-from multimap_jax.storage.paths import is_remote, reaching
+from multimap_jax.storage.paths import exists, is_remote, reaching
 
 # From the middle of a file: at its beginning pictures of one camera are alike.
 SAMPLE_BYTES = 512
@@ -164,18 +164,6 @@ def _escaped(place) -> str:
     if not there:
         return place.path
     return glob.escape(there[-1].path) + place.path[len(there[-1].path) :]
-
-
-def exists(path: Path) -> bool:
-    """Whether something is there; Unreachable where a store does not say."""
-    if not is_remote(path):
-        return path.exists()
-    try:
-        with reaching(path):
-            path.fs.info(path.path)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _like(place: Path, text: str) -> Path:

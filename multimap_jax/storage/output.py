@@ -25,9 +25,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from multimap_jax.sources.source import exists
 from multimap_jax.storage.markers import THUMBNAILS
-from multimap_jax.storage.paths import fill, is_remote, opened, plain, put, reaching, write_object
+from multimap_jax.storage.paths import exists, fill, is_remote, opened, plain, put, reaching, write_object
 from multimap_jax.storage.reading import read_json
 
 HIDDEN = ".multimap"

@@ -411,3 +411,15 @@ def same(one, other) -> bool:
     if is_remote(one) or is_remote(other):
         return str(one) == str(other)
     return one.exists() and other.exists() and one.samefile(other)
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; Unreachable where a store does not say."""
+    if not is_remote(path):
+        return path.exists()
+    try:
+        with reaching(path):
+            path.fs.info(path.path)
+    except FileNotFoundError:
+        return False
+    return True

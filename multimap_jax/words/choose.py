@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import entr, softmax
 
 from multimap_jax.arrays.rows import Pieces, Product, take, walk
-from multimap_jax.clustering.kmeans import sampled
+from multimap_jax.arrays.sampling import sampled
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.features.span import word_shares
 from multimap_jax.prompts.aspect import Aspect, word_embeddings

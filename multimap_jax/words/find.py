@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from multimap_jax.arrays.rows import Pieces
+from multimap_jax.arrays.sampling import sampled
 from multimap_jax.choices import SUBJECT, TEMPLATE
-from multimap_jax.clustering.kmeans import sampled
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect, fits
 from multimap_jax.prompts.normalize import normal_form

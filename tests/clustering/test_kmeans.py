@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from multimap_jax.arrays.rows import Product, take
+from multimap_jax.arrays.sampling import draw
 from multimap_jax.clustering import kmeans as clustering
-from multimap_jax.clustering.kmeans import cluster, draw, group_means, least_sure, left_over, merges, near, nearest
+from multimap_jax.clustering.kmeans import cluster, group_means, least_sure, left_over, merges, near, nearest
 
 
 def blobs(sizes, seed=0):

@@ -18,8 +18,9 @@ import multimap_jax as mm
 from multimap_jax.cli import main as cli
 from multimap_jax.clustering.kmeans import merges
 from multimap_jax.editing.edits import read_edits
-from multimap_jax.runs.results import as_csv, file_hashes, model_name, write_whole
+from multimap_jax.runs.results import file_hashes, model_name, write_whole
 from multimap_jax.scenes import write_scenes
+from multimap_jax.storage.encoding import as_csv
 from multimap_jax.storage.reading import read_table
 
 WORDS = "--words=color=red,green,yellow"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
+from multimap_jax.arrays.sampling import sampled
 from multimap_jax.cli import main as cli
-from multimap_jax.clustering.kmeans import sampled
 from multimap_jax.prompts.aspect import word_embeddings
 from multimap_jax.prompts.separability import IMAGES, structure
 from multimap_jax.scenes import SCENES, write_scenes

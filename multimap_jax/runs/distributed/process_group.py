@@ -19,8 +19,8 @@ from multimap_jax.choices import HEARTBEAT_SECONDS
 from multimap_jax.runs.distributed.jax_runtime import DAY, END_SECONDS, heard, join, leave, put, within
 from multimap_jax.runtime.compilation import check_devices
 from multimap_jax.runtime.progress import open_bar
-from multimap_jax.sources.source import exists
 from multimap_jax.storage.output import HIDDEN, discard, write_scratch
+from multimap_jax.storage.paths import exists
 
 COORDINATOR = re.compile(r"(?:[\w.-]+|\[[0-9a-f:.]+\]):(\d{1,5})", re.ASCII | re.I)
 MOST = 100_000
