@@ -58,7 +58,7 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     config = ProxyConfig(**content["config"])
     job = dataclasses.replace(job, seed=content["seed"], leftover=content["leftover"], config=config)
     clock.lap("load")
-    with locked(job.out, ALONE):
+    with locked(job.out):
         check_out(job)  # once more: another command may have finished meanwhile
         sweep(job.out)
         found = embed(source, clip, job.out, Company(ALONE), progress)

@@ -20,7 +20,6 @@ from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.runs import finished
-from multimap_jax.runs.distributed.process_group import ALONE
 from multimap_jax.runs.evaluation import Truth, read_labels
 from multimap_jax.runs.group import Clock, Found, measured, prune_models, put_model, write_results
 from multimap_jax.runs.job import Result
@@ -80,7 +79,7 @@ def run_edit(job: EditJob, say: Callable[[str], None] = print, progress: bool = 
     job = dataclasses.replace(
         job, seed=content["seed"], leftover=content["leftover"], config=config, images=job.images or images.source.place
     )  # fmt: skip
-    with locked(job.out, ALONE):
+    with locked(job.out):
         check_out(job)  # once more: another command may have finished meanwhile
         sweep(job.out)
         saved = [keep_copy(job.run, aspect, job.out) for aspect in content["aspects"]]

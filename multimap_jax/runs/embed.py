@@ -40,7 +40,7 @@ def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = T
     source = open_source(job.images)
     prepare(job.out)
     part = ALONE if workers == 1 else Processes("", workers, number - 1)
-    with locked(job.out, part):
+    with locked(job.out, part.index, part.count):
         if job.processes.coordinator and number == 1:
             sweep(job.out)
         company = meet(job.processes, {"--images": f"{len(source.images)} images", "version": __version__}, job.out)

@@ -80,7 +80,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
     """
     clock = Clock()
     plan = make_plan(job)
-    with locked(job.out, job.processes):
+    with locked(job.out, job.processes.index, job.processes.count):
         if job.processes.index == 0:
             sweep(job.out)
         company = meet(job.processes, alike(plan), job.out)

@@ -45,7 +45,7 @@ def run_suggest(job: Suggest, say: Callable[[str], None] = print, progress: bool
     embedded = read_embeddings(job.images) if job.ready else None
     source = embedded.source if embedded else open_source(job.images)
     prepare(job.out)
-    with locked(job.out, ALONE):
+    with locked(job.out):
         sweep(job.out)
         clip = load_clip(job.clip)
         asked = aspects_to_suggest(clip, job.subject, vocabulary)

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from multimap_jax.runs.distributed.process_group import Processes
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.output import HIDDEN, discard, inside
 from multimap_jax.storage.paths import is_remote, put_new, write_object
@@ -23,16 +22,17 @@ SIGN_SECONDS, SILENT_SECONDS, LOCK_BYTES = 10, 60, 2**16
 
 
 @contextlib.contextmanager
-def locked(out: Path, processes: Processes) -> Iterator[None]:
-    """Within this context no other run has the same part in the folder `out`. ValueError where one has it already,
-    OSError where the lock cannot be written.
+def locked(out: Path, index: int = 0, count: int = 1) -> Iterator[None]:
+    """Within this context no other run has the part `index` of `count` in the folder `out`.
+
+    Raises ValueError where one has it already, OSError where the lock cannot be written.
 
     The lock says host, process and when that process began. On the same host these decide whether it is alive, on
     another one the age of its last sign of life, by the clock of the file system or store that it lies in.
     """
-    path = inside(out, HIDDEN) / f"lock-{processes.index}-of-{processes.count}"
+    path = inside(out, HIDDEN) / f"lock-{index}-of-{count}"
     mine = {"host": host(), "process": os.getpid(), "began": began(os.getpid()), "mark": secrets.token_hex(4)}
-    check_others(out, processes)
+    check_others(out, count)
     while not place_new(json.dumps(mine), path):
         check_free(path)
         take_away(path)
@@ -40,7 +40,7 @@ def locked(out: Path, processes: Processes) -> Iterator[None]:
     signs = threading.Thread(target=_give_signs, args=(path, mine, done), daemon=True)
     signs.start()
     try:
-        check_others(out, processes)  # once more: of two that begin at the same moment none overlooks the other
+        check_others(out, count)  # once more: of two that begin at the same moment none overlooks the other
         yield
     finally:
         done.set()
@@ -50,11 +50,11 @@ def locked(out: Path, processes: Processes) -> Iterator[None]:
                 take(path)
 
 
-def check_others(out: Path, processes: Processes) -> None:
+def check_others(out: Path, count: int) -> None:
     """ValueError where a run of another number of processes is at work; what dead ones left is taken away."""
     for path in inside(out, HIDDEN).glob("lock-*-of-*"):
         parts = re.fullmatch(r"lock-\d+-of-(\d+)", path.name)
-        if parts and parts[1] != str(processes.count):
+        if parts and parts[1] != str(count):
             check_free(path)
             take_away(path)
 

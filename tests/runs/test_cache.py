@@ -23,7 +23,6 @@ from multimap_jax.cli import signals as stop
 from multimap_jax.encoders.clip.model import EMBEDDED, Clip
 from multimap_jax.images import decoding as images
 from multimap_jax.runs import cache as store
-from multimap_jax.runs.distributed.process_group import ALONE, Processes
 from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.folder import read_folder
 from multimap_jax.storage import locks as lock
@@ -299,15 +298,15 @@ def test_a_damaged_model_is_written_again(fruit, tmp_path):
 
 @pytest.mark.parametrize("host", ["here", "elsewhere"])
 def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path, monkeypatch, host):
-    with lock.locked(tmp_path, ALONE):
+    with lock.locked(tmp_path):
         if host == "elsewhere":
             monkeypatch.setattr(lock.socket, "gethostname", lambda: "another")
-        for who in (ALONE, Processes("host:1", 2, 1)):
-            with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path, who):
+        for who in ((0, 1), (1, 2)):
+            with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path, *who):
                 pass
-    with lock.locked(tmp_path, Processes("host:1", 2, 0)), lock.locked(tmp_path, Processes("host:1", 2, 1)):
+    with lock.locked(tmp_path, 0, 2), lock.locked(tmp_path, 1, 2):
         pass
-    with lock.locked(tmp_path, ALONE):
+    with lock.locked(tmp_path):
         pass
     assert locks(tmp_path) == []
 
@@ -319,7 +318,7 @@ def test_a_lock_of_the_dead_is_no_hindrance(tmp_path, monkeypatch):
     for content in (json.dumps(dead), "torn", json.dumps(dead | {"host": "other"})):
         path.write_text(content)
         os.utime(path, (time.time() - 300,) * 2)
-        with lock.locked(tmp_path, ALONE):
+        with lock.locked(tmp_path):
             pass
     assert locks(tmp_path) == []
 
@@ -337,7 +336,7 @@ def test_the_lock_of_a_run_that_was_faster_stays(tmp_path, monkeypatch):
         take_away(path)
 
     monkeypatch.setattr(lock, "take_away", be_faster)
-    with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path, ALONE):
+    with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path):
         pass
     assert locks(tmp_path) == [path.name]
 
@@ -389,7 +388,7 @@ def test_a_file_system_without_hard_links_has_locks_too(tmp_path, monkeypatch):
         raise OSError(1, "Operation not permitted")
 
     monkeypatch.setattr(lock.os, "link", refuse)
-    with lock.locked(tmp_path, ALONE), pytest.raises(ValueError, match="at work"), lock.locked(tmp_path, ALONE):
+    with lock.locked(tmp_path), pytest.raises(ValueError, match="at work"), lock.locked(tmp_path):
         pass
     assert locks(tmp_path) == []
 

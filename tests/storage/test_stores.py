@@ -189,22 +189,22 @@ from multimap_jax.storage import locks as lock
 from multimap_jax.runs.distributed.process_group import ALONE
 out = place("s3://bucket/locked")
 lock.SIGN_SECONDS, lock.SILENT_SECONDS = 0.2, 3
-with lock.locked(out, ALONE):
+with lock.locked(out):
     for host in (lock.host(), "another"):
         lock.host = lambda host=host: host
         try:
-            with lock.locked(out, ALONE):
+            with lock.locked(out):
                 print("not refused")
         except ValueError as error:
             print(error)
 (out / ".multimap" / "lock-0-of-1").write_text('{"host": "elsewhere", "process": 1, "began": "0"}')
 try:
-    with lock.locked(out, ALONE):
+    with lock.locked(out):
         print("not refused")
 except ValueError as error:
     print(error)
 time.sleep(4.5)
-with lock.locked(out, ALONE):
+with lock.locked(out):
     print("taken")
 print(list(out.iterdir()) if out.exists() else [])
 """

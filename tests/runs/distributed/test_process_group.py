@@ -16,7 +16,7 @@ import pytest
 
 from multimap_jax.cli import main as cli
 from multimap_jax.cli import signals as stop
-from multimap_jax.runs.distributed.process_group import ALONE, Processes
+from multimap_jax.runs.distributed.process_group import Processes
 from multimap_jax.scenes import write_scenes
 from multimap_jax.storage import locks as lock
 from multimap_jax.storage.output import prepare
@@ -399,7 +399,7 @@ def test_locks_that_nobody_holds_are_taken_away(tmp_path, name, count):
     content(path) if callable(content) else path.write_text(content)
     if silent is not None:
         os.utime(path, (time.time() - silent,) * 2)
-    with lock.locked(tmp_path, ALONE):
+    with lock.locked(tmp_path):
         assert "lock-0-of-1" in locks(tmp_path)
     assert locks(tmp_path) == [] or name == "a folder"
 
@@ -407,7 +407,7 @@ def test_locks_that_nobody_holds_are_taken_away(tmp_path, name, count):
 def test_a_run_whose_lock_another_took_leaves_it_that(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "SIGN_SECONDS", 0.01)
     path = tmp_path / ".multimap" / "lock-0-of-1"
-    with lock.locked(tmp_path, ALONE):
+    with lock.locked(tmp_path):
         path.unlink()
         path.write_text(of_a_run(mark="other"))
         os.utime(path, (100, 100))
@@ -416,14 +416,14 @@ def test_a_run_whose_lock_another_took_leaves_it_that(tmp_path, monkeypatch):
 
 
 def test_a_folder_may_go_away_beneath_its_lock(tmp_path):
-    with lock.locked(tmp_path, ALONE):
+    with lock.locked(tmp_path):
         shutil.rmtree(tmp_path)
 
 
 def test_processes_of_one_run_are_no_other_run_while_they_take_their_locks(tmp_path):
     (tmp_path / ".multimap").mkdir()
     (tmp_path / ".multimap" / "lock-0-of-2.0123abcd.new").write_text(of_a_run())
-    with lock.locked(tmp_path, Processes("host:1", 2, 1)):
+    with lock.locked(tmp_path, 1, 2):
         pass
 
 
@@ -436,11 +436,11 @@ def test_of_two_runs_that_begin_at_the_same_moment_none_overlooks_the_other(tmp_
         return place_new(text, path)
 
     monkeypatch.setattr(lock, "place_new", meanwhile)
-    with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path, ALONE):
+    with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path):
         pass
     assert locks(tmp_path) == ["lock-1-of-2"]
     with pytest.raises(ValueError, match=rf"\(process {os.getpid()} on .*, one of 2 processes\)"):
-        lock.check_others(tmp_path, ALONE)
+        lock.check_others(tmp_path, 1)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
@@ -450,6 +450,6 @@ def test_a_lock_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch, numb
 
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(OSError, match=rf"^cannot write into .* \({os.strerror(number)}\): give another folder"):
-        with lock.locked(tmp_path, ALONE):
+        with lock.locked(tmp_path):
             pass
     assert locks(tmp_path) == []

@@ -1,0 +1,61 @@
+"""The rooms of the package and the order in which they may import one another."""
+
+import ast
+from pathlib import Path
+
+import multimap_jax
+
+PACKAGE = Path(multimap_jax.__file__).parent
+# From the ground up, as BUILD.md shows them. A room imports itself and the rooms before it.
+ROOMS = (
+    "choices arrays storage runtime sources images encoders prompts proxies clustering features words report "
+    "persistence estimator editing runs cli notebook scenes"
+).split()
+
+
+def room_of(file):
+    """The first level of the package that a file belongs to."""
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_rooms(file):
+    """The rooms that a file imports anywhere in it, with the line of each: at the top and within functions."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names = [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            names = [base] if base != "multimap_jax" else [f"multimap_jax.{name.name}" for name in node.names]
+        else:
+            continue
+        for name in names:
+            assert not name.startswith("."), f"{file}: {name} is imported by a relative name"
+            if name.startswith("multimap_jax.") and not name.endswith("__version__"):
+                yield name.split(".")[1], node.lineno
+
+
+def test_every_room_is_known():
+    assert {room_of(file) for file in PACKAGE.rglob("*.py")} == {*ROOMS, "__init__", "__main__"}
+    assert len(ROOMS) + 2 <= 24
+
+
+def test_a_room_imports_only_rooms_before_it():
+    upward = [
+        f"{file.relative_to(PACKAGE)}:{line} imports {other}"
+        for file in sorted(PACKAGE.rglob("*.py"))
+        if room_of(file) in ROOMS
+        for other, line in imported_rooms(file)
+        if ROOMS.index(other) > ROOMS.index(room_of(file))
+    ]
+    assert not upward, "\n".join(upward)
+
+
+def test_few_files_lie_beside_the_rooms():
+    assert len([path for path in PACKAGE.iterdir() if path.is_file()]) <= 12
+
+
+def test_the_document_shows_the_same_rooms_in_the_same_order():
+    text = (PACKAGE.parent / "BUILD.md").read_text()
+    layout = text[text.index("## Layout") :].split("\n## ")[0]
+    shown = [line.split()[0].removesuffix(".py").rstrip("/") for line in layout.splitlines() if line[:6] == " " * 6]
+    assert [name for name in shown if name in ROOMS] == ROOMS
