@@ -49,6 +49,7 @@ from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.persistence import ARRAYS, SETTINGS, read_model
 from multimap_jax.runs import cache as store
+from multimap_jax.sources import plan as shard_plan
 from multimap_jax.runs.evaluation import read_labels
 from multimap_jax.runs.finished import read_run
 from multimap_jax.runs.results import model_name
@@ -472,7 +473,7 @@ def readers() -> dict[str, tuple]:
         "arrays": (changed_bytes((model[ARRAYS],)), model_reader(ARRAYS)),
         "plan": (
             changed_bytes((PLAN, *bombs("plan"))),
-            as_file("plan_000000.parquet", making_little(lambda path: store.sound(store.read_plan, path))),
+            as_file("plan_000000.parquet", making_little(lambda path: store.sound(shard_plan.read_plan, path))),
         ),
         "metadata": (changed_bytes((METADATA,)), piece("metadata")),
         "skipped": (changed_bytes((SKIPPED,)), piece("skipped")),

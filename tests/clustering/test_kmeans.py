@@ -5,7 +5,7 @@ import pytest
 
 from multimap_jax.arrays.rows import Product, take
 from multimap_jax.arrays.sampling import draw
-from multimap_jax.clustering import kmeans as clustering
+from multimap_jax.arrays import rows as rows_module
 from multimap_jax.clustering.kmeans import cluster, group_means, least_sure, left_over, merges, near, nearest
 
 
@@ -111,7 +111,7 @@ def test_nearest_in_parts_has_the_bits_of_one_row_after_the_other(shape, monkeyp
     images, k, d = shape
     random = np.random.default_rng(0)
     rows, centres = random.normal(size=(images, d)).astype(np.float32), random.normal(size=(k, d))
-    monkeypatch.setattr(clustering, "PART", 8)
+    monkeypatch.setattr(rows_module, "PART", 8)
     labels, distances, _ = nearest(rows, centres)
     one_by_one = np.stack([np.linalg.norm(centres - row, axis=1) for row in rows])
     assert (labels == one_by_one.argmin(1)).all() and (distances == one_by_one.min(1)).all()
@@ -128,7 +128,7 @@ def test_a_product_is_walked_and_never_held(monkeypatch):
     random = np.random.default_rng(0)
     rows, first, second = random.normal(size=(50, 6)), random.normal(size=(6, 4)), random.normal(size=(4, 3))
     product, whole = Product(Product(rows, first), second), rows @ first @ second
-    monkeypatch.setattr(clustering, "PART", 16)
+    monkeypatch.setattr(rows_module, "PART", 16)
     assert len(product) == 50 and np.allclose(product[3:9], whole[3:9]) and np.allclose(product[[4, 1]], whole[[4, 1]])
     assert np.allclose(take(product, None), whole) and np.allclose(take(product, np.array([7, 3])), whole[[7, 3]])
     assert (cluster(product, 3).labels == cluster(whole, 3).labels).all()
