@@ -17,12 +17,19 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
-from multimap_jax.arrays.rows import Pieces, Product, Roots
-from multimap_jax.arrays.sampling import draw, sampled
+from multimap_jax.arrays.rows import ProjectedRows, RootProbabilities, StoredRows
+from multimap_jax.arrays.sampling import sample_indices, sample_rows
 from multimap_jax.choices import AUTO
-from multimap_jax.clustering.kmeans import check_clusters, cluster, least_sure, left_over, merges, nearest
-from multimap_jax.clustering.outliers import IMAGES, find_bulk
-from multimap_jax.clustering.selection import Candidate, find_number, steadiness
+from multimap_jax.clustering.kmeans import (
+    check_clusters,
+    cluster,
+    is_leftover,
+    leftover_threshold,
+    merge_order,
+    nearest,
+)
+from multimap_jax.clustering.outliers import IMAGES, fit_inliers
+from multimap_jax.clustering.selection import Candidate, select_n_clusters, stability
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.features import table as kinds
 from multimap_jax.images.decoding import as_list
@@ -44,7 +51,7 @@ class Assigned:
     Attributes:
       labels: int, of the nearest group. distances: float, to its centre. confidences: float 0 … 1, see
         `clustering.kmeans.nearest`.
-      outliers: bool, of something else than the others, see `clustering.outliers.find_bulk`.
+      outliers: bool, of something else than the others, see `clustering.outliers.fit_inliers`.
       leftover: bool, less sure than the share that was to be left out.
     """
 
@@ -62,7 +69,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       aspect: what to group by.
       clip: a name for `load_clip`, or a loaded Clip.
       n_clusters: number of groups; None: as many as the aspect has words; "auto": found, see
-        `clustering.selection.find_number`.
+        `clustering.selection.select_n_clusters`.
       contrast: names of other aspects (see `fit_proxies`).
       config: the recipe; None: the default one.
       features: what k-means runs on, a kind of `features.table.TABLE`: "span" (see `features.span.fit_span`), "proxy",
@@ -81,10 +88,10 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, how sure the
         names are. See `words.naming.name_groups`.
       cluster_steadiness_: float [n_clusters_], 0 … 1, how well each is found again in half of the images. See
-        `clustering.selection.steadiness`.
+        `clustering.selection.stability`.
       exemplars_: list of n_clusters_ int arrays, images that show a group, the one nearest to its centre first.
       n_clusters_table_: with "auto" a list of `clustering.selection.Candidate`, the best first; else empty.
-      merges_: which groups would become one, see `clustering.kmeans.merges`.
+      merges_: which groups would become one, see `clustering.kmeans.merge_order`.
       projection_: float64 [embed, axes], of features "span" (axes is 0 with others).
       n_features_in_: embedding dimension. features_: the kind that was used. seed_: the integer that was used.
 
@@ -187,11 +194,13 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         if proxies is None and (feature.proxies or self.keep_proxies):
             proxies = self._fit_proxies(embeddings, config, seed)
         names = range(len(embeddings)) if names is None else names
-        drawn = draw(names, seed)
+        drawn = sample_indices(names, seed)
         projection = begin = None
         material = kinds.Material(clip, config, embeddings, proxies, projection)
         rows = None if feature.fit else feature.rows(material)
-        few, few_names = sampled(np.arange(len(embeddings)), names, 0, IMAGES)  # what is looked at, names hashed once
+        few, few_names = sample_rows(
+            np.arange(len(embeddings)), names, 0, IMAGES
+        )  # what is looked at, names hashed once
         table = [] if clusters else self._find_number(embeddings[few], rows if rows is None else rows[few], few_names)
         clusters = clusters or table[0].groups
         if feature.fit:
@@ -202,8 +211,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centres, groups.distances
         self.confidence_, self.spread_, self.n_clusters_table_ = groups.confidences, groups.spread, table
         self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
-        self.cluster_steadiness_ = steadiness(rows[few], groups.labels[few], clusters, few_names)
-        self.bulk_ = find_bulk(embeddings[few], few_names)
+        self.cluster_steadiness_ = stability(rows[few], groups.labels[few], clusters, few_names)
+        self.bulk_ = fit_inliers(embeddings[few], few_names)
         self._describe(embeddings, drawn, read_vocabulary(None) if vocabulary is None else vocabulary)
         self.projection_ = np.zeros((embeddings.shape[1], 0)) if projection is None else projection
         if proxies is not None:
@@ -213,12 +222,12 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self._paths = paths_of(X)
         return self
 
-    def _describe(self, embeddings: np.ndarray | Pieces, drawn: np.ndarray | None, vocabulary: Vocabulary) -> None:
+    def _describe(self, embeddings: np.ndarray | StoredRows, drawn: np.ndarray | None, vocabulary: Vocabulary) -> None:
         """What is said of groups that were found. drawn: the images that names are found on, None for all."""
         k, labels = self.n_clusters_, self.labels_
-        self.merges_ = merges(self.cluster_centers_, np.bincount(labels, minlength=k))
-        self.least_ = least_sure(self.confidence_, self.distances_, self.leftover)
-        self.leftover_ = left_over(self.confidence_, self.distances_, self.least_)
+        self.merges_ = merge_order(self.cluster_centers_, np.bincount(labels, minlength=k))
+        self.least_ = leftover_threshold(self.confidence_, self.distances_, self.leftover)
+        self.leftover_ = is_leftover(self.confidence_, self.distances_, self.least_)
         self.outliers_ = self.bulk_.outliers(embeddings)
         self.exemplars_ = exemplars(embeddings, labels, self.distances_, k)
         some, labels = (embeddings, labels) if drawn is None else (embeddings[drawn], labels[drawn])
@@ -256,7 +265,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             proxies = self._fit_proxies(embeddings, config, self.seed_)
         rows = feature.rows(kinds.Material(self._clip(), config, embeddings, proxies, self.projection_))
         labels, distances, confidences = nearest(rows, self.cluster_centers_, self.spread_)
-        left = left_over(confidences, distances, self.least_)
+        left = is_leftover(confidences, distances, self.least_)
         return Assigned(labels, distances, confidences, self.bulk_.outliers(embeddings), left), rows
 
     def fitted(self) -> Assigned:
@@ -264,7 +273,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         return Assigned(self.labels_, self.distances_, self.confidence_, self.outliers_, self.leftover_)
 
-    def fitted_rows(self, embeddings: np.ndarray | Pieces):
+    def fitted_rows(self, embeddings: np.ndarray | StoredRows):
         """What k-means ran on, [images, d] as the module `rows` has it, of the images of `fit`.
 
         embeddings: theirs, in that order.
@@ -290,8 +299,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             words = float(np.exp(entr(shares).sum()))
         if rows is None:
             texts = word_embeddings(clip, self.aspect).astype(np.float64)
-            rows = Roots(Product(embeddings, clip.temperature_scale * texts.T))
-        return find_number(rows, words, names)
+            rows = RootProbabilities(ProjectedRows(embeddings, clip.temperature_scale * texts.T))
+        return select_n_clusters(rows, words, names)
 
     def _repr_html_(self) -> str:
         """For notebooks: the groups, with a few pictures where the model was fitted on paths."""
@@ -320,10 +329,10 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     def _config(self) -> ProxyConfig:
         return self.config or ProxyConfig()
 
-    def _embeddings(self, X) -> np.ndarray | Pieces:
+    def _embeddings(self, X) -> np.ndarray | StoredRows:
         """X as checked embeddings; images are embedded, whatever holds numbers with a fraction is taken for rows."""
         rows = X
-        if isinstance(X, Pieces):
+        if isinstance(X, StoredRows):
             return self._clip().check_embeddings(X)
         if isinstance(X, (list, tuple)) and len(X) and not isinstance(X[0], (str, Image.Image)) and np.ndim(X[0]) < 2:
             rows = np.asarray(X) if fractional(np.asarray(X[0])) else X

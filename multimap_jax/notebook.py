@@ -11,8 +11,8 @@ import numpy as np
 from multimap_jax.images.thumbnails import pick, thumbnails
 from multimap_jax.report.html import FIGURE, SHOWN, Shown, groups_html, nearest_of
 from multimap_jax.storage.filenames import is_plain_name, printable
-from multimap_jax.storage.paths import place
-from multimap_jax.storage.reading import said_of
+from multimap_jax.storage.paths import parse_path
+from multimap_jax.storage.reading import explained
 
 
 class Run:
@@ -26,7 +26,7 @@ class Run:
         """Raises FileNotFoundError or ValueError, each with a sentence, where there is no finished run."""
         from multimap_jax.runs.export import read_results
 
-        self.folder = place(str(folder))
+        self.folder = parse_path(str(folder))
         self._content = read_results(self.folder)
         self.aspects = tuple(aspect["name"] for aspect in self._content["aspects"])
 
@@ -45,7 +45,7 @@ class Run:
         from multimap_jax.runs.finished import AGAIN
 
         aspect = self._known(aspect)
-        with said_of(f"the run in {self.folder}", AGAIN):
+        with explained(f"the run in {self.folder}", AGAIN):
             own = [_group(group) for group in self._content["aspects"][self.aspects.index(aspect)]["groups"]]
             names, labels, distances = self._columns("image", f"{aspect}: group", f"{aspect}: distance")
             labels = np.array(labels, np.int64)

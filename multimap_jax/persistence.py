@@ -12,17 +12,17 @@ from typing import BinaryIO
 
 import numpy as np
 
-from multimap_jax.arrays.rows import Pieces, walk
+from multimap_jax.arrays.rows import StoredRows, walk
 from multimap_jax.choices import AUTO, FEATURES
-from multimap_jax.clustering.kmeans import left_over, merges
-from multimap_jax.clustering.outliers import Bulk
+from multimap_jax.clustering.kmeans import is_leftover, merge_order
+from multimap_jax.clustering.outliers import Inliers
 from multimap_jax.clustering.selection import Candidate
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.proxies.fit import ProxyFit
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.storage.filenames import is_plain_name
-from multimap_jax.storage.reading import mapped_member, read_arrays, read_json, said_of
+from multimap_jax.storage.reading import explained, mapped_member, read_arrays, read_json
 
 FORMAT = 4
 # Groups and letters of a name that a file may have, and how far from the middle a centre may be: what is made of more,
@@ -31,7 +31,7 @@ GROUPS, LONGEST, FARTHEST = 10_000, 1_000, 1e9
 SETTINGS, ARRAYS = "model.json", "arrays.npz"
 # Attributes of every model, and those that come with proxies of the images: attribute -> field of ProxyFit.
 ALWAYS = ("labels_", "distances_", "confidence_", "outliers_", "cluster_centers_", "projection_")
-BULK = ("centre", "axes", "spread")  # of `clustering.outliers.Bulk`, in the file with bulk_ before them
+BULK = ("centre", "axes", "spread")  # of `clustering.outliers.Inliers`, in the file with bulk_ before them
 OF_PROXIES = {f"{field.name}_": field.name for field in dataclasses.fields(ProxyFit)}
 MAPPED = ("proxies_", "prompt_embeddings_")
 NUMBERS = ("block_size_", "image_steps_")
@@ -48,7 +48,9 @@ def write_model(model, clip: Clip, directory: Path) -> None:
         "clip": {"name": clip.place, "hash": clip.hash},
         "n_clusters": model.n_clusters if model.n_clusters in (None, AUTO) else int(model.n_clusters),
         "contrast": list(model.contrast),
-        "config": None if config is None else {key: plain(value) for key, value in dataclasses.asdict(config).items()},
+        "config": None
+        if config is None
+        else {key: to_plain(value) for key, value in dataclasses.asdict(config).items()},
         "features": model.features,
         "features_used": model.features_,
         "keep_proxies": bool(model.keep_proxies),
@@ -81,8 +83,8 @@ def write_model(model, clip: Clip, directory: Path) -> None:
 
 
 def write_rows(file: BinaryIO, rows) -> None:
-    """An array or `Pieces` as an npy file, some rows at a time."""
-    if not isinstance(rows, Pieces):
+    """An array or `StoredRows` as an npy file, some rows at a time."""
+    if not isinstance(rows, StoredRows):
         return np.lib.format.write_array(file, np.asanyarray(rows), allow_pickle=False)
     header = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
     np.lib.format.write_array_header_1_0(file, header)
@@ -102,7 +104,7 @@ def read_model(directory: Path) -> tuple[dict, dict]:
         raise ValueError(
             f"{directory} has model format {version!r:.20}, this version reads {FORMAT}: fit the model again"
         )
-    with said_of(f"the model in {directory}", "it is damaged, save it again"):
+    with explained(f"the model in {directory}", "it is damaged, save it again"):
         return settings_of(content), attributes_of(content, directory / ARRAYS)
 
 
@@ -129,7 +131,7 @@ def attributes_of(content: dict, path: Path) -> dict:
     absent = [name for name in (*ALWAYS, *own) if name not in attributes]
     if absent:
         raise ValueError(f"{path.name} lacks {', '.join(absent)}")
-    check_groups(content)
+    check_clusters(content)
     check_arrays(attributes, len(content["cluster_names"]), content["n_features_in"])
     attributes |= {name: content[name.rstrip("_")] for name in NUMBERS if name.rstrip("_") in content}
     sizes = np.bincount(attributes["labels_"], minlength=len(content["cluster_names"]))
@@ -139,11 +141,13 @@ def attributes_of(content: dict, path: Path) -> dict:
         "cluster_steadiness_": np.array(content["cluster_steadiness"]),
         "spread_": content["spread"],
         "least_": least,
-        "leftover_": left_over(attributes["confidence_"], attributes["distances_"], least),
-        "bulk_": Bulk(*bulk, tuple(content["rest"]), np.inf if content["fence"] is None else float(content["fence"])),
+        "leftover_": is_leftover(attributes["confidence_"], attributes["distances_"], least),
+        "bulk_": Inliers(
+            *bulk, tuple(content["rest"]), np.inf if content["fence"] is None else float(content["fence"])
+        ),
         "exemplars_": [np.array(images, np.int64) for images in content["exemplars"]],
         "n_clusters_table_": [Candidate(**candidate) for candidate in content["n_clusters_table"]],
-        "merges_": merges(attributes["cluster_centers_"], sizes),
+        "merges_": merge_order(attributes["cluster_centers_"], sizes),
         "n_features_in_": content["n_features_in"],
         "cluster_names_": content["cluster_names"],
         "cluster_confidences_": np.array(content["cluster_confidences"]),
@@ -152,7 +156,7 @@ def attributes_of(content: dict, path: Path) -> dict:
     }
 
 
-def check_groups(content: dict) -> None:
+def check_clusters(content: dict) -> None:
     """ValueError where what a file says of its groups is no model's."""
     names = content["cluster_names"]
     if not isinstance(names, list) or not 0 < len(names) <= GROUPS or not all(map(is_plain_name, names)):
@@ -208,6 +212,6 @@ def check_arrays(arrays: dict, k: int, embed: int) -> None:
         raise ValueError(f"projection_ has shape {list(arrays['projection_'].shape)}, expected {embed} rows")
 
 
-def plain(value):
+def to_plain(value):
     """A number of NumPy or JAX as Python's own."""
     return value.item() if hasattr(value, "item") else value

@@ -49,17 +49,17 @@ from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.persistence import ARRAYS, SETTINGS, read_model
 from multimap_jax.runs import cache as store
-from multimap_jax.sources import plan as shard_plan
 from multimap_jax.runs.evaluation import read_labels
 from multimap_jax.runs.finished import read_run
 from multimap_jax.runs.results import model_name
 from multimap_jax.sources import formats as kinds
+from multimap_jax.sources import plan as shard_plan
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import read_embeddings
-from multimap_jax.sources.source import Packed
+from multimap_jax.sources.source import PackedImage
 from multimap_jax.storage import output
 from multimap_jax.storage import reading as files
-from multimap_jax.storage.reading import read_json, said_of
+from multimap_jax.storage.reading import explained, read_json
 from tests.bombs import bombs
 
 LIMIT_SECONDS, MEMORY = 20, 2**30  # of a case; what it may not come near to is half as much again
@@ -152,7 +152,7 @@ def pictures() -> tuple[bytes, ...]:
     return (*found, animated.getvalue())
 
 
-def read_picture(path: Path | Packed) -> None:
+def read_picture(path: Path | PackedImage) -> None:
     found = decode(path, 0, lambda image: np.asarray(image))
     if isinstance(found, Unreadable):
         assert "\n" not in found.reason, found.reason
@@ -258,7 +258,7 @@ SKIPPED = parquet(image_path=["c.png"], version=["1"], reason=["the file is empt
 def piece(kind: str) -> Callable[[bytes], None]:
     def given(content: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            found = store.Embeddings(Path(folder))
+            found = store.EmbeddingCache(Path(folder))
             for name, own in (("metadata", METADATA), ("skipped", SKIPPED), ("img_emb", npy())):
                 path = found.file(name, 0)
                 path.parent.mkdir(parents=True)
@@ -381,7 +381,7 @@ def edits_reader(path: Path) -> None:
 
 def groups_reader(path: Path) -> None:
     content = read_json(path)
-    with said_of(str(path), "make it again"):
+    with explained(str(path), "make it again"):
         now = of_content(content, ROWS[:2])
     now.assign(np.arange(6) % 2, np.full(6, 0.5), np.zeros(6, bool), ROWS, [f"{i}.png" for i in range(6)], ROWS[:2])
 

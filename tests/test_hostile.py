@@ -19,7 +19,7 @@ from multimap_jax.encoders.clip.model import EMBEDDED, Clip
 from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.runs.evaluation import read_labels
 from multimap_jax.scenes import write_scenes
-from multimap_jax.sources.plan import Plan
+from multimap_jax.sources.plan import ShardPlan
 from multimap_jax.storage.filenames import path_of_name
 
 
@@ -779,7 +779,7 @@ def test_a_worker_among_others_mends_nothing_and_says_who_does(damage, fruit, fi
 
 
 def test_a_plan_after_damage_loses_nothing(tmp_path):
-    plan = Plan(tmp_path, "plan")
+    plan = ShardPlan(tmp_path, "plan")
     images = [[(f"{i}{j}.png", "1") for j in range(2)] for i in range(4)]
     for part in images[:3]:
         plan.extend([image for other in images[: images.index(part) + 1] for image in other], 2, {})

@@ -70,8 +70,8 @@ def sampled_agreement(drawn: str, name: str, images: int) -> dict[str, float]:
     """ARI of k-means on a tenth of the rows with k-means on all, for both kinds of features. Every picture has one
     embedding and one proxy, however often it is named."""
     import multimap_jax as mm
-    from multimap_jax.arrays.rows import Product
-    from multimap_jax.arrays.sampling import draw
+    from multimap_jax.arrays.rows import ProjectedRows
+    from multimap_jax.arrays.sampling import sample_indices
     from multimap_jax.clustering.kmeans import cluster
     from multimap_jax.features.span import fit_span
 
@@ -81,8 +81,8 @@ def sampled_agreement(drawn: str, name: str, images: int) -> dict[str, float]:
     embeddings = pictures[again]
     proxies = mm.fit_proxies(clip, pictures, aspect).proxies[again]
     span = fit_span(clip, embeddings, aspect, 4)
-    rows = {"span": (Product(embeddings, span.projection), span.labels), "proxy": (proxies, None)}
-    tenth = draw(range(images), 0, images // 10)
+    rows = {"span": (ProjectedRows(embeddings, span.projection), span.labels), "proxy": (proxies, None)}
+    tenth = sample_indices(range(images), 0, images // 10)
     pairs = {
         kind: (cluster(each, 4, begin=begin), cluster(each, 4, drawn=tenth, begin=begin))
         for kind, (each, begin) in rows.items()

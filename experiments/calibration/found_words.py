@@ -84,14 +84,14 @@ def rate_suggestions(clip, embeddings: np.ndarray, subject: str, seen: dict[str,
     """Where `suggest_aspects` has the set's own aspects, those that the vocabulary has words for: all, and those that
     are seen. seen: {aspect: whether the encoder sees it}."""
     import multimap_jax as mm
-    from multimap_jax.words.vocabulary import aspects_for, look_up, read_vocabulary
+    from multimap_jax.words.vocabulary import aspects_for, read_vocabulary, vocabulary_words
 
     begin = time.perf_counter()
     order = [each.aspect.name for each in mm.suggest_aspects(clip, embeddings, subject)]
     found = {"subject": subject, "order": order, "seconds": time.perf_counter() - begin}
     vocabulary = read_vocabulary(None)
     names = {id(words): name for name, words in aspects_for(vocabulary, subject).items()}
-    lines = {aspect: id(look_up(vocabulary, aspect, subject)) for aspect in seen}
+    lines = {aspect: id(vocabulary_words(vocabulary, aspect, subject)) for aspect in seen}
     wanted = {names[line]: seen[aspect] for aspect, line in lines.items() if line in names}
     for kind, asked in {"all": list(wanted), "seen": [name for name in wanted if wanted[name]]}.items():
         if asked:

@@ -72,12 +72,14 @@ def best_silhouette(clip, embeddings: np.ndarray, aspect) -> int:
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 
-    from multimap_jax.arrays.rows import Product, Roots
+    from multimap_jax.arrays.rows import ProjectedRows, RootProbabilities
     from multimap_jax.prompts.aspect import word_embeddings
 
     rows = embeddings
     if aspect.words:
-        rows = Roots(Product(embeddings, clip.temperature_scale * word_embeddings(clip, aspect).astype(float).T))[:]
+        rows = RootProbabilities(
+            ProjectedRows(embeddings, clip.temperature_scale * word_embeddings(clip, aspect).astype(float).T)
+        )[:]
     ks = range(2, min(SILHOUETTE, len(rows) - 1) + 1)
     labels = [KMeans(k, n_init=3, random_state=0).fit_predict(rows) for k in ks]
     return max(zip(ks, labels), key=lambda each: silhouette_score(rows, each[1], sample_size=2000, random_state=0))[0]
@@ -147,10 +149,10 @@ def confidence_row(clip, embeddings: np.ndarray, subject: str, aspect: str, trut
 
 def stranger_row(embeddings: np.ndarray, strangers: np.ndarray) -> dict:
     """5% strangers among images: the share found at 5% false alarms, and what the fence finds, rightly and falsely."""
-    from multimap_jax.clustering.outliers import find_bulk
+    from multimap_jax.clustering.outliers import fit_inliers
 
     strangers = strangers[: max(1, round(len(embeddings) * STRANGE))]
-    bulk = find_bulk(np.concatenate([embeddings, strangers]))
+    bulk = fit_inliers(np.concatenate([embeddings, strangers]))
     own, others = bulk.distances(embeddings), bulk.distances(strangers)
     row = {"found": float((others > np.quantile(own, 1 - ALARMS)).mean())}
     return rounded(row | {"flagged": float((others > bulk.fence).mean()), "falsely": float((own > bulk.fence).mean())})
@@ -158,14 +160,14 @@ def stranger_row(embeddings: np.ndarray, strangers: np.ndarray) -> dict:
 
 def seconds_row(embeddings: np.ndarray, words: int) -> dict:
     """Seconds of `find_number` among 10,000 images that are made from those given."""
-    from multimap_jax.arrays.rows import Roots
-    from multimap_jax.clustering.selection import find_number
+    from multimap_jax.arrays.rows import RootProbabilities
+    from multimap_jax.clustering.selection import select_n_clusters
 
     random = np.random.default_rng(0)
     rows = embeddings[random.integers(len(embeddings), size=10_000)]
-    rows = Roots(100 * rows @ rows[:words].T) if words else rows
+    rows = RootProbabilities(100 * rows @ rows[:words].T) if words else rows
     begin = time.perf_counter()
-    most = max(each.groups for each in find_number(rows, float(words)))
+    most = max(each.groups for each in select_n_clusters(rows, float(words)))
     return {"images": 10_000, "words": words, "most": most, "seconds": round(time.perf_counter() - begin, 2)}
 
 

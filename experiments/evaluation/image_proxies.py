@@ -1,8 +1,8 @@
 """Proxies of single images as features: what was tried for the default recipe and found no place in it.
 
 Besides the default recipe's proxies as they are: images moved to where the words are before proxies are fitted to them
-(as `features.span.group_targets` does for groups), and proxies started from all words, mixed by zero-shot probability,
-and held there, instead of from the best word.
+(as `features.span.cluster_targets` does for groups), and proxies started from all words, mixed by zero-shot
+probability, and held there, instead of from the best word.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.special import softmax
 
 import multimap_jax as mm
 from experiments.evaluation.case import Case
-from multimap_jax.features.span import group_targets
+from multimap_jax.features.span import cluster_targets
 from multimap_jax.prompts.aspect import make_prompt, reference_words, word_embeddings, word_similarities
 from multimap_jax.proxies.fit import prepare
 from multimap_jax.proxies.solver import run_blocks
@@ -44,7 +44,7 @@ def image_proxies(case: Case, rows: str = "prompt_embeddings", moved: bool = Fal
 def move(case: Case) -> np.ndarray:
     """Every image where the words are, unit rows [images, embed]: a group of its own."""
     texts = word_embeddings(case.clip, case.asked()).astype(np.float64)
-    return group_targets(texts, case.embeddings, np.arange(len(case.embeddings)), case.clip.temperature_scale)
+    return cluster_targets(texts, case.embeddings, np.arange(len(case.embeddings)), case.clip.temperature_scale)
 
 
 KINDS = {

@@ -17,7 +17,7 @@ from experiments.evaluation.case import Case, Learnt, by_seed
 from experiments.evaluation.image_proxies import KINDS
 from experiments.paper.released_eval import RELEASED_TEMPLATE
 from multimap_jax.clustering.kmeans import cluster
-from multimap_jax.features.span import fit_span, rounding, word_axes, word_groups
+from multimap_jax.features.span import fit_span, whitening, word_axes, word_clusters
 from multimap_jax.prompts.aspect import reference_words, word_embeddings, word_similarities
 
 BLOCK = 64  # images in a compiled call: the tables' 300 pictures waste few rows of it
@@ -51,7 +51,7 @@ def default(case: Case) -> np.ndarray:
 def default_words(case: Case) -> np.ndarray:
     """The groups that the words make (step 1 of `fit_span`): k-means on square roots of zero-shot probabilities."""
     texts, scale = word_embeddings(case.clip, case.asked()).astype(np.float64), case.clip.temperature_scale
-    return by_seed(lambda seed: word_groups(texts, case.embeddings, case.clusters, scale, seed))
+    return by_seed(lambda seed: word_clusters(texts, case.embeddings, case.clusters, scale, seed))
 
 
 def default_round(case: Case) -> np.ndarray:
@@ -59,7 +59,7 @@ def default_round(case: Case) -> np.ndarray:
     features = in_span(case)
 
     def groups(words):
-        matrix = rounding(features, words, case.clusters)
+        matrix = whitening(features, words, case.clusters)
         return cluster(features @ matrix, case.clusters, begin=words).labels
 
     return np.stack([groups(words) for words in default_words(case)])
@@ -68,7 +68,7 @@ def default_round(case: Case) -> np.ndarray:
 def default_images(case: Case) -> np.ndarray:
     """The groups that `fit_span` learns words for: found in image embeddings, round within the groups of the words."""
     k, images = case.clusters, case.embeddings
-    rows = [images @ rounding(images, words, k) for words in default_words(case)]
+    rows = [images @ whitening(images, words, k) for words in default_words(case)]
     return np.stack([cluster(each, k, seed).labels for seed, each in enumerate(rows)])
 
 

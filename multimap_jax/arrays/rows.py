@@ -1,6 +1,6 @@
 """Rows that are walked in parts, so that ten million of them never stand in memory at once.
 
-Rows are anything with a length that gives an array [part, d] for a slice or for indices: an array, `Pieces` of arrays
+Rows are anything with a length that gives an array [part, d] for a slice or for indices: an array, `StoredRows`
 on the disk, or one of the classes here that compute what is asked for and keep nothing.
 """
 
@@ -15,25 +15,25 @@ import numpy as np
 from scipy.special import softmax
 
 # Rows taken at once, in no table. A result's bits depend on it where there are more rows, by rounding alone.
-PART = 4096
+BATCH_ROWS = 4096
 # Bytes of computed rows that stay in memory; more of them go to a file that is gone with the process.
 SCRATCH_BYTES = 2**28
 
 
 def walk(rows) -> Iterator[tuple[slice, np.ndarray]]:
     """(which, those rows) of PART rows after PART rows."""
-    for begin in range(0, len(rows), PART):
-        part = slice(begin, begin + PART)
+    for begin in range(0, len(rows), BATCH_ROWS):
+        part = slice(begin, begin + BATCH_ROWS)
         yield part, rows[part]
 
 
-def take(rows, indices: np.ndarray | None) -> np.ndarray:
+def take_rows(rows, indices: np.ndarray | None) -> np.ndarray:
     """Rows at `indices`, or all of them, float64 [n, d]."""
     picked = walk(rows) if indices is None else ((None, rows[some]) for _, some in walk(indices))
     return np.concatenate([np.asarray(part, np.float64) for _, part in picked])
 
 
-class Pieces:
+class StoredRows:
     """Unit rows [n, d], float32, of several arrays on the disk, read when they are asked for.
 
     Args:
@@ -72,10 +72,10 @@ class Pieces:
 
 
 @dataclasses.dataclass(frozen=True)
-class Product:
+class ProjectedRows:
     """Rows [n, e] times a matrix [e, d], float64."""
 
-    rows: np.ndarray | Pieces | Product
+    rows: np.ndarray | StoredRows | ProjectedRows
     matrix: np.ndarray
 
     def __len__(self):
@@ -86,10 +86,10 @@ class Product:
 
 
 @dataclasses.dataclass(frozen=True)
-class Roots:
+class RootProbabilities:
     """Square roots of the probabilities that a softmax makes of rows [n, d]."""
 
-    rows: np.ndarray | Product
+    rows: np.ndarray | ProjectedRows
 
     def __len__(self):
         return len(self.rows)
@@ -99,11 +99,11 @@ class Roots:
 
 
 @dataclasses.dataclass(frozen=True)
-class Beside:
+class ConcatenatedRows:
     """Rows [n, d] as unit rows with others [n, e] beside them."""
 
-    rows: np.ndarray | Pieces
-    others: np.ndarray | Pieces
+    rows: np.ndarray | StoredRows
+    others: np.ndarray | StoredRows
 
     def __len__(self):
         return len(self.rows)
@@ -122,7 +122,7 @@ def mean_row(rows) -> np.ndarray:
     return functools.reduce(np.add, totals) / len(rows)
 
 
-def scratch(shape: tuple[int, ...], dtype=np.float32) -> np.ndarray:
+def allocate(shape: tuple[int, ...], dtype=np.float32) -> np.ndarray:
     """An array to be filled; a large one lies in a file without a name."""
     if int(np.prod(shape)) * np.dtype(dtype).itemsize <= SCRATCH_BYTES:
         return np.empty(shape, dtype)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multimap_jax.arrays.rows import PART
+from multimap_jax.arrays.rows import BATCH_ROWS
 
 # Rows that k-means looks at; the rest only go to the nearest centre. experiments/results/scaling_cpu compares a tenth
 # of the rows with all of them.
-SAMPLE = 100_000
+SAMPLE_ROWS = 100_000
 
 
-def draw(names: Sequence, seed: int, sample: int = SAMPLE) -> np.ndarray | None:
+def sample_indices(names: Sequence, seed: int, sample: int = SAMPLE_ROWS) -> np.ndarray | None:
     """Indices of the `sample` images whose (seed, name) have the lowest hashes, in order; None where there are no more.
 
     So an image is drawn or not whatever comes with it, but for those at the edge.
@@ -22,18 +22,18 @@ def draw(names: Sequence, seed: int, sample: int = SAMPLE) -> np.ndarray | None:
     if len(names) <= sample:
         return None
     hashes = np.empty(len(names), ">u8")
-    for begin in range(0, len(names), PART):
-        texts = (f"{seed} {name}".encode("utf-8", "replace") for name in names[begin : begin + PART])
+    for begin in range(0, len(names), BATCH_ROWS):
+        texts = (f"{seed} {name}".encode("utf-8", "replace") for name in names[begin : begin + BATCH_ROWS])
         digests = b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in texts)
-        hashes[begin : begin + PART] = np.frombuffer(digests, ">u8")
+        hashes[begin : begin + BATCH_ROWS] = np.frombuffer(digests, ">u8")
     return np.sort(np.argsort(hashes, kind="stable")[:sample])
 
 
-def sampled(rows, names: Sequence | None, seed: int, sample: int) -> tuple:
-    """(rows [n, d], their names) of the images that `draw` draws, or all as they are; names None: their numbers.
+def sample_rows(rows, names: Sequence | None, seed: int, sample: int) -> tuple:
+    """(rows [n, d], their names) of the images that `sample_indices` draws, or of all. names None: their numbers.
 
     Of what was drawn the same are drawn again: a smaller sample of a sample is that of all.
     """
     names = range(len(rows)) if names is None else names
-    drawn = draw(names, seed, sample)
+    drawn = sample_indices(names, seed, sample)
     return (rows, names) if drawn is None else (rows[drawn], [names[i] for i in drawn.tolist()])

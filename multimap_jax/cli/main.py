@@ -37,7 +37,7 @@ from multimap_jax.cli.verbs import (
 )
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import printable, without_secrets
-from multimap_jax.storage.paths import forget_fetched, place
+from multimap_jax.storage.paths import parse_path, remove_fetched
 
 USAGE = """Groups the images of a folder by what a word says, and another way for another word.
 
@@ -315,7 +315,9 @@ def _command(values: flags.FlagValues, argv: list[str], verb: str) -> int:
         processes = _processes(values)
         if (processes is None or processes.coordinator) and CHILD not in os.environ:
             status = run_child([sys.executable, "-m", "multimap_jax", *([verb] if verb else []), *argv[1:]])
-            return status if status >= 0 else _fail(ended_by(-status, place(_out(values) or ""), values.heartbeat), 1)
+            return (
+                status if status >= 0 else _fail(ended_by(-status, parse_path(_out(values) or ""), values.heartbeat), 1)
+            )
         if CHILD in os.environ:
             begin_child()
         with warnings.catch_warnings():
@@ -391,7 +393,7 @@ def _watched(values: flags.FlagValues, index: int, several: bool):
     with contextlib.ExitStack() as watching:
         watching.enter_context(waiting_shown(values.progress and sys.stderr.isatty()))
         if values.profile:
-            folder = place(values.profile)
+            folder = parse_path(values.profile)
             watching.enter_context(traces_in(folder / f"process-{index}" if several else folder, _note))
         if values.log == "json":
             watching.enter_context(lines_of_json(index if several else None))
@@ -447,15 +449,15 @@ def _run(values: flags.FlagValues, processes) -> int:
         raise ValueError("--out is empty: give the folder for the results")
     processes = _asked(values, processes)
     job = Job(
-        images=place(values.images or values.embeddings),
+        images=parse_path(values.images or values.embeddings),
         aspects=aspects,
         clusters=counts,
         contrast={name: tuple(other for other in values.contrast if other != name) for name in values.aspect},
         config=_config(values),
         features=values.features,
         clip=values.clip,
-        labels=place(values.labels) if values.labels else None,
-        out=place(values.out),
+        labels=parse_path(values.labels) if values.labels else None,
+        out=parse_path(values.out),
         seed=values.seed,
         keep_proxies=values.keep_proxies,
         leftover=values.leftover,
@@ -479,9 +481,11 @@ def _apply(values: flags.FlagValues, _) -> int:
     from multimap_jax.runtime.compilation import start_jax
 
     start_jax()
-    labels = place(values.labels) if values.labels else None
+    labels = parse_path(values.labels) if values.labels else None
     line = _line(values, "apply")
-    job = Apply(place(values.run), place(values.images), place(values.out), values.clip, labels, line=line)
+    job = Apply(
+        parse_path(values.run), parse_path(values.images), parse_path(values.out), values.clip, labels, line=line
+    )
     with _watched(values, 0, False):
         run_apply(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
@@ -498,7 +502,7 @@ def _embed(values: flags.FlagValues, processes) -> int:
     if processes.coordinator:
         number, workers = processes.index + 1, processes.count
     start_jax(bool(processes.coordinator))
-    job = Embed(place(values.images), place(values.out), values.clip, (number, workers), processes)
+    job = Embed(parse_path(values.images), parse_path(values.out), values.clip, (number, workers), processes)
     with _watched(values, number - 1, workers > 1):
         run_embed(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
@@ -597,20 +601,20 @@ def _sources(values: flags.FlagValues):
     if any(given) and not all(given):
         raise ValueError("--llm and --llm_model belong together: give both or none")
     endpoint = Endpoint.from_environment(*given) if any(given) else None
-    files = tuple(None if name == "builtin" else place(name) for name in values.vocabulary)
-    folder = place(values.out) / "words" if endpoint else None
-    return Sources(files, place(values.wordnet) if values.wordnet else None, endpoint, folder)
+    files = tuple(None if name == "builtin" else parse_path(name) for name in values.vocabulary)
+    folder = parse_path(values.out) / "words" if endpoint else None
+    return Sources(files, parse_path(values.wordnet) if values.wordnet else None, endpoint, folder)
 
 
 def _find(values: flags.FlagValues, words: dict[str, str], sources) -> dict[str, str]:
     """Aspects whose words are to be found -> from where: as --words says, else from the vocabulary, if it has any."""
     from multimap_jax.words.sources import source_of
-    from multimap_jax.words.vocabulary import look_up
+    from multimap_jax.words.vocabulary import vocabulary_words
 
     found, vocabulary = {}, sources.vocabulary()
     for name in values.aspect:
         source = source_of(words.get(name, ""))
-        if name not in words and look_up(vocabulary, name, values.subject):
+        if name not in words and vocabulary_words(vocabulary, name, values.subject):
             source = "vocabulary"
         if source:
             found[name] = source
@@ -627,8 +631,8 @@ def _suggest(values: flags.FlagValues, _) -> int:
     from multimap_jax.runtime.compilation import start_jax
 
     start_jax()
-    images, ready = place(values.images or values.embeddings), bool(values.embeddings)
-    job = Suggest(images, place(values.out), values.subject, values.clip, _sources(values), ready)
+    images, ready = parse_path(values.images or values.embeddings), bool(values.embeddings)
+    job = Suggest(images, parse_path(values.out), values.subject, values.clip, _sources(values), ready)
     with _watched(values, 0, False):
         run_suggest(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
@@ -669,7 +673,7 @@ def _leave(status: int) -> int:
     word of it they notice its silence."""
     if CHILD in os.environ:
         sys.stdout.flush()
-        forget_fetched()
+        remove_fetched()
         os._exit(status)
     return status
 

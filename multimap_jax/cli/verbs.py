@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from multimap_jax.storage.paths import place
+from multimap_jax.storage.paths import parse_path
 
 HOWS = ("copy", "link")
 EDIT_USAGE = """Merges, splits and renames groups of a finished run, and moves single images. Nothing is learnt again.
@@ -76,7 +76,7 @@ def check_given(values: flags.FlagValues, names: tuple[str, ...]) -> None:
 
 def _places(values: flags.FlagValues) -> dict:
     given = {name: values[name].value for name in ("images", "embeddings")}
-    return {name: place(value) if value else None for name, value in given.items()} | {"clip": values.clip}
+    return {name: parse_path(value) if value else None for name, value in given.items()} | {"clip": values.clip}
 
 
 def begin_edit(values: flags.FlagValues, line: str, say: Callable[[str], None], progress: bool) -> None:
@@ -86,8 +86,8 @@ def begin_edit(values: flags.FlagValues, line: str, say: Callable[[str], None], 
     from multimap_jax.runtime.compilation import start_jax
 
     start_jax()
-    labels = place(values.labels) if values.labels else None
-    places = (place(values[name].value) for name in ("run", "edits", "out"))
+    labels = parse_path(values.labels) if values.labels else None
+    places = (parse_path(values[name].value) for name in ("run", "edits", "out"))
     run_edit(EditJob(*places, labels=labels, **_places(values), line=line), say, progress)
 
 
@@ -96,9 +96,8 @@ def begin_export(values: flags.FlagValues, _: str, say: Callable[[str], None], p
 
     from multimap_jax.runs.export import TABLES, Export, run_export
 
-    job = Export(
-        place(values.run), place(values.to), tuple(values.aspect), values.how, values.dry_run, **_places(values)
-    )  # fmt: skip
+    run, to = parse_path(values.run), parse_path(values.to)
+    job = Export(run, to, tuple(values.aspect), values.how, values.dry_run, **_places(values))
     if job.to.suffix.lower() in TABLES:
         from multimap_jax.runtime.compilation import start_jax
 

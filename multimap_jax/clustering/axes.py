@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from multimap_jax.arrays.rows import take, walk
+from multimap_jax.arrays.rows import take_rows, walk
 from multimap_jax.clustering.kmeans import principal_axes
 
 # Rows that the axes are found on at most.
@@ -17,7 +17,7 @@ def first_axes(rows) -> tuple[np.ndarray, np.ndarray]:
     Axes point where their largest entry is positive, so that a map is the same each time.
     """
     step = max(1, -(-len(rows) // DRAWN))
-    some = take(rows, np.arange(0, len(rows), step))
+    some = take_rows(rows, np.arange(0, len(rows), step))
     mean = some.mean(0)
     axes, found = np.zeros((len(mean), 2)), principal_axes(some, 2)[0]
     signs = np.sign(np.take_along_axis(found, np.abs(found).argmax(0)[None], 0))
@@ -29,5 +29,5 @@ def coordinates(rows, indices: np.ndarray | None = None) -> np.ndarray:
     """float64 [images, 2] of all rows, or of those at `indices`."""
     mean, axes = first_axes(rows)
     if indices is not None:
-        return (take(rows, indices) - mean) @ axes if len(indices) else np.zeros((0, 2))
+        return (take_rows(rows, indices) - mean) @ axes if len(indices) else np.zeros((0, 2))
     return np.concatenate([(np.asarray(part, np.float64) - mean) @ axes for _, part in walk(rows)])

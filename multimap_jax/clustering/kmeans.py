@@ -10,13 +10,13 @@ import warnings
 
 import numpy as np
 
-from multimap_jax.arrays.rows import take, walk
+from multimap_jax.arrays.rows import take_rows, walk
 
-MERGED = 500  # groups of which is told which would become one
+MOST_MERGED = 500  # groups of which is told which would become one
 
 
 @dataclasses.dataclass(frozen=True)
-class Groups:
+class Clustering:
     """What k-means finds.
 
     Attributes:
@@ -35,7 +35,9 @@ class Groups:
     inertia: float
 
 
-def cluster(rows, k: int, seed: int = 0, drawn: np.ndarray | None = None, begin: np.ndarray | None = None) -> Groups:
+def cluster(
+    rows, k: int, seed: int = 0, drawn: np.ndarray | None = None, begin: np.ndarray | None = None
+) -> Clustering:
     """k-means (k-means++, best of 10 starts) on rows [images, d]; ValueError for more groups than images.
 
     drawn: indices of the images that the centres are found on, None for all (see `draw`); all images go to the nearest
@@ -47,8 +49,8 @@ def cluster(rows, k: int, seed: int = 0, drawn: np.ndarray | None = None, begin:
     check_clusters(k, len(rows))
     start: dict = {"init": "k-means++", "n_init": 10}
     if begin is not None and len(np.unique(begin)) == k:
-        start = {"init": group_means(rows, begin, k), "n_init": 1}
-    looked = take(rows, drawn)
+        start = {"init": cluster_means(rows, begin, k), "n_init": 1}
+    looked = take_rows(rows, drawn)
     kmeans = KMeans(k, **start, random_state=seed).fit(looked)
     centres, inertia = kmeans.cluster_centers_, float(kmeans.inertia_)
     spread = inertia / len(looked) / looked.shape[1] ** 0.25
@@ -59,7 +61,7 @@ def cluster(rows, k: int, seed: int = 0, drawn: np.ndarray | None = None, begin:
             f"only {np.count_nonzero(sizes)} of {k} groups hold images: the images are too alike", stacklevel=2
         )
     order = np.argsort(-sizes, kind="stable")
-    return Groups(np.argsort(order)[labels], centres[order], distances, confidences, spread, inertia)
+    return Clustering(np.argsort(order)[labels], centres[order], distances, confidences, spread, inertia)
 
 
 def check_clusters(k: int, images: int) -> None:
@@ -91,7 +93,7 @@ def nearest(rows, centres: np.ndarray, spread: float = 1.0) -> tuple[np.ndarray,
     return labels, distances, confidences
 
 
-def least_sure(confidences: np.ndarray, distances: np.ndarray, share: float) -> tuple[float, float]:
+def leftover_threshold(confidences: np.ndarray, distances: np.ndarray, share: float) -> tuple[float, float]:
     """(confidence, distance) of the surest image that is left out where this share of them is, the least sure ones and
     of those the farthest; (-1, 0) where none is."""
     count = int(share * len(confidences))
@@ -101,13 +103,13 @@ def least_sure(confidences: np.ndarray, distances: np.ndarray, share: float) -> 
     return float(confidences[last]), float(distances[last])
 
 
-def left_over(confidences: np.ndarray, distances: np.ndarray, least: tuple[float, float]) -> np.ndarray:
-    """Images that are no surer than `least_sure`, bool [images]."""
+def is_leftover(confidences: np.ndarray, distances: np.ndarray, least: tuple[float, float]) -> np.ndarray:
+    """Images that are no surer than `leftover_threshold`, bool [images]."""
     confidence, distance = least
     return (confidences < confidence) | ((confidences == confidence) & (distances >= distance))
 
 
-def near(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def nearest_by_product(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """As the first of `nearest`, by one matrix product."""
     return (np.square(centres).sum(1) - 2 * rows @ centres.T).argmin(1)
 
@@ -128,7 +130,7 @@ def members(labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarra
     return np.split(order, np.cumsum(np.bincount(labels[order], minlength=k))[:-1])
 
 
-def group_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
+def cluster_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
     """Means of the rows [images, d] of each of k groups, float64 [k, d]; 0 where a group is empty."""
     totals: np.ndarray | float = 0.0
     for whole, part in walk(rows):
@@ -137,11 +139,11 @@ def group_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
     return totals / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
 
 
-def merges(centres: np.ndarray, sizes: np.ndarray) -> list[tuple[tuple[int, ...], tuple[int, ...], float]]:
+def merge_order(centres: np.ndarray, sizes: np.ndarray) -> list[tuple[tuple[int, ...], tuple[int, ...], float]]:
     """Which of k groups would become one, the first first, until one is left: (groups, other groups, the inertia that
     this adds as a share of all that lies between the k centres), by Ward's rule (1963); [] for over MERGED groups, of
     which nobody looks at all."""
-    if len(centres) > MERGED:
+    if len(centres) > MOST_MERGED:
         return []
     centres, sizes = np.array(centres, np.float64), np.maximum(sizes, 1e-9)
     whole = max(sizes @ np.square(centres - sizes @ centres / sizes.sum()).sum(1), 1e-300)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multimap_jax.arrays.rows import take, walk
-from multimap_jax.arrays.sampling import sampled
+from multimap_jax.arrays.rows import take_rows, walk
+from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.clustering.kmeans import principal_axes
 
 # Images that are looked at; images to an axis, and axes at most; of the images those that shape the bulk, and how often
@@ -17,7 +17,7 @@ IMAGES, IMAGES_AN_AXIS, AXES, KEPT, ROUNDS = 10_000, 10, 64, 0.75, 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Bulk:
+class Inliers:
     """What most images have in common.
 
     Attributes:
@@ -36,7 +36,7 @@ class Bulk:
         """Of image embeddings [images, embed] from the centre, [images], in standard deviations."""
         found = []
         for _, part in walk(embeddings):
-            along, rest = parts(part, self.centre, self.axes)
+            along, rest = split_by_axes(part, self.centre, self.axes)
             beside = np.maximum((rest - self.rest[0]) / self.rest[1], 0)
             found.append(np.sqrt(np.square(along / self.spread).sum(1) + np.square(beside)))
         return np.concatenate(found)
@@ -46,14 +46,14 @@ class Bulk:
         return self.distances(embeddings) > self.fence
 
 
-def parts(rows: np.ndarray, centre: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def split_by_axes(rows: np.ndarray, centre: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(coordinates along the axes [images, axes], length of what is left [images]) of rows from the centre."""
     rows = np.asarray(rows, np.float64) - centre
     along = rows @ axes
     return along, np.sqrt(np.maximum(np.square(rows).sum(1) - np.square(along).sum(1), 0))
 
 
-def find_bulk(embeddings, names: Sequence | None = None) -> Bulk:
+def fit_inliers(embeddings, names: Sequence | None = None) -> Inliers:
     """The bulk of image embeddings [images, embed].
 
     Distances are Mahalanobis' along the principal axes, one to ten images, and one more for what an image has beside
@@ -64,13 +64,13 @@ def find_bulk(embeddings, names: Sequence | None = None) -> Bulk:
 
     10,000 images are looked at at most: of `names` (None: of their numbers) those with the lowest hashes.
     """
-    rows = take(sampled(embeddings, names, 0, IMAGES)[0], None)
+    rows = take_rows(sample_rows(embeddings, names, 0, IMAGES)[0], None)
     near = np.ones(len(rows), bool)
     for _ in range(ROUNDS):
         centre = rows[near].mean(0)
         axes, spread = principal_axes(rows[near], min(AXES, max(1, len(rows) // IMAGES_AN_AXIS)))
-        rest, least = parts(rows[near], centre, axes)[1], 1e-6 * spread[0] + 1e-12
-        bulk = Bulk(centre, axes, np.maximum(spread, least), (float(rest.mean()), float(max(rest.std(), least))))
+        rest, least = split_by_axes(rows[near], centre, axes)[1], 1e-6 * spread[0] + 1e-12
+        bulk = Inliers(centre, axes, np.maximum(spread, least), (float(rest.mean()), float(max(rest.std(), least))))
         distances = bulk.distances(rows)
         near = distances <= np.quantile(distances, KEPT)
     if len(rows) < 2 * IMAGES_AN_AXIS:

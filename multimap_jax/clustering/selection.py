@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from multimap_jax.arrays.rows import take
-from multimap_jax.arrays.sampling import draw
-from multimap_jax.clustering.kmeans import near, principal_axes
+from multimap_jax.arrays.rows import take_rows
+from multimap_jax.arrays.sampling import sample_indices
+from multimap_jax.clustering.kmeans import nearest_by_product, principal_axes
 
 # Images that are looked at, halvings of them, the most groups, and axes of their rows at most.
 IMAGES, HALVINGS, MOST, AXES = 2000, 10, 60, 32
@@ -27,7 +27,8 @@ class Candidate:
     """A number of groups.
 
     Attributes:
-      groups: the number. strength: the prediction strength of Tibshirani and Walther (2005), 0 … 1, see `find_number`.
+      groups: the number. strength: the prediction strength of Tibshirani and Walther (2005), 0 … 1, see
+        `select_n_clusters`.
       smallest: the share of images in the smallest group. inertia: as a share of that of one group.
       score: what numbers are compared by.
     """
@@ -39,7 +40,7 @@ class Candidate:
     score: float
 
 
-def find_number(rows, words: float = 0.0, names: Sequence | None = None) -> list[Candidate]:
+def select_n_clusters(rows, words: float = 0.0, names: Sequence | None = None) -> list[Candidate]:
     """Candidates for the number of groups in rows [images, d], the best first.
 
     Strength: images are halved; k-means of either half puts the other half's images into its groups; of the pairs of
@@ -54,7 +55,7 @@ def find_number(rows, words: float = 0.0, names: Sequence | None = None) -> list
     2,000 images are looked at at most: of `names` (None: of their numbers) those with the lowest hashes, whatever the
     seed of anything else, so that each run finds the same number.
     """
-    rows = _looked_at(rows, names)[0]
+    rows = _sampled_axes(rows, names)[0]
     whole = np.square(rows - rows.mean(0)).sum()
     halves, found, weary = _halves(len(rows)), [_candidate(1, 1.0, 1.0, 1.0, words)], 0
     most = min(MOST, max(12, round(2 * words)) if words else MOST, len(rows) // 5)
@@ -71,29 +72,29 @@ def find_number(rows, words: float = 0.0, names: Sequence | None = None) -> list
     return sorted(found, key=lambda each: (-each.score, -each.groups))
 
 
-def steadiness(rows, labels: np.ndarray, k: int, names: Sequence | None = None) -> np.ndarray:
+def stability(rows, labels: np.ndarray, k: int, names: Sequence | None = None) -> np.ndarray:
     """How well each of k groups of rows [images, d] is found again where k-means sees only half of the images: the mean
-    over the halves of `find_number` of its Jaccard index with the group that is most like it, [k], 0 … 1.
+    over the halves of `select_n_clusters` of its Jaccard index with the group that is most like it, [k], 0 … 1.
 
     Below .6 a group is not to be relied upon (Hennig, 2007).
     """
-    rows, which = _looked_at(rows, names)
+    rows, which = _sampled_axes(rows, names)
     labels, totals = labels[which], np.zeros(k)
     halves = [half for half in _halves(len(rows)) if len(half) >= k]
     with _many_small_fits() as fits:
         found = fits(rows, halves, k)
     for _, centres in found:
-        table = _crossed(labels, near(rows, centres), k)
+        table = _contingency(labels, nearest_by_product(rows, centres), k)
         either = table.sum(1)[:, None] + table.sum(0) - table
         totals += (table / np.maximum(either, 1)).max(1)
     return totals / max(len(halves), 1)
 
 
-def _looked_at(rows, names: Sequence | None) -> tuple[np.ndarray, np.ndarray]:
+def _sampled_axes(rows, names: Sequence | None) -> tuple[np.ndarray, np.ndarray]:
     """(rows of some images along their longest axes, which images these are)."""
-    which = draw(range(len(rows)) if names is None else names, 0, IMAGES)
+    which = sample_indices(range(len(rows)) if names is None else names, 0, IMAGES)
     which = np.arange(len(rows)) if which is None else which
-    rows = take(rows, which)
+    rows = take_rows(rows, which)
     if rows.shape[1] > AXES:
         rows = (rows - rows.mean(0)) @ principal_axes(rows, AXES)[0]
     return rows, which
@@ -132,11 +133,11 @@ def _groups(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _strength_of(rows: np.ndarray, halves: Sequence[np.ndarray], fits: Sequence[tuple], k: int) -> float:
     """The mean strength over `_halves`, each beside its other one. fits: their labels and centres."""
-    others = (near(rows[half], fits[own ^ 1][1]) for own, half in enumerate(halves))
+    others = (nearest_by_product(rows[half], fits[own ^ 1][1]) for own, half in enumerate(halves))
     return float(np.mean([_strength(labels, given, k) for (labels, _), given in zip(fits, others)]))
 
 
-def _crossed(own: np.ndarray, given: np.ndarray, k: int) -> np.ndarray:
+def _contingency(own: np.ndarray, given: np.ndarray, k: int) -> np.ndarray:
     """How many images are in each of k own groups and each of k given ones, float64 [k, k]."""
     table = np.zeros((k, k))
     np.add.at(table, (own, given), 1)
@@ -148,7 +149,7 @@ def _strength(own: np.ndarray, given: np.ndarray, k: int) -> float:
 
     0 where a group has no pairs.
     """
-    table = _crossed(own, given, k)
+    table = _contingency(own, given, k)
     sizes = table.sum(1)
     together = (table * (table - 1)).sum(1) / np.maximum(sizes * (sizes - 1), 1)
     return float(together.min())

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import softmax
 
-from multimap_jax.arrays.rows import Pieces, Product, Roots, mean_row, walk
-from multimap_jax.clustering.kmeans import cluster, group_means
+from multimap_jax.arrays.rows import ProjectedRows, RootProbabilities, StoredRows, mean_row, walk
+from multimap_jax.clustering.kmeans import cluster, cluster_means
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
 from multimap_jax.proxies.fit import fit_proxies
@@ -28,7 +28,7 @@ class Span:
 
 def fit_span(
     clip: Clip,
-    embeddings: np.ndarray | Pieces,
+    embeddings: np.ndarray | StoredRows,
     aspect: Aspect,
     k: int,
     contrast: Sequence[str] = (),
@@ -53,28 +53,28 @@ def fit_span(
 
     Raises ValueError for words that are all the same to the encoder.
     """
-    images = embeddings if isinstance(embeddings, Pieces) else np.asarray(embeddings)
+    images = embeddings if isinstance(embeddings, StoredRows) else np.asarray(embeddings)
     scale = clip.temperature_scale
     texts = word_embeddings(clip, aspect).astype(np.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of words: said when they were first checked; of empty groups: said at the end
         axes = word_axes(texts)
         if len(texts) < k:
-            labels = word_groups(texts, images, k, scale, seed, drawn)
-            labels = cluster(Product(images, rounding(images, labels, k)), k, seed, drawn).labels
+            labels = word_clusters(texts, images, k, scale, seed, drawn)
+            labels = cluster(ProjectedRows(images, whitening(images, labels, k)), k, seed, drawn).labels
             # A block of its own: the groups are few, and do not depend on the shape that images are computed in.
             config = dataclasses.replace(config or ProxyConfig(), block_size=-(-k // 8) * 8)
-            targets = group_targets(texts, images, labels, scale)
+            targets = cluster_targets(texts, images, labels, scale)
             learnt = fit_proxies(clip, targets, aspect, contrast, config).prompt_embeddings
             texts = np.concatenate([texts, learnt])
             axes = word_axes(texts)
-        labels = word_groups(texts, images, k, scale, seed, drawn)
-    return Span(axes @ rounding(Product(images, axes), labels, k), labels)
+        labels = word_clusters(texts, images, k, scale, seed, drawn)
+    return Span(axes @ whitening(ProjectedRows(images, axes), labels, k), labels)
 
 
-def word_groups(texts: np.ndarray, images: np.ndarray, k: int, scale: float, seed: int, drawn=None) -> np.ndarray:
+def word_clusters(texts: np.ndarray, images: np.ndarray, k: int, scale: float, seed: int, drawn=None) -> np.ndarray:
     """k groups of images that words are alike likely for, int [images]."""
-    return cluster(Roots(Product(images, scale * texts.T)), k, seed, drawn).labels
+    return cluster(RootProbabilities(ProjectedRows(images, scale * texts.T)), k, seed, drawn).labels
 
 
 def word_axes(texts: np.ndarray) -> np.ndarray:
@@ -87,17 +87,17 @@ def word_axes(texts: np.ndarray) -> np.ndarray:
 
 def word_shares(texts: np.ndarray, images: np.ndarray, scale: float) -> np.ndarray:
     """p_w: mean zero-shot probability of every word over the images, [words]."""
-    similar = Product(images, scale * texts.T)
+    similar = ProjectedRows(images, scale * texts.T)
     return sum(softmax(part, axis=1).sum(0) for _, part in walk(similar)) / len(images)
 
 
-def rounding(rows, labels: np.ndarray, k: int) -> np.ndarray:
+def whitening(rows, labels: np.ndarray, k: int) -> np.ndarray:
     """The matrix [d, d] after which the scatter of rows [images, d] within their k groups is round.
 
     Its covariance is shrunk towards a sphere as far as Ledoit and Wolf (2004) find best for this many images, so that
     no direction is blown up for want of images.
     """
-    means, width = group_means(rows, labels, k), len(rows[:1][0])
+    means, width = cluster_means(rows, labels, k), len(rows[:1][0])
     covariance, fourth = np.zeros((width, width)), 0.0
     for whole, part in walk(rows):
         rest = part - means[labels[whole]]
@@ -113,7 +113,7 @@ def rounding(rows, labels: np.ndarray, k: int) -> np.ndarray:
     return vectors / np.sqrt(np.maximum(values, 1e-9 * sphere))
 
 
-def group_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, scale: float) -> np.ndarray:
+def cluster_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, scale: float) -> np.ndarray:
     """Unit rows [groups, embed] for proxies to be fitted to: the groups' mean images where the words' prompts are.
 
     Means are taken from the mean image to the words' centre and spread as widely as the words are.
@@ -121,7 +121,7 @@ def group_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, sca
     share = word_shares(texts, images, scale)
     middle = share @ texts
     labels, counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
-    means = group_means(images, labels, len(counts)) - mean_row(images)
+    means = cluster_means(images, labels, len(counts)) - mean_row(images)
     sizes = counts / len(labels)
     spread, found = share @ np.square(texts - middle).sum(1), sizes @ np.square(means).sum(1)
     targets = middle + np.sqrt(spread / max(found, 1e-12)) * means

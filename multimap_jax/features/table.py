@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from multimap_jax.arrays.rows import Beside, Pieces, Product
+from multimap_jax.arrays.rows import ConcatenatedRows, ProjectedRows, StoredRows
 from multimap_jax.choices import FEATURES
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.features.span import Span, fit_span
@@ -23,7 +23,7 @@ class Material:
 
     clip: Clip
     config: ProxyConfig
-    images: np.ndarray | Pieces
+    images: np.ndarray | StoredRows
     proxies: ProxyFit | None
     projection: np.ndarray | None
 
@@ -41,7 +41,7 @@ class Feature:
       fit: `features.span.fit_span`, or None where nothing is fitted.
     """
 
-    rows: Callable[[Material], np.ndarray | Pieces | Product | Beside]
+    rows: Callable[[Material], np.ndarray | StoredRows | ProjectedRows | ConcatenatedRows]
     proxies: bool = False
     group_proxies: bool = False
     words: int = 0
@@ -52,7 +52,7 @@ class Feature:
 TABLE: dict[str, Feature] = {
     # The image in the span of the words' prompts.
     "span": Feature(
-        lambda m: Product(m.images, m.projection), words=2, image_space=True, group_proxies=True, fit=fit_span
+        lambda m: ProjectedRows(m.images, m.projection), words=2, image_space=True, group_proxies=True, fit=fit_span
     ),
     # w_i, the paper's.
     "proxy": Feature(lambda m: m.proxies.proxies, proxies=True),
@@ -63,7 +63,7 @@ TABLE: dict[str, Feature] = {
     # The unit image embedding.
     "image": Feature(lambda m: m.images),
     # Both as unit rows, side by side: image features are some twenty times as long as proxies.
-    "proxy+image": Feature(lambda m: Beside(m.proxies.proxies, m.images), proxies=True),
+    "proxy+image": Feature(lambda m: ConcatenatedRows(m.proxies.proxies, m.images), proxies=True),
 }
 
 

@@ -24,9 +24,9 @@ from multimap_jax.images.repair import repaired
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources.detect import READERS, open_source
 from multimap_jax.sources.remote import IMAGE_BYTES, remote_image
-from multimap_jax.sources.source import Packed
-from multimap_jax.storage.paths import BoundedFile, is_remote, place, plain, size_of
-from multimap_jax.storage.reading import passing
+from multimap_jax.sources.source import PackedImage
+from multimap_jax.storage.paths import BoundedFile, error_text, is_remote, parse_path, size_of
+from multimap_jax.storage.reading import is_transient
 
 # Bytes that all threads together decode into at once, and one image alone at most; of a file.
 ROOM_BYTES, MOST_BYTES, FILE_BYTES = 2**29, 2**30, IMAGE_BYTES
@@ -88,7 +88,7 @@ class UnreadableImagesError(ValueError):
 def as_list(images) -> list:
     """A folder or another source, one path, a list or an array [images, h, w, 3] as a list of single images."""
     if isinstance(images, (str, os.PathLike)) or is_remote(images):
-        path = images if is_remote(images) else place(os.fspath(images))
+        path = images if is_remote(images) else parse_path(os.fspath(images))
         if path.is_file() and path.suffix.lower() not in READERS:
             return [path]
         source = open_source(path)
@@ -99,7 +99,7 @@ def as_list(images) -> list:
         raise TypeError(
             "expected a list of images (or an array [images, h, w, 3]), found a single one: put it in a list"
         )
-    places = [place(image) if isinstance(image, str) and "://" in image else image for image in images]
+    places = [parse_path(image) if isinstance(image, str) and "://" in image else image for image in images]
     return [remote_image(image, None) if is_remote(image) else image for image in places]
 
 
@@ -163,7 +163,7 @@ def opened_image(image) -> Iterator[Image.Image]:
     Raises ValueError, with what is wrong, for what is no regular file, too large or too narrow.
     """
     with QUIET, contextlib.ExitStack() as stack:  # Pillow warns of damaged metadata of images that it can read
-        if isinstance(image, (str, os.PathLike, Packed)):
+        if isinstance(image, (str, os.PathLike, PackedImage)):
             yield _read(stack, stack.enter_context(opened_file(image)))
         elif isinstance(image, Image.Image):
             stack.enter_context(ROOM.take(fit(image, MOST_BYTES)))
@@ -174,9 +174,9 @@ def opened_image(image) -> Iterator[Image.Image]:
             yield _to_rgb(picture)
 
 
-def opened_file(image: str | os.PathLike | Packed) -> BinaryIO:
+def opened_file(image: str | os.PathLike | PackedImage) -> BinaryIO:
     """The file of an image, or its bytes within a larger one. ValueError for what is no regular file or too large."""
-    if isinstance(image, Packed):
+    if isinstance(image, PackedImage):
         return io.BytesIO(image.read())
     status = os.stat(image)
     if not stat.S_ISREG(status.st_mode):
@@ -207,7 +207,7 @@ def _read(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image:
     except (UnfitError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever they like (struct.error, SyntaxError, …) on damaged files
-        if passing(error) or (found := _decoded_copy(stack, file)) is None:
+        if is_transient(error) or (found := _decoded_copy(stack, file)) is None:
             raise
         return found
 
@@ -491,7 +491,7 @@ def _grey(image: Image.Image, low: float, high: float) -> Image.Image:
 
 
 def name_of(image, index: int) -> str:
-    if isinstance(image, Packed):
+    if isinstance(image, PackedImage):
         return f"{image.file}, {image.place}"
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
 
@@ -506,10 +506,10 @@ def decode(image, index: int, preprocess: Callable[[Image.Image], np.ndarray]) -
     except UnidentifiedImageError:
         return Unreadable(index, name_of(image, index), "not an image")
     except Exception as error:  # decoders raise whatever they like (struct.error, SyntaxError, …) on damaged files
-        return Unreadable(index, name_of(image, index), plain(error), passing(error))
+        return Unreadable(index, name_of(image, index), error_text(error), is_transient(error))
 
 
-def is_image(image: str | os.PathLike | Packed) -> bool:
+def is_image(image: str | os.PathLike | PackedImage) -> bool:
     """Whether a file holds an image that can be read, by its content; OSError where nobody knows for now."""
     with QUIET, contextlib.suppress(Exception), opened_file(image) as file, _identified(file):
         return True
@@ -523,7 +523,7 @@ def stream_pixels(
     images: Sequence, preprocess: Callable, batch: int, threads: int | None = None
 ) -> Iterator[list[np.ndarray | Unreadable]]:
     """Decoded images in lists of up to `batch`, in order; at most two batches are decoded ahead of the reader."""
-    fetched = len(images) and isinstance(images[0], Packed) and images[0].remote
+    fetched = len(images) and isinstance(images[0], PackedImage) and images[0].remote
     threads = threads or (AT_ONCE if fetched else min(16, (os.cpu_count() or 1) + 1))
     waiting: deque[Future] = deque()
     pool = ThreadPoolExecutor(threads)

@@ -156,7 +156,7 @@ def is_representable(tokenizer: Tokenizer, word: str) -> bool:
     return bool(ids) and tokenizer.end not in ids and tokenizer.start not in ids
 
 
-def fits(aspect: Aspect, word: str, tokenizer: Tokenizer) -> bool:
+def has_room_for(aspect: Aspect, word: str, tokenizer: Tokenizer) -> bool:
     """Whether the aspect's prompt can be made with a word."""
     whole = len(tokenizer.encode(aspect.fill(word))) + 2  # the tokens that begin and end it
     return whole <= tokenizer.context and is_representable(tokenizer, word)

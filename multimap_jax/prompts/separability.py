@@ -8,8 +8,8 @@ import warnings
 import numpy as np
 from scipy.special import entr, logsumexp, softmax
 
-from multimap_jax.arrays.rows import Pieces, take
-from multimap_jax.arrays.sampling import sampled
+from multimap_jax.arrays.rows import StoredRows, take_rows
+from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
 
@@ -23,7 +23,7 @@ RANDOM, DRAWS = 24, 20
 
 
 @dataclasses.dataclass(frozen=True)
-class Sight:
+class Separability:
     """What an encoder sees of an aspect in some images.
 
     Attributes:
@@ -60,7 +60,9 @@ class Sight:
         return f"{self.encoder} does not tell these words of {self.aspect} apart in these images{alike}: expect noise."
 
 
-def diagnose(clip: Clip, embeddings: np.ndarray | Pieces, aspect: Aspect, names=None, seed: int = 0) -> Sight:
+def diagnose(
+    clip: Clip, embeddings: np.ndarray | StoredRows, aspect: Aspect, names=None, seed: int = 0
+) -> Separability:
     """Whether the encoder tells the aspect's words apart in images, given as unit rows [images, embed].
 
     2,000 images are looked at at most: of `names` (None: of their numbers) those with the lowest hashes.
@@ -70,17 +72,19 @@ def diagnose(clip: Clip, embeddings: np.ndarray | Pieces, aspect: Aspect, names=
     if len(aspect.words) < 2:
         raise ValueError(f"aspect {aspect.name!r} has {len(aspect.words)} words: give two or more to look for")
     texts = word_embeddings(clip, aspect).astype(np.float64)
-    rows = take(sampled(embeddings, names, seed, IMAGES)[0], None)
+    rows = take_rows(sample_rows(embeddings, names, seed, IMAGES)[0], None)
     scores = clip.temperature_scale * rows @ texts.T
     others = word_embeddings(clip, with_random_words(aspect)).astype(np.float64)
     chance = random_information(clip.temperature_scale * rows @ others.T, len(texts), seed)
     mean = softmax(scores, axis=1).mean(0)
     most = int(mean.argmax())
     adjusted = (information(scores) - chance) / (1 - chance)
-    return Sight(aspect.name, clip.name, adjusted, structure(scores, seed), (aspect.words[most], float(mean[most])))
+    return Separability(
+        aspect.name, clip.name, adjusted, structure(scores, seed), (aspect.words[most], float(mean[most]))
+    )
 
 
-def check_sight(clip: Clip, aspect: Aspect) -> None:
+def check_random_prompts(clip: Clip, aspect: Aspect) -> None:
     """ValueError where a prompt of `diagnose` is longer than the context, before anything is computed."""
     clip.tokenizer.pad([aspect.fill(word) for word in with_random_words(aspect).words])
 
@@ -115,7 +119,7 @@ def random_words(count: int, random: np.random.Generator) -> tuple[str, ...]:
 
 
 def structure(scores: np.ndarray, seed: int = 0) -> float:
-    """`Sight.structure` of scores [images, words]; 0 where there are too few images or all are one."""
+    """`Separability.structure` of scores [images, words]; 0 where there are too few images or all are one."""
     groups = min(scores.shape[1], GROUPS, len(scores) // 2)
     scores = scores - logsumexp(scores, axis=1, keepdims=True)
     middle = scores.mean(0)
@@ -132,7 +136,7 @@ def structure(scores: np.ndarray, seed: int = 0) -> float:
 
 
 def _inertia(scores: np.ndarray, k: int) -> float:
-    """Of k-means on the square roots of the words' probabilities, as `features.span.word_groups` has it."""
+    """Of k-means on the square roots of the words' probabilities, as `features.span.word_clusters` has it."""
     from sklearn.cluster import KMeans
 
     with warnings.catch_warnings():

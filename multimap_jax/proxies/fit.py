@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from multimap_jax.arrays.rows import Pieces, scratch
+from multimap_jax.arrays.rows import StoredRows, allocate
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.encoders.clip.slot import slot_encoder
 from multimap_jax.prompts.aspect import Aspect, Prompt, check_words, make_prompt, reference_words
@@ -45,7 +45,7 @@ class ProxyFit:
 
 def fit_proxies(
     clip: Clip,
-    embeddings: np.ndarray | Pieces,
+    embeddings: np.ndarray | StoredRows,
     aspect: Aspect,
     contrast: Sequence[str] = (),
     config: ProxyConfig | None = None,
@@ -109,7 +109,7 @@ def check_proxies(clip: Clip, aspect: Aspect, contrast: Sequence[str], config: P
     return make_prompt(aspect, clip.tokenizer)
 
 
-def embed_words(clip: Clip, proxies: np.ndarray | Pieces, config: ProxyConfig) -> np.ndarray:
+def embed_words(clip: Clip, proxies: np.ndarray | StoredRows, config: ProxyConfig) -> np.ndarray:
     """The prompt "*" alone with each proxy in it: unnormalised text embeddings, float32 [images, embed].
 
     The tower runs as the recipe says (the released program's word features).
@@ -120,7 +120,7 @@ def embed_words(clip: Clip, proxies: np.ndarray | Pieces, config: ProxyConfig) -
     size = block * mesh.size
     with matmul_precision("float32"):
         encoder = compiled_encoder(clip.towers.text, ids, 1, whole, whole)
-        found = scratch((len(proxies), clip.config.text.embed))
+        found = allocate((len(proxies), clip.config.text.embed))
         for begin in range(0, len(proxies), size):
             rows = proxies[begin : begin + size]
             found[begin : begin + size] = np.asarray(_embed_words(mesh, encoder, pad_rows(rows, size)))[: len(rows)]

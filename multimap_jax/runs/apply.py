@@ -8,19 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.runs.distributed.process_group import ALONE, Company
+from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
 from multimap_jax.runs.edit import regrouped
 from multimap_jax.runs.evaluation import read_labels
-from multimap_jax.runs.finished import aspects_of, load_checkpoint, read_checked, read_groups, read_run
-from multimap_jax.runs.group import Clock, check_some, embed, measured, notes_on, write_results
-from multimap_jax.runs.messages import say_end, say_result
+from multimap_jax.runs.finished import aspects_of, load_checkpoint, read_groups, read_model, read_run
+from multimap_jax.runs.group import Clock, check_any_embedded, embed, evaluated, notes_on, write_results
+from multimap_jax.runs.messages import print_end, print_result
 from multimap_jax.runs.results import check_own, covered, whole
-from multimap_jax.runtime.progress import each
+from multimap_jax.runtime.progress import with_bar
 from multimap_jax.sources.detect import open_source
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.locks import locked
-from multimap_jax.storage.output import prepare, sweep
-from multimap_jax.storage.paths import same
+from multimap_jax.storage.output import prepare_folder, sweep
+from multimap_jax.storage.paths import is_same_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +50,10 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     aspects = [aspect["name"] for aspect in content["aspects"]]
     truth = None if job.labels is None else read_labels(job.labels, aspects, source.images, job.images)
     check_out(job)
-    prepare(job.out)
+    prepare_folder(job.out)
     check_own(job.out, job.labels)
     clip = load_checkpoint(job.run, content, job.clip)
-    models = [read_checked(job.run, aspect, clip) for aspect in content["aspects"]]
+    models = [read_model(job.run, aspect, clip) for aspect in content["aspects"]]
     edited = read_groups(job.run, content, models)
     config = ProxyConfig(**content["config"])
     job = dataclasses.replace(job, seed=content["seed"], leftover=content["leftover"], config=config)
@@ -61,14 +61,14 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     with locked(job.out):
         check_out(job)  # once more: another command may have finished meanwhile
         sweep(job.out)
-        found = embed(source, clip, job.out, Company(ALONE), progress)
+        found = embed(source, clip, job.out, ProcessGroup(ALONE), progress)
         clock.lap("embed")
         notes = [f"New images in the groups of {name_of_path(f'{job.run}')}: nothing was grouped anew.", *source.notes]
         notes += covered(source, aspects)
-        check_some(source, found)
+        check_any_embedded(source, found)
         notes += notes_on(found)
         results = []
-        for model in each(models, "grouping", progress):
+        for model in with_bar(models, "grouping", progress):
             begin = time.perf_counter()
             model.progress = progress
             assigned, rows = model.assign_with_rows(found.rows)
@@ -76,18 +76,18 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
             if now:
                 results.append(regrouped(model, now, assigned, rows, found, truth, begin))
             else:
-                result = measured(model, assigned, truth, found, begin)
+                result = evaluated(model, assigned, truth, found, begin)
                 results.append(dataclasses.replace(result, rows=rows))
-            say_result(results[-1], say)
+            print_result(results[-1], say)
         clock.lap("group")
         more = {"applied": whole(job.run), "embeddings": whole(job.out)}
         written = write_results(job, clip, source, found, results, notes, clock, (), progress, more)
-    say_end(job.out, written, found.failures, say)
+    print_end(job.out, written, found.failures, say)
 
 
 def check_out(job: Apply) -> None:
     """ValueError where results of a run would be lost."""
-    if same(job.out, job.run):
+    if is_same_file(job.out, job.run):
         raise ValueError(f"--out={job.out} is the run itself, whose results would be lost: give another folder")
     if any("model" in aspect for aspect in aspects_of(job.out)):
         raise ValueError(f"--out={job.out} is another finished run, whose results would be lost: give another folder")

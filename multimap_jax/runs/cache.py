@@ -24,40 +24,40 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.arrays.rows import Pieces
+from multimap_jax.arrays.rows import StoredRows
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import Unreadable, say_own_range
 from multimap_jax.proxies.fit import ProxyFit
 from multimap_jax.runtime.profiling import traced
 from multimap_jax.runtime.progress import open_bar
-from multimap_jax.sources.plan import MEND, Image, Plan, check_texts, numbers_of, sound
+from multimap_jax.sources.plan import MEND, Image, ShardPlan, check_texts, is_sound, numbers_of
 from multimap_jax.sources.source import Source
 from multimap_jax.storage.encoding import as_array, as_arrays, as_json, as_table, slug
 from multimap_jax.storage.output import delete, set_aside, units, write, write_all
 from multimap_jax.storage.paths import exists
 from multimap_jax.storage.reading import (
+    explained,
     mapped_array,
     mapped_member,
     read_arrays,
     read_json,
     read_table,
-    said_of,
 )
 
 # Images in a piece at most, and pieces that a folder is cut into at least, if they hold a block: in no table. An
 # interrupted run loses a sixteenth of its work, or some minutes of it.
-PIECE, PIECES = 4096, 16
-NEAR = 1e-3
+SHARD_IMAGES, LEAST_SHARDS = 4096, 16
+NORM_TOLERANCE = 1e-3
 # What is read of a piece of proxies at once.
 SMALL = ("names", "versions", "reference", "loss", "losses", "image_steps", "block_size")
 CHANGED = "changed or taken away while it was read"
 
 
-class Embeddings:
+class EmbeddingCache:
     """The embeddings below the folder --out."""
 
     def __init__(self, out: Path):
-        self.out, self.plan = out, Plan(out, "plan")
+        self.out, self.plan = out, ShardPlan(out, "plan")
 
     def check_listing(self, images: Sequence[Image]) -> None:
         """ValueError where other images were planned than these, by a worker that sees others."""
@@ -74,16 +74,16 @@ class Embeddings:
 
         Damaged pieces are taken away first, so that they are computed again; not where others are at work (`alone`).
         """
-        size, done = min(PIECE, max(1, -(-len(images) // (PIECES * block))) * block), self.done()
+        size, done = min(SHARD_IMAGES, max(1, -(-len(images) // (LEAST_SHARDS * block))) * block), self.done()
         if alone:
-            bad = [piece for piece in done if not sound(self.check, piece, width)]
+            bad = [piece for piece in done if not is_sound(self.check, piece, width)]
             damaged = [self.file("img_emb", piece) for piece in bad]
             for piece in bad:
                 set_aside(self.out, self.name("img_emb", piece))
             done = [piece for piece in done if piece not in bad]
         held = {piece: self.held(piece) for piece in done}
         if alone:
-            say_damaged(damaged + self.plan.mend(held))
+            warn_damaged(damaged + self.plan.mend(held))
         return self.plan.extend(images, size, held)
 
     def done(self) -> list[int]:
@@ -99,7 +99,7 @@ class Embeddings:
         if array.shape != (len(kept["image_path"]), width) or array.dtype != np.float32:
             raise ValueError(f"{array.dtype} {array.shape}")
         norms = np.einsum("ie,ie->i", array, array)
-        if not (np.abs(norms - 1) < NEAR).all():
+        if not (np.abs(norms - 1) < NORM_TOLERANCE).all():
             raise ValueError("rows that are no unit rows")
 
     def check_encoder(self, clip: Clip) -> None:
@@ -158,7 +158,7 @@ class Embeddings:
                 write_all(self.out, {self.name(kind, piece): content for kind, content in contents.items()})
         say_own_range(own_range)
 
-    def gather(self, pieces: dict[Image, int]) -> tuple[Pieces, np.ndarray, list[Unreadable]]:
+    def gather(self, pieces: dict[Image, int]) -> tuple[StoredRows, np.ndarray, list[Unreadable]]:
         """What was embedded of the images: (their rows in the order of the images, which images these are int [kept],
         the others)."""
         rows, reasons, arrays, begin = {}, {}, [], 0
@@ -177,7 +177,7 @@ class Embeddings:
             for i, (name, read) in enumerate(images)
             if (name, read) not in rows
         ]
-        return Pieces(arrays, where), kept, failures
+        return StoredRows(arrays, where), kept, failures
 
     def name(self, kind: str, piece: int) -> str:
         return f"embeddings/{kind}/{kind}_{piece:06}.{'npy' if kind == 'img_emb' else 'parquet'}"
@@ -187,18 +187,18 @@ class Embeddings:
 
     def read(self, kind: str, piece: int) -> dict[str, list]:
         more = ("reason", "again") if kind == "skipped" else ()
-        with said_of(f"{self.file(kind, piece)}", MEND):
+        with explained(f"{self.file(kind, piece)}", MEND):
             return read_table(self.file(kind, piece), ("image_path", "version", *more))
 
 
-class Proxies:
+class ProxyCache:
     """The proxies of one aspect in a folder of their own."""
 
     def __init__(self, out: Path, name: str):
-        self.out, self.name, self.folder, self.plan = out, name, out / name, Plan(out, name)
+        self.out, self.name, self.folder, self.plan = out, name, out / name, ShardPlan(out, name)
 
     @classmethod
-    def of(cls, out: Path, aspect: str, key: dict) -> Proxies:
+    def of(cls, out: Path, aspect: str, key: dict) -> ProxyCache:
         """Those of one aspect below `out`. key: all that they depend on besides the images."""
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
         return cls(out, f"proxies/{slug(aspect)}-{digest}")
@@ -208,15 +208,15 @@ class Proxies:
     ) -> dict[Image, int]:
         """Pieces of the images; damaged ones are taken away first. size: gives the images of a piece, asked where none
         was planned before. widths: of proxies and of prompt embeddings."""
-        if not sound(self.piece_size):
+        if not is_sound(self.piece_size):
             write(self.out, f"{self.name}/key.json", as_json(key | {"piece": size()}))
         there = self.done()
-        pieces = [piece for piece in there if sound(check_fit, self.file(piece), widths)]
+        pieces = [piece for piece in there if is_sound(check_fit, self.file(piece), widths)]
         damaged = [self.file(piece) for piece in there if piece not in pieces]
         for file in damaged:
             set_aside(self.out, f"{self.name}/{file.name}")
         held = {piece: self.held(piece) for piece in pieces}
-        say_damaged(damaged + self.plan.mend(held))
+        warn_damaged(damaged + self.plan.mend(held))
         return self.plan.extend(images, self.piece_size(), held)
 
     def done(self) -> list[int]:
@@ -267,7 +267,7 @@ class Proxies:
             steps += int(arrays["image_steps"])
             block = int(arrays["block_size"])
         mean = (losses / sum(weights)).astype(np.float32)
-        rows = {name: Pieces(parts, where) for name, parts in mapped.items()}
+        rows = {name: StoredRows(parts, where) for name, parts in mapped.items()}
         return ProxyFit(**rows, **found, losses=mean, block_size=block, image_steps=steps)
 
     def file(self, piece: int) -> Path:
@@ -293,13 +293,13 @@ def check_fit(file: Path, widths: tuple[int, int]) -> None:
             raise ValueError(f"{name} is not finite")
 
 
-def say_damaged(files: Sequence[Path]) -> None:
+def warn_damaged(files: Sequence[Path]) -> None:
     if files:
         more = f" and {len(files) - 1} more" if len(files) > 1 else ""
         warnings.warn(f"{files[0]}{more} were damaged: what was in them is computed again", stacklevel=3)
 
 
-def forget(out: Path) -> None:
+def clear_cache(out: Path) -> None:
     """Deletes what the stores below `out` have written, and no other file: what was changed since is set aside."""
     for unit in (unit for kind in ("plan+", "embeddings+", "proxies+") for unit in units(out, kind)):
         for name in delete(out, unit):

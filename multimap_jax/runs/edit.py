@@ -21,15 +21,15 @@ from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.runs import finished
 from multimap_jax.runs.evaluation import Truth, read_labels
-from multimap_jax.runs.group import Clock, Found, measured, prune_models, put_model, write_results
-from multimap_jax.runs.job import Result
-from multimap_jax.runs.messages import count, say_end, say_result
+from multimap_jax.runs.group import Clock, Found, evaluated, prune_models, put_model, write_results
+from multimap_jax.runs.job import AspectResult
+from multimap_jax.runs.messages import count, print_end, print_result
 from multimap_jax.runs.results import check_own, whole
-from multimap_jax.runtime.progress import each
+from multimap_jax.runtime.progress import with_bar
 from multimap_jax.storage.filenames import name_of_path, printable
 from multimap_jax.storage.locks import locked
-from multimap_jax.storage.output import prepare, staging, sweep
-from multimap_jax.storage.paths import local_folder, same
+from multimap_jax.storage.output import prepare_folder, staging, sweep
+from multimap_jax.storage.paths import is_same_file, local_folder_copy
 
 FORMAT = 1
 SAID = 1000  # letters of what a run said
@@ -58,24 +58,24 @@ def run_edit(job: EditJob, say: Callable[[str], None] = print, progress: bool = 
 
     Raises ValueError, FileNotFoundError or OSError, each with one sentence, before anything is written.
     """
-    clock, there = Clock(), opened(job)
+    clock, there = Clock(), read_inputs(job)
     content, images, found = there.content, there.images, there.found
     clock.lap("load")
     results, after = [], {}
-    for model, aspect in zip(there.models, each(content["aspects"], "editing groups", progress)):
+    for model, aspect in zip(there.models, with_bar(content["aspects"], "editing groups", progress)):
         own = [edit for edit in there.edits if edit.aspect == model.aspect.name]
         before = there.known.get(model.aspect.name) or begun(model.cluster_names_)
         result, after[model.aspect.name] = edited(model, before, own, found, there.truth, f"{job.run}")
         results.append(dataclasses.replace(result, words=words_from(aspect)))
     for result in results:
-        say_result(result, say)
+        print_result(result, say)
     clock.lap("group")
-    prepare(job.out)
+    prepare_folder(job.out)
     check_own(job.out, job.labels)
     number, config = len(there.edits), ProxyConfig(**content["config"])
     groups = json.dumps({"format": FORMAT, "aspects": {name: as_content(now) for name, now in after.items()}}) + "\n"
     notes = [f"Groups of {name_of_path(f'{job.run}')} after {count(number, 'edit')}."]
-    notes += [*filter(None, [images.note]), *filter(None, map(unclear, content["aspects"]))]
+    notes += [*filter(None, [images.note]), *filter(None, map(earlier_note, content["aspects"]))]
     job = dataclasses.replace(
         job, seed=content["seed"], leftover=content["leftover"], config=config, images=job.images or images.source.place
     )  # fmt: skip
@@ -88,17 +88,17 @@ def run_edit(job: EditJob, say: Callable[[str], None] = print, progress: bool = 
         clip, source = there.clip, images.source
         written = write_results(job, clip, source, found, results, notes, clock, saved, progress, more, groups)
         prune_models(job.out, saved)
-    say_end(job.out, written, [], say)
+    print_end(job.out, written, [], say)
     say(f"new images into these groups: multimap apply --run={job.out} --images=NEW --out=MORE")
 
 
 @dataclasses.dataclass(frozen=True)
-class Opened:
+class Inputs:
     """A run and what is to be done with it. known: how its groups were edited before, by aspect."""
 
     content: dict
     edits: list[Edit]
-    images: finished.Images
+    images: finished.RunImages
     truth: Truth | None
     clip: Clip
     models: list[MultiMaP]
@@ -106,7 +106,7 @@ class Opened:
     found: Found
 
 
-def opened(job: EditJob) -> Opened:
+def read_inputs(job: EditJob) -> Inputs:
     """Reads everything. Errors as `run_edit`."""
     content = finished.read_run(job.run)
     aspects = [aspect["name"] for aspect in content["aspects"]]
@@ -115,10 +115,10 @@ def opened(job: EditJob) -> Opened:
     names, images = finished.image_names(job.run), finished.images_of(job.run, content, job.images)
     truth = None if job.labels is None else read_labels(job.labels, aspects, dict.fromkeys(names), job.run)
     clip = finished.load_checkpoint(job.run, content, job.clip)
-    models = [finished.read_checked(job.run, aspect, clip) for aspect in content["aspects"]]
+    models = [finished.read_model(job.run, aspect, clip) for aspect in content["aspects"]]
     known = finished.read_groups(job.run, content, models)
     found = Found(finished.rows_of(job.run, content, names, job.embeddings), names, lambda: [])
-    return Opened(content, edits, images, truth, clip, models, known, found)
+    return Inputs(content, edits, images, truth, clip, models, known, found)
 
 
 def said_of_edits(job: EditJob, content: dict, edits: int, groups: str) -> dict:
@@ -133,7 +133,7 @@ def words_from(aspect: dict) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def unclear(aspect: dict) -> str:
+def earlier_note(aspect: dict) -> str:
     """What the run said of an aspect that its encoder does not see, "" where it does."""
     sight = aspect.get("sight")
     return (
@@ -145,7 +145,7 @@ def unclear(aspect: dict) -> str:
 
 def check_out(job: EditJob) -> None:
     """ValueError where results of another run would be lost. The same edits, mended, may be made again."""
-    if same(job.out, job.run):
+    if is_same_file(job.out, job.run):
         raise ValueError(f"--out={job.out} is the run itself, whose results would be lost: give another folder")
     another = any("model" in aspect for aspect in finished.aspects_of(job.out))
     if another and finished.edited_from(job.out) != whole(job.run):
@@ -158,11 +158,11 @@ def embeddings_place(run: Path, content: dict) -> str:
 
 def edited(
     model: MultiMaP, before: Regrouping, edits: Sequence[Edit], found: Found, truth, said: str
-) -> tuple[Result, Regrouping]:
+) -> tuple[AspectResult, Regrouping]:
     """One aspect after its edits, and how its groups come about now. said: what the run is called in sentences."""
     begin = time.perf_counter()
     rows = model.fitted_rows(found.rows)
-    finished.check_rows(model, rows, said)
+    finished.check_fitted_rows(model, rows, said)
     editor = Editor(
         before, model.labels_, model.distances_, model.leftover_, functools.cache(lambda: rows), model.cluster_centers_,
         list(found.names), model.seed_,
@@ -172,13 +172,13 @@ def edited(
     return regrouped(model, editor.now, model.fitted(), rows, found, truth, begin), editor.now
 
 
-def regrouped(model, now: Regrouping, by_model: Assigned, rows, found: Found, truth, begin: float) -> Result:
+def regrouped(model, now: Regrouping, by_model: Assigned, rows, found: Found, truth, begin: float) -> AspectResult:
     """What a model says of images, as the edited groups have it. by_model: what it says itself."""
     labels, distances, left = now.assign(
         by_model.labels, by_model.distances, by_model.leftover, rows, found.names, model.cluster_centers_
     )
     assigned = dataclasses.replace(by_model, labels=labels, distances=distances, leftover=left)
-    return dataclasses.replace(measured(renamed(model, now), assigned, truth, found, begin), rows=rows)
+    return dataclasses.replace(evaluated(renamed(model, now), assigned, truth, found, begin), rows=rows)
 
 
 def renamed(model: MultiMaP, now: Regrouping) -> MultiMaP:
@@ -201,7 +201,7 @@ def keep_copy(run: Path, aspect: dict, out: Path) -> dict:
     """Puts a model of the run into `out`, byte by byte; returns what run.json says of it."""
     folder, files = finished.model_folder(run, aspect), aspect["files"]
     with staging(out) as stage:
-        here = local_folder(folder, [folder / name for name in files])
+        here = local_folder_copy(folder, [folder / name for name in files])
         for name in files:
             shutil.copyfile(here / name, stage.folder / name)
         put_model(stage, aspect["model"], files)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from multimap_jax import __version__
 from multimap_jax.encoders.clip.model import load_clip
-from multimap_jax.runs.cache import Embeddings
-from multimap_jax.runs.distributed.process_group import ALONE, Processes, meet
+from multimap_jax.runs.cache import EmbeddingCache
+from multimap_jax.runs.distributed.process_group import ALONE, Processes, join_group
 from multimap_jax.runs.messages import count
 from multimap_jax.runtime.mesh import image_mesh
 from multimap_jax.sources.detect import open_source
 from multimap_jax.storage.locks import locked
-from multimap_jax.storage.output import prepare, sweep
+from multimap_jax.storage.output import prepare_folder, sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +38,18 @@ def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = T
     """
     number, workers = job.part
     source = open_source(job.images)
-    prepare(job.out)
+    prepare_folder(job.out)
     part = ALONE if workers == 1 else Processes("", workers, number - 1)
     with locked(job.out, part.index, part.count):
         if job.processes.coordinator and number == 1:
             sweep(job.out)
-        company = meet(job.processes, {"--images": f"{len(source.images)} images", "version": __version__}, job.out)
+        company = join_group(
+            job.processes, {"--images": f"{len(source.images)} images", "version": __version__}, job.out
+        )
         clip = load_clip(job.clip)
         for note in source.notes:
             say(note)
-        store = Embeddings(job.out)
+        store = EmbeddingCache(job.out)
         store.check_encoder(clip)
         images = list(zip(source.names, source.versions()))
         if workers > 1:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.arrays.rows import Pieces
-from multimap_jax.arrays.sampling import draw
+from multimap_jax.arrays.rows import StoredRows
+from multimap_jax.arrays.sampling import sample_indices
 from multimap_jax.clustering.kmeans import cluster
 from multimap_jax.clustering.metrics import evaluate
 from multimap_jax.estimator import Assigned, MultiMaP
@@ -22,7 +22,7 @@ from multimap_jax.storage.paths import exists, is_remote
 
 # Images whose names are compared with those of a labels file that fits none, and names of such a file.
 MANY = 100_000
-RIVALS = {"image_kmeans": "k-means on image embeddings", "zero_shot": "zero-shot words"}
+BASELINES = {"image_kmeans": "k-means on image embeddings", "zero_shot": "zero-shot words"}
 
 
 # Aspect -> image name -> true label, for those aspects and images that have one.
@@ -110,7 +110,9 @@ def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
     return ""
 
 
-def measure(truth: Truth, names: Sequence[str], model: MultiMaP, assigned: Assigned, embeddings: np.ndarray | Pieces):
+def evaluate_aspect(
+    truth: Truth, names: Sequence[str], model: MultiMaP, assigned: Assigned, embeddings: np.ndarray | StoredRows
+):
     """Metrics over the images that have a label and are not left over, beside k-means on image embeddings and zero-shot
     words.
 
@@ -127,7 +129,7 @@ def measure(truth: Truth, names: Sequence[str], model: MultiMaP, assigned: Assig
         return None
     true = [own[names[i]] for i in known]
     k, seed = min(model.n_clusters_, len(names)), model.seed_
-    rivals = {"image_kmeans": cluster(embeddings, k, seed, draw(names, seed)).labels}
+    rivals = {"image_kmeans": cluster(embeddings, k, seed, sample_indices(names, seed)).labels}
     if model.aspect.words:
         rivals["zero_shot"] = reference_words(model.clip, embeddings, model.aspect)
     beside = {name: evaluate(true, found[known]) for name, found in rivals.items()}

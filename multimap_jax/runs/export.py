@@ -19,8 +19,8 @@ from multimap_jax.runtime.progress import open_bar
 from multimap_jax.storage.encoding import as_csv
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, path_of_name, safe_path, safe_word
 from multimap_jax.storage.output import RUN, TABLE
-from multimap_jax.storage.paths import exists, is_remote, opened
-from multimap_jax.storage.reading import read_json, read_table, said_of
+from multimap_jax.storage.paths import exists, is_remote, open_file
+from multimap_jax.storage.reading import explained, read_json, read_table
 
 TABLES = (".parquet", ".csv")
 # What people call tables that are not written here.
@@ -72,7 +72,7 @@ def read_results(run: Path) -> dict:
     if not exists(path):
         raise FileNotFoundError(f"there is no finished run in {run}: give the --out of one with --run")
     content = read_json(path, advice=finished.AGAIN)
-    with said_of(f"{path}, damaged or of an earlier version,", finished.AGAIN):
+    with explained(f"{path}, damaged or of an earlier version,", finished.AGAIN):
         if not content["aspects"] or not all(isinstance(aspect["name"], str) for aspect in content["aspects"]):
             raise ValueError("no aspects")
     return content
@@ -81,7 +81,7 @@ def read_results(run: Path) -> dict:
 def columns_of(run: Path, columns: Sequence[str]) -> list[list]:
     """Columns of labels.parquet. ValueError, with a sentence, where they are not there or hold anything else than names
     and numbers, as the run wrote them."""
-    with said_of(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
+    with explained(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
         found = read_table(run / TABLE, columns)
         for column, values in found.items():
             check_column(column, values)
@@ -137,8 +137,8 @@ def export_table(job: Export, content: dict, aspects: Sequence[str], say: Callab
 def own_columns(run: Path, aspect: str) -> dict[str, Sequence]:
     """What labels.parquet says of one aspect; a run of an earlier version says no confidence."""
     wanted = {aspect: aspect, "confidence": f"{aspect}: confidence", "distance": f"{aspect}: distance"}
-    with said_of(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
-        with opened(run / TABLE) as file:
+    with explained(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
+        with open_file(run / TABLE) as file:
             there = set(pq.read_schema(file).names)
     columns = [column for column in wanted.values() if column in there]
     return dict(zip(columns, columns_of(run, columns)))
@@ -150,15 +150,15 @@ def coordinates_of(job: Export, content: dict, rows, aspects: Sequence[str]) -> 
     For new images in the groups of a run, axes are those of these images.
     """
     applied = "applied" in content
-    run = finished.named(job.run, str(content["applied"]), "run") if applied else job.run
+    run = finished.readable_path(job.run, str(content["applied"]), "run") if applied else job.run
     content = finished.read_run(run)
     clip, found = finished.load_checkpoint(run, content, job.clip), {}
     for aspect in content["aspects"]:
         if aspect["name"] in aspects:
-            model = finished.read_checked(run, aspect, clip)
+            model = finished.read_model(run, aspect, clip)
             own = model.assign_with_rows(rows)[1] if applied else model.fitted_rows(rows)
             if not applied:
-                finished.check_rows(model, own, str(run))
+                finished.check_fitted_rows(model, own, str(run))
             found[aspect["name"]] = coordinates(own)
     return found
 

@@ -14,11 +14,11 @@ from multimap_jax.images.decoding import is_image, opened_file
 from multimap_jax.runs.messages import count
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.sources import formats as kinds
-from multimap_jax.sources.source import Packed
+from multimap_jax.sources.source import PackedImage
 from multimap_jax.storage.markers import make_marked
 from multimap_jax.storage.output import staging, tidy
-from multimap_jax.storage.paths import is_remote, place_new
-from multimap_jax.storage.portable_names import safe_part, safe_path_of, unlike
+from multimap_jax.storage.paths import is_remote, rename_new
+from multimap_jax.storage.portable_names import make_distinct, portable_name, portable_path
 
 SHOWN = 20
 # How files begin -> what their names end with, where a name says nothing.
@@ -29,7 +29,7 @@ BEGINS = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".w
 class Put:
     """One image: what it is, where it goes, and whether it is there already."""
 
-    image: Path | Packed
+    image: Path | PackedImage
     target: Path
     done: bool = False
 
@@ -57,11 +57,11 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
         say(f"{len(strange):,} of {count(len(names), 'file')} are no images and stay out, the first is {first}")
         kept = [i for i, name in enumerate(names) if name not in strange]
         names, groups = [names[i] for i in kept], [groups[i] for i in kept]
-    if job.how == "link" and any(isinstance(image, Packed) for image in found.values()):
+    if job.how == "link" and any(isinstance(image, PackedImage) for image in found.values()):
         raise ValueError("--how=link needs images that are files of this machine, these are within others: --how=copy")
     folders = folder_names(groups)
-    paths = unlike(
-        f"{folders[group]}/{safe_path_of(name)}{ending(found[name], name)}" for name, group in zip(names, groups)
+    paths = make_distinct(
+        f"{folders[group]}/{portable_path(name)}{ending(found[name], name)}" for name, group in zip(names, groups)
     )
     check_inside(job.to, paths)
     puts = list(planned(job, [found[name] for name in names], paths))
@@ -92,16 +92,16 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
 
 def is_there(images: Mapping, name: str) -> bool:
     image = images[name] if name in images else None
-    return isinstance(image, Packed) or (image is not None and os.path.exists(image))
+    return isinstance(image, PackedImage) or (image is not None and os.path.exists(image))
 
 
 def folder_names(groups: Sequence[str]) -> dict[str, str]:
     """Group -> its folder."""
     known = sorted(set(groups))
-    return dict(zip(known, unlike(map(safe_part, known))))
+    return dict(zip(known, make_distinct(map(portable_name, known))))
 
 
-def ending(image: Path | Packed, name: str) -> str:
+def ending(image: Path | PackedImage, name: str) -> str:
     """What the name of an image lacks: it may be a row of a table, or called like a program."""
     if Path(name).suffix.lower() in kinds.suffixes():
         return ""
@@ -135,12 +135,12 @@ def planned(job, images: Sequence, paths: Sequence[str]) -> Iterator[Put]:
         yield Put(image, target, there)
 
 
-def is_same(image: Path | Packed, target: Path, how: str) -> bool:
+def is_same(image: Path | PackedImage, target: Path, how: str) -> bool:
     if how == "link":
         return target.is_symlink() and os.readlink(target) == str(image.absolute())
     if target.is_symlink() or not target.is_file():
         return False
-    if isinstance(image, Packed):
+    if isinstance(image, PackedImage):
         content = image.read()
         return target.stat().st_size == len(content) and target.read_bytes() == content
     return filecmp.cmp(image, target, shallow=False)
@@ -163,7 +163,7 @@ def check_room(job, puts: Sequence[Put]) -> None:
     """OSError where the disk has too little room."""
     if job.how == "link":
         return
-    files = [each.image for each in puts if not each.done and not isinstance(each.image, Packed)]
+    files = [each.image for each in puts if not each.done and not isinstance(each.image, PackedImage)]
     needed, folder = sum(os.stat(file).st_size for file in files), job.to.absolute()
     while not folder.exists():
         folder = folder.parent
@@ -182,6 +182,6 @@ def put(each: Put, how: str, to: Path) -> None:
         if not is_image(aside):  # another one came in its place since it was looked at
             raise ValueError(f"{each.image} is no image any more: nothing is made of it")
         try:
-            place_new(aside, each.target)
+            rename_new(aside, each.target)
         except FileExistsError:
             raise FileExistsError(f"{each.target} came while images were copied; nothing is overwritten") from None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.arrays.rows import Pieces
+from multimap_jax.arrays.rows import StoredRows
 from multimap_jax.clustering.kmeans import nearest
 from multimap_jax.editing.editor import Regrouping, of_content
 from multimap_jax.encoders.clip.model import Clip, load_clip
@@ -20,11 +20,11 @@ from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.runs.results import file_hashes, model_name, text_hash
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import base, read_embeddings
-from multimap_jax.sources.source import Packed, Source
+from multimap_jax.sources.source import PackedImage, Source
 from multimap_jax.storage.filenames import name_of_path, printable, without_secrets
 from multimap_jax.storage.output import GROUPS, RUN, TABLE
-from multimap_jax.storage.paths import exists, is_remote, local_folder, place
-from multimap_jax.storage.reading import AddressError, read_json, read_table, said_of
+from multimap_jax.storage.paths import exists, is_remote, local_folder_copy, parse_path
+from multimap_jax.storage.reading import AddressError, explained, read_json, read_table
 
 AGAIN = "run multimap again"
 HASH = re.compile("[0-9a-f]{64}")
@@ -48,7 +48,7 @@ def read_run(run: Path) -> dict:
         raise ValueError(
             f"{run} holds new images in the groups of {str(content['applied'])[:200]}: give that run with --run"
         )
-    with said_of(f"{path}, damaged or of an earlier version,", AGAIN):
+    with explained(f"{path}, damaged or of an earlier version,", AGAIN):
         aspects, clip = content["aspects"], content["clip"]
         texts = [clip["name"], clip["hash"], *(aspect[key] for aspect in aspects for key in ("name", "model"))]
         if not aspects or not all(isinstance(text, str) for text in texts) or type(content["seed"]) is not int:
@@ -96,14 +96,14 @@ def load_checkpoint(run: Path, content: dict, clip: str | None) -> Clip:
     return loaded
 
 
-def read_checked(run: Path, aspect: dict, clip: Clip) -> MultiMaP:
+def read_model(run: Path, aspect: dict, clip: Clip) -> MultiMaP:
     """The model of one aspect, if its files are those that the run wrote. ValueError where they are not."""
     folder = model_folder(run, aspect)
     found = file_hashes(folder)
     for name, digest in aspect["files"].items():
         if found.get(name) != digest:
             raise ValueError(f"{folder / name} is not what the run in {run} wrote: {AGAIN}")
-    return load(local_folder(folder, [folder / name for name in aspect["files"]]), clip)
+    return load(local_folder_copy(folder, [folder / name for name in aspect["files"]]), clip)
 
 
 def model_folder(run: Path, aspect: dict) -> Path:
@@ -119,32 +119,32 @@ def read_groups(run: Path, content: dict, models: Sequence[MultiMaP]) -> dict[st
     groups = read_json(path, advice=again)
     if text_hash(path) != content["edited"]["groups"]:
         raise ValueError(f"{path} is not what the run in {run} wrote: {again}")
-    with said_of(f"{path}", again):
+    with explained(f"{path}", again):
         centres = {model.aspect.name: model.cluster_centers_ for model in models}
         return {name: of_content(own, centres[name]) for name, own in groups["aspects"].items()}
 
 
 def image_names(run: Path) -> list[str]:
     """The images of a run, in the order of its labels."""
-    with said_of(f"{run / TABLE}, which names the images of the run,", AGAIN):
+    with explained(f"{run / TABLE}, which names the images of the run,", AGAIN):
         return read_table(run / TABLE, ("image",))["image"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Images:
+class RunImages:
     """The images behind a run; with none of them where they are no longer there, which `note` says."""
 
     source: Source
     note: str = ""
 
 
-def named(run: Path, text: str, flag: str) -> Path:
+def readable_path(run: Path, text: str, flag: str) -> Path:
     """A place that only the file of a run names. ValueError for an address, which nobody has asked to reach, unless it
     is in the store of the run itself."""
     if "://" in text and not (is_remote(run) and store_of(text) == store_of(str(run))):
         shown = without_secrets(text)[:200]
         raise ValueError(f"{run} names {shown}, which is not on this machine: say --{flag}={shown} to have it read")
-    return place(text) if "://" in text else Path(text)
+    return parse_path(text) if "://" in text else Path(text)
 
 
 def store_of(text: str) -> tuple[str, str]:
@@ -153,7 +153,7 @@ def store_of(text: str) -> tuple[str, str]:
     return scheme, rest.partition("/")[0]
 
 
-def images_of(run: Path, content: dict, given: Path | None) -> Images:
+def images_of(run: Path, content: dict, given: Path | None) -> RunImages:
     """given: where they lie now, instead of where the run has read them. ValueError or OSError, each with a sentence,
     where these are not images.
 
@@ -161,26 +161,26 @@ def images_of(run: Path, content: dict, given: Path | None) -> Images:
     (it lies within its folder), to files within that folder alone.
     """
     if given is not None:
-        return Images(open_source(given))
+        return RunImages(open_source(given))
     said = content.get("images") if isinstance(content.get("images"), dict) else {}
     text = said.get("place", said.get("folder"))
     if not isinstance(text, str) or not text or "\0" in text or len(text) > LONGEST:
-        return Images(Source(run, {}), f"{run} does not say where its images are: give --images=FOLDER.")
+        return RunImages(Source(run, {}), f"{run} does not say where its images are: give --images=FOLDER.")
     try:
-        there = named(run, text, "images")
+        there = readable_path(run, text, "images")
         if base(there) or there.suffix == ".npy":
             source = read_embeddings(there).source
         else:
             source = open_source(there, addresses=is_remote(there))
         if not is_remote(there) and came_with(run, there):
             source = dataclasses.replace(source, images=Within(source.images, run))
-        return Images(source)
+        return RunImages(source)
     except AddressError as error:
         note = f"The images are not read: {error}."
     except (OSError, ValueError):
         why = "are in the store of" if "://" in text else "are no longer in"
         note = f"The images {why} {printable(name_of_path(text))}: give --images=FOLDER to have them shown."
-    return Images(Source(Path(text), {}), note)
+    return RunImages(Source(Path(text), {}), note)
 
 
 def came_with(run: Path, place: Path) -> bool:
@@ -205,7 +205,7 @@ class Within(Mapping):
 
     def __getitem__(self, name: str):
         image = self.images[name]
-        if not is_within(image.file if isinstance(image, Packed) else image, self.folder):
+        if not is_within(image.file if isinstance(image, PackedImage) else image, self.folder):
             raise KeyError(name)
         return image
 
@@ -216,13 +216,13 @@ class Within(Mapping):
         return len(self.images)
 
 
-def rows_of(run: Path, content: dict, names: Sequence[str], given: Path | None = None) -> Pieces:
+def rows_of(run: Path, content: dict, names: Sequence[str], given: Path | None = None) -> StoredRows:
     """The embeddings of a run's images [images, embed], in the order of `names`.
 
     given: where they lie now. Raises FileNotFoundError or ValueError, each with a sentence, where they are not there.
     """
     if given is None:
-        given = run if base(run) else named(run, str(content.get("embeddings", run)), "embeddings")
+        given = run if base(run) else readable_path(run, str(content.get("embeddings", run)), "embeddings")
         if base(given) is None and given.suffix != ".npy":
             raise FileNotFoundError(f"the embeddings of {run} are not in {given}: give their folder with --embeddings")
     embedded = read_embeddings(given)
@@ -234,7 +234,7 @@ def rows_of(run: Path, content: dict, names: Sequence[str], given: Path | None =
             "give their folder with --embeddings"
         )
     rows = embedded.rows
-    return Pieces(rows.arrays, rows.where[where], rows.lengths[where])
+    return StoredRows(rows.arrays, rows.where[where], rows.lengths[where])
 
 
 def newest(embedded, names: Sequence[str]) -> np.ndarray:
@@ -246,7 +246,7 @@ def newest(embedded, names: Sequence[str]) -> np.ndarray:
     return np.array([found.get(name, unique.get(name, -1)) for name in names], np.int64)
 
 
-def check_rows(model: MultiMaP, rows, given: str) -> None:
+def check_fitted_rows(model: MultiMaP, rows, given: str) -> None:
     """ValueError where rows are not those that a model was fitted on: what it remembers of some of them is compared."""
     some = np.unique(np.linspace(0, len(rows) - 1, min(TRIED, len(rows))).astype(np.int64))
     if len(rows) == len(model.labels_):

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax import __version__
-from multimap_jax.arrays.rows import Pieces
-from multimap_jax.arrays.sampling import SAMPLE, sampled
+from multimap_jax.arrays.rows import StoredRows
+from multimap_jax.arrays.sampling import SAMPLE_ROWS, sample_rows
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.images.decoding import Unreadable
@@ -23,12 +23,20 @@ from multimap_jax.prompts.separability import diagnose
 from multimap_jax.proxies.fit import ProxyFit, fit_proxies
 from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.report import Page, make_report
-from multimap_jax.runs.cache import Embeddings, Proxies, forget
-from multimap_jax.runs.distributed.process_group import Company, meet
+from multimap_jax.runs.cache import EmbeddingCache, ProxyCache, clear_cache
+from multimap_jax.runs.distributed.process_group import ProcessGroup, join_group
 from multimap_jax.runs.estimate import operations_per_second, proxy_seconds
-from multimap_jax.runs.evaluation import RIVALS, measure
-from multimap_jax.runs.job import Job, Plan, Result, make_models, make_plan
-from multimap_jax.runs.messages import DRAWINGS, count, merges_said, number_said, say_end, say_estimate, say_result
+from multimap_jax.runs.evaluation import BASELINES, evaluate_aspect
+from multimap_jax.runs.job import AspectResult, CheckedJob, Job, check_job, make_models
+from multimap_jax.runs.messages import (
+    DRAWINGS,
+    count,
+    merge_texts,
+    print_end,
+    print_estimate,
+    print_result,
+    selection_text,
+)
 from multimap_jax.runs.results import (
     LABELS_ROWS,
     covered,
@@ -44,8 +52,8 @@ from multimap_jax.runs.results import (
 )
 from multimap_jax.runs.words import with_candidates, with_chosen
 from multimap_jax.runtime.mesh import image_mesh
-from multimap_jax.runtime.progress import each, open_bar, stage
-from multimap_jax.sources.embeddings import Embedded
+from multimap_jax.runtime.progress import open_bar, stage, with_bar
+from multimap_jax.sources.embeddings import ReadyEmbeddings
 from multimap_jax.sources.names import Texts
 from multimap_jax.sources.source import Source
 from multimap_jax.storage.filenames import name_of_path, printable
@@ -69,7 +77,7 @@ from multimap_jax.words.choose import IMAGES
 MINUTE = 60
 LEFT = "shares"
 NAMED = 40  # letters of an aspect in a bar
-STEADY, SHOWN = 0.6, 5  # what a group's steadiness should be; groups that are named in a warning
+STABLE, SHOWN = 0.6, 5  # what a group's steadiness should be; groups that are named in a warning
 
 
 def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True) -> None:
@@ -79,17 +87,17 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
     is computed wherever that is possible.
     """
     clock = Clock()
-    plan = make_plan(job)
+    plan = check_job(job)
     with locked(job.out, job.processes.index, job.processes.count):
         if job.processes.index == 0:
             sweep(job.out)
-        company = meet(job.processes, alike(plan), job.out)
+        company = join_group(job.processes, shared_settings(plan), job.out)
         clip = load_clip(job.clip)
         job = with_candidates(job, clip, company, say)
         plan = dataclasses.replace(plan, job=job)
         models = make_models(plan, clip, progress)
         if job.fresh and job.processes.index == 0:
-            forget(job.out)
+            clear_cache(job.out)
         notes = [DRAWINGS] * clip.embedded + list(plan.source.notes)
         notes += covered(plan.source, [aspect.name for aspect in job.aspects])
         if (job.out / LEFT).is_dir():
@@ -97,23 +105,23 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         for note in notes:
             say(note)
         clock.lap("load")
-        say_estimate(job, clip, len(plan.source.images), say)
+        print_estimate(job, clip, len(plan.source.images), say)
         clock.lap("estimate")
         if plan.embedded is None:
             found = embed(plan.source, clip, job.out, company, progress)
         else:
-            found = ready(plan.embedded, clip)
+            found = matching_embeddings(plan.embedded, clip)
         clock.lap("embed")
-        check_some(plan.source, found)
+        check_any_embedded(plan.source, found)
         notes += notes_on(found)
-        sample = functools.cache(functools.partial(sampled, found.rows, found.names, job.seed, IMAGES))
+        sample = functools.cache(functools.partial(sample_rows, found.rows, found.names, job.seed, IMAGES))
         job, words = with_chosen(job, clip, sample, company, say)
         if job.find:
             plan = dataclasses.replace(plan, job=job)
             models = make_models(plan, clip, progress)
         clock.lap("words")
         fits = {
-            aspect.name: learn(job, clip, aspect, found, company, progress)
+            aspect.name: learn_proxies(job, clip, aspect, found, company, progress)
             for aspect in job.aspects
             if job.needs_proxies(aspect)
         }
@@ -123,22 +131,22 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
             company.part()
             return
         results, saved = [], []
-        for model in each(models, "grouping", progress):
+        for model in with_bar(models, "grouping", progress):
             name = model.aspect.name
-            results.append(group(plan, model, found, fits.get(name), words[name], sample()))
-            notes += [*unclear(results[-1]), *unsteady(results[-1])]
+            results.append(fit_aspect(plan, model, found, fits.get(name), words[name], sample()))
+            notes += [*separability_note(results[-1]), *unstable_note(results[-1])]
             saved.append(keep_model(job.out, model))
-            say_result(results[-1], say)
+            print_result(results[-1], say)
         clock.lap("group")
         more = {"embeddings": whole(job.images if job.ready else job.out)}
         written = write_results(job, clip, plan.source, found, results, notes, clock, saved, progress, more)
         prune_models(job.out, saved)
         company.part()
-    say_end(job.out, written, found.failures, say)
+    print_end(job.out, written, found.failures, say)
     say(f"open {job.out / REPORT} to look at the groups, and to merge, split and rename them")
 
 
-def alike(plan: Plan) -> dict:
+def shared_settings(plan: CheckedJob) -> dict:
     """What all processes of a run must have been started with, by the flag that says it."""
     job = plan.job
     names = hashlib.sha256()
@@ -163,15 +171,15 @@ class Found:
     """What was embedded: `rows` [kept, embed], unit rows in the order of `names` [kept]; `versions` gives those of
     these images; `failures`, the others."""
 
-    rows: Pieces
+    rows: StoredRows
     names: Sequence[str]
     versions: Callable[[], list[str]]
     failures: Sequence[Unreadable] = ()
 
 
-def embed(source: Source, clip: Clip, out: Path, company: Company, progress: bool) -> Found:
+def embed(source: Source, clip: Clip, out: Path, company: ProcessGroup, progress: bool) -> Found:
     """All images: from what is kept, the rest computed, every process its pieces."""
-    store, who = Embeddings(out), company.processes
+    store, who = EmbeddingCache(out), company.processes
 
     def cut() -> dict:
         store.check_encoder(clip)
@@ -195,7 +203,7 @@ def embed(source: Source, clip: Clip, out: Path, company: Company, progress: boo
     return Found(rows, Texts(images[i][0] for i in kept), lambda: [images[i][1] for i in kept], failures)
 
 
-def ready(there: Embedded, clip: Clip) -> Found:
+def matching_embeddings(there: ReadyEmbeddings, clip: Clip) -> Found:
     """As `embed`, from embeddings that are there. ValueError where they are another encoder's."""
     width, own = clip.config.image.embed, there.rows.shape[1]
     if own != width or there.hash not in ("", clip.hash):
@@ -207,7 +215,9 @@ def ready(there: Embedded, clip: Clip) -> Found:
     return Found(there.rows, there.source.names, there.versions)
 
 
-def learn(job: Job, clip: Clip, aspect: Aspect, found: Found, company: Company, progress: bool) -> ProxyFit:
+def learn_proxies(
+    job: Job, clip: Clip, aspect: Aspect, found: Found, company: ProcessGroup, progress: bool
+) -> ProxyFit:
     """Proxies of all embedded images: from what is kept, the rest learnt, every process its pieces."""
     embeddings, images = found.rows, list(zip(found.names, found.versions()))
     config, contrast = job.config, job.contrast[aspect.name]
@@ -221,7 +231,7 @@ def learn(job: Job, clip: Clip, aspect: Aspect, found: Found, company: Company, 
         # Batches span all images: with others in them the proxies are others.
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest() if config.traits.batches else None,
     }
-    store, widths = Proxies.of(job.out, aspect.name, key), (clip.config.text.width, clip.config.image.embed)
+    store, widths = ProxyCache.of(job.out, aspect.name, key), (clip.config.text.width, clip.config.image.embed)
 
     def size() -> int:
         rate = operations_per_second(clip.config.text.width, config.precision)
@@ -249,7 +259,7 @@ def learn(job: Job, clip: Clip, aspect: Aspect, found: Found, company: Company, 
     return store.gather(pieces)
 
 
-def check_some(source: Source, found: Found) -> None:
+def check_any_embedded(source: Source, found: Found) -> None:
     """ValueError where no image could be read."""
     if not len(found.names):
         total = count(len(found.failures), "image")
@@ -261,19 +271,21 @@ def notes_on(found: Found) -> list[str]:
     kept, failed, notes = len(found.names), len(found.failures), []
     if failed:
         notes.append(f"{failed:,} of {count(kept + failed, 'image')} could not be read and were left out.")
-    if kept > SAMPLE:
-        notes.append(f"Groups were found on {SAMPLE:,} of the images; every image then went to the nearest one.")
+    if kept > SAMPLE_ROWS:
+        notes.append(f"Groups were found on {SAMPLE_ROWS:,} of the images; every image then went to the nearest one.")
     if kept > LABELS_ROWS:
         notes.append(f"{LABELS} is written for {LABELS_ROWS:,} images at most: {TABLE} holds the groups of all.")
     return notes
 
 
-def group(plan: Plan, model: MultiMaP, found: Found, fit: ProxyFit | None, words: dict, sample: tuple) -> Result:
+def fit_aspect(
+    plan: CheckedJob, model: MultiMaP, found: Found, fit: ProxyFit | None, words: dict, sample: tuple
+) -> AspectResult:
     """Fits the model of one aspect, and looks whether the encoder sees it. fit: proxies learnt before, or None. words:
     where its words come from. sample: rows and names of the images that are looked at for that."""
     begin = time.perf_counter()
     model.fit(found.rows, proxies=fit, names=found.names, vocabulary=plan.vocabulary)
-    result = measured(model, model.fitted(), plan.truth, found, begin)
+    result = evaluated(model, model.fitted(), plan.truth, found, begin)
     seen, (rows, names) = len(model.aspect.words) > 1, sample
     sight = diagnose(model.clip, rows, model.aspect, names, plan.job.seed) if seen else None
     return dataclasses.replace(
@@ -281,10 +293,10 @@ def group(plan: Plan, model: MultiMaP, found: Found, fit: ProxyFit | None, words
     )
 
 
-def unsteady(result: Result) -> list[str]:
+def unstable_note(result: AspectResult) -> list[str]:
     """A warning where groups are not found again in half of the images."""
     steady = zip(result.model.cluster_names_, result.model.cluster_steadiness_)
-    names = [f"{name} ({found:.0%})" for name, found in steady if found < STEADY]
+    names = [f"{name} ({found:.0%})" for name, found in steady if found < STABLE]
     if not names:
         return []
     return [
@@ -293,15 +305,15 @@ def unsteady(result: Result) -> list[str]:
     ]
 
 
-def unclear(result: Result) -> list[str]:
+def separability_note(result: AspectResult) -> list[str]:
     """A warning where the encoder does not see the aspect."""
     return [str(result.sight)] if result.sight and result.sight.verdict != "clear" else []
 
 
-def measured(model: MultiMaP, assigned: Assigned, truth, found: Found, begin: float) -> Result:
+def evaluated(model: MultiMaP, assigned: Assigned, truth, found: Found, begin: float) -> AspectResult:
     """The result of one aspect, with metrics where there are true labels. begin: when work on the aspect began."""
-    metrics = truth and measure(truth, found.names, model, assigned, found.rows)
-    return Result(model.aspect, model, assigned, metrics, time.perf_counter() - begin)
+    metrics = truth and evaluate_aspect(truth, found.names, model, assigned, found.rows)
+    return AspectResult(model.aspect, model, assigned, metrics, time.perf_counter() - begin)
 
 
 def keep_model(out: Path, model: MultiMaP) -> dict:
@@ -348,7 +360,7 @@ def write_results(
         texts[METRICS] = json.dumps(metrics, indent=1) + "\n"
     texts |= {GROUPS: groups} if groups else {}
     settings = run_settings(job, clip, len(names))
-    pages = [page(result) for result in results]
+    pages = [page_of(result) for result in results]
     run = "" if more and "applied" in more else f"{job.out}/"  # groups are edited where they were found
     report = make_report(
         title(job.images, results), source.images, names, pages, notes, settings, job.line, run, progress
@@ -380,10 +392,10 @@ class Clock:
         self.last = now
 
 
-def page(result: Result) -> Page:
+def page_of(result: AspectResult) -> Page:
     model, metrics = result.model, result.metrics
     if metrics:
-        metrics = metrics | {"beside": {RIVALS[name]: values for name, values in metrics["beside"].items()}}
+        metrics = metrics | {"beside": {BASELINES[name]: values for name, values in metrics["beside"].items()}}
     return Page(
         result.aspect.name,
         result.assigned.labels,
@@ -398,13 +410,13 @@ def page(result: Result) -> Page:
         leftover=result.assigned.leftover,
         exemplars=result.exemplars,
         rows=result.rows,
-        number=number_said(result),
+        number=selection_text(result),
         evidence=model.n_clusters_table_,
-        merges=merges_said(model),
+        merges=merge_texts(model),
     )
 
 
-def words_said(result: Result) -> str:
+def words_said(result: AspectResult) -> str:
     """Which words were asked of, and where they come from."""
     if not result.aspect.words:
         return "There are no words for this aspect."
@@ -412,6 +424,6 @@ def words_said(result: Result) -> str:
     return f"Words ({'given' if source == 'given' else f'from {source}'}): {', '.join(result.aspect.words)}."
 
 
-def title(images: Path, results: Sequence[Result]) -> str:
+def title(images: Path, results: Sequence[AspectResult]) -> str:
     name = images.name if is_remote(images) else images.resolve().name
     return f"{name_of_path(name)} by {', '.join(result.aspect.name for result in results)}"

@@ -14,7 +14,7 @@ from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.estimator import Assigned, MultiMaP, draw_seed
 from multimap_jax.features import table as features
 from multimap_jax.prompts.aspect import Aspect
-from multimap_jax.prompts.separability import Sight, check_sight
+from multimap_jax.prompts.separability import Separability, check_random_prompts
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.runs.distributed.process_group import ALONE, Processes
@@ -22,9 +22,9 @@ from multimap_jax.runs.evaluation import Truth, read_labels
 from multimap_jax.runs.messages import count
 from multimap_jax.runs.results import COLUMNS, check_own
 from multimap_jax.sources.detect import open_source
-from multimap_jax.sources.embeddings import Embedded, read_embeddings
+from multimap_jax.sources.embeddings import ReadyEmbeddings, read_embeddings
 from multimap_jax.sources.source import Source
-from multimap_jax.storage.output import prepare
+from multimap_jax.storage.output import prepare_folder
 from multimap_jax.words.sources import Sources
 from multimap_jax.words.vocabulary import Vocabulary
 
@@ -71,7 +71,7 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class CheckedJob:
     """A job that was looked at: its images, the true labels of those that have any (None without --labels), what groups
     are named from, and embeddings of the images where these are there."""
 
@@ -79,11 +79,11 @@ class Plan:
     source: Source
     truth: Truth | None
     vocabulary: Vocabulary
-    embedded: Embedded | None = None
+    embedded: ReadyEmbeddings | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class AspectResult:
     """What came out for one aspect: the model, and where the images that were asked for belong; metrics (None without
     labels) and how long it took; where its words come from; whether the encoder tells them apart (None where there are
     none, or that is not asked); images that show each group, indices of those that were asked for, and what k-means ran
@@ -95,7 +95,7 @@ class Result:
     metrics: dict | None
     seconds: float
     words: dict = dataclasses.field(default_factory=dict)
-    sight: Sight | None = None
+    sight: Separability | None = None
     exemplars: list[np.ndarray] | None = None
     rows: object | None = None
 
@@ -122,7 +122,7 @@ class Result:
         return totals / np.maximum(self.sizes, 1)
 
 
-def make_plan(job: Job) -> Plan:
+def check_job(job: Job) -> CheckedJob:
     """Looks at everything that needs no checkpoint, and creates the output folder.
 
     Raises ValueError, FileNotFoundError, NotADirectoryError or OSError, each with one sentence.
@@ -139,9 +139,9 @@ def make_plan(job: Job) -> Plan:
     truth = None
     if job.labels is not None:
         truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], source.images, job.images)
-    prepare(job.out)
+    prepare_folder(job.out)
     check_own(job.out, job.labels)
-    return Plan(job, source, truth, vocabulary, embedded)
+    return CheckedJob(job, source, truth, vocabulary, embedded)
 
 
 def check_columns(aspects: Sequence[str]) -> None:
@@ -162,7 +162,7 @@ def check_block(block: int | None, images: int) -> None:
         )
 
 
-def make_models(plan: Plan, clip: Clip, progress: bool) -> list[MultiMaP]:
+def make_models(plan: CheckedJob, clip: Clip, progress: bool) -> list[MultiMaP]:
     """A model for every aspect, looked at but not fitted. ValueError or TypeError as `MultiMaP.check` says, or for
     blocks that these images cannot fill."""
     job = plan.job
@@ -185,5 +185,5 @@ def make_models(plan: Plan, clip: Clip, progress: bool) -> list[MultiMaP]:
     for model in models:
         model.check()
         if len(model.aspect.words) > 1:
-            check_sight(clip, model.aspect)
+            check_random_prompts(clip, model.aspect)
     return models

@@ -33,7 +33,7 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def say_estimate(job, clip: Clip, images: int, say: Callable[[str], None]) -> None:
+def print_estimate(job, clip: Clip, images: int, say: Callable[[str], None]) -> None:
     """How long it will take: the images, then proxies for those aspects that need them."""
     width, devices = clip.config.text.width, jax.local_device_count()
     processes = job.processes.count
@@ -55,7 +55,7 @@ def say_estimate(job, clip: Clip, images: int, say: Callable[[str], None]) -> No
     say(text)
 
 
-def say_result(result, say: Callable[[str], None]) -> None:
+def print_result(result, say: Callable[[str], None]) -> None:
     model = result.model
     say(f"\n{result.aspect.name}: {count(model.n_clusters_, 'group')}")
     left = int(result.assigned.leftover.sum())
@@ -67,7 +67,7 @@ def say_result(result, say: Callable[[str], None]) -> None:
     if left:
         say(f"  {LEFT_OVER:<{wide}}  {left:>6} {'image' if left == 1 else 'images'}")
     if model.n_clusters_table_:
-        say(f"  {number_said(result)}")
+        say(f"  {selection_text(result)}")
     if result.sight:
         say(f"  {'' if result.sight.verdict == 'clear' else 'WARNING: '}{result.sight}")
     if result.metrics:
@@ -77,7 +77,7 @@ def say_result(result, say: Callable[[str], None]) -> None:
             say(f"  {name:<14}" + "  ".join(f"{key} {values[key]:.3f}" for key in ("nmi", "ri", "ari", "accuracy")))
 
 
-def number_said(result) -> str:
+def selection_text(result) -> str:
     """The evidence for the number of groups, in a sentence or two; "" where it was asked for."""
     model, name = result.model, result.aspect.name
     if not model.n_clusters_table_:
@@ -90,16 +90,16 @@ def number_said(result) -> str:
         text += f"of {own.groups} groups even the weakest is found again in other images, by {own.strength:.0%}"
     others = [f"{other.groups} ({other.strength:.0%} so, --clusters={name}={other.groups})" for other in others[:2]]
     text += f". Next best: {', '.join(others)}." if others else "."
-    return text + (f" The first to become one would be {merges_said(model)[0]}." if model.merges_ else "")
+    return text + (f" The first to become one would be {merge_texts(model)[0]}." if model.merges_ else "")
 
 
-def merges_said(model) -> list[str]:
+def merge_texts(model) -> list[str]:
     """Which groups would become one, the first first, and what part of what lies between the groups that gives up."""
     named = [[" with ".join(model.cluster_names_[i] for i in each) for each in pair] for *pair, _ in model.merges_]
     return [f"{one} and {other} ({each[2]:.0%})" for (one, other), each in zip(named, model.merges_)]
 
 
-def say_end(out: Path, written: Sequence[str], skipped: Sequence[Unreadable], say: Callable[[str], None]) -> None:
+def print_end(out: Path, written: Sequence[str], skipped: Sequence[Unreadable], say: Callable[[str], None]) -> None:
     if skipped:
         say(f"\n{count(len(skipped), 'image')} could not be read:")
         for failure in skipped[:LISTED]:

@@ -21,7 +21,7 @@ from multimap_jax import __version__
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import Unreadable
 from multimap_jax.persistence import ARRAYS, SETTINGS
-from multimap_jax.prompts.separability import Sight
+from multimap_jax.prompts.separability import Separability
 from multimap_jax.runtime.machine import machine
 from multimap_jax.sources.source import Source
 from multimap_jax.storage.encoding import as_csv, bare, slug
@@ -31,26 +31,26 @@ from multimap_jax.storage.output import (
     RESULTS,
     RUN,
     TABLE,
-    changed,
+    changed_text,
     inside,
     is_ours,
     recorded,
     staging,
     write_all,
 )
-from multimap_jax.storage.paths import exists, is_remote, opened, plain, put_whole, same
+from multimap_jax.storage.paths import error_text, exists, is_remote, is_same_file, open_file, write_file
 
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], None] | str, new: bool = False) -> None:
-    """`put_whole`; OSError with a sentence."""
+    """`write_file`; OSError with a sentence."""
     try:
-        put_whole(path, write, new)
+        write_file(path, write, new)
     except FileExistsError:
         raise FileExistsError(f"{path} is there and nothing is overwritten: give another one") from None
     except OSError as error:
-        reason = plain(error) if is_remote(path) else error.strerror or str(error)
+        reason = error_text(error) if is_remote(path) else error.strerror or str(error)
         raise OSError(f"cannot write {path} ({reason}); {GO_ON}") from None
 
 
@@ -65,10 +65,10 @@ def check_own(out: Path, labels: Path | None) -> None:
     was changed since, a link, the labels that were given."""
     for name in (*RESULTS, RUN):
         path = inside(out, name)
-        if labels is not None and same(path, labels):
+        if labels is not None and is_same_file(path, labels):
             raise ValueError(f"--labels={labels} would be overwritten by the results: give another --out")
         if not is_ours(out, name):
-            raise ValueError(changed(path))
+            raise ValueError(changed_text(path))
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -88,7 +88,7 @@ def model_name(aspect: str, files: dict[str, str]) -> str:
 def text_hash(path: Path) -> str:
     """SHA-256 of one file. ValueError for what is none."""
     digest = hashlib.sha256()
-    with opened(path) as file:
+    with open_file(path) as file:
         while part := file.read(2**20):
             digest.update(part)
     return digest.hexdigest()
@@ -200,7 +200,7 @@ def run_settings(job, clip: Clip, read: int) -> list[tuple[str, str]]:
     ]
 
 
-def sight_content(sight: Sight) -> dict:
+def separability_content(sight: Separability) -> dict:
     """What run.json says of whether an aspect is seen."""
     numbers = {"information": round(sight.information, 4), "structure": round(sight.structure, 4)}
     return {"verdict": sight.verdict, **numbers, "said": str(sight)}
@@ -222,7 +222,7 @@ def group_content(result, names: Sequence[str]) -> list[dict]:
     return [{"id": i} | dict(zip(numbers, values)) for i, values in enumerate(zip(*numbers.values()))]
 
 
-def number_content(model) -> dict:
+def selection_content(model) -> dict:
     """What run.json says of the number of groups: what was asked for; candidates, the best first, where it was found;
     which groups would become one, the first first."""
     names, merged = model.cluster_names_, []
@@ -239,8 +239,8 @@ def aspect_content(result, names: Sequence[str]) -> dict:
         "contrast": list(model.contrast),
         "features": model.features_,
         "words_from": result.words,
-        "sight": result.sight and sight_content(result.sight),
-        "number": number_content(model),
+        "sight": result.sight and separability_content(result.sight),
+        "number": selection_content(model),
         "groups": group_content(result, names),
         "outliers": int(result.assigned.outliers.sum()),
         "leftover": int(result.assigned.leftover.sum()),

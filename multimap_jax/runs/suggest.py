@@ -8,16 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multimap_jax.encoders.clip.model import load_clip
-from multimap_jax.prompts.separability import check_sight
-from multimap_jax.runs.distributed.process_group import ALONE, Company
-from multimap_jax.runs.group import check_some, embed, notes_on, ready
+from multimap_jax.prompts.separability import check_random_prompts
+from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
+from multimap_jax.runs.group import check_any_embedded, embed, matching_embeddings, notes_on
 from multimap_jax.runs.messages import DRAWINGS, count
-from multimap_jax.runtime.progress import each
+from multimap_jax.runtime.progress import with_bar
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import read_embeddings
 from multimap_jax.storage.filenames import printable
 from multimap_jax.storage.locks import locked
-from multimap_jax.storage.output import prepare, sweep
+from multimap_jax.storage.output import prepare_folder, sweep
 from multimap_jax.words.find import FoundWords, aspects_to_suggest, suggest_aspects
 from multimap_jax.words.sources import Sources
 
@@ -26,7 +26,7 @@ SHOWN, WORDS = 12, 6
 
 @dataclasses.dataclass(frozen=True)
 class Suggest:
-    """What to do. images: or embeddings, where `ready`. out: for the embeddings."""
+    """What to do. images: or embeddings, where `matching_embeddings`. out: for the embeddings."""
 
     images: Path
     out: Path
@@ -44,7 +44,7 @@ def run_suggest(job: Suggest, say: Callable[[str], None] = print, progress: bool
     vocabulary = job.sources.vocabulary()
     embedded = read_embeddings(job.images) if job.ready else None
     source = embedded.source if embedded else open_source(job.images)
-    prepare(job.out)
+    prepare_folder(job.out)
     with locked(job.out):
         sweep(job.out)
         clip = load_clip(job.clip)
@@ -52,15 +52,19 @@ def run_suggest(job: Suggest, say: Callable[[str], None] = print, progress: bool
         if not asked:
             raise ValueError(f"{clip.name} has seen two words of no aspect of {job.subject!r}: give --vocabulary=FILE")
         for aspect in asked:
-            check_sight(clip, aspect)
+            check_random_prompts(clip, aspect)
         for note in [DRAWINGS] * clip.embedded + list(source.notes):
             say(note)
-        found = ready(embedded, clip) if embedded else embed(source, clip, job.out, Company(ALONE), progress)
-        check_some(source, found)
+        found = (
+            matching_embeddings(embedded, clip)
+            if embedded
+            else embed(source, clip, job.out, ProcessGroup(ALONE), progress)
+        )
+        check_any_embedded(source, found)
         for note in notes_on(found):
             say(note)
         aspects = suggest_aspects(
-            clip, found.rows, job.subject, vocabulary, progress=lambda all_of: each(all_of, "looking for aspects")
+            clip, found.rows, job.subject, vocabulary, progress=lambda all_of: with_bar(all_of, "looking for aspects")
         )
     for line in table(aspects, clip.name, len(found.names)):
         say(line)

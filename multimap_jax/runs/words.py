@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect
-from multimap_jax.runs.distributed.process_group import Company
+from multimap_jax.runs.distributed.process_group import ProcessGroup
 from multimap_jax.runs.job import Job
 from multimap_jax.runs.messages import count
 from multimap_jax.words.choose import choose_words
@@ -17,7 +17,7 @@ from multimap_jax.words.sources import candidates
 SHOWN = 12
 
 
-def with_candidates(job: Job, clip: Clip, company: Company, say: Callable[[str], None]) -> Job:
+def with_candidates(job: Job, clip: Clip, company: ProcessGroup, say: Callable[[str], None]) -> Job:
     """The job with candidate words where nobody gave any, those that the checkpoint may know; all processes use those
     of process 0. ValueError, FileNotFoundError or OSError with one sentence where there are fewer than two."""
     if not job.find:
@@ -48,7 +48,7 @@ def with_candidates(job: Job, clip: Clip, company: Company, say: Callable[[str],
 
 
 def with_chosen(
-    job: Job, clip: Clip, sample: Callable[[], tuple], company: Company, say: Callable[[str], None]
+    job: Job, clip: Clip, sample: Callable[[], tuple], company: ProcessGroup, say: Callable[[str], None]
 ) -> tuple[Job, dict]:
     """The job with those candidates that the images pick, and what run.json says of each aspect's words. sample: gives
     unit rows [n, embed] of some images and their names."""

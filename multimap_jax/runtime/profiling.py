@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from multimap_jax.storage.paths import is_remote, put
+from multimap_jax.storage.paths import is_remote, upload
 
 # Chunks that are done where a trace begins and where it ends: the first one compiles.
 FIRST, LAST = 1, 4
@@ -65,7 +65,7 @@ def traces_in(folder: Path, say: Callable[[str], None] = print) -> Iterator[None
                 yield
             for file in Path(here).rglob("*"):
                 if file.is_file():
-                    put(file, folder / file.relative_to(here).as_posix())
+                    upload(file, folder / file.relative_to(here).as_posix())
         return
     global _traces
     if folder.exists() and not folder.is_dir():

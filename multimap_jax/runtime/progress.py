@@ -146,7 +146,7 @@ def _waiting(desc: str) -> Iterator[None]:
         thread.join()
 
 
-def each(items: Sequence, desc: str, shown: bool = False) -> Iterator:
+def with_bar(items: Sequence, desc: str, shown: bool = False) -> Iterator:
     """`items` as a stage, which a terminal shows or not."""
     with open_bar(len(items), desc, "", shown=shown) as moved:
         for item in items:

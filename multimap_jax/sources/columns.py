@@ -11,7 +11,7 @@ from pathlib import Path
 
 from multimap_jax.sources.formats import BEGINNING, begins_as_image
 from multimap_jax.storage.filenames import name_of_path
-from multimap_jax.storage.paths import opened
+from multimap_jax.storage.paths import open_file
 
 # What a column may hold: what begins as images do, images perhaps, nothing that can be one, and paths.
 SEEN, HELD, BARE, PATH = "seen", "images", "bare", "paths"
@@ -48,7 +48,7 @@ def choose_column(kinds: Mapping[str, str]) -> str | None:
 
     def called(names: tuple[str, ...], *wanted: str) -> list[str]:
         found = [name for name, kind in kinds.items() if kind in wanted and known(name, names)]
-        return sorted(found, key=lambda name: place(name, names))
+        return sorted(found, key=lambda name: row_position(name, names))
 
     seen = [name for name, kind in kinds.items() if kind == SEEN]
     held = [name for name, kind in kinds.items() if kind == HELD]
@@ -66,7 +66,7 @@ def choose_column(kinds: Mapping[str, str]) -> str | None:
     return next(iter(order), None)
 
 
-def place(name: str, names: Sequence[str]) -> int:
+def row_position(name: str, names: Sequence[str]) -> int:
     """Where a column stands among names: those that are written so go before those that are written otherwise."""
     return names.index(name) if name in names else len(names) + [normal(each) for each in names].index(normal(name))
 
@@ -116,7 +116,7 @@ def looked_at(file: Path, schema, kinds: Mapping[str, str]) -> dict[str, str]:
     some = [name for name, kind in kinds.items() if kind == HELD]
     if len(some) + sum(kind == PATH and known(name) for name, kind in kinds.items()) < 2:
         return dict(kinds)
-    with opened(file) as content:
+    with open_file(file) as content:
         stored = pq.ParquetFile(content, buffer_size=PAGE)
         seen = {name: kind_of_values(stored, name, schema.field(name).type) for name in some[:LOOKS]}
     return {name: seen.get(name, kind) for name, kind in kinds.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.arrays.rows import Pieces, walk
+from multimap_jax.arrays.rows import StoredRows, walk
 from multimap_jax.runtime.progress import stage
 from multimap_jax.sources.columns import (
     PATH,
@@ -25,8 +25,8 @@ from multimap_jax.sources.names import SortedPaths, Texts, concatenated, names_o
 from multimap_jax.sources.source import Source, version
 from multimap_jax.sources.tables import LONGEST, opened_csv
 from multimap_jax.storage.filenames import path_of_name
-from multimap_jax.storage.paths import exists, plain, reaching, remote_version
-from multimap_jax.storage.reading import Room, column_parts, mapped_array, opened_table, passing, read_json
+from multimap_jax.storage.paths import error_text, exists, reaching, remote_version
+from multimap_jax.storage.reading import MemoryBudget, column_parts, is_transient, mapped_array, open_table, read_json
 
 TINY = 1e-6
 LISTED = 5
@@ -35,19 +35,19 @@ AGAIN = "make it again"
 
 
 @dataclasses.dataclass(frozen=True)
-class Embedded:
+class ReadyEmbeddings:
     """`rows` [images, embed], unit rows, in the order of `source.names`, which is theirs; `given`: these names before
     they were made unique; `versions` gives those of the images; `hash`: the encoder's, "" unknown."""
 
     source: Source
-    rows: Pieces
+    rows: StoredRows
     given: Texts
     versions: Callable[[], list[str]]
     hash: str
 
 
 @dataclasses.dataclass(frozen=True)
-class Piece:
+class EmbeddingShard:
     """One array, and the file that says what its rows are called."""
 
     array: Path
@@ -55,7 +55,7 @@ class Piece:
 
 
 @stage("looking for embeddings")
-def read_embeddings(place: Path) -> Embedded:
+def read_embeddings(place: Path) -> ReadyEmbeddings:
     """Embeddings in the layout of clip-retrieval (img_emb/img_emb_*.npy and metadata/metadata_*.parquet, numbers of any
     width), in a run's --out, or as one .npy with a .csv, .tsv or .parquet of the same name that has a column of paths.
 
@@ -64,7 +64,7 @@ def read_embeddings(place: Path) -> Embedded:
     """
     notes: list[str] = []
     pieces, ours = find_pieces(place, notes), encoder_hash(place)
-    arrays, found, said, room = [], [], Notes(), Room(f"names of {place}")
+    arrays, found, said, room = [], [], Notes(), MemoryBudget(f"names of {place}")
     for piece in pieces:
         rows = read_rows(piece)
         given = read_names(piece.table, said, room, len(rows), f"{pieces[0].array.name}#0")
@@ -98,11 +98,11 @@ def read_embeddings(place: Path) -> Embedded:
         return [f"{own[piece]}-{row}" for piece, row in zip(places, where - begins[places])]
 
     source = Source(place, SortedPaths(names, paths.take(order), path_of_name if ours else str), tuple(notes))
-    return Embedded(source, Pieces(arrays, where, lengths), given.take(order), versions, ours)
+    return ReadyEmbeddings(source, StoredRows(arrays, where, lengths), given.take(order), versions, ours)
 
 
 @dataclasses.dataclass(frozen=True)
-class Good:
+class UsableRows:
     """Of one array the rows that can be used, int [good], what they are called and how long they are, float32 [good];
     and the others."""
 
@@ -112,7 +112,7 @@ class Good:
     left: np.ndarray
 
 
-def good_rows(piece: Piece, rows: np.ndarray, given: Texts) -> Good:
+def good_rows(piece: EmbeddingShard, rows: np.ndarray, given: Texts) -> UsableRows:
     lengths = np.empty(len(rows))
     with np.errstate(all="ignore"):  # whatever is no number is left out
         for whole, part in walk(rows):
@@ -124,7 +124,7 @@ def good_rows(piece: Piece, rows: np.ndarray, given: Texts) -> Good:
         given = replaced(given, unnamed, [f"{piece.array.name}#{row}" for row in unnamed])
     picked = np.flatnonzero(good)
     named = given if good.all() else given.take(picked)
-    return Good(picked, named, lengths[picked].astype(np.float32), np.flatnonzero(~good))
+    return UsableRows(picked, named, lengths[picked].astype(np.float32), np.flatnonzero(~good))
 
 
 def empty(texts: Texts) -> np.ndarray:
@@ -133,13 +133,13 @@ def empty(texts: Texts) -> np.ndarray:
     return pc.equal(texts.arrow, "").to_numpy(zero_copy_only=False)
 
 
-def find_pieces(place: Path, notes: list[str]) -> list[Piece]:
+def find_pieces(place: Path, notes: list[str]) -> list[EmbeddingShard]:
     """The arrays of `place`, by number, with what names their rows."""
     if place.suffix.lower() == ".npy" and exists(place):
         beside = [table for table in map(place.with_suffix, TABLES) if exists(table)]
         if not beside:
             raise FileNotFoundError(f"{place} has no list of names beside it: give {place.stem}.csv or .parquet")
-        return [Piece(place, beside[0])]
+        return [EmbeddingShard(place, beside[0])]
     folder = base(place)
     if folder is None:
         raise FileNotFoundError(
@@ -155,7 +155,7 @@ def find_pieces(place: Path, notes: list[str]) -> list[Piece]:
     missing = sorted(set(range(max(arrays) + 1)) - set(arrays))
     if missing and not exists(folder / "encoder.json"):
         notes.append(f"{len(missing):,} numbers are missing in {folder / 'img_emb'}, the first is {missing[0]}")
-    return [Piece(arrays[number], tables[number]) for number in sorted(arrays)]
+    return [EmbeddingShard(arrays[number], tables[number]) for number in sorted(arrays)]
 
 
 def base(place: Path) -> Path | None:
@@ -172,11 +172,11 @@ def numbered(folder: Path, ending: str) -> dict[int, Path]:
 
 def check_complete(out: Path, done: set[int]) -> None:
     """ValueError where a plan beside the embeddings names pieces that are not done."""
-    from multimap_jax.sources.plan import Plan, read_plan, sound
+    from multimap_jax.sources.plan import ShardPlan, is_sound, read_plan
 
-    plan = Plan(out, "plan")
+    plan = ShardPlan(out, "plan")
     files = plan.files()
-    if not files or not all(sound(read_plan, file) for file in files):
+    if not files or not all(is_sound(read_plan, file) for file in files):
         return
     planned = set(plan.read().values())
     if planned - done:
@@ -186,7 +186,7 @@ def check_complete(out: Path, done: set[int]) -> None:
         )
 
 
-def read_rows(piece: Piece) -> np.ndarray:
+def read_rows(piece: EmbeddingShard) -> np.ndarray:
     """[rows, embed], read when its rows are asked for; ValueError where a file is no such array."""
     try:
         rows = mapped_array(piece.array)
@@ -194,18 +194,18 @@ def read_rows(piece: Piece) -> np.ndarray:
             raise ValueError(f"{rows.dtype} {list(rows.shape)}, expected numbers with a fraction [rows, embed]")
         return rows
     except Exception as error:  # NumPy raises whatever it likes for a damaged file
-        if passing(error):
+        if is_transient(error):
             raise
-        raise ValueError(f"{piece.array} cannot be read ({plain(error)}): {AGAIN}") from None
+        raise ValueError(f"{piece.array} cannot be read ({error_text(error)}): {AGAIN}") from None
 
 
-def read_names(table: Path, notes: Notes, room: Room, count: int, example: str) -> Texts:
+def read_names(table: Path, notes: Notes, room: MemoryBudget, count: int, example: str) -> Texts:
     """What the `count` rows of an array are called, "" for those without a name. Notes say which column is read, where
     there was a choice, and where there is none, with an example of what rows are called then."""
     if table.suffix.lower() != ".parquet":
         return read_listed_names(table, notes, room, count)
     try:
-        with opened_table(table, room) as stored:
+        with open_table(table, room) as stored:
             schema = stored.schema_arrow
             fields = {name: names_within(schema.field(name).type, name) for name in kinds_of(schema)}
             kinds = {name: kind for name, kind in kinds_of(schema).items() if fields[name]}
@@ -216,12 +216,12 @@ def read_names(table: Path, notes: Notes, room: Room, count: int, example: str) 
             notes.add(choice_said(column, kinds), table)
             return concatenated([texts_of(part) for part in column_parts(stored, fields[column], room)] or [Texts([])])
     except Exception as error:
-        if passing(error):
+        if is_transient(error):
             raise
-        raise ValueError(f"{table} cannot be read ({plain(error)}): {AGAIN}") from None
+        raise ValueError(f"{table} cannot be read ({error_text(error)}): {AGAIN}") from None
 
 
-def read_listed_names(table: Path, notes: Notes, room: Room, count: int) -> Texts:
+def read_listed_names(table: Path, notes: Notes, room: MemoryBudget, count: int) -> Texts:
     """`read_names` of a csv file. Blank lines at its end are no rows, unless there are as many rows in the array."""
     with opened_csv(table, room) as (columns, rows):
         kinds = dict.fromkeys(columns, PATH)

@@ -14,7 +14,7 @@ from multimap_jax.sources.remote import objects_below, remote_image
 from multimap_jax.sources.source import Source
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.markers import MARK, written_folder
-from multimap_jax.storage.paths import is_remote, opened
+from multimap_jax.storage.paths import is_remote, open_file
 
 LOOKED_AT = 1_000  # files without the ending of an image whose content is looked at
 
@@ -41,7 +41,7 @@ def read_folder(path: str | Path) -> Source:
     names = files_below(path, notes)
     found, others = sort_out(path, names, notes)
     notes += unnamed_images(path, others)
-    check_some(path, len(found), len(others), notes)
+    check_any_image(path, len(found), len(others), notes)
     return Source(path, {name_of_path(name): path / name for name in found}, tuple(notes))
 
 
@@ -51,7 +51,7 @@ def read_remote_folder(path) -> Source:
     if not objects:
         raise FileNotFoundError(f"there is nothing below {path}")
     found, others = sort_out(path, objects, notes)
-    check_some(path, len(found), len(others), notes)
+    check_any_image(path, len(found), len(others), notes)
     images = {name_of_path(name): remote_image(path / name, objects[name]) for name in found}
     return Source(path, images, tuple(notes))
 
@@ -138,12 +138,12 @@ def unnamed_images(path: Path, names: Sequence[str]) -> list[str]:
 
 def beginning(file: Path) -> bytes:
     """The first bytes of a file, b"" where it cannot be read."""
-    with contextlib.suppress(OSError, ValueError), opened(file) as content:
+    with contextlib.suppress(OSError, ValueError), open_file(file) as content:
         return content.read(kinds.BEGINNING)
     return b""
 
 
-def check_some(path: Path, found: int, others: int, notes: Sequence[str]) -> None:
+def check_any_image(path: Path, found: int, others: int, notes: Sequence[str]) -> None:
     """ValueError where no image file was found."""
     if not found:
         more = "".join(f"; {note}" for note in notes[-2:])

@@ -8,17 +8,17 @@ from pathlib import Path
 from multimap_jax.storage.encoding import as_table
 from multimap_jax.storage.output import set_aside, write
 from multimap_jax.storage.reading import (
-    passing,
+    explained,
+    is_transient,
     read_table,
-    said_of,
 )
 
-PIECES_MOST = 10**9
+MOST_SHARDS = 10**9
 MEND = "run again with one worker and no --part, which mends it"
 Image = tuple[str, str]  # name and version
 
 
-class Plan:
+class ShardPlan:
     """Which piece each image is in: files plan_*.parquet in the folder `name` of `out`, to which is only ever added."""
 
     def __init__(self, out: Path, name: str):
@@ -36,7 +36,7 @@ class Plan:
 
     def mend(self, held: dict[int, set[Image]]) -> list[Path]:
         """Replaces files that are damaged by what the pieces that are done say themselves; returns those files."""
-        damaged = [file for file in self.files() if not sound(read_plan, file)]
+        damaged = [file for file in self.files() if not is_sound(read_plan, file)]
         if damaged:
             known = {image: piece for piece, images in held.items() for image in images}
             for file in damaged:
@@ -68,10 +68,10 @@ class Plan:
 
 def read_plan(file: Path) -> dict[Image, int]:
     """{(name, version): piece} of one file; any error where it is damaged."""
-    with said_of(f"{file}", MEND):
+    with explained(f"{file}", MEND):
         table = read_table(file, ("name", "version", "piece"))
     check_texts(table["name"], table["version"])
-    if not all(type(piece) is int and 0 <= piece < PIECES_MOST for piece in table["piece"]):
+    if not all(type(piece) is int and 0 <= piece < MOST_SHARDS for piece in table["piece"]):
         raise ValueError("pieces that are no numbers")
     return dict(zip(zip(table["name"], table["version"]), table["piece"]))
 
@@ -90,7 +90,7 @@ def check_texts(*columns: list) -> None:
         raise ValueError("names that are no text")
 
 
-def sound(read: Callable, *arguments) -> bool:
+def is_sound(read: Callable, *arguments) -> bool:
     """Whether a file of a store is as it was written. Without memory or with a disk that fails nothing is known of it,
     and that is raised."""
     try:
@@ -98,7 +98,7 @@ def sound(read: Callable, *arguments) -> bool:
     except FileNotFoundError:
         return False
     except Exception as error:  # readers of parquet and of arrays raise whatever they like for a damaged file
-        if passing(error):
+        if is_transient(error):
             raise
         return False
     return True

@@ -6,8 +6,8 @@ import errno
 import functools
 from collections.abc import Iterable
 
-from multimap_jax.sources.source import Packed
-from multimap_jax.storage.paths import is_web, plain, reaching, read_object, version_of
+from multimap_jax.sources.source import PackedImage
+from multimap_jax.storage.paths import error_text, is_web, object_version, reaching, read_object
 
 IMAGE_BYTES = 2**29  # of the file of one image
 
@@ -20,7 +20,7 @@ def objects_below(path) -> dict[str, dict]:
     return {name.removeprefix(own): info for name, info in found.items() if name.startswith(own)}
 
 
-def remote_images(paths: Iterable) -> list[Packed]:
+def remote_images(paths: Iterable) -> list[PackedImage]:
     """Images of a store, fetched when they are decoded.
 
     Each folder that they are in is listed once; not on web servers, where a listing says nothing of them and a password
@@ -37,11 +37,11 @@ def remote_images(paths: Iterable) -> list[Packed]:
     return [remote_image(path, known.get(path.path)) for path in paths]
 
 
-def remote_image(path, info: dict | None) -> Packed:
+def remote_image(path, info: dict | None) -> PackedImage:
     """One image of a store. info: what its store says of it, None where that is not known."""
     size = None if info is None else info.get("size")
     read = functools.partial(fetch, path, size)
-    return Packed(f"{path}", "", read, "" if info is None else version_of(info), remote=True)
+    return PackedImage(f"{path}", "", read, "" if info is None else object_version(info), remote=True)
 
 
 def fetch(path, size: int | None = None, begin: int | None = None, end: int | None = None) -> bytes:
@@ -52,7 +52,7 @@ def fetch(path, size: int | None = None, begin: int | None = None, end: int | No
     except (FileNotFoundError, ValueError):
         raise
     except Exception as error:
-        raise OSError(errno.EIO, plain(error, path)) from None
+        raise OSError(errno.EIO, error_text(error, path)) from None
     if size is not None and len(content) != size:
         raise OSError(errno.ESTALE, "changed while it was read")
     return content

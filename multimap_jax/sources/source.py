@@ -23,7 +23,7 @@ BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 @dataclasses.dataclass(frozen=True)
-class Packed:
+class PackedImage:
     """An image within a larger file: `place` in `file` says where, `read` gives its bytes; or one that is not on this
     machine (`remote`), or within such a file. version: what its store said of it, None where a file is to be looked
     at."""
@@ -47,7 +47,7 @@ class Source:
     """
 
     place: Path
-    images: Mapping[str, Path | Packed]
+    images: Mapping[str, Path | PackedImage]
     notes: tuple[str, ...] = ()
     columns: dict[str, list] = dataclasses.field(default_factory=dict)
 
@@ -69,13 +69,13 @@ class Source:
         versions = []
         for name in self.images if names is None else names:
             image = self.images[name]
-            if isinstance(image, Packed) and image.version is not None:
+            if isinstance(image, PackedImage) and image.version is not None:
                 versions.append(f"{image.version}-{image.place}" if image.place else image.version)
                 continue
-            file = image.file if isinstance(image, Packed) else os.fspath(image)
-            if file not in found or not isinstance(image, Packed):
+            file = image.file if isinstance(image, PackedImage) else os.fspath(image)
+            if file not in found or not isinstance(image, PackedImage):
                 found[file] = version(file)
-            packed = f"-{image.place}" if isinstance(image, Packed) and found[file] else ""
+            packed = f"-{image.place}" if isinstance(image, PackedImage) and found[file] else ""
             versions.append(found[file] + packed)
         return versions
 

@@ -33,11 +33,19 @@ from multimap_jax.sources.columns import (
     written_as_text,
 )
 from multimap_jax.sources.remote import remote_images
-from multimap_jax.sources.source import Packed, Source
+from multimap_jax.sources.source import PackedImage, Source
 from multimap_jax.storage import paths as places
 from multimap_jax.storage.filenames import free_name, name_of_path
-from multimap_jax.storage.paths import opened, plain, remote_version, size_of
-from multimap_jax.storage.reading import COLUMNS, AddressError, Room, column_parts, opened_table, read_columns, said_of
+from multimap_jax.storage.paths import error_text, open_file, remote_version, size_of
+from multimap_jax.storage.reading import (
+    COLUMNS,
+    AddressError,
+    MemoryBudget,
+    column_parts,
+    explained,
+    open_table,
+    read_columns,
+)
 
 WINDOW_ROWS, WINDOW_BYTES = 32, 2**27  # of images that are held: threads ask for them in nearly their order
 LONGEST = 4096  # of a path, as systems have it
@@ -49,7 +57,9 @@ AGAIN, AS_UTF8 = "write it again", "save it as UTF-8"
 
 
 @contextlib.contextmanager
-def opened_csv(path: Path, room: Room | None = None) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
+def opened_csv(
+    path: Path, room: MemoryBudget | None = None
+) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
     """(columns, rows with their lines) of a csv file in UTF-8 whose columns stand apart by commas, semicolons or tabs,
     of a .tsv by tabs if by these one is known. Lines that begin with "#" are passed over, and before the columns also
     those that are empty and Excel's "sep=;", which says what they stand apart by.
@@ -57,7 +67,7 @@ def opened_csv(path: Path, room: Room | None = None) -> Iterator[tuple[list[str]
     ValueError where it is none.
     """
     try:
-        with opened(path) as content, io.TextIOWrapper(content, "utf-8-sig", newline="") as file:
+        with open_file(path) as content, io.TextIOWrapper(content, "utf-8-sig", newline="") as file:
             if room:
                 room.read += size_of(content)
             head = heading(bounded_lines(file), "\t" if path.suffix.lower() == ".tsv" else "")
@@ -70,9 +80,9 @@ def opened_csv(path: Path, room: Room | None = None) -> Iterator[tuple[list[str]
             rows = ((head.before + reader.line_num, row) for row in reader)
             yield columns, (row for row in rows if len(columns) == 1 or not is_comment(path, row[1]))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a csv file in UTF-8 ({plain(error)}): {AS_UTF8}") from None
+        raise ValueError(f"{path} is not a csv file in UTF-8 ({error_text(error)}): {AS_UTF8}") from None
     except csv.Error as error:
-        raise ValueError(f"{path} is not a csv file in UTF-8 ({plain(error)}): {AGAIN}") from None
+        raise ValueError(f"{path} is not a csv file in UTF-8 ({error_text(error)}): {AGAIN}") from None
 
 
 def is_comment(path: Path, row: list[str]) -> bool:
@@ -164,7 +174,7 @@ class Listing:
 def read_list(place: Path, files: Sequence[Path], addresses: bool = True) -> Source:
     """Images whose paths, relative to the list, stand in a column of csv files that is called image, path or otherwise
     as `sources.columns.PATHS`; other columns come along. ValueError where there is no such column, or no row."""
-    listing, room = Listing(), Room(f"what stands beside the images of {place}")
+    listing, room = Listing(), MemoryBudget(f"what stands beside the images of {place}")
     for file in files:
         with opened_csv(file, room) as (found, rows):
             kinds = dict.fromkeys(found, PATH)
@@ -207,7 +217,7 @@ def beside(file: Path, given: str, addresses: bool) -> tuple[str, Path]:
     if "://" in given and not addresses:
         raise AddressError(f"{file} names {name_of_path(bare)[:200]}, say --images={file} to have that asked for")
     if "://" in given:
-        return bare, places.place(bare)
+        return bare, places.parse_path(bare)
     given, bare = given[: LONGEST + 1], bare[: LONGEST + 1]  # too long all the same
     if bare != given and not places.is_remote(file) and not os.path.lexists(file.parent / given):
         given = bare
@@ -239,9 +249,9 @@ def read_parquet(place: Path, files: Sequence[Path], addresses: bool = True) -> 
 
     ValueError for files that are no parquet or have neither column.
     """
-    listing, room = Listing(), Room(f"what stands beside the images of {place}")
+    listing, room = Listing(), MemoryBudget(f"what stands beside the images of {place}")
     for file in files:
-        with said_of(f"{file}", AGAIN), opened_table(file, room) as table:
+        with explained(f"{file}", AGAIN), open_table(file, room) as table:
             schema = table.schema_arrow
             kinds = looked_at(file, schema, kinds_of(schema))
             column = choose_column(kinds)
@@ -272,7 +282,7 @@ def left_said(schema, column: str) -> tuple[str, str] | None:
     return ("columns of ", f" that do not come along: {said[:200]}") if left else None
 
 
-def values_beside(table, name: str, room: Room) -> list:
+def values_beside(table, name: str, room: MemoryBudget) -> list:
     """A column that comes along; dates and decimals as text."""
     import pyarrow as pa
 
@@ -311,7 +321,7 @@ def held_rows(file: Path, table, column: str, addresses: bool) -> list[tuple]:
                 continue
             read, row = functools.partial(reader.read, group, place), len(found)
             name = path[: LONGEST + 1] if path else f"{file.name}#{row}"
-            found.append((name, Packed(f"{file}", f"row {row}", read, mark, mark is not None)))
+            found.append((name, PackedImage(f"{file}", f"row {row}", read, mark, mark is not None)))
     return found
 
 
@@ -366,7 +376,7 @@ class RowGroups:
     def _open(self) -> None:
         import pyarrow.parquet as pq
 
-        self.stored = pq.ParquetFile(opened(self.file))
+        self.stored = pq.ParquetFile(open_file(self.file))
 
     def _begin(self, group: int) -> None:
         if self.stored is None:

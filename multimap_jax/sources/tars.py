@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources.remote import fetch
-from multimap_jax.sources.source import Packed, Source
+from multimap_jax.sources.source import PackedImage, Source
 from multimap_jax.storage.filenames import free_name, name_of_path
-from multimap_jax.storage.paths import BoundedFile, opened, plain, remote_version
-from multimap_jax.storage.reading import passing
+from multimap_jax.storage.paths import BoundedFile, error_text, open_file, remote_version
+from multimap_jax.storage.reading import is_transient
 
 HEADERS, LONGEST, SHOWN = 1000, 4096, 200  # of a whole tar; letters of a name, and of one in a note
 MEMBER_BYTES = 200 * 2**20
@@ -32,12 +32,12 @@ def read_tars(place: Path, files: list[Path], addresses: bool = True) -> Source:
     passed over, and counted in notes; of a tar that is cut short what could be read is used. ValueError where there is
     no image in any.
     """
-    images: dict[str, Packed] = {}
+    images: dict[str, PackedImage] = {}
     columns: dict[str, dict[str, str]] = {column: {} for column in TEXTS.values()}
     passed, notes = Passed(), []
     for file in files:
         beside, before, mark, problem = Beside(), len(images), remote_version(file), ""
-        with opened(file) as content:
+        with open_file(file) as content:
             try:
                 for row, tar, member in members_of(content):
                     reason, ending = refused(member, tar), PurePosixPath(member.name).suffix.lower()
@@ -60,9 +60,9 @@ def read_tars(place: Path, files: list[Path], addresses: bool = True) -> Source:
                         images[name] = packed(file, member.offset_data, member.size, mark)
                         beside.add_image(member.name, name)
             except Exception as error:  # tarfile has no common base class for what a damaged file raises
-                if passing(error):
+                if is_transient(error):
                     raise
-                problem = plain(error)
+                problem = error_text(error)
         found = len(images) - before
         if problem and not found:
             notes.append(f"{name_of_path(file.name)} is no tar file, or an empty one ({problem})")
@@ -205,12 +205,14 @@ def refused(member: tarfile.TarInfo, tar: tarfile.TarFile) -> str:
     return ""
 
 
-def packed(file: Path, offset: int, size: int, mark: str | None) -> Packed:
+def packed(file: Path, offset: int, size: int, mark: str | None) -> PackedImage:
     """One image in a tar. mark: the version of a tar of a store, None on this machine."""
     if mark is None:
-        return Packed(os.fspath(file), f"{offset}-{size}", functools.partial(read_bytes, os.fspath(file), offset, size))
+        return PackedImage(
+            os.fspath(file), f"{offset}-{size}", functools.partial(read_bytes, os.fspath(file), offset, size)
+        )
     read = functools.partial(fetch, file, size, offset, offset + size)
-    return Packed(f"{file}", f"{offset}-{size}", read, mark, remote=True)
+    return PackedImage(f"{file}", f"{offset}-{size}", read, mark, remote=True)
 
 
 def read_bytes(file: str, offset: int, size: int) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.output import HIDDEN, discard, inside
-from multimap_jax.storage.paths import is_remote, put_new, write_object
+from multimap_jax.storage.paths import create_object, is_remote, write_object
 from multimap_jax.storage.reading import read_json
 
 SIGN_SECONDS, SILENT_SECONDS, LOCK_BYTES = 10, 60, 2**16
@@ -33,9 +33,9 @@ def locked(out: Path, index: int = 0, count: int = 1) -> Iterator[None]:
     path = inside(out, HIDDEN) / f"lock-{index}-of-{count}"
     mine = {"host": host(), "process": os.getpid(), "began": began(os.getpid()), "mark": secrets.token_hex(4)}
     check_others(out, count)
-    while not place_new(json.dumps(mine), path):
+    while not create_lock(json.dumps(mine), path):
         check_free(path)
-        take_away(path)
+        break_lock(path)
     done = threading.Event()
     signs = threading.Thread(target=_give_signs, args=(path, mine, done), daemon=True)
     signs.start()
@@ -47,7 +47,7 @@ def locked(out: Path, index: int = 0, count: int = 1) -> Iterator[None]:
         signs.join()
         with contextlib.suppress(OSError):  # of a disk that went away: the run itself says so
             if is_of(path, mine):
-                take(path)
+                remove_lock(path)
 
 
 def check_others(out: Path, count: int) -> None:
@@ -56,7 +56,7 @@ def check_others(out: Path, count: int) -> None:
         parts = re.fullmatch(r"lock-\d+-of-(\d+)", path.name)
         if parts and parts[1] != str(count):
             check_free(path)
-            take_away(path)
+            break_lock(path)
 
 
 def check_free(path: Path) -> None:
@@ -69,31 +69,31 @@ def check_free(path: Path) -> None:
         )
 
 
-def take_away(path: Path) -> None:
+def break_lock(path: Path) -> None:
     """Takes away the lock of a dead run; not that of a run which did the same a moment before and is alive."""
     if is_remote(path):  # nothing can be moved aside there: look once more, and take it
-        return None if holder(path) else take(path)
+        return None if holder(path) else remove_lock(path)
     old = aside_of(path)
     with contextlib.suppress(FileNotFoundError):
         path.rename(old)
         if holder(old):
-            put(old, path)
-    take(old)
+            write_lock(old, path)
+    remove_lock(old)
 
 
-def place_new(text: str, path: Path) -> bool:
+def create_lock(text: str, path: Path) -> bool:
     """Writes a lock where there is none, and says whether that was so."""
     try:
         if is_remote(path):
-            put_new(text.encode(), path)
+            create_object(text.encode(), path)
             return True
         aside = aside_of(path)
         try:
             aside.parent.mkdir(exist_ok=True)
             aside.write_text(text)
-            return put(aside, path)
+            return write_lock(aside, path)
         finally:
-            take(aside)
+            remove_lock(aside)
     except FileExistsError:
         return False
     except OSError as error:
@@ -104,7 +104,7 @@ def place_new(text: str, path: Path) -> bool:
         ) from None
 
 
-def put(aside: Path, path: Path) -> bool:
+def write_lock(aside: Path, path: Path) -> bool:
     """Puts a file in place, whole at once, and only where there is none; says whether that was so."""
     try:
         os.link(aside, path)
@@ -125,7 +125,7 @@ def aside_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
 
 
-def take(path: Path) -> None:
+def remove_lock(path: Path) -> None:
     """Takes away a lock, or what was written aside for one."""
     discard(path.parent.parent, path.name)
 
@@ -158,7 +158,7 @@ def silence(path: Path) -> float:
     except OSError:  # a full disk
         now = time.time()
     finally:
-        take(sign)
+        remove_lock(sign)
     return abs(now - path.stat().st_mtime)
 
 

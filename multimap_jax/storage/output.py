@@ -26,7 +26,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from multimap_jax.storage.markers import THUMBNAILS
-from multimap_jax.storage.paths import exists, fill, is_remote, opened, plain, put, reaching, write_object
+from multimap_jax.storage.paths import (
+    error_text,
+    exists,
+    is_remote,
+    open_file,
+    reaching,
+    upload,
+    write_content,
+    write_object,
+)
 from multimap_jax.storage.reading import read_json
 
 HIDDEN = ".multimap"
@@ -39,7 +48,7 @@ RESULTS = (LABELS, TABLE, METRICS, REPORT, GROUPS)
 MODEL = "[a-z0-9-]{1,32}-[0-9a-f]{8}-[0-9a-f]{12}"
 NUMBER, PROXIES = "[0-9]{6,9}", "[a-z0-9-]{1,32}-[0-9a-f]{16}"
 # The names that files of ours have, and the unit that each belongs to: what is recorded and deleted together.
-FORMS = tuple(
+NAME_FORMS = tuple(
     (re.compile(form), unit)
     for form, unit in (
         ("|".join(map(re.escape, (*RESULTS, RUN))), "results"),
@@ -65,7 +74,7 @@ Version = tuple[int, str]  # bytes, and their SHA-256
 
 def unit_of(name: str) -> str | None:
     """The unit of a file by its name below --out, None for a name that no file of ours has."""
-    for form, unit in FORMS:
+    for form, unit in NAME_FORMS:
         if found := form.fullmatch(name):
             return found.expand(unit)
     return None
@@ -81,7 +90,7 @@ def inside(out: Path, name: str) -> Path:
     return path
 
 
-def prepare(out: Path) -> None:
+def prepare_folder(out: Path) -> None:
     """Creates the folder `out` and tries it; OSError or ValueError says that it cannot be written."""
     if not is_remote(out) and out.is_symlink() and not out.exists():
         raise ValueError(f"{out} is a link that leads to nothing: give another folder with --out")
@@ -95,7 +104,7 @@ def prepare(out: Path) -> None:
         hidden.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=hidden).close()  # has no name: several processes may try, and one of them sweep
     except OSError as error:
-        reason = error.strerror or plain(error)
+        reason = error.strerror or error_text(error)
         raise OSError(f"cannot write into {out} ({reason}): give another folder with --out") from None
 
 
@@ -113,19 +122,21 @@ class Staging:
         try:
             path = self.write_aside(str(len(self.files)), content, sync)
             known = content.encode() if isinstance(content, str) else content
-            version = (len(known), hashlib.sha256(known).hexdigest()) if isinstance(known, bytes) else version_of(path)
+            version = (
+                (len(known), hashlib.sha256(known).hexdigest()) if isinstance(known, bytes) else file_version(path)
+            )
         except OSError as error:
             raise _failed(self.out / name, error) from None
         self.files[name] = path, version
 
     def take(self, name: str, path: Path) -> None:
         """A file that lies aside already."""
-        self.files[name] = path, version_of(path)
+        self.files[name] = path, file_version(path)
 
     def write_aside(self, name: str, content: Content, sync: bool) -> Path:
         path = self.folder / name
         with path.open("wb") as file:
-            fill(file, content)
+            write_content(file, content)
             if sync:
                 os.fsync(file.fileno())
         return path
@@ -144,7 +155,7 @@ class Staging:
             path = inside(self.out, name)
             if exists(path) and not _is_version(path, known.get(name, [])):
                 if unit_of(name) == "results":
-                    raise FileExistsError(changed(path))
+                    raise FileExistsError(changed_text(path))
                 set_aside(self.out, name)
         try:
             for unit, files in units.items():
@@ -166,7 +177,7 @@ class Staging:
 
     def move(self, path: Path, target: Path) -> None:
         if is_remote(target):
-            return put(path, target)
+            return upload(path, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, target)
 
@@ -241,7 +252,7 @@ def is_ours(out: Path, name: str) -> bool:
     return not exists(path) or _is_version(path, recorded(out, unit_of(name)).get(name, []))
 
 
-def changed(path: Path) -> str:
+def changed_text(path: Path) -> str:
     return f"{path} was not written by multimap, or was changed since: move it away, or give another folder with --out"
 
 
@@ -341,8 +352,8 @@ def _without(folder: Path) -> bool:
     return not folder.exists()
 
 
-def version_of(path: Path) -> Version:
-    with opened(path) as file:
+def file_version(path: Path) -> Version:
+    with open_file(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return path.stat().st_size, digest
 
@@ -353,7 +364,7 @@ def _is_version(path: Path, versions: list[Version]) -> bool:
             return path.fs.info(path.path)["size"] in [size for size, _ in versions]
     try:
         size = path.lstat().st_size
-        return any(size == known for known, _ in versions) and version_of(path) in versions
+        return any(size == known for known, _ in versions) and file_version(path) in versions
     except ValueError:  # no regular file
         return False
 
@@ -362,5 +373,5 @@ def _failed(path: Path, error: OSError) -> OSError:
     """With a sentence, unless it is one."""
     if error.errno is None and error.strerror is None:
         return error
-    reason = plain(error) if is_remote(path) else error.strerror or str(error)
+    reason = error_text(error) if is_remote(path) else error.strerror or str(error)
     return type(error)(f"cannot write {path} ({reason}); {GO_ON}")

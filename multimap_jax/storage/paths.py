@@ -87,7 +87,7 @@ def check_regular(path, named=None, most: int | None = None) -> None:
         raise ValueError(f"{named} has {found.st_size:,} bytes, expected {most:,} at most")
 
 
-def plain(error: BaseException, path=None) -> str:
+def error_text(error: BaseException, path=None) -> str:
     """An error in one line, not without end and without secrets, with its kind where it says nothing else.
 
     path: what it is of. A server may say its address again, in pieces.
@@ -98,7 +98,7 @@ def plain(error: BaseException, path=None) -> str:
     return without_secrets(" ".join(text.split()) or type(error).__name__)[:200]
 
 
-def place(text: str) -> Path:
+def parse_path(text: str) -> Path:
     """A path on this machine, where ~ is the user's home, or one of a store: a text with "://" in it.
 
     file:// and local:// are paths of this machine as any other; signs that are written as %20 are read where the path
@@ -135,15 +135,17 @@ def _remote(text: str, scheme: str):
         return found
     except ImportError as error:
         raise ValueError(
-            f"{shown} needs a package that is not installed: pip install {missing(error, scheme)}"
+            f"{shown} needs a package that is not installed: pip install {missing_package(error, scheme)}"
         ) from None
     except (OSError, TimeoutError) as error:
-        raise Unreachable(f"{shown} cannot be reached ({plain(error)}): look at its name and the network") from None
+        raise Unreachable(
+            f"{shown} cannot be reached ({error_text(error)}): look at its name and the network"
+        ) from None
     except Exception as error:  # packages raise whatever they like for an address that they do not understand
-        raise ValueError(f"{shown} cannot be read: {plain(error)}") from None
+        raise ValueError(f"{shown} cannot be read: {error_text(error)}") from None
 
 
-def missing(error: ImportError, scheme: str) -> str:
+def missing_package(error: ImportError, scheme: str) -> str:
     """What to install for a store: the package of its own, else those that fsspec's driver names."""
     from fsspec.registry import known_implementations
 
@@ -174,7 +176,7 @@ def reaching(path) -> Iterator[None]:
         if not is_remote(path):
             raise
         raise Unreachable(
-            f"{path} cannot be reached ({plain(error, path)}): look at its name, the network and your credentials"
+            f"{path} cannot be reached ({error_text(error, path)}): look at its name, the network and your credentials"
         ) from None
 
 
@@ -186,7 +188,7 @@ def size_of(file: BinaryIO) -> int:
     return size
 
 
-def opened(path, most: int | None = None) -> BinaryIO:
+def open_file(path, most: int | None = None) -> BinaryIO:
     """A file to be read, never more of it than it holds. ValueError where it is no regular file or has over `most`
     bytes, FileNotFoundError where there is none, Unreachable where a store does not answer."""
     if not is_remote(path):
@@ -197,11 +199,11 @@ def opened(path, most: int | None = None) -> BinaryIO:
         if most is not None and (size or 0) > most:
             raise ValueError(f"{path} has {size:,} bytes, expected {most:,} at most")
         if size is not None and size > WHOLE_BYTES:
-            return opened_in_parts(path, size)
+            return open_in_ranges(path, size)
         return io.BytesIO(read_object(path, OBJECT_BYTES if most is None else most, size))
 
 
-class Parts(io.RawIOBase):
+class RangedObject(io.RawIOBase):
     """An object of a known size, fetched in parts of which each has a bound."""
 
     def __init__(self, path, size: int):
@@ -227,9 +229,9 @@ class Parts(io.RawIOBase):
         return wanted
 
 
-def opened_in_parts(path, size: int) -> BinaryIO:
+def open_in_ranges(path, size: int) -> BinaryIO:
     if is_web(path):
-        return io.BufferedReader(Parts(path, size), BLOCK_BYTES)
+        return io.BufferedReader(RangedObject(path, size), BLOCK_BYTES)
     return path.fs.open(path.path, "rb", block_size=BLOCK_BYTES)
 
 
@@ -268,13 +270,13 @@ def is_web(path) -> bool:
     return path.protocol in ("http", "https")
 
 
-def local(path) -> Path:
+def local_copy(path) -> Path:
     """The file on this machine: itself, or what was fetched of it, once while it stays the same."""
     if not is_remote(path):
         return path
     with reaching(path):
-        known = hashlib.sha256(f"{str(path)} {version_of(path.fs.info(path.path))}".encode()).hexdigest()
-        found = fetched() / known[:32] / path.name
+        known = hashlib.sha256(f"{str(path)} {object_version(path.fs.info(path.path))}".encode()).hexdigest()
+        found = fetched_folder() / known[:32] / path.name
         if not found.exists():
             found.parent.mkdir(exist_ok=True)
             aside = found.with_name(f".{found.name}")
@@ -283,11 +285,11 @@ def local(path) -> Path:
         return found
 
 
-def local_folder(path, files: Iterable) -> Path:
+def local_folder_copy(path, files: Iterable) -> Path:
     """A folder of this machine that holds these files: `path`, or what was fetched of it."""
     if not is_remote(path):
         return path
-    folder = fetched() / hashlib.sha256(str(path).encode()).hexdigest()[:32]
+    folder = fetched_folder() / hashlib.sha256(str(path).encode()).hexdigest()[:32]
     folder.mkdir(exist_ok=True)
     for file in files:
         with reaching(file):
@@ -300,7 +302,7 @@ def fetch_file(path, target: Path) -> None:
     left = size = path.fs.info(path.path, **path.only_there()).get("size")
     if size is None:
         raise ValueError(f"{path} has no length that its store tells: fetch it first")
-    with opened_in_parts(path, size) as file, target.open("wb") as written:
+    with open_in_ranges(path, size) as file, target.open("wb") as written:
         while part := file.read(BLOCK_BYTES):
             left -= len(part)
             if left < 0:
@@ -309,20 +311,20 @@ def fetch_file(path, target: Path) -> None:
 
 
 @functools.cache
-def fetched() -> Path:
+def fetched_folder() -> Path:
     """The folder of what was fetched."""
     folder = tempfile.mkdtemp(prefix="multimap_jax_")
-    atexit.register(forget_fetched)
+    atexit.register(remove_fetched)
     return Path(folder)
 
 
-def forget_fetched() -> None:
+def remove_fetched() -> None:
     """Takes away what was fetched: at the end of this process, or before it ends without one."""
-    if fetched.cache_info().currsize:
-        shutil.rmtree(fetched(), ignore_errors=True)
+    if fetched_folder.cache_info().currsize:
+        shutil.rmtree(fetched_folder(), ignore_errors=True)
 
 
-def version_of(info: dict) -> str:
+def object_version(info: dict) -> str:
     """What changes where an object is changed: its size, and the mark that its store gives it."""
     mark = next((str(info[name]) for name in MARKS if info.get(name)), "")
     return f"{info.get('size')}-{mark}"
@@ -333,16 +335,16 @@ def remote_version(path) -> str | None:
     if not is_remote(path):
         return None
     with reaching(path):
-        return version_of(path.fs.info(path.path))
+        return object_version(path.fs.info(path.path))
 
 
-def put(source: Path, path) -> None:
+def upload(source: Path, path) -> None:
     """Writes a file of this machine as one object."""
     with reaching(path):
         path.fs.put_file(str(source), path.path)
 
 
-def put_whole(path, write: Callable[[BinaryIO], None] | str, new: bool = False) -> None:
+def write_file(path, write: Callable[[BinaryIO], None] | str, new: bool = False) -> None:
     """Writes a file aside, brings it to the disk and puts it in place; in a store, one object. It is there as a
     whole, or as it was; where an OSError is raised nothing is left of it.
 
@@ -350,16 +352,16 @@ def put_whole(path, write: Callable[[BinaryIO], None] | str, new: bool = False) 
     """
     if is_remote(path):
         with tempfile.NamedTemporaryFile() as file:
-            fill(file, write)
-            return put(Path(file.name), path)
+            write_content(file, write)
+            return upload(Path(file.name), path)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
-            fill(file, write)
+            write_content(file, write)
             os.fsync(file.fileno())
         if new:
-            place_new(aside, path)
+            rename_new(aside, path)
         else:
             os.replace(aside, path)
     finally:
@@ -367,7 +369,7 @@ def put_whole(path, write: Callable[[BinaryIO], None] | str, new: bool = False) 
             aside.unlink(missing_ok=True)
 
 
-def place_new(aside: Path, target: Path) -> None:
+def rename_new(aside: Path, target: Path) -> None:
     """Gives a file its name, which nothing else has: a second name tells, a new name for the first would overwrite.
     FileExistsError where it is taken."""
     try:
@@ -380,7 +382,7 @@ def place_new(aside: Path, target: Path) -> None:
         os.rename(aside, target)
 
 
-def fill(file: BinaryIO, content: Callable[[BinaryIO], None] | str | bytes) -> None:
+def write_content(file: BinaryIO, content: Callable[[BinaryIO], None] | str | bytes) -> None:
     """Writes a text, bytes, or whatever a function writes."""
     if callable(content):
         content(file)
@@ -395,7 +397,7 @@ def write_object(text: str, path) -> None:
         path.fs.pipe_file(path.path, text.encode())
 
 
-def put_new(content: bytes, path) -> None:
+def create_object(content: bytes, path) -> None:
     """Writes an object where there is none; FileExistsError where there is one."""
     with reaching(path):
         if path.fs.exists(path.path):
@@ -406,7 +408,7 @@ def put_new(content: bytes, path) -> None:
             path.fs.pipe_file(path.path, content)
 
 
-def same(one, other) -> bool:
+def is_same_file(one, other) -> bool:
     """Whether two paths are of one file."""
     if is_remote(one) or is_remote(other):
         return str(one) == str(other)

@@ -14,7 +14,7 @@ DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|clock\$|com[0-9]|lp
 FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 
 
-def safe_part(text: str) -> str:
+def portable_name(text: str) -> str:
     """One name for a folder or a file. Never empty, "." or ".."; no separators, control characters, names of devices,
     nor dots or spaces at its end; cut where it is too long, with a mark of what it was."""
     text = unicodedata.normalize("NFC", text)
@@ -35,15 +35,15 @@ def shortened(name: str) -> str:
     return begin.rstrip() + mark
 
 
-def safe_path_of(name: str) -> str:
+def portable_path(name: str) -> str:
     """A path below a folder, with "/", for an image called `name`: its folders stay, the first of very many as one."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if len(parts) > DEEPEST:
         parts = ["/".join(parts[:-DEEPEST]), *parts[-DEEPEST:]]
-    return "/".join(map(safe_part, parts)) or "_"
+    return "/".join(map(portable_name, parts)) or "_"
 
 
-def unlike(paths: Iterable[str]) -> list[str]:
+def make_distinct(paths: Iterable[str]) -> list[str]:
     """Paths of which no two are one file, nor one the folder of another, where capitals do not count: the later one
     gets a number."""
     paths = list(paths)

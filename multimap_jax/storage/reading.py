@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multimap_jax.storage.paths import local, opened, plain, size_of
+from multimap_jax.storage.paths import error_text, local_copy, open_file, size_of
 
 # Of one that a run writes, which lists what it skipped; those of checkpoints are smaller.
 JSON_BYTES = 2**28
@@ -31,7 +31,7 @@ KINDS = {dict: "an object", list: "a list"}
 def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it again", most: int = JSON_BYTES):
     """What a JSON file of `most` bytes holds, an object or a list (`kind`). ValueError for anything else, with what to
     do."""
-    with opened(path, most) as file:
+    with open_file(path, most) as file:
         text = file.read()
     values = sum(map(text.count, (b",", b"[", b"{")))
     if values > JSON_VALUES:
@@ -39,7 +39,7 @@ def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it aga
     try:
         content = json.loads(text)
     except (ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{path} is not JSON ({plain(error)}): {advice}") from None
+        raise ValueError(f"{path} is not JSON ({error_text(error)}): {advice}") from None
     if not isinstance(content, kind):
         raise ValueError(f"{path} holds {json.dumps(content)[:40]}, expected {KINDS[kind]}: {advice}")
     return content
@@ -50,7 +50,7 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
 
     Raises ValueError, OSError or zipfile.BadZipFile for anything else.
     """
-    with opened(path) as file, zipfile.ZipFile(file) as archive:
+    with open_file(path) as file, zipfile.ZipFile(file) as archive:
         if sum(member.file_size for member in archive.infolist()) > size_of(file):
             raise ValueError("compressed, expected arrays as they are")
         file.seek(0)
@@ -60,8 +60,8 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
 
 def mapped_array(path: Path) -> np.ndarray:
     """The array of an npy file, read when its rows are asked for. ValueError or EOFError for anything else."""
-    path = local(path)
-    with opened(path) as file:
+    path = local_copy(path)
+    with open_file(path) as file:
         head = file.read(12)
     if head[6:7] >= b"\x02" and int.from_bytes(head[8:12], "little") > HEADER_BYTES:
         raise ValueError("a header without end")  # NumPy would ask for as much memory
@@ -74,8 +74,8 @@ def mapped_array(path: Path) -> np.ndarray:
 def mapped_member(path: Path, name: str) -> np.ndarray:
     """One array of an npz file as `read_arrays` takes them, read when its rows are asked for. Errors as there; KeyError
     where there is no such array."""
-    path = local(path)
-    with opened(path) as file, zipfile.ZipFile(file) as archive:
+    path = local_copy(path)
+    with open_file(path) as file, zipfile.ZipFile(file) as archive:
         info = archive.getinfo(f"{name}.npy")
         if info.compress_type != zipfile.ZIP_STORED:
             raise ValueError("compressed, expected arrays as they are")
@@ -91,7 +91,7 @@ def mapped_member(path: Path, name: str) -> np.ndarray:
     return np.memmap(path, dtype, "r", offset, shape) if math.prod(shape) else np.empty(shape, dtype)
 
 
-class Room:
+class MemoryBudget:
     """What may be made of what is read: COLUMN_BYTES, or MULTIPLE times what was read where that is more. A text that a
     file holds once may be the value of millions of rows."""
 
@@ -107,18 +107,18 @@ class Room:
 
 def read_table(path: Path, columns: Sequence[str]) -> dict[str, list]:
     """Columns of a parquet file whose rows differ. ValueError, OSError or an error of pyarrow for anything else."""
-    room = Room(", ".join(columns))
-    with opened_table(path, room) as stored:
+    room = MemoryBudget(", ".join(columns))
+    with open_table(path, room) as stored:
         return read_columns(stored, columns, room)
 
 
 @contextmanager
-def opened_table(path: Path, room: Room | None = None) -> Iterator:
+def open_table(path: Path, room: MemoryBudget | None = None) -> Iterator:
     """A parquet file of no more rows than bytes, since rows that differ take one at least; its texts are read as the
     file holds them, each once. ValueError, OSError or an error of pyarrow for anything else."""
     import pyarrow.parquet as pq
 
-    with opened(path) as file:
+    with open_file(path) as file:
         size = size_of(file)
         if room:
             room.read += size
@@ -129,26 +129,26 @@ def opened_table(path: Path, room: Room | None = None) -> Iterator:
         texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.path in names]
         if len(leaves) > COLUMNS:
             raise ValueError(f"{len(leaves):,} columns, expected {COLUMNS:,} at most")
-        largest = check_groups(found.metadata, size)
+        largest = check_row_groups(found.metadata, size)
         stored = pq.ParquetFile(file, metadata=found.metadata, read_dictionary=texts)
         stored.largest = largest
         yield stored
 
 
-def read_columns(stored, columns: Sequence[str], room: Room | None = None) -> dict[str, list]:
-    """Columns of an `opened_table`, "column.field" for a field of one. ValueError where there is no room for them."""
+def read_columns(stored, columns: Sequence[str], room: MemoryBudget | None = None) -> dict[str, list]:
+    """Columns of an `open_table`, "column.field" for a field of one. ValueError where there is no room for them."""
     return {
         column: [value for part in column_parts(stored, column, room) for value in shared_values(part)]
         for column in columns
     }
 
 
-def column_parts(stored, column: str, room: Room | None = None) -> Iterator:
-    """A column of an `opened_table`, some rows at a time, as Arrow holds it. ValueError where there is no room for it.
+def column_parts(stored, column: str, room: MemoryBudget | None = None) -> Iterator:
+    """A column of an `open_table`, some rows at a time, as Arrow holds it. ValueError where there is no room for it.
 
     Without Arrow's threads, which abort a process that ends while they begin.
     """
-    room, nested = room or Room(column), column not in stored.schema_arrow.names
+    room, nested = room or MemoryBudget(column), column not in stored.schema_arrow.names
     name, rows = column.rpartition(".")[0] if nested else column, ROWS
     if nested:  # Arrow gives each value as often as it is there
         rows = max(1, min(NESTED_ROWS, COLUMN_BYTES // 2 // max(stored.largest, 1)))
@@ -158,7 +158,7 @@ def column_parts(stored, column: str, room: Room | None = None) -> Iterator:
         yield values
 
 
-def check_groups(metadata, size: int) -> int:
+def check_row_groups(metadata, size: int) -> int:
     """Bytes that the largest part of a parquet file becomes. ValueError where the parts have other rows than the whole,
     or become far more than the file is. What is said of single columns is not asked: Arrow ends the process where that
     is damaged."""
@@ -205,18 +205,18 @@ class AddressError(ValueError):
 
 
 @contextmanager
-def said_of(what: str, advice: str) -> Iterator[None]:
+def explained(what: str, advice: str) -> Iterator[None]:
     """Within this context any error that will come again becomes a ValueError that says `what` cannot be read, why, and
     what to do: for readers of others, which raise whatever they like for a damaged file."""
     try:
         yield
     except Exception as error:
-        if passing(error) or isinstance(error, AddressError):
+        if is_transient(error) or isinstance(error, AddressError):
             raise
-        raise ValueError(f"{what} cannot be read ({plain(error)}): {advice}") from error
+        raise ValueError(f"{what} cannot be read ({error_text(error)}): {advice}") from error
 
 
-def passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether what failed may go well another time though no file is changed: a disk that did not answer, too many open
     files, no memory. A damaged file makes readers seek where there is nothing, which is EINVAL."""
     if isinstance(error, OSError):  # the system's errors have a number, those that libraries raise have none

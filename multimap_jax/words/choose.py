@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 from scipy.special import entr, softmax
 
-from multimap_jax.arrays.rows import Pieces, Product, take, walk
-from multimap_jax.arrays.sampling import sampled
+from multimap_jax.arrays.rows import ProjectedRows, StoredRows, take_rows, walk
+from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.features.span import word_shares
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
@@ -32,7 +32,7 @@ class Choice:
     candidates: int
 
 
-def choose_words(clip: Clip, embeddings: np.ndarray | Pieces, aspect: Aspect, names=None, seed: int = 0) -> Choice:
+def choose_words(clip: Clip, embeddings: np.ndarray | StoredRows, aspect: Aspect, names=None, seed: int = 0) -> Choice:
     """Of the aspect's words those that images, unit rows [images, embed], pick. Two stay at least.
 
       1. Words go whose share is below a tenth of that of equally many words of equal share (the exponential of the
@@ -47,7 +47,7 @@ def choose_words(clip: Clip, embeddings: np.ndarray | Pieces, aspect: Aspect, na
     """
     if len(aspect.words) < 2:
         raise ValueError(f"aspect {aspect.name!r} has {len(aspect.words)} words: expected two or more to choose from")
-    rows = take(sampled(embeddings, names, seed, IMAGES)[0], None)
+    rows = take_rows(sample_rows(embeddings, names, seed, IMAGES)[0], None)
     texts, scale = word_embeddings(clip, aspect).astype(np.float64), clip.temperature_scale
     left, shares, merged = np.arange(len(texts)), word_shares(texts, rows, scale), {}
     while True:
@@ -91,7 +91,7 @@ def shared(texts: np.ndarray, images: np.ndarray, scale: float) -> np.ndarray:
     """How much of their probability every two words [words, embed] share over the images, [words, words], 0 … 1; 0 for
     a word with itself."""
     totals = np.zeros((len(texts), len(texts)))
-    for _, part in walk(Product(images, scale * texts.T)):
+    for _, part in walk(ProjectedRows(images, scale * texts.T)):
         probable = softmax(part, axis=1)
         totals += probable.T @ probable
     roots = np.sqrt(np.diag(totals))

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from multimap_jax.arrays.rows import Pieces
-from multimap_jax.arrays.sampling import sampled
+from multimap_jax.arrays.rows import StoredRows
+from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.prompts.aspect import Aspect, fits
+from multimap_jax.prompts.aspect import Aspect, has_room_for
 from multimap_jax.prompts.normalize import normal_form
-from multimap_jax.prompts.separability import Sight, diagnose
+from multimap_jax.prompts.separability import Separability, diagnose
 from multimap_jax.words.choose import IMAGES, Choice, choose_words
 from multimap_jax.words.sources import Sources, candidates
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary
@@ -31,7 +31,7 @@ def usable_words(clip: Clip, aspect: Aspect) -> Aspect:
     """The aspect with those of its words that the checkpoint may know and that its prompt can be made with: for words
     that nobody asked for, which are no reason to end a run."""
     known = seen_words(clip, aspect)
-    words = tuple(word for word in known.words if fits(aspect, word, clip.tokenizer))
+    words = tuple(word for word in known.words if has_room_for(aspect, word, clip.tokenizer))
     return dataclasses.replace(aspect, words=words)
 
 
@@ -43,12 +43,12 @@ class FoundWords:
     aspect: Aspect
     source: str
     choice: Choice
-    sight: Sight
+    sight: Separability
 
 
 def find_words(
     clip: Clip,
-    embeddings: np.ndarray | Pieces,
+    embeddings: np.ndarray | StoredRows,
     name: str,
     subject: str = SUBJECT,
     source: str | Sequence[str] = "vocabulary",
@@ -70,7 +70,7 @@ def find_words(
     """
     words = candidates(name, subject, source, sources) if isinstance(source, str) else tuple(source)
     aspect = seen_words(clip, Aspect(name, subject, words, template))
-    embeddings, names = sampled(embeddings, names, 0, IMAGES)
+    embeddings, names = sample_rows(embeddings, names, 0, IMAGES)
     choice = choose_words(clip, embeddings, aspect, names)
     aspect = dataclasses.replace(aspect, words=choice.words)
     label = source if isinstance(source, str) else "given"
@@ -88,7 +88,7 @@ def aspects_to_suggest(
 
 def suggest_aspects(
     clip: Clip,
-    embeddings: np.ndarray | Pieces,
+    embeddings: np.ndarray | StoredRows,
     subject: str = SUBJECT,
     vocabulary: Vocabulary | None = None,
     template: str = TEMPLATE,
@@ -101,10 +101,10 @@ def suggest_aspects(
       vocabulary: as `read_vocabulary` gives it; None: the built-in one.
       progress: what the list of aspects is walked by.
 
-    In the order of `Sight.score`, the weaker of its two criteria. Aspects of which the checkpoint knows fewer than two
-    words are passed over.
+    In the order of `Separability.score`, the weaker of its two criteria. Aspects of which the checkpoint knows fewer
+    than two words are passed over.
     """
-    embeddings, names = sampled(embeddings, None, 0, IMAGES)
+    embeddings, names = sample_rows(embeddings, None, 0, IMAGES)
     found = [
         find_words(clip, embeddings, aspect.name, subject, aspect.words, template, names=names)
         for aspect in progress(aspects_to_suggest(clip, subject, vocabulary, template))

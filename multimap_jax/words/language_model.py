@@ -21,7 +21,7 @@ from pathlib import Path
 
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import is_plain_name, printable
-from multimap_jax.storage.paths import plain, put_whole
+from multimap_jax.storage.paths import error_text, write_file
 from multimap_jax.storage.reading import read_json
 
 SLEEP = time.sleep
@@ -126,9 +126,9 @@ def ask_words(
     words = words[: endpoint.most]
     if path is not None:
         try:
-            put_whole(path, json.dumps(asked | {"words": words}, indent=1))
+            write_file(path, json.dumps(asked | {"words": words}, indent=1))
         except OSError as error:
-            reason = error.strerror or plain(error)
+            reason = error.strerror or error_text(error)
             raise OSError(f"cannot keep the words in {path} ({reason}): give another folder with --out") from None
     return tuple(words)
 

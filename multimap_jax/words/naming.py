@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import softmax
 
-from multimap_jax.arrays.rows import take, walk
+from multimap_jax.arrays.rows import take_rows, walk
 from multimap_jax.clustering.kmeans import members
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
 from multimap_jax.prompts.normalize import normal_form, unique_words
 from multimap_jax.words.find import usable_words
-from multimap_jax.words.vocabulary import Vocabulary, aspects_for, look_up
+from multimap_jax.words.vocabulary import Vocabulary, aspects_for, vocabulary_words
 
 # Of a group's best word's probability, what the word that is left for it needs to fit. By how much likelier a second
 # word must be in a group than in those of the same name.
@@ -55,7 +55,7 @@ def name_groups(
         names[group], sure[group] = aspect.words[word], scores[group, word]
     if all(names):
         return names, sure
-    more = unique_words(look_up(vocabulary, aspect.name, aspect.subject), without=aspect.words)
+    more = unique_words(vocabulary_words(vocabulary, aspect.name, aspect.subject), without=aspect.words)
     more = usable_words(clip, dataclasses.replace(aspect, words=tuple(more))).words
     wide = dataclasses.replace(aspect, words=aspect.words + more)
     wider = word_scores(clip, embeddings, wide, labels, k)
@@ -105,7 +105,7 @@ def _describing(clip: Clip, aspect: Aspect, vocabulary: Vocabulary) -> list[Aspe
     general = aspects_for(vocabulary, "")
     found = {name: words for name, words in aspects_for(vocabulary, aspect.subject).items() if name not in general}
     found |= {name: general[name] for name in DESCRIBING if name in general}
-    own = look_up(vocabulary, aspect.name, aspect.subject)
+    own = vocabulary_words(vocabulary, aspect.name, aspect.subject)
     others = [
         usable_words(clip, dataclasses.replace(aspect, name=name, words=words))
         for name, words in found.items()
@@ -146,7 +146,7 @@ def exemplars(embeddings, labels: np.ndarray, distances: np.ndarray, k: int) -> 
     found = []
     for own in members(labels, distances, k):
         near = own[: min(NEAREST, max(EXEMPLARS, len(own) // 3))]
-        found.append(near[_unlike(take(embeddings, near), EXEMPLARS)] if len(near) else near)
+        found.append(near[_unlike(take_rows(embeddings, near), EXEMPLARS)] if len(near) else near)
     return found
 
 

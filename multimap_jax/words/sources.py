@@ -10,7 +10,7 @@ from pathlib import Path
 from multimap_jax.choices import WORD_SOURCES
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.words.language_model import Endpoint, ask_words
-from multimap_jax.words.vocabulary import Vocabulary, aspects_for, look_up, read_vocabulary
+from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary, vocabulary_words
 from multimap_jax.words.wordnet import hyponyms
 
 # Aspects whose words are kinds of the subject: WordNet is asked for those.
@@ -60,7 +60,7 @@ def candidates(
         words = ask_words(name, subject, sources.endpoint, say, sources.folder)
     elif kind == "vocabulary":
         vocabulary = sources.vocabulary()
-        words = look_up(vocabulary, name, subject)
+        words = vocabulary_words(vocabulary, name, subject)
         if not words:
             near = difflib.get_close_matches(name, list(aspects_for(vocabulary, subject)), 3)
             hint = f" (it knows {', '.join(near)})" if near else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import CONTROLS, TURNING, is_plain_name
-from multimap_jax.storage.paths import opened
+from multimap_jax.storage.paths import open_file
 
 BUILT_IN = Path(__file__).with_name("vocabulary.txt")
 FILE_BYTES = 10**6
@@ -35,7 +35,7 @@ def read_vocabulary(*paths: Path | None) -> Vocabulary:
     return known
 
 
-def look_up(vocabulary: Vocabulary, aspect: str, subject: str) -> tuple[str, ...]:
+def vocabulary_words(vocabulary: Vocabulary, aspect: str, subject: str) -> tuple[str, ...]:
     """Words for the aspect of the subject, else for the aspect of anything; () where there are none.
 
     Case, spaces and a final "s" of both do not matter. Words of another subject come only by an aspect that names it:
@@ -71,7 +71,7 @@ def aspects_for(vocabulary: Vocabulary, subject: str) -> Vocabulary:
 
 def _read(path: Path) -> Vocabulary:
     try:
-        with opened(path, FILE_BYTES) as file:
+        with open_file(path, FILE_BYTES) as file:
             text = file.read().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"there is no vocabulary {path}: give a file of lines like color: red, green") from None

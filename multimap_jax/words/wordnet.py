@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from multimap_jax.prompts.normalize import normal_form
-from multimap_jax.storage.paths import opened
+from multimap_jax.storage.paths import open_file
 
 FOLDER = "/usr/share/wordnet"  # of Debian's package
 FILE_BYTES, LINE_BYTES, SYNSETS, DEPTH, LONGEST = 2**26, 2**17, 2**18, 40, 200  # over twice those of WordNet 3.0
@@ -24,7 +24,7 @@ def hyponyms(noun: str, folder: Path | None = None, most: int = 5000) -> tuple[s
     folder = Path(os.environ.get("WNSEARCHDIR") or FOLDER) if folder is None else folder
     name, found = normal_form(noun), {}
     try:
-        with opened(folder / "index.noun", FILE_BYTES) as index, opened(folder / "data.noun", FILE_BYTES) as data:
+        with open_file(folder / "index.noun", FILE_BYTES) as index, open_file(folder / "data.noun", FILE_BYTES) as data:
             for word in _below(data, _senses(index, name)):
                 if len(found) >= most:
                     break

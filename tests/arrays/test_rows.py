@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from multimap_jax.arrays import rows as module
-from multimap_jax.arrays.rows import PART, Beside, Pieces, mean_row, scratch, take, walk
+from multimap_jax.arrays.rows import BATCH_ROWS, ConcatenatedRows, StoredRows, allocate, mean_row, take_rows, walk
 from multimap_jax.sources.names import SortedPaths, Texts, names_of, ordered
 
 
@@ -16,11 +16,11 @@ def arrays():
 
 def test_pieces_are_one_array_in_any_order(arrays):
     whole = np.concatenate([array.astype(np.float32) for array in arrays])
-    straight = Pieces(arrays)
+    straight = StoredRows(arrays)
     assert straight.shape == (14, 3) and (np.asarray(straight) == whole).all()
     where = np.random.default_rng(1).permutation(14)[:11]
     lengths = np.linspace(1, 2, 11, dtype=np.float32)
-    pieces = Pieces(arrays, where, lengths)
+    pieces = StoredRows(arrays, where, lengths)
     expected = whole[where] / lengths[:, None]
     assert pieces[:].dtype == np.float32
     for index in (slice(None), slice(3, 5), slice(20, 30), np.array([10, 0, 0]), np.array([], int)):
@@ -28,18 +28,20 @@ def test_pieces_are_one_array_in_any_order(arrays):
 
 
 def test_walks_and_sums_are_those_of_the_whole():
-    array = np.random.default_rng(0).standard_normal((2 * PART + 3, 2)).astype(np.float32)
-    pieces = Pieces([array[:PART], array[PART:]])
-    assert [len(part) for _, part in walk(pieces)] == [PART, PART, 3]
-    assert (take(pieces, None) == array).all() and (take(pieces, np.array([5, 1])) == array[[5, 1]]).all()
+    array = np.random.default_rng(0).standard_normal((2 * BATCH_ROWS + 3, 2)).astype(np.float32)
+    pieces = StoredRows([array[:BATCH_ROWS], array[BATCH_ROWS:]])
+    assert [len(part) for _, part in walk(pieces)] == [BATCH_ROWS, BATCH_ROWS, 3]
+    assert (take_rows(pieces, None) == array).all() and (take_rows(pieces, np.array([5, 1])) == array[[5, 1]]).all()
     assert np.allclose(mean_row(pieces), array.mean(0, dtype=np.float64), rtol=1e-12)
-    assert np.allclose(Beside(pieces, pieces)[:2][:, :2], array[:2] / np.linalg.norm(array[:2], axis=1)[:, None])
+    assert np.allclose(
+        ConcatenatedRows(pieces, pieces)[:2][:, :2], array[:2] / np.linalg.norm(array[:2], axis=1)[:, None]
+    )
 
 
 def test_large_computed_rows_go_to_a_file(monkeypatch):
-    assert not isinstance(scratch((4, 2)), np.memmap)
+    assert not isinstance(allocate((4, 2)), np.memmap)
     monkeypatch.setattr(module, "SCRATCH_BYTES", 16)
-    found = scratch((4, 2))
+    found = allocate((4, 2))
     found[:] = 3
     assert isinstance(found, np.memmap) and (found == 3).all()
 

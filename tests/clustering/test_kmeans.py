@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 
-from multimap_jax.arrays.rows import Product, take
-from multimap_jax.arrays.sampling import draw
 from multimap_jax.arrays import rows as rows_module
-from multimap_jax.clustering.kmeans import cluster, group_means, least_sure, left_over, merges, near, nearest
+from multimap_jax.arrays.rows import ProjectedRows, take_rows
+from multimap_jax.arrays.sampling import sample_indices
+from multimap_jax.clustering.kmeans import (
+    cluster,
+    cluster_means,
+    is_leftover,
+    leftover_threshold,
+    merge_order,
+    nearest,
+    nearest_by_product,
+)
 
 
 def blobs(sizes, seed=0):
@@ -32,18 +40,18 @@ def test_the_seed_decides():
 
 def test_of_many_images_a_sample_finds_the_groups_and_all_are_in_one():
     features, labels = blobs([50, 200, 100])
-    whole, sampled = cluster(features, 3), cluster(features, 3, drawn=draw(range(350), 0, 40))
+    whole, sampled = cluster(features, 3), cluster(features, 3, drawn=sample_indices(range(350), 0, 40))
     assert (sampled.labels == whole.labels).all() and (sampled.centres != whole.centres).any()
 
 
 def test_the_sample_is_drawn_by_hash_of_seed_and_name():
     names = [f"{i}.png" for i in range(350)]
-    drawn = draw(names, 1, 40)
-    assert len(set(drawn)) == 40 and (np.diff(drawn) > 0).all() and (draw(names, 1, 40) == drawn).all()
-    assert (draw(names, 2, 40) != drawn).any() and draw(names, 1, 350) is None
+    drawn = sample_indices(names, 1, 40)
+    assert len(set(drawn)) == 40 and (np.diff(drawn) > 0).all() and (sample_indices(names, 1, 40) == drawn).all()
+    assert (sample_indices(names, 2, 40) != drawn).any() and sample_indices(names, 1, 350) is None
     # Whatever comes with them: of other names in between, those that were drawn stay but for the edge.
     more = sorted([*names, *(f"x{i}.png" for i in range(35))])
-    again = {more[i] for i in draw(more, 1, 40)} & set(names)
+    again = {more[i] for i in sample_indices(more, 1, 40)} & set(names)
     assert again <= {names[i] for i in drawn} and len(again) >= 30
 
 
@@ -84,26 +92,26 @@ def test_inertia_and_spread_are_of_the_rows_that_were_looked_at():
 def test_the_least_sure_are_left_over_and_of_those_the_farthest():
     sure, far = np.array([0.9, 0.5, 0.9, 0.7, 0.9]), np.array([1.0, 1, 3, 1, 2])
     for share, left in ((0.0, []), (0.19, []), (0.2, [1]), (0.4, [1, 3]), (0.6, [1, 2, 3]), (0.9, [1, 2, 3, 4])):
-        assert np.flatnonzero(left_over(sure, far, least_sure(sure, far, share))).tolist() == left
+        assert np.flatnonzero(is_leftover(sure, far, leftover_threshold(sure, far, share))).tolist() == left
 
 
 def test_groups_become_one_as_ward_says():
     from scipy.cluster.hierarchy import linkage
 
     centres = np.random.default_rng(0).normal(size=(9, 3))
-    found = merges(centres, np.ones(9))
+    found = merge_order(centres, np.ones(9))
     expected = linkage(centres, "ward")[:, 2] ** 2 / 2 / np.square(centres - centres.mean(0)).sum()
     assert [cost for *_, cost in found] == pytest.approx(expected.tolist())
-    assert sorted(found[-1][0] + found[-1][1]) == list(range(9)) and merges(centres[:1], np.ones(1)) == []
+    assert sorted(found[-1][0] + found[-1][1]) == list(range(9)) and merge_order(centres[:1], np.ones(1)) == []
     # The two on the right are nearer to each other, but the one on the left is small.
-    first = merges(np.array([[0.0], [3], [5.5], [8]]), np.array([1, 9, 50, 50]))[0]
+    first = merge_order(np.array([[0.0], [3], [5.5], [8]]), np.array([1, 9, 50, 50]))[0]
     assert first[:2] == ((0,), (1,)) and 0 < first[2] < 0.05
 
 
 def test_near_is_nearest():
     random = np.random.default_rng(1)
     rows, centres = random.normal(size=(50, 4)), random.normal(size=(6, 4))
-    assert (near(rows, centres) == nearest(rows, centres)[0]).all()
+    assert (nearest_by_product(rows, centres) == nearest(rows, centres)[0]).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 1, 3), (40, 7, 2), (33, 3, 130), (9, 100, 17)])
@@ -111,7 +119,7 @@ def test_nearest_in_parts_has_the_bits_of_one_row_after_the_other(shape, monkeyp
     images, k, d = shape
     random = np.random.default_rng(0)
     rows, centres = random.normal(size=(images, d)).astype(np.float32), random.normal(size=(k, d))
-    monkeypatch.setattr(rows_module, "PART", 8)
+    monkeypatch.setattr(rows_module, "BATCH_ROWS", 8)
     labels, distances, _ = nearest(rows, centres)
     one_by_one = np.stack([np.linalg.norm(centres - row, axis=1) for row in rows])
     assert (labels == one_by_one.argmin(1)).all() and (distances == one_by_one.min(1)).all()
@@ -127,13 +135,15 @@ def test_nearest_walks_no_rows_in_python(monkeypatch):
 def test_a_product_is_walked_and_never_held(monkeypatch):
     random = np.random.default_rng(0)
     rows, first, second = random.normal(size=(50, 6)), random.normal(size=(6, 4)), random.normal(size=(4, 3))
-    product, whole = Product(Product(rows, first), second), rows @ first @ second
-    monkeypatch.setattr(rows_module, "PART", 16)
+    product, whole = ProjectedRows(ProjectedRows(rows, first), second), rows @ first @ second
+    monkeypatch.setattr(rows_module, "BATCH_ROWS", 16)
     assert len(product) == 50 and np.allclose(product[3:9], whole[3:9]) and np.allclose(product[[4, 1]], whole[[4, 1]])
-    assert np.allclose(take(product, None), whole) and np.allclose(take(product, np.array([7, 3])), whole[[7, 3]])
+    assert np.allclose(take_rows(product, None), whole) and np.allclose(
+        take_rows(product, np.array([7, 3])), whole[[7, 3]]
+    )
     assert (cluster(product, 3).labels == cluster(whole, 3).labels).all()
 
 
 def test_means_of_groups_by_hand():
     rows = np.array([[1.0, 0], [3, 0], [0, 8]], np.float32)
-    assert group_means(rows, np.array([0, 0, 2]), 3).tolist() == [[2, 0], [0, 0], [0, 8]]
+    assert cluster_means(rows, np.array([0, 0, 2]), 3).tolist() == [[2, 0], [0, 0], [0, 8]]

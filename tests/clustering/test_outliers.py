@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from multimap_jax.clustering import outliers
-from multimap_jax.clustering.outliers import find_bulk
+from multimap_jax.clustering.outliers import fit_inliers
 
 
 def bulk_and_strangers(images=400, strangers=20, embed=48, alike=True, seed=0):
@@ -19,29 +19,29 @@ def bulk_and_strangers(images=400, strangers=20, embed=48, alike=True, seed=0):
 @pytest.mark.parametrize("alike", [True, False])
 def test_strangers_are_found_alike_or_not(alike):
     rows, strange = bulk_and_strangers(alike=alike)
-    found = find_bulk(rows).outliers(rows)
+    found = fit_inliers(rows).outliers(rows)
     assert found[strange].mean() > 0.9 and found[~strange].mean() < 0.03
 
 
 def test_without_strangers_there_are_few():
     rows, strange = bulk_and_strangers()
-    assert find_bulk(rows[~strange]).outliers(rows[~strange]).mean() < 0.03
+    assert fit_inliers(rows[~strange]).outliers(rows[~strange]).mean() < 0.03
 
 
 def test_new_images_are_measured_by_what_was_there():
     rows, strange = bulk_and_strangers()
-    bulk = find_bulk(rows[~strange])
+    bulk = fit_inliers(rows[~strange])
     assert bulk.outliers(rows[strange]).mean() > 0.9
     assert (bulk.outliers(rows[5:9]) == bulk.outliers(rows)[5:9]).all()
 
 
 def test_few_images_and_equal_ones_have_none():
     for rows in (np.ones((1, 8)), np.eye(3, 8), np.ones((50, 8)), np.eye(19)):
-        assert not find_bulk(rows).outliers(rows).any()
+        assert not fit_inliers(rows).outliers(rows).any()
 
 
 def test_a_sample_is_enough(monkeypatch):
     monkeypatch.setattr(outliers, "IMAGES", 150)
     rows, strange = bulk_and_strangers()
-    found = find_bulk(rows, [f"{i}.png" for i in range(len(rows))]).outliers(rows)
+    found = fit_inliers(rows, [f"{i}.png" for i in range(len(rows))]).outliers(rows)
     assert found[strange].mean() > 0.8 and found[~strange].mean() < 0.05

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from multimap_jax.clustering import selection as number
-from multimap_jax.clustering.selection import find_number, steadiness
+from multimap_jax.clustering.selection import select_n_clusters, stability
 
 
 @pytest.fixture(autouse=True)
@@ -21,14 +21,14 @@ def planted(k, images=240, axes=6, apart=9.0, seed=0):
 
 @pytest.mark.parametrize("k", [1, 2, 5, 8, 12])
 def test_planted_groups_are_found_without_words(k):
-    best, *others = find_number(planted(k)[0])
+    best, *others = select_n_clusters(planted(k)[0])
     assert best.groups == k and best.strength > 0.8 and all(other.score <= best.score for other in others)
     assert best.smallest == pytest.approx(1 / k, abs=0.03)
 
 
 @pytest.mark.parametrize(("k", "words"), [(1, 1.5), (2, 3.0), (5, 4.0), (8, 6.0), (12, 13.0)])
 def test_words_that_are_a_little_too_many_or_few_change_nothing(k, words):
-    assert find_number(planted(k)[0], words)[0].groups == k
+    assert select_n_clusters(planted(k)[0], words)[0].groups == k
 
 
 def test_between_numbers_that_are_as_good_the_words_decide(monkeypatch):
@@ -36,11 +36,11 @@ def test_between_numbers_that_are_as_good_the_words_decide(monkeypatch):
     # Three groups of four each.
     rows, labels = planted(12)
     rows = np.concatenate([rows, 60 * np.eye(3)[labels % 3]], axis=1)
-    found = find_number(rows)
+    found = select_n_clusters(rows)
     strengths = {each.groups: each.strength for each in found}
     assert strengths[3] > 0.95 and strengths[12] > 0.8
     assert found[0].groups == 12  # stable ones are never too few because fewer are stable as well
-    assert find_number(rows, 3.0)[0].groups == 3 and find_number(rows, 12.0)[0].groups == 12
+    assert select_n_clusters(rows, 3.0)[0].groups == 3 and select_n_clusters(rows, 12.0)[0].groups == 12
 
 
 def test_strength_by_hand():
@@ -51,34 +51,36 @@ def test_strength_by_hand():
 
 
 def test_candidates_say_what_they_cost():
-    table = sorted(find_number(planted(3)[0], 3.0), key=lambda each: each.groups)
+    table = sorted(select_n_clusters(planted(3)[0], 3.0), key=lambda each: each.groups)
     assert [each.groups for each in table] == list(range(1, 13))
     assert table[0].inertia == 1 and all(a.inertia > b.inertia for a, b in zip(table, table[1:6]))
     assert table[2].score == pytest.approx(table[2].strength) and table[0].score == pytest.approx(1 - 0.3 * np.log(3))
 
 
 def test_few_images_and_images_that_are_all_the_same():
-    assert [each.groups for each in find_number(np.eye(4))] == [1]
-    assert find_number(np.zeros((40, 3)))[0].groups == 1 and find_number(np.zeros((40, 3)), 2.0)[0].groups == 1
+    assert [each.groups for each in select_n_clusters(np.eye(4))] == [1]
+    assert (
+        select_n_clusters(np.zeros((40, 3)))[0].groups == 1 and select_n_clusters(np.zeros((40, 3)), 2.0)[0].groups == 1
+    )
 
 
 def test_a_sample_is_looked_at_by_name(monkeypatch):
     monkeypatch.setattr(number, "IMAGES", 60)
     rows, labels = planted(4)
     names = [f"{i}.png" for i in range(len(rows))]
-    found = find_number(rows, names=names)
+    found = select_n_clusters(rows, names=names)
     order = np.random.default_rng(0).permutation(len(rows))
-    again = find_number(rows[order], names=[names[i] for i in order])
+    again = select_n_clusters(rows[order], names=[names[i] for i in order])
     assert found[0].groups == again[0].groups == 4
-    assert steadiness(rows, labels, 4, names).min() == 1
+    assert stability(rows, labels, 4, names).min() == 1
 
 
 def test_steadiness_tells_groups_from_a_cloud_that_is_cut():
     rows, labels = planted(3)
-    assert steadiness(rows, labels, 3).min() > 0.95
+    assert stability(rows, labels, 3).min() > 0.95
     cloud = np.random.default_rng(0).normal(size=(240, 6))
     cut = number._groups(cloud, 6)[0]
-    assert steadiness(cloud, cut, 6).max() < 0.8
+    assert stability(cloud, cut, 6).max() < 0.8
     # One of three groups is halved: the halves are not steady, the others are.
     halved = np.where((labels == 2) & (np.arange(len(rows)) % 2 == 0), 3, labels)
-    assert steadiness(rows, halved, 4)[2:].max() < 0.75
+    assert stability(rows, halved, 4)[2:].max() < 0.75

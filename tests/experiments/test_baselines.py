@@ -11,7 +11,7 @@ from experiments.baselines import multi_sub, od_crl, tgaicc
 from experiments.evaluation import methods
 from experiments.evaluation.case import SEEDS, Case
 from experiments.paper.released_eval import Evaluation
-from multimap_jax.arrays.rows import Roots
+from multimap_jax.arrays.rows import RootProbabilities
 from multimap_jax.clustering.kmeans import cluster
 
 COLOR, SHAPE = mm.Aspect("color", "thing", ("red", "green", "blue")), mm.Aspect("shape", "thing", ("ball", "ring"))
@@ -126,7 +126,7 @@ def test_the_consensus_of_equal_clusterings_is_theirs():
 
 
 def test_square_roots_of_probabilities_have_unit_rows_however_large_the_logits():
-    found = Roots(np.array([[1e4, 0.0], [0.0, 0.0]], np.float32))[:]
+    found = RootProbabilities(np.array([[1e4, 0.0], [0.0, 0.0]], np.float32))[:]
     assert found == pytest.approx(np.array([[1, 0], [np.sqrt(0.5)] * 2]))
 
 

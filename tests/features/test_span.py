@@ -7,9 +7,9 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 import multimap_jax as mm
 from experiments.evaluation import datasets
-from multimap_jax.arrays.rows import PART, Product
+from multimap_jax.arrays.rows import BATCH_ROWS, ProjectedRows
 from multimap_jax.clustering.kmeans import cluster
-from multimap_jax.features.span import fit_span, group_targets, rounding, word_axes, word_groups, word_shares
+from multimap_jax.features.span import cluster_targets, fit_span, whitening, word_axes, word_clusters, word_shares
 from tests.tiny import unit_rows
 
 
@@ -30,7 +30,7 @@ def test_words_that_are_one_to_the_encoder_are_refused():
 def test_groups_of_words_are_zero_shot_where_it_is_sure():
     texts = np.eye(4)[:3]
     images = texts[np.arange(30) % 3] + 0.01 * unit_rows(30, seed=1)[:, :4]
-    labels = word_groups(texts, images, 3, 50.0, 0)
+    labels = word_clusters(texts, images, 3, 50.0, 0)
     assert adjusted_rand_score(np.arange(30) % 3, labels) == 1
 
 
@@ -40,38 +40,38 @@ def test_rounding_finds_long_groups_that_plain_k_means_cuts():
     features = np.stack([random.normal(size=200) * 4, 6.0 * truth + random.normal(size=200)], axis=1)
     features[:, 0] += truth * 2
     rough = np.where(random.random(200) < 0.2, 1 - truth, truth)
-    matrix = rounding(features, rough, 2)
+    matrix = whitening(features, rough, 2)
     plain, found = cluster(features, 2).labels, cluster(features @ matrix, 2, begin=rough).labels
     assert adjusted_rand_score(truth, found) > 0.9 > 0.7 > adjusted_rand_score(truth, plain)
 
 
-@pytest.mark.parametrize("rows", [30, 400, PART + 100])
+@pytest.mark.parametrize("rows", [30, 400, BATCH_ROWS + 100])
 def test_rounding_makes_the_shrunk_covariance_a_sphere(rows):
     random = np.random.default_rng(rows)
     features, labels = random.normal(size=(rows, 6)) * [5, 1, 1, 1, 0.2, 0.1], random.integers(0, 3, rows)
     means = np.stack([features[labels == label].mean(0) for label in range(3)])
     shrunk, _ = ledoit_wolf(features - means[labels], assume_centered=True)
-    for given in (features, Product(features, np.eye(6))):
-        matrix = rounding(given, labels, 3)
+    for given in (features, ProjectedRows(features, np.eye(6))):
+        matrix = whitening(given, labels, 3)
         assert np.allclose(matrix.T @ shrunk @ matrix, np.eye(6), atol=1e-8)
 
 
 def test_rounding_stands_groups_without_scatter():
     labels = np.repeat(np.arange(3), 4)
-    assert np.array_equal(rounding(np.repeat(np.eye(3), 4, axis=0), labels, 3), np.eye(3))
-    assert np.isfinite(rounding(np.eye(3), np.zeros(3, int), 2)).all()
-    assert np.isfinite(rounding(np.ones((5, 3)), np.zeros(5, int), 1)).all()
+    assert np.array_equal(whitening(np.repeat(np.eye(3), 4, axis=0), labels, 3), np.eye(3))
+    assert np.isfinite(whitening(np.eye(3), np.zeros(3, int), 2)).all()
+    assert np.isfinite(whitening(np.ones((5, 3)), np.zeros(5, int), 1)).all()
 
 
 def test_targets_of_groups_lie_where_the_words_are():
     texts, images = unit_rows(4, seed=0).astype(float), unit_rows(30, seed=1).astype(float)
-    targets = group_targets(texts, images, np.arange(30) % 3, 50)
+    targets = cluster_targets(texts, images, np.arange(30) % 3, 50)
     assert targets.shape == (3, 32) and np.allclose(np.linalg.norm(targets, axis=1), 1, atol=1e-6)
     # An image far along what two groups differ in is nearer to its own group's target.
     labels = (images[:, 0] > 0).astype(int)
-    targets = group_targets(texts, images, labels, 50)
+    targets = cluster_targets(texts, images, labels, 50)
     assert ((images @ targets.T)[:, 1] - (images @ targets.T)[:, 0])[labels == 1].mean() > 0
-    assert group_targets(texts, np.repeat(images[:1], 4, axis=0), np.zeros(4, int), 50).shape == (1, 32)
+    assert cluster_targets(texts, np.repeat(images[:1], 4, axis=0), np.zeros(4, int), 50).shape == (1, 32)
 
 
 def test_projection_of_few_words_and_many(clip):

@@ -18,7 +18,7 @@ from multimap_jax.images import decoding as images_module
 from multimap_jax.images.decoding import Room, Unreadable, as_list, decode, opened_image, stream_pixels
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources.folder import read_folder
-from multimap_jax.sources.source import Packed
+from multimap_jax.sources.source import PackedImage
 
 
 def corner(image):
@@ -401,7 +401,7 @@ def test_values_of_a_tiff_are_what_it_says(name):
     content, way = TIFFS[name]
     file = Image.open(io.BytesIO(content))
     before = dict(file.info)
-    for image in (Packed("a", "b", lambda: content), file):
+    for image in (PackedImage("a", "b", lambda: content), file):
         with opened_image(image) as opened:
             steps = np.diff(np.asarray(opened)[..., 0].astype(int)) * way
         assert (steps >= 0).all() and (steps.sum(1) == 255).all()

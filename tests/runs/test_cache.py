@@ -327,7 +327,7 @@ def test_the_lock_of_a_run_that_was_faster_stays(tmp_path, monkeypatch):
     path = tmp_path / ".multimap" / "lock-0-of-1"
     path.parent.mkdir()
     path.write_text("torn")
-    take_away = lock.take_away
+    take_away = lock.break_lock
 
     def be_faster(path):
         path.unlink()
@@ -335,7 +335,7 @@ def test_the_lock_of_a_run_that_was_faster_stays(tmp_path, monkeypatch):
         path.write_text(json.dumps(mine))
         take_away(path)
 
-    monkeypatch.setattr(lock, "take_away", be_faster)
+    monkeypatch.setattr(lock, "break_lock", be_faster)
     with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path):
         pass
     assert locks(tmp_path) == [path.name]

@@ -40,7 +40,7 @@ def said(monkeypatch, rate=1e6, **fields):
     paths = {"images": Path("x"), "labels": None, "out": Path("x")}
     job = Job(aspects=(color,), seed=0, **paths, **settings | fields)
     lines = []
-    say.say_estimate(job, mm.load_clip("embedded"), 1000, lines.append)
+    say.print_estimate(job, mm.load_clip("embedded"), 1000, lines.append)
     return lines[1]
 
 

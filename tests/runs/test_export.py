@@ -20,11 +20,11 @@ from multimap_jax.cli import main as cli
 from multimap_jax.runs.evaluation import read_labels
 from multimap_jax.runs.export import csv_text
 from multimap_jax.runs.export_folders import export_folders
-from multimap_jax.runs.finished import Images
+from multimap_jax.runs.finished import RunImages
 from multimap_jax.runs.results import labels_text
 from multimap_jax.sources.detect import open_source
 from multimap_jax.storage.markers import MARK
-from multimap_jax.storage.portable_names import LONGEST, safe_part, safe_path_of, unlike
+from multimap_jax.storage.portable_names import LONGEST, make_distinct, portable_name, portable_path
 
 
 def multimap(*flags):
@@ -33,19 +33,19 @@ def multimap(*flags):
 
 @given(st.text(max_size=300))
 def test_any_text_is_a_name_that_file_systems_take(text):
-    name = safe_part(text)
+    name = portable_name(text)
     assert name and name not in (".", "..") and len(name.encode()) <= LONGEST
     assert not set(name) & set('<>:"/\\|?*\0\n\t') and name == name.strip() and not name.endswith(".")
-    path = safe_path_of(text)
+    path = portable_path(text)
     assert not path.startswith("/") and not {"", ".", ".."} & set(path.split("/"))
 
 
 def test_names_of_devices_hidden_files_and_long_ones():
-    assert [safe_part(name) for name in ("con", "COM1.txt", "..", "", ".git", "a. ")] == [
+    assert [portable_name(name) for name in ("con", "COM1.txt", "..", "", ".git", "a. ")] == [
         "_con", "_COM1.txt", "__", "_", "_.git", "a_",
     ]  # fmt: skip
-    long, other = safe_part("x" * 300 + ".jpeg"), safe_part("x" * 301 + ".jpeg")
-    assert long != other and long.endswith(".jpeg") and safe_path_of("/etc/../a.png") == "etc/__/a.png"
+    long, other = portable_name("x" * 300 + ".jpeg"), portable_name("x" * 301 + ".jpeg")
+    assert long != other and long.endswith(".jpeg") and portable_path("/etc/../a.png") == "etc/__/a.png"
 
 
 @pytest.mark.parametrize(
@@ -63,18 +63,18 @@ def test_names_of_devices_hidden_files_and_long_ones():
     ],
 )
 def test_names_that_windows_takes_for_a_device(name):
-    assert safe_part(name).startswith("_")
+    assert portable_name(name).startswith("_")
 
 
 @pytest.mark.parametrize("name", ["null.txt", "con1", "conin", "com.x", "console .x", "a nul", "com10", "lpt"])
 def test_names_that_it_does_not(name):
-    assert safe_part(name) == name
+    assert portable_name(name) == name
 
 
 def test_paths_of_very_many_folders_are_cut_and_stay_unlike():
-    given = [safe_path_of("a/" * 10**5 + "x.png"), safe_path_of("a/" * (10**5 + 1) + "x.png")]
-    assert len(set(given)) == 2 and all(len(path) < 4096 and path.endswith("a/x.png") for path in unlike(given))
-    assert safe_path_of("a/" * 31 + "x.png") == "a/" * 31 + "x.png"
+    given = [portable_path("a/" * 10**5 + "x.png"), portable_path("a/" * (10**5 + 1) + "x.png")]
+    assert len(set(given)) == 2 and all(len(path) < 4096 and path.endswith("a/x.png") for path in make_distinct(given))
+    assert portable_path("a/" * 31 + "x.png") == "a/" * 31 + "x.png"
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ def test_paths_of_very_many_folders_are_cut_and_stay_unlike():
 )
 def test_very_many_names_that_become_one_are_numbered_at_once(given):
     begin = time.process_time()
-    found = unlike(map(safe_path_of, given))
+    found = make_distinct(map(portable_path, given))
     assert time.process_time() - begin < 5, "every number is tried for every name"
     assert len({name.casefold() for name in found}) == len(given)
 
 
 def test_no_two_paths_are_one_file():
     given = ["a/x.png", "a/X.png", "a/x.png", "b", "b/c.png", "a/x (2).png"]
-    found = unlike(given)
+    found = make_distinct(given)
     assert len({path.casefold() for path in found}) == 6 and found[:2] == ["a/x.png", "a/X (2).png"]
     assert found[3] == "b (2)" and found[4] == "b/c.png"
 
@@ -109,7 +109,7 @@ NAMES, GROUPS = ["a.png", "b.png", "sub/c.png"], ["red", "../red", "red"]
 def export(photos, to, how="copy", dry_run=False, groups=GROUPS):
     said = []
     job = types.SimpleNamespace(to=to, how=how, dry_run=dry_run)
-    export_folders(job, NAMES, groups, Images(open_source(photos)), said.append, False)
+    export_folders(job, NAMES, groups, RunImages(open_source(photos)), said.append, False)
     return said
 
 
@@ -195,11 +195,11 @@ def test_images_within_tars_are_copied_and_not_linked(photos, tmp_path):
     source = open_source(tmp_path / "x.tar")
     names = list(source.images)
     job = types.SimpleNamespace(to=tmp_path / "to", how="copy", dry_run=False)
-    export_folders(job, names, GROUPS, Images(source), lambda _: None, False)
+    export_folders(job, names, GROUPS, RunImages(source), lambda _: None, False)
     assert (tmp_path / "to" / "red" / "a.png").read_bytes() == (photos / "a.png").read_bytes()
     job.how = "link"
     with pytest.raises(ValueError, match="--how=copy"):
-        export_folders(job, names, GROUPS, Images(source), lambda _: None, False)
+        export_folders(job, names, GROUPS, RunImages(source), lambda _: None, False)
 
 
 EVIL = ["=1+1.png", "+a.png", "-b.png", "@c.png", "plain.png"]

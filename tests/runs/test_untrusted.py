@@ -16,7 +16,7 @@ from PIL import Image
 
 import multimap_jax as mm
 from multimap_jax.cli import main as cli
-from multimap_jax.clustering.kmeans import merges
+from multimap_jax.clustering.kmeans import merge_order
 from multimap_jax.editing.edits import read_edits
 from multimap_jax.runs.results import file_hashes, model_name, write_whole
 from multimap_jax.scenes import write_scenes
@@ -427,7 +427,7 @@ def test_models_that_would_fill_the_memory_or_steer_a_terminal(name, hostile):
 
 def test_ward_s_order_of_very_many_groups_is_not_asked_for(hostile):
     rows = np.random.default_rng(0).normal(size=(1000, 3))
-    assert merges(rows, np.ones(1000)) == []
+    assert merge_order(rows, np.ones(1000)) == []
 
 
 def test_the_same_aspect_twice_is_refused(hostile, fruit, tmp_path, capsys):

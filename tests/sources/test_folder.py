@@ -9,12 +9,12 @@ from PIL import Image
 import multimap_jax as mm
 from multimap_jax.cli import main as cli
 from multimap_jax.runs.export_folders import export_folders
-from multimap_jax.runs.finished import Images
+from multimap_jax.runs.finished import RunImages
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources.folder import read_folder
 from multimap_jax.storage.filenames import path_of_name
 from multimap_jax.storage.markers import MARK
-from multimap_jax.storage.paths import place
+from multimap_jax.storage.paths import parse_path
 
 
 def picture(path):
@@ -116,7 +116,9 @@ def export(names, to, how="copy"):
     """Puts the images of `names`, a folder's, into groups of one."""
     job = types.SimpleNamespace(to=to, how=how, dry_run=False)
     source = read_folder(names)
-    export_folders(job, source.names, [f"group {i}" for i, _ in enumerate(source.names)], Images(source), print, False)
+    export_folders(
+        job, source.names, [f"group {i}" for i, _ in enumerate(source.names)], RunImages(source), print, False
+    )
 
 
 @pytest.mark.parametrize("how", ["copy", "link"])
@@ -156,7 +158,7 @@ def test_thumbnails_beside_a_page_are_passed_over(folder):
 
 def test_marks_are_seen_in_a_store(folder):
     export(folder, folder / "groups")
-    base = place("memory://marked-folders")
+    base = parse_path("memory://marked-folders")
     base.fs.put(f"{folder}/", f"{base.path}/", recursive=True)
     found = read_folder(base)
     assert found.names == ["a.png", "deep/b.png"] and "passed over: 2 (the first: groups/group 0)" in found.notes[0]

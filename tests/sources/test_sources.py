@@ -23,7 +23,7 @@ from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import read_embeddings
 from multimap_jax.sources.names import Texts, ordered
-from multimap_jax.sources.source import Packed, files_of
+from multimap_jax.sources.source import PackedImage, files_of
 from multimap_jax.storage import paths as places
 from multimap_jax.storage import reading as readers
 from tests import bombs
@@ -301,7 +301,7 @@ def test_a_tar_that_is_changed_is_read_again(fruit, tmp_path):
 
 @pytest.mark.parametrize("base", ["", "memory://patterns-of-names"])
 def test_a_folder_that_is_there_as_a_pattern_is_written_comes_first(base, tmp_path):
-    base = places.place(base or str(tmp_path))
+    base = places.parse_path(base or str(tmp_path))
     names = ["trip [2024]/a.tar", "trip [2024]/b[0].tar", "trip 2/c.tar", "a?b/*/d.tar"]
     for name in [*names, "{x}[y]/1.tar", "{x}[y]/2.tar", "{5..6}/e.tar"]:
         (base / name).parent.mkdir(parents=True, exist_ok=True)
@@ -446,7 +446,7 @@ def test_an_image_in_a_larger_file_is_read_where_it_lies(fruit, tmp_path):
     source = open_source(write_tars(tmp_path / "s", fruit, 1))
     for path in files(fruit)[:3]:
         image = source.images[path.name]
-        assert isinstance(image, Packed) and image.read() == path.read_bytes()
+        assert isinstance(image, PackedImage) and image.read() == path.read_bytes()
     assert np.unique([image.file for image in source.images.values()]).size == 1
 
 
@@ -695,7 +695,7 @@ def test_a_column_is_chosen_by_name_then_by_type_and_said(name, tmp_path):
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     source = open_source(tmp_path / "a.parquet")
     (image,) = source.images.values()
-    if isinstance(image, Packed):
+    if isinstance(image, PackedImage):
         assert image.read.func.__self__.column == expected and image.read() == PNG
     else:
         assert image == tmp_path / "a.png" and expected not in source.columns
@@ -903,7 +903,7 @@ def test_row_groups_of_other_rows_than_the_file_are_a_sentence(tmp_path):
         row_group = metadata.row_group
 
     with pytest.raises(ValueError, match="other rows than the file has"):
-        readers.check_groups(Lying(), 1000)
+        readers.check_row_groups(Lying(), 1000)
 
 
 def test_what_a_parquet_file_says_of_its_columns_ends_no_process(tmp_path):

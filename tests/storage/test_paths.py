@@ -17,7 +17,7 @@ from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.remote import remote_images
 from multimap_jax.sources.tables import read_list
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, without_secrets
-from multimap_jax.storage.paths import OBJECT_BYTES, BoundedFile, missing, opened, place, read_object
+from multimap_jax.storage.paths import OBJECT_BYTES, BoundedFile, missing_package, open_file, parse_path, read_object
 
 WITHOUT = {
     "http://bob:hunter2@host:8/x.jpg?sig=S": "http://…@host:8/x.jpg?…",
@@ -61,7 +61,7 @@ def test_an_address_that_was_typed_is_known_to_its_end(password, tmp_path, capsy
 
 def test_hosts_by_number_are_addresses():
     pytest.importorskip("aiohttp", reason="needs an HTTP driver: pip install aiohttp")
-    assert f"{place('http://[::1]:80/x?y')}" == "http://[::1]:80/x?…"
+    assert f"{parse_path('http://[::1]:80/x?y')}" == "http://[::1]:80/x?…"
 
 
 def test_an_image_is_called_without_the_secrets_of_its_address():
@@ -100,10 +100,10 @@ def test_names_that_cannot_be_read_are_no_names(name):
 
 def test_addresses_of_this_machine_are_paths(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert place("file:///a/b") == place("local:///a/b") == place("file://localhost/a/b") == Path("/a/b")
-    assert place("FILE:///a/b") == Path("/a/b")
-    assert place("~/out") == tmp_path / "out" and place("a/~/b") == Path("a/~/b")
-    assert place("~nobody-at-all/x") == Path("~nobody-at-all/x")
+    assert parse_path("file:///a/b") == parse_path("local:///a/b") == parse_path("file://localhost/a/b") == Path("/a/b")
+    assert parse_path("FILE:///a/b") == Path("/a/b")
+    assert parse_path("~/out") == tmp_path / "out" and parse_path("a/~/b") == Path("a/~/b")
+    assert parse_path("~nobody-at-all/x") == Path("~nobody-at-all/x")
 
 
 def test_an_address_that_a_browser_wrote_is_a_path_of_this_machine(tmp_path):
@@ -117,7 +117,7 @@ def test_an_address_that_a_browser_wrote_is_a_path_of_this_machine(tmp_path):
         "not%20there": "not%20there",
         "zero%00": "zero%00",
     }.items():
-        assert place(f"file://{tmp_path}/{written}") == tmp_path / name
+        assert parse_path(f"file://{tmp_path}/{written}") == tmp_path / name
 
 
 @pytest.mark.parametrize(
@@ -134,18 +134,18 @@ def test_an_address_that_a_browser_wrote_is_a_path_of_this_machine(tmp_path):
 )
 def test_addresses_that_lead_to_others_are_refused(text):
     with pytest.raises(ValueError, match="leads from one address to another"):
-        place(text)
+        parse_path(text)
 
 
 @pytest.mark.parametrize("text", ["nonsense://x", "s4://bucket/x", "webdav://host/x", "://x", "http://[::1/x"])
 def test_addresses_that_nobody_understands_are_a_sentence(text):
     with pytest.raises(ValueError, match="cannot be read|not installed|leads from"):
-        place(text)
+        parse_path(text)
 
 
 def test_a_server_that_does_not_answer_is_a_sentence():
     with pytest.raises(OSError, match="cannot be reached"):
-        place("ftp://user:secret@127.0.0.1:9/x")
+        parse_path("ftp://user:secret@127.0.0.1:9/x")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_server_that_does_not_answer_is_a_sentence():
     ],
 )
 def test_the_advice_names_what_is_missing(scheme, said, packages):
-    assert missing(ImportError(said), scheme) == packages
+    assert missing_package(ImportError(said), scheme) == packages
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "socket"])
@@ -174,9 +174,9 @@ def test_only_regular_files_are_opened(tmp_path, kind):
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(str(path))
     for address in (str(path), f"file://{path}", f"local://{path}"):
-        for read in (opened, BoundedFile):
+        for read in (open_file, BoundedFile):
             with pytest.raises(ValueError, match="is not a regular file"):
-                read(place(address))
+                read(parse_path(address))
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -231,41 +231,41 @@ def server(tmp_path):
 
 class TestWeb:
     def test_an_object_without_an_end_is_left(self, server):
-        path = place(f"http://{server}/endless.png")
+        path = parse_path(f"http://{server}/endless.png")
         for part in ({}, {"begin": 10, "end": 1000}):
             with pytest.raises(ValueError, match="expected at most"):
                 read_object(path, 2**20, **part)
         with pytest.raises(ValueError, match="bytes, expected 1,048,576 at most"):
-            opened(path, 2**20)
+            open_file(path, 2**20)
         assert OBJECT_BYTES <= 2**30
 
     def test_parts_of_files_are_not_taken_for_the_whole(self, server):
         with pytest.raises(ValueError, match="does not send parts"):
-            read_object(place(f"http://{server}/a.tar"), 2**20, begin=10, end=20)
+            read_object(parse_path(f"http://{server}/a.tar"), 2**20, begin=10, end=20)
 
     def test_the_password_of_an_image_goes_to_its_address_alone(self, server):
-        (image,) = remote_images([place(f"http://bob:hunter2@{server}/folder/a.png?sig=S")])
+        (image,) = remote_images([parse_path(f"http://bob:hunter2@{server}/folder/a.png?sig=S")])
         assert image.read() == Server.picture
         basic = "Basic " + base64.b64encode(b"bob:hunter2").decode()
         assert set(Server.asked) == {("/folder/a.png?sig=S", basic)}
         assert "hunter2" not in f"{image} {image!r}" and "sig=S" not in f"{image}"
 
     def test_parts_of_a_large_object_have_a_bound(self, server):
-        with opened(place(f"http://{server}/endless.parquet")) as file:
+        with open_file(parse_path(f"http://{server}/endless.parquet")) as file:
             file.seek(-8, os.SEEK_END)
             with pytest.raises(ValueError, match="expected at most"):
                 file.read(8)
 
     def test_a_password_is_not_taken_elsewhere(self, server):
-        (image,) = remote_images([place(f"http://bob:hunter2@{server}/elsewhere.png")])
+        (image,) = remote_images([parse_path(f"http://bob:hunter2@{server}/elsewhere.png")])
         with pytest.raises(ValueError, match="sends on to another address"):
             image.read()
         assert [path for path, _ in Server.asked] == ["/elsewhere.png"]
-        (image,) = remote_images([place(f"http://{server}/elsewhere.png")])
+        (image,) = remote_images([parse_path(f"http://{server}/elsewhere.png")])
         assert image.read() == Server.picture
 
     def test_a_server_that_says_a_secret_again(self, server):
-        (image,) = remote_images([place(f"http://bob:hunter2@{server}/echo.png?token=T0KEN&s=a'QUOTED")])
+        (image,) = remote_images([parse_path(f"http://bob:hunter2@{server}/echo.png?token=T0KEN&s=a'QUOTED")])
         with pytest.raises(OSError) as caught:
             image.read()
         assert not [word for word in ("hunter2", "T0KEN", "QUOTED") if word in str(caught.value)]
@@ -307,5 +307,5 @@ class TestWeb:
     not os.path.exists("/proc/self/environ"), reason="files of the system that say they are empty are Linux's"
 )
 def test_files_that_say_they_are_empty_are_empty():
-    with opened(Path("/proc/self/environ")) as file:
+    with open_file(Path("/proc/self/environ")) as file:
         assert file.read() == b"" == file.read(100) and not list(file)

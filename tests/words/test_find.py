@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
-from multimap_jax.arrays.sampling import sampled
+from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.cli import main as cli
 from multimap_jax.prompts.aspect import word_embeddings
 from multimap_jax.prompts.separability import IMAGES, structure
@@ -141,7 +141,7 @@ def test_a_verdict_is_of_a_sample_that_names_decide(clip, drawn):
 
 def test_a_sample_of_a_sample_is_that_of_all(clip, drawn):
     rows, aspect = np.repeat(drawn["fruit"][0], 80, axis=0), mm.Aspect("color", "fruit", COLORS)
-    some, names = sampled(rows, None, 0, choose.IMAGES)
+    some, names = sample_rows(rows, None, 0, choose.IMAGES)
     assert IMAGES < choose.IMAGES == len(some) < len(rows)
     assert mm.diagnose(clip, some, aspect, names) == mm.diagnose(clip, rows, aspect)
     assert mm.find_words(clip, rows, "color", "fruit").sight == mm.diagnose(
@@ -277,10 +277,10 @@ def test_suggest_says_before_embedding_that_there_is_no_aspect(fruit, tmp_path, 
 
 def test_the_vocabulary_is_read_once(fruit, tmp_path):
     """What is changed while the images are embedded ends no run."""
-    from multimap_jax.runs.job import make_plan
+    from multimap_jax.runs.job import check_job
 
     (tmp_path / "own").write_text("color: Red, green\n")
-    plan = make_plan(plain_job(fruit, tmp_path / "out", tmp_path / "own"))
+    plan = check_job(plain_job(fruit, tmp_path / "out", tmp_path / "own"))
     assert plan.vocabulary == {"color": ("Red", "green")}
 
 

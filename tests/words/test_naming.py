@@ -113,7 +113,7 @@ def test_scores_are_means_of_zero_shot_probabilities(clip, monkeypatch):
     probabilities = softmax(clip.temperature_scale * rows @ texts.T, axis=1)
     expected = [probabilities[labels == group].mean(0) for group in (0, 1, 3)]
     for part in (4096, 4):
-        monkeypatch.setattr(rows_module, "PART", part)
+        monkeypatch.setattr(rows_module, "BATCH_ROWS", part)
         scores = word_scores(clip, rows, aspect, labels, 4)
         assert np.allclose(scores[[0, 1, 3]], expected, atol=1e-6) and not scores[2].any()
     assert word_scores(clip, rows, mm.Aspect("color"), labels, 4).shape == (4, 0)

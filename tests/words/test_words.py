@@ -8,7 +8,7 @@ import pytest
 
 import multimap_jax as mm
 from multimap_jax.words import wordnet
-from multimap_jax.words.vocabulary import BUILT_IN, aspects_for, look_up, read_vocabulary
+from multimap_jax.words.vocabulary import BUILT_IN, aspects_for, read_vocabulary, vocabulary_words
 from multimap_jax.words.wordnet import hyponyms
 
 
@@ -63,14 +63,14 @@ def test_built_in_words_are_fit_for_aspects(built_in):
     ],
 )
 def test_built_in_words(built_in, aspect, subject, word):
-    assert word in look_up(built_in, aspect, subject)
+    assert word in vocabulary_words(built_in, aspect, subject)
 
 
 @pytest.mark.parametrize(
     "aspect, subject", [("manufacturer", "dog"), ("suits", "fruit"), ("breed", "flower"), ("", ""), ("s", "s")]
 )
 def test_words_of_another_subject_are_not_found(built_in, aspect, subject):
-    assert look_up(built_in, aspect, subject) == ()
+    assert vocabulary_words(built_in, aspect, subject) == ()
 
 
 def test_form(own):
@@ -98,10 +98,14 @@ WORDS = "species, kind: cat\nspecies, breed of dog: pug\nage, years: old\nspecie
 
 def test_words_of_the_subject_come_first(own):
     words = read_vocabulary(own(WORDS))
-    assert look_up(words, "species", "dog") == look_up(words, "Species", "dogs") == ("pug",)
-    assert look_up(words, "species", "bird") == ("owl",) and look_up(words, "specie", "cow") == ("cat",)
-    assert look_up(words, "year", "dog") == look_up(words, "ages", "dog") == ("old",)
-    assert look_up(words, "breed", "cow") == () and look_up(words, "species of dog", "picture") == ("pug",)
+    assert vocabulary_words(words, "species", "dog") == vocabulary_words(words, "Species", "dogs") == ("pug",)
+    assert vocabulary_words(words, "species", "bird") == ("owl",) and vocabulary_words(words, "specie", "cow") == (
+        "cat",
+    )
+    assert vocabulary_words(words, "year", "dog") == vocabulary_words(words, "ages", "dog") == ("old",)
+    assert vocabulary_words(words, "breed", "cow") == () and vocabulary_words(words, "species of dog", "picture") == (
+        "pug",
+    )
 
 
 def test_aspects_of_a_subject(own):
@@ -120,7 +124,9 @@ def test_own_file_extends_or_replaces(own, built_in):
     assert list(both)[:3] == ["color", "species of moss", "breed of dog"]
     assert both["color"] == both["colour"] == ("teal",)  # names of one aspect stay so
     assert both["species of dog"] == ("mongrel",) and both["species of cat"] == built_in["species of cat"]
-    assert look_up(both, "species", "moss") == ("peat moss",) and set(both) - set(built_in) == {"species of moss"}
+    assert vocabulary_words(both, "species", "moss") == ("peat moss",) and set(both) - set(built_in) == {
+        "species of moss"
+    }
     assert read_vocabulary(path, None)["color"] == built_in["color"]
     names = aspects_for(both, "dog")
     assert names["color"] == ("teal",) and "colour" not in names

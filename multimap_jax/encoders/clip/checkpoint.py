@@ -22,8 +22,8 @@ from flax import nnx
 
 from multimap_jax.encoders.clip.config import CLIPConfig
 from multimap_jax.encoders.clip.towers import Towers
-from multimap_jax.storage.paths import check_regular, plain
-from multimap_jax.storage.reading import read_json, said_of
+from multimap_jax.storage.paths import check_regular, error_text
+from multimap_jax.storage.reading import explained, read_json
 
 SINGLE, INDEX, FLAX = "model.safetensors", "model.safetensors.index.json", "flax_model.msgpack"
 EXPECTED = f"{SINGLE}, {INDEX} with its shards, or {FLAX}"
@@ -269,7 +269,7 @@ class Stored:
         kind = self.file.get_slice(self.name).get_dtype()
         if kind not in FLOATS:
             raise ValueError(f"{self.name} in {self.path} is stored as {kind}, expected one of {', '.join(FLOATS)}")
-        with said_of(f"{self.name} in {self.path}", AGAIN):
+        with explained(f"{self.name} in {self.path}", AGAIN):
             return self.file.get_tensor(self.name)
 
 
@@ -281,7 +281,7 @@ def _read_safetensors(path: Path) -> dict[str, Stored]:
         file = safe_open(path, "numpy")
         return {name: Stored(file, name, path) for name in file.keys()}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({plain(error)}); {AGAIN}") from error
+        raise ValueError(f"{path} is not a whole safetensors file ({error_text(error)}); {AGAIN}") from error
 
 
 def _shard_names(directory: Path) -> list[str]:
@@ -320,7 +320,7 @@ def _read_flax(path: Path) -> dict[str, np.ndarray]:
             arrays[".".join((*module, leaf))] = array.astype(np.float32)
         return arrays
     except Exception as error:  # msgpack has no common base class for what a damaged file raises
-        raise ValueError(f"{path} is not a whole Flax checkpoint ({plain(error)}); {AGAIN}") from error
+        raise ValueError(f"{path} is not a whole Flax checkpoint ({error_text(error)}); {AGAIN}") from error
 
 
 def save_checkpoint(directory: str | Path, towers: Towers, dtype=np.float32) -> None:

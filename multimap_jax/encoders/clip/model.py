@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from multimap_jax.arrays.rows import Pieces, unit_rows
+from multimap_jax.arrays.rows import StoredRows, unit_rows
 from multimap_jax.encoders.clip.checkpoint import (
     FLAX,
     INDEX,
@@ -45,8 +45,8 @@ from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.precision import matmul_precision
 from multimap_jax.runtime.profiling import chunk_done
 from multimap_jax.runtime.progress import open_bar, stage
-from multimap_jax.storage.paths import check_regular, local_folder, place, reaching
-from multimap_jax.storage.reading import read_json, said_of
+from multimap_jax.storage.paths import check_regular, local_folder_copy, parse_path, reaching
+from multimap_jax.storage.reading import explained, read_json
 
 EMBEDDED = Path(__file__).parent.parent / "embedded"
 _SMALL_FILES = [
@@ -199,13 +199,13 @@ class Clip:
 
     def check_embeddings(self, embeddings) -> np.ndarray:
         """`embeddings` as an array [images, embed] of float32 or float64, looked at wherever they come from outside.
-        `Pieces`, which were looked at when they were found, stay what they are.
+        `StoredRows`, which were looked at when they were found, stay what they are.
 
         Raises ValueError for another shape, no rows, values that are not finite, and rows whose norm is off 1 by more
         than 1e-3 (1e-2 for float16 and bfloat16).
         """
         width = self.config.image.embed
-        if isinstance(embeddings, Pieces) and embeddings.shape[1] == width:
+        if isinstance(embeddings, StoredRows) and embeddings.shape[1] == width:
             return embeddings
         rows = np.asarray(embeddings)
         near = 1e-3 if rows.dtype.itemsize > 2 else 1e-2
@@ -284,10 +284,10 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
     if str(name) == "embedded":
         return _load_directory("embedded", EMBEDDED)
     if "://" in str(name):
-        path = place(str(name))
+        path = parse_path(str(name))
         return _load_directory(f"{path}", _from_store(path))
     if str(name).startswith("~"):
-        name = str(place(str(name)))
+        name = str(parse_path(str(name)))
     if Path(name).is_dir():
         return _load_directory(str(name), Path(name))
     if Path(name).exists():
@@ -328,7 +328,7 @@ def _from_store(path) -> Path:
         there = [each for each in path.iterdir() if each.name in names or fnmatch.fnmatch(each.name, SHARDS)]
     if not there:
         raise FileNotFoundError(f"there is no checkpoint in {path}: expected files in the Hugging Face layout")
-    return local_folder(path, there)
+    return local_folder_copy(path, there)
 
 
 @stage("loading the checkpoint")
@@ -391,7 +391,7 @@ def _read_config(directory: Path) -> CLIPConfig:
     with transformers_alone():
         from transformers.models.clip.configuration_clip import CLIPConfig as TransformersConfig
 
-        with said_of(f"{path}", "fetch or save it again"):
+        with explained(f"{path}", "fetch or save it again"):
             found = TransformersConfig.from_dict(content)
     return CLIPConfig.from_transformers(found)
 
@@ -419,7 +419,7 @@ def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
     with transformers_alone():
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-        with said_of(f"{path}", SAVE_SCALING):
+        with explained(f"{path}", SAVE_SCALING):
             processor = CLIPImageProcessorPil.from_pretrained(directory)
             sizes = [*dict(processor.size or {}).values(), *dict(processor.crop_size or {}).values()]
             wrong = [each for each in sizes if each is not None and not (type(each) is int and 0 < each <= 2 * size)]
@@ -434,7 +434,7 @@ def _preprocessing(directory: Path, config: CLIPConfig) -> Callable:
             raise ValueError(f"it makes images of shape {pixels.shape}, config.json says {(3, size, size)}")
         return np.ascontiguousarray(pixels.transpose(1, 2, 0), np.float32)
 
-    with said_of(f"{path}", SAVE_SCALING):
+    with explained(f"{path}", SAVE_SCALING):
         with np.errstate(all="ignore"):
             tried = preprocess(Image.new("RGB", (5, 3), "white"))
         if not np.isfinite(tried).all():

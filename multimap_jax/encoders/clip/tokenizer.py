@@ -10,7 +10,7 @@ import numpy as np
 
 from multimap_jax.encoders.clip.config import TextConfig
 from multimap_jax.encoders.clip.transformers_alone import transformers_alone
-from multimap_jax.storage.reading import read_json, said_of
+from multimap_jax.storage.reading import explained, read_json
 
 ADDED = 1000  # special tokens: CLIP has two, and each costs more than the one before
 COPY = "copy vocab.json and merges.txt (or tokenizer.json) of this checkpoint there"
@@ -24,7 +24,7 @@ class Tokenizer:
         with transformers_alone():
             from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-            with said_of(f"the tokenizer in {directory}", COPY):
+            with explained(f"the tokenizer in {directory}", COPY):
                 check_ids(directory, config.vocabulary)
                 self._tokenizer = CLIPTokenizer.from_pretrained(directory)
                 check_merges(self._tokenizer)

@@ -13,7 +13,7 @@ import warnings
 JOIN_SECONDS = 300
 # The runtime sees a dead process within the heartbeat: this ends waits for one that is alive and gets nothing done. No
 # healthy one needs a day for a piece, which is some thousand images, nor for the groups and the report.
-DAY = 24 * 60 * 60
+IDLE_SECONDS = 24 * 60 * 60
 POLL_SECONDS = 0.1
 HEAR_MILLISECONDS = 1000
 END_SECONDS = 10
@@ -95,9 +95,9 @@ def initialize(heartbeat: int, alone: str, **where) -> None:
                 warnings.simplefilter("ignore")  # of what Kubernetes needs, in many lines
                 jax.distributed.initialize(
                     **where,
-                    initialization_timeout=DAY,
+                    initialization_timeout=IDLE_SECONDS,
                     heartbeat_timeout_seconds=heartbeat,
-                    shutdown_timeout_seconds=DAY,
+                    shutdown_timeout_seconds=IDLE_SECONDS,
                 )
         except Exception as error:
             problems.append(error)
@@ -119,7 +119,7 @@ def reason(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def within() -> bool:
+def is_joined() -> bool:
     """Whether this process has entered the runtime."""
     import jax
 
@@ -133,15 +133,15 @@ def leave() -> None:
     jax.distributed.shutdown()
 
 
-def put(key: str, content) -> None:
+def publish(key: str, content) -> None:
     """Says something to all processes, once."""
     from jax._src.distributed import global_state
 
     global_state.client.key_value_set(f"multimap/{key}", json.dumps(content))
 
 
-def heard(key: str):
-    """What a process has `put`, None where nothing comes for a second. ConnectionError where process 0 has gone."""
+def published(key: str):
+    """What a process has `publish`, None where nothing comes for a second. ConnectionError where process 0 has gone."""
     import jax
     from jax._src.distributed import global_state
 

@@ -16,7 +16,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from multimap_jax.choices import HEARTBEAT_SECONDS
-from multimap_jax.runs.distributed.jax_runtime import DAY, END_SECONDS, heard, join, leave, put, within
+from multimap_jax.runs.distributed.jax_runtime import (
+    END_SECONDS,
+    IDLE_SECONDS,
+    is_joined,
+    join,
+    leave,
+    publish,
+    published,
+)
 from multimap_jax.runtime.compilation import check_devices
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.storage.output import HIDDEN, discard, write_scratch
@@ -57,7 +65,7 @@ ALONE = Processes("", 1, 0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Company:
+class ProcessGroup:
     """Processes that have met. `out`: the folder of the run, and `name` the folder below `.multimap` where they leave
     each other word; None and "" for one alone."""
 
@@ -94,10 +102,10 @@ class Company:
         with open_bar(len(left), "waiting for other processes", "piece", shown=False) as moved:
             while left:
                 now = time.monotonic()
-                if now - last > DAY:
+                if now - last > IDLE_SECONDS:
                     raise TimeoutError(
-                        f"the other processes have done nothing for {DAY // 3600} hours: stop all of them, and start "
-                        "them again to go on from what is kept"
+                        f"the other processes have done nothing for {IDLE_SECONDS // 3600} hours: stop all of them, "
+                        "and start them again to go on from what is kept"
                     )
                 time.sleep(min(max(POLL_SECONDS, (now - begin) / 100), POLL_SECONDS_LATER))
                 still = missing(left)
@@ -118,18 +126,18 @@ class Company:
             discard(self.out, self.name)
 
 
-def meet(processes: Processes, settings: dict, out: Path) -> Company:
+def join_group(processes: Processes, settings: dict, out: Path) -> ProcessGroup:
     """Brings all processes together, before anything is computed.
 
     Raises ValueError where one was started with other `settings`, sees another folder `out` or has no devices, OSError
     where process 0 cannot listen at its port, nobody comes within JOIN_SECONDS, or one goes away meanwhile.
     """
     if processes.count == 1 and not processes.coordinator:
-        return Company(processes)
-    if not within():
+        return ProcessGroup(processes)
+    if not is_joined():
         join(processes)
     settings = {"--processes": processes.count} | settings
-    name, problem = (gather_company if processes.index == 0 else find_company)(processes, settings, out)
+    name, problem = (host_group if processes.index == 0 else find_group)(processes, settings, out)
     if problem:
         leave()  # all have heard it then
         if processes.index == 0:
@@ -140,28 +148,28 @@ def meet(processes: Processes, settings: dict, out: Path) -> Company:
     except ConnectionError:
         time.sleep(END_SECONDS)  # by then the runtime has ended this process
         raise
-    return Company(processes, out, name)
+    return ProcessGroup(processes, out, name)
 
 
-def gather_company(processes: Processes, settings: dict, out: Path) -> tuple[str, str]:
+def host_group(processes: Processes, settings: dict, out: Path) -> tuple[str, str]:
     """Process 0: the name of the folder to meet in, and in a sentence what keeps the others from it, "" for nothing."""
     name = f"group-{secrets.token_hex(8)}"
     write_scratch(out, f"{name}/here", "")
-    put("folder", name)
+    publish("folder", name)
     problem = ""
     for index in range(1, processes.count):
         if not problem:
-            problem = difference(settings, hear(processes, f"process-{index}"), index)
-    put("problem", problem)
+            problem = difference(settings, receive(processes, f"process-{index}"), index)
+    publish("problem", problem)
     return name, problem
 
 
-def find_company(processes: Processes, settings: dict, out: Path) -> tuple[str, str]:
-    """Any other process: tells process 0 its settings and whether it sees its folder; returns what `gather_company`
+def find_group(processes: Processes, settings: dict, out: Path) -> tuple[str, str]:
+    """Any other process: tells process 0 its settings and whether it sees its folder; returns what `host_group`
     does."""
-    name = hear(processes, "folder")
-    put(f"process-{processes.index}", {"settings": settings, "sees": exists(out / HIDDEN / name / "here")})
-    return name, hear(processes, "problem")
+    name = receive(processes, "folder")
+    publish(f"process-{processes.index}", {"settings": settings, "sees": exists(out / HIDDEN / name / "here")})
+    return name, receive(processes, "problem")
 
 
 def difference(settings: dict, said: dict, index: int) -> str:
@@ -179,7 +187,7 @@ def difference(settings: dict, said: dict, index: int) -> str:
     return ""
 
 
-def hear(processes: Processes, key: str):
-    """What another process has `put`. Raises ConnectionError where it has gone, TimeoutError as `Company.wait`."""
-    Company(processes).wait([key], lambda: [] if heard(key) is None else [key])
-    return heard(key)
+def receive(processes: Processes, key: str):
+    """What another process published. Raises ConnectionError where it has gone, TimeoutError as `ProcessGroup.wait`."""
+    ProcessGroup(processes).wait([key], lambda: [] if published(key) is None else [key])
+    return published(key)

@@ -12,7 +12,7 @@ import pytest
 from multimap_jax.cli import main as cli
 from multimap_jax.runs.distributed import jax_runtime as runtime
 from multimap_jax.runs.distributed import process_group as processes
-from multimap_jax.runs.distributed.process_group import ALONE, Company, Processes
+from multimap_jax.runs.distributed.process_group import ALONE, Processes, ProcessGroup
 from multimap_jax.scenes import write_scenes
 from tests.runs.distributed.test_process_group import IMPATIENT
 
@@ -211,8 +211,8 @@ def test_a_wait_ends_where_nothing_is_done_for_long(monkeypatch):
     monkeypatch.setattr(processes, "DAY", 0.3)
     done = iter([[], [], ["piece"]] + [["piece"]] * 100)
     with pytest.raises(TimeoutError, match="the other processes have done nothing for"):
-        Company(Processes("host:1", 2, 1)).wait(["piece", "other"], lambda: next(done))
+        ProcessGroup(Processes("host:1", 2, 1)).wait(["piece", "other"], lambda: next(done))
 
 
 def test_one_alone_waits_for_nobody():
-    Company(ALONE).wait(["piece"], list)
+    ProcessGroup(ALONE).wait(["piece"], list)

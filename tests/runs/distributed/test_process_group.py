@@ -19,7 +19,7 @@ from multimap_jax.cli import signals as stop
 from multimap_jax.runs.distributed.process_group import Processes
 from multimap_jax.scenes import write_scenes
 from multimap_jax.storage import locks as lock
-from multimap_jax.storage.output import prepare
+from multimap_jax.storage.output import prepare_folder
 
 HEARTBEAT = 10
 FLAGS = [
@@ -235,7 +235,7 @@ def test_a_process_that_fails_says_so_and_keeps_nobody_waiting(start, tmp_path, 
 
 def test_processes_try_one_folder_at_once(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(prepare, [tmp_path / "out"] * 400))
+        list(pool.map(prepare_folder, [tmp_path / "out"] * 400))
     assert list(tmp_path.glob("out/.multimap/*")) == []
 
 
@@ -428,14 +428,14 @@ def test_processes_of_one_run_are_no_other_run_while_they_take_their_locks(tmp_p
 
 
 def test_of_two_runs_that_begin_at_the_same_moment_none_overlooks_the_other(tmp_path, monkeypatch):
-    place_new = lock.place_new
+    place_new = lock.create_lock
 
     def meanwhile(text, path):
         (tmp_path / ".multimap").mkdir(exist_ok=True)
         (tmp_path / ".multimap" / "lock-1-of-2").write_text(of_a_run())
         return place_new(text, path)
 
-    monkeypatch.setattr(lock, "place_new", meanwhile)
+    monkeypatch.setattr(lock, "create_lock", meanwhile)
     with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path):
         pass
     assert locks(tmp_path) == ["lock-1-of-2"]
