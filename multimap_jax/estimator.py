@@ -87,11 +87,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       cluster_centers_: float64 [n_clusters_, features].
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, how sure the
         names are. See `words.naming.name_groups`.
-      cluster_steadiness_: float [n_clusters_], 0 … 1, how well each is found again in half of the images. See
+      cluster_stability_: float [n_clusters_], 0 … 1, how well each is found again in half of the images. See
         `clustering.selection.stability`.
       exemplars_: list of n_clusters_ int arrays, images that show a group, the one nearest to its centre first.
       n_clusters_table_: with "auto" a list of `clustering.selection.Candidate`, the best first; else empty.
-      merges_: which groups would become one, see `clustering.kmeans.merge_order`.
+      merge_order_: which groups would become one, see `clustering.kmeans.merge_order`.
       projection_: float64 [embed, axes], of features "span" (axes is 0 with others).
       n_features_in_: embedding dimension. features_: the kind that was used. seed_: the integer that was used.
 
@@ -208,10 +208,10 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             projection, begin = span.projection, span.labels
             rows = feature.rows(dataclasses.replace(material, projection=projection))
         groups = cluster(rows, clusters, seed, drawn, begin)
-        self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centres, groups.distances
+        self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centroids, groups.distances
         self.confidence_, self.spread_, self.n_clusters_table_ = groups.confidences, groups.spread, table
         self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
-        self.cluster_steadiness_ = stability(rows[few], groups.labels[few], clusters, few_names)
+        self.cluster_stability_ = stability(rows[few], groups.labels[few], clusters, few_names)
         self.bulk_ = fit_inliers(embeddings[few], few_names)
         self._describe(embeddings, drawn, read_vocabulary(None) if vocabulary is None else vocabulary)
         self.projection_ = np.zeros((embeddings.shape[1], 0)) if projection is None else projection
@@ -225,7 +225,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     def _describe(self, embeddings: np.ndarray | StoredRows, drawn: np.ndarray | None, vocabulary: Vocabulary) -> None:
         """What is said of groups that were found. drawn: the images that names are found on, None for all."""
         k, labels = self.n_clusters_, self.labels_
-        self.merges_ = merge_order(self.cluster_centers_, np.bincount(labels, minlength=k))
+        self.merge_order_ = merge_order(self.cluster_centers_, np.bincount(labels, minlength=k))
         self.least_ = leftover_threshold(self.confidence_, self.distances_, self.leftover)
         self.leftover_ = is_leftover(self.confidence_, self.distances_, self.least_)
         self.outliers_ = self.bulk_.outliers(embeddings)
@@ -382,7 +382,7 @@ def check_loaded(attributes: dict, clip: Clip, directory: Path) -> None:
     if attributes["n_features_in_"] != width:
         problem = f"embeddings of {attributes['n_features_in_']} numbers, those of {clip.name} have {width}"
     elif feature.fit and columns != axes:
-        problem = f"centres of {columns} numbers, features of {axes}"
+        problem = f"centroids of {columns} numbers, features of {axes}"
     elif feature.proxies and "block_size_" not in attributes:
         problem = "proxies are needed, and none are there"
     if problem:

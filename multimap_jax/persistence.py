@@ -59,7 +59,7 @@ def write_model(model, clip: Clip, directory: Path) -> None:
         "cluster_names": model.cluster_names_,
         "cluster_confidences": model.cluster_confidences_.tolist(),
         "n_features_in": model.n_features_in_,
-        "cluster_steadiness": model.cluster_steadiness_.tolist(),
+        "cluster_stability": model.cluster_stability_.tolist(),
         "spread": model.spread_,
         "least": list(model.least_),
         "rest": list(bulk.rest),
@@ -138,7 +138,7 @@ def attributes_of(content: dict, path: Path) -> dict:
     least, bulk = tuple(content["least"]), [attributes.pop(name) for name in own]
     return attributes | {
         "features_": content["features_used"],
-        "cluster_steadiness_": np.array(content["cluster_steadiness"]),
+        "cluster_stability_": np.array(content["cluster_stability"]),
         "spread_": content["spread"],
         "least_": least,
         "leftover_": is_leftover(attributes["confidence_"], attributes["distances_"], least),
@@ -147,7 +147,7 @@ def attributes_of(content: dict, path: Path) -> dict:
         ),
         "exemplars_": [np.array(images, np.int64) for images in content["exemplars"]],
         "n_clusters_table_": [Candidate(**candidate) for candidate in content["n_clusters_table"]],
-        "merges_": merge_order(attributes["cluster_centers_"], sizes),
+        "merge_order_": merge_order(attributes["cluster_centers_"], sizes),
         "n_features_in_": content["n_features_in"],
         "cluster_names_": content["cluster_names"],
         "cluster_confidences_": np.array(content["cluster_confidences"]),
@@ -163,7 +163,7 @@ def check_clusters(content: dict) -> None:
         raise ValueError(f"cluster_names are {ascii(names)[:40]}, expected 1 to {GROUPS:,} names that can be read")
     if len(longest := max(names, key=len)) > LONGEST:
         raise ValueError(f"cluster_names hold {longest[:40]}…, expected names of {LONGEST:,} letters at most")
-    for name in ("cluster_confidences", "cluster_steadiness"):
+    for name in ("cluster_confidences", "cluster_stability"):
         if np.shape(content[name]) != (len(names),) or not np.isfinite(np.array(content[name], np.float64)).all():
             raise ValueError(f"{name} are {str(content[name])[:40]}, expected {len(names)} numbers")
     for name in ("n_features_in", "random_state"):
@@ -192,16 +192,18 @@ def check_arrays(arrays: dict, k: int, embed: int) -> None:
     for name in ("proxies_", "prompt_embeddings_", "reference_", "loss_"):
         if name in arrays and (not arrays[name].ndim or len(arrays[name]) != len(arrays["labels_"])):
             raise ValueError(f"{name} has shape {list(arrays[name].shape)}, expected a row for each of the images")
-    labels, centres = arrays["labels_"], arrays["cluster_centers_"]
+    labels, centroids = arrays["labels_"], arrays["cluster_centers_"]
     if labels.dtype.kind != "i" or labels.ndim != 1 or not 0 <= labels.min(initial=0) <= labels.max(initial=0) < k:
         raise ValueError(f"labels_ are {labels.dtype} {list(labels.shape)}, expected whole numbers of 0 to {k - 1}")
     for name in ("distances_", "confidence_", "outliers_"):
         if arrays[name].shape != labels.shape:
             raise ValueError(f"{name} has shape {list(arrays[name].shape)}, expected {list(labels.shape)}")
-    if centres.ndim != 2 or len(centres) != k or not centres.shape[1]:
-        raise ValueError(f"cluster_centers_ has shape {list(centres.shape)}, expected {k} rows of numbers")
-    if np.abs(centres).max() > FARTHEST:
-        raise ValueError(f"cluster_centers_ holds {np.abs(centres).max():g}, expected numbers of {FARTHEST:g} at most")
+    if centroids.ndim != 2 or len(centroids) != k or not centroids.shape[1]:
+        raise ValueError(f"cluster_centers_ has shape {list(centroids.shape)}, expected {k} rows of numbers")
+    if np.abs(centroids).max() > FARTHEST:
+        raise ValueError(
+            f"cluster_centers_ holds {np.abs(centroids).max():g}, expected numbers of {FARTHEST:g} at most"
+        )
     axes = arrays["bulk_axes"]
     if axes.ndim != 2 or len(axes) != embed or not axes.shape[1]:
         raise ValueError(f"bulk_axes has shape {list(axes.shape)}, expected {embed} rows of numbers")

@@ -250,12 +250,12 @@ def parquet(**columns) -> bytes:
     return file.getvalue()
 
 
-PLAN = parquet(name=["a.png", "b.png"], version=["1", "2"], piece=[0, 0])
+PLAN = parquet(name=["a.png", "b.png"], version=["1", "2"], shard=[0, 0])
 METADATA = parquet(image_path=["a.png", "b.png"], version=["1", "2"])
 SKIPPED = parquet(image_path=["c.png"], version=["1"], reason=["the file is empty"], again=[False])
 
 
-def piece(kind: str) -> Callable[[bytes], None]:
+def shard(kind: str) -> Callable[[bytes], None]:
     def given(content: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
             found = store.EmbeddingCache(Path(folder))
@@ -264,7 +264,7 @@ def piece(kind: str) -> Callable[[bytes], None]:
                 path.parent.mkdir(parents=True)
                 path.write_bytes(content if name == kind else own)
             with little():
-                store.sound(found.check, 0, 8)
+                shard_plan.is_sound(found.check, 0, 8)
 
     return given
 
@@ -356,8 +356,8 @@ EDITS = {
 }
 GROUPS = {
     "groups": ["a", "b", "c"],
-    "centres": [{"group": "a"}, {"split": 0}],
-    "splits": [{"centres": [[0.0, 1.0], [1.0, 0.0]], "to": [{"group": "b"}, {"group": "c"}]}],
+    "centroids": [{"group": "a"}, {"split": 0}],
+    "splits": [{"centroids": [[0.0, 1.0], [1.0, 0.0]], "to": [{"group": "b"}, {"group": "c"}]}],
     "pinned": [{"image": "0.png", "group": None, "centre": 1, "distance": 0.5}],
 }
 ROWS = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1], [5, 5], [5, 6]])
@@ -473,14 +473,14 @@ def readers() -> dict[str, tuple]:
         "arrays": (changed_bytes((model[ARRAYS],)), model_reader(ARRAYS)),
         "plan": (
             changed_bytes((PLAN, *bombs("plan"))),
-            as_file("plan_000000.parquet", making_little(lambda path: store.sound(shard_plan.read_plan, path))),
+            as_file("plan_000000.parquet", making_little(lambda path: shard_plan.is_sound(shard_plan.read_plan, path))),
         ),
-        "metadata": (changed_bytes((METADATA,)), piece("metadata")),
-        "skipped": (changed_bytes((SKIPPED,)), piece("skipped")),
-        "embeddings": (changed_bytes((npy(),)), piece("img_emb")),
+        "metadata": (changed_bytes((METADATA,)), shard("metadata")),
+        "skipped": (changed_bytes((SKIPPED,)), shard("skipped")),
+        "embeddings": (changed_bytes((npy(),)), shard("img_emb")),
         "proxies": (
             changed_bytes((fit_of_two(),)),
-            as_file("proxies_000000.npz", lambda path: store.sound(store.check_fit, path, (4, 4))),
+            as_file("proxies_000000.npz", lambda path: shard_plan.is_sound(store.check_fit, path, (4, 4))),
         ),
     }
 

@@ -254,7 +254,7 @@ DAMAGE = {
     "labels out of range": (lambda folder: swap(folder, labels_=np.full(21, 3)), "expected whole numbers of 0 to 2"),
     "labels of words": (lambda folder: swap(folder, labels_=np.full(21, "a")), "labels_ has no numbers"),
     "other distances": (lambda folder: swap(folder, distances_=np.zeros(20)), r"distances_ has shape \[20\]"),
-    "other centres": (lambda folder: swap(folder, cluster_centers_=np.zeros((2, 2))), "expected 3 rows"),
+    "other centroids": (lambda folder: swap(folder, cluster_centers_=np.zeros((2, 2))), "expected 3 rows"),
     "no numbers": (lambda folder: swap(folder, cluster_centers_=np.full((3, 2), np.nan)), "NaN or infinite"),
     "another projection": (lambda folder: swap(folder, projection_=np.zeros((5, 2))), "expected 32 rows"),
     "another confidence": (lambda folder: swap(folder, confidence_=np.zeros(3)), r"confidence_ has shape \[3\]"),
@@ -263,7 +263,7 @@ DAMAGE = {
     "a threshold of words": (lambda folder: change(folder, least=["a", "b"]), "is damaged"),
     "exemplars of fewer groups": (lambda folder: change(folder, exemplars=[[1]]), "exemplars are of 1 groups"),
     "candidates of words": (lambda folder: change(folder, n_clusters_table=["a"]), "is damaged"),
-    "steadiness of others": (lambda folder: change(folder, cluster_steadiness=[1.0]), "expected 3 numbers"),
+    "stability of others": (lambda folder: change(folder, cluster_stability=[1.0]), "expected 3 numbers"),
     "pickled": (lambda folder: np.savez(folder / "arrays.npz", labels_=np.array([{}])), "is damaged"),
 }
 

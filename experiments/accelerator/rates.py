@@ -13,7 +13,7 @@ from experiments.benchmarks.steps import FULL_LOOPS, compiled_steps, step_flops,
 from multimap_jax.encoders.clip.config import TextConfig
 from multimap_jax.proxies.recipes import ProxyConfig
 
-# What PyTorch runs, the most telling first: the frozen suffix is the good rival.
+# What PyTorch runs, the most telling first: the frozen suffix is the good baseline.
 TORCH = (
     ("suffix_torch", "float32"),
     ("released_loop", "float32"),
@@ -86,7 +86,7 @@ def recommended_block(rows: list[dict], default: int | None) -> dict | None:
 
 
 def torch(sizes: Sizes, found: dict, end: float) -> Iterable[Piece]:
-    """PyTorch's released loop and a good rival on the same device, with the default tower."""
+    """PyTorch's released loop and a good baseline on the same device, with the default tower."""
     for what, precision in TORCH + (TORCH_COMPILED if sizes.compiled else ()):
         images = FULL_LOOPS.get(what, sizes.torch_images)
         head = {"what": what, "tower": sizes.default[0], "precision": precision, "images": images}

@@ -110,10 +110,10 @@ def learn(images, augment, prototypes: int, rounds: int, seed: int) -> tuple[np.
     seen, step = functions(graph, augment, optimizer)
     for number in range(rounds):
         key = jax.random.key(seed * 10_000 + number)
-        mean, belongs, centres = find_prototypes(seen(weights, images, key), prototypes)
+        mean, belongs, centroids = find_prototypes(seen(weights, images, key), prototypes)
         for turn, rows in enumerate(batches(len(images), random)):
             each = jax.random.fold_in(key, turn)
-            weights, state, loss = step(weights, state, each, images[rows], belongs[rows], mean, centres)
+            weights, state, loss = step(weights, state, each, images[rows], belongs[rows], mean, centroids)
     return stable(np.asarray(seen(weights, images, jax.random.key(seed)))), float(loss)
 
 
@@ -126,10 +126,10 @@ def functions(graph, augment, optimizer):
         encoder = nnx.merge(graph, weights)
         return jnp.stack([encoder(augment(each, images)) for each in jax.random.split(key, VIEWS)])
 
-    def loss(weights, key, images, belongs, mean, centres):
+    def loss(weights, key, images, belongs, mean, centroids):
         features = nnx.merge(graph, weights)(augment(key, images)) - mean
         features /= jnp.maximum(jnp.linalg.norm(features, axis=1, keepdims=True), 1e-6)
-        logits = features @ centres.T / TEMPERATURE
+        logits = features @ centroids.T / TEMPERATURE
         return optax.softmax_cross_entropy_with_integer_labels(logits, belongs).mean()
 
     @jax.jit

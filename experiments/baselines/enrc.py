@@ -78,7 +78,7 @@ def one_start(rows: np.ndarray, clusters: list[int], task: Task, seed: int) -> t
 
 
 def unexplained(model, rows: np.ndarray, labels: np.ndarray) -> float:
-    """Squared distances to the centres, each clustering's in its own subspace, over those to the common mean."""
+    """Squared distances to the centroids, each clustering's in its own subspace, over those to the common mean."""
     within = 0.0
     for number, groups in enumerate(labels.T):
         part = np.asarray(model.transform_subspace(rows, number))

@@ -5,8 +5,8 @@ Followed, from the abstract and from a public program of the method, since the a
 are scaled to 0 … 1; z is their encoding; head h attends from every image to all, A_h = softmax(Q_h K_hᵀ / √d),
 C_h = A_h V_h; the rows of a head O_h are its part of LayerNorm(z + W [C_1 … C_H]); a decoder gives the features back
 from all. L = reconstruction + α Σ HSIC(O_h, O_g) + β Σ KL(P_h ‖ Q_h): the linear HSIC, normalised, keeps heads apart;
-Q_h are Student-t similarities to centres, P_h their squares made sharp, as in DEC. First the reconstruction alone, then
-centres by k-means, then all of L. α = β = 1, Adam, rate .01, 200 and 100 epochs. k-means on each head at the end.
+Q_h are Student-t similarities to centroids, P_h their squares made sharp, as in DEC. First the reconstruction, then
+centroids by k-means, then all of L. α = β = 1, Adam, rate .01, 200 and 100 epochs. k-means on each head at the end.
 
 Chosen: the encoder is linear, since with hidden layers any head can be drawn into any groups, and planted views were
 missed more often; eight dimensions a head, a head for each aspect; image embeddings go in. One start often ends with
@@ -75,10 +75,10 @@ def heads_of(rows):
 def fit(features, numbers: Sequence[int], epochs: tuple[int, int], seed: int):
     """(rows of every head, each [images, HEAD]; last losses; what the groups leave unexplained)."""
     graph, weights = nnx.split(Network(features.shape[1], len(numbers), nnx.Rngs(seed)))
-    learnt = {"network": weights, "centres": [jnp.zeros((k, HEAD)) for k in numbers]}
+    learnt = {"network": weights, "centroids": [jnp.zeros((k, HEAD)) for k in numbers]}
     learnt, _ = run(learnt, features, (0.0, 0.0), graph, epochs[0])
     heads = np.asarray(nnx.merge(graph, learnt["network"])(features)[0]).swapaxes(0, 1)
-    learnt["centres"] = [jnp.asarray(grouped(rows, k, seed)[0]) for rows, k in zip(heads, numbers)]
+    learnt["centroids"] = [jnp.asarray(grouped(rows, k, seed)[0]) for rows, k in zip(heads, numbers)]
     learnt, losses = run(learnt, features, (REDUNDANCY, CLUSTERING), graph, epochs[1])
     heads = list(np.asarray(nnx.merge(graph, learnt["network"])(features)[0]).swapaxes(0, 1))
     losses = {name: float(values[-1]) for name, values in losses.items()}
@@ -87,7 +87,7 @@ def fit(features, numbers: Sequence[int], epochs: tuple[int, int], seed: int):
 
 
 def grouped(rows: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """k-means on rows [images, HEAD]: (centres [k, HEAD], labels int [images])."""
+    """k-means on rows [images, HEAD]: (centroids [k, HEAD], labels int [images])."""
     from sklearn.cluster import KMeans
 
     found = KMeans(k, n_init=3, random_state=seed).fit(rows)
@@ -123,7 +123,7 @@ def loss(learnt, features, weights, graph):
     said = {
         "reconstruction": jnp.square(decoded - features).mean(),
         "redundancy": sum((hsic(heads[:, i], heads[:, j]) for i, j in pairs), start=jnp.zeros(())),
-        "clustering": sum(sharpening(heads[:, h], each) for h, each in enumerate(learnt["centres"])),
+        "clustering": sum(sharpening(heads[:, h], each) for h, each in enumerate(learnt["centroids"])),
     }
     return said["reconstruction"] + weights[0] * said["redundancy"] + weights[1] * said["clustering"], said
 
@@ -135,9 +135,9 @@ def hsic(first, second):
     return jnp.square(first.T @ second).sum() / jnp.sqrt(own + 1e-12)
 
 
-def sharpening(rows, centres):
+def sharpening(rows, centroids):
     """KL(P ‖ Q) of DEC, a mean over rows [images, d]; no gradient flows through P."""
-    similar = 1 / (1 + jnp.square(rows[:, None] - centres[None]).sum(-1))
+    similar = 1 / (1 + jnp.square(rows[:, None] - centroids[None]).sum(-1))
     similar /= similar.sum(1, keepdims=True)
     sharp = jnp.square(similar) / similar.sum(0, keepdims=True)
     sharp = jax.lax.stop_gradient(sharp / sharp.sum(1, keepdims=True))

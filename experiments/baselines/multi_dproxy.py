@@ -5,8 +5,8 @@ candidates c_k, α a softmax of w′_i·c_k / τ_α, w′ learnt. T is the promp
 the other, V¹ = V + σ(W_g [V; V_attn]) ⊙ V_attn and T¹ alike; F = λ T¹ + (1 − λ) V¹, λ = σ(cos(T¹, V¹) / τ).
 L = mean of 1 − cos(F, V) + α(t) L_u + β(t) L_c with L_u the mean of ‖w_i − c̄‖², L_c the mean over i of
 log Σ_{j≠i} exp(F_i·w_j / σ), α(t) = min(.5, .1 + .4 t/E), β(t) = .1 (1 − cos(π t/E)). Every R epochs k-means on the
-proxies gives as many centres as groups, and the half of the candidates with the largest mean cosine to them stays, not
-fewer than groups. k-means on F at the end; Adam.
+proxies gives as many centroids as groups, and the half of the candidates with the largest mean cosine to them stays,
+not fewer than groups. k-means on F at the end; Adam.
 
 Chosen: an image and its prompt are one token each, so that attention among them is a linear map of the other, of one
 layer here; unit rows go into it. Its weights begin small and learn at 1e-5, as what images share does in the released
@@ -108,12 +108,12 @@ def loss(learnt, time, images, candidates, kept, encoder):
 
 
 def pruned(kept: np.ndarray, candidates: np.ndarray, proxies: np.ndarray, clusters: int) -> np.ndarray:
-    """Of the candidates [words, width] that are kept, bool [words], the half nearest to the proxies' centres, but at
+    """Of the candidates [words, width] that are kept, bool [words], the half nearest to the proxies' centroids, but at
     least `clusters`."""
     count = max(clusters, int(kept.sum()) // 2)
     if count >= kept.sum():
         return kept
     groups = k_means(proxies, min(clusters, len(np.unique(proxies, axis=0))), 0, starts=3)
-    centres = np.stack([proxies[groups == group].mean(0) for group in np.unique(groups)])
-    near = np.where(kept, (unit_rows(candidates) @ unit_rows(centres).T).mean(1), -np.inf)
+    centroids = np.stack([proxies[groups == group].mean(0) for group in np.unique(groups)])
+    near = np.where(kept, (unit_rows(candidates) @ unit_rows(centroids).T).mean(1), -np.inf)
     return np.isin(np.arange(len(kept)), np.argsort(-near, kind="stable")[:count])

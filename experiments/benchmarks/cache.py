@@ -3,7 +3,7 @@
     python -m experiments.benchmarks.cache --out=experiments/results/benchmark_store_cpu.json
 
 A folder of --images names (hard links to drawn pictures). `store_seconds`: everything that a first run does to keep
-their embeddings and read them back (versions of all files, plan, pieces, order of names), with an encoder that gives
+their embeddings and read them back (versions of all files, plan, shards, order of names), with an encoder that gives
 rows at once; the folder is listed beforehand, as it always was. `again_seconds`: what a second run does, which embeds
 nothing. `embedding_seconds`: the real encoder on a tenth of the images, times ten. Prints one JSON line. About 1 minute
 on two CPU cores.

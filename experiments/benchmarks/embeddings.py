@@ -2,7 +2,7 @@
 
     python -m experiments.benchmarks.embeddings --out=experiments/results/benchmark_embeddings_cpu.json
 
-Embeddings of 512 in float16, made piece by piece in the layout of clip-retrieval: every one is the sum of directions of
+Embeddings of 512 in float16, made shard by shard in the layout of clip-retrieval: every one is the sum of directions of
 a color (3 words) and of a species (40 words) and of noise, so strong that zero-shot agrees with what was planted at an
 adjusted Rand index of .75. The encoder has small random towers, so that the groups are all there is to find. The
 command runs in a process of its own whose anonymous memory is looked at five times a second. On the smallest number of
@@ -97,11 +97,11 @@ def write_pieces(folder: Path, planted: Planted, count: int) -> dict[str, np.nda
     (folder / "img_emb").mkdir(parents=True)
     (folder / "metadata").mkdir()
     truth: dict[str, list] = {name: [] for name in WORDS}
-    for piece, begin in enumerate(range(0, count, PIECE)):
-        rows, own = planted.rows(min(PIECE, count - begin), seed=100 + piece)
-        np.save(folder / "img_emb" / f"img_emb_{piece:04}.npy", rows)
+    for shard, begin in enumerate(range(0, count, PIECE)):
+        rows, own = planted.rows(min(PIECE, count - begin), seed=100 + shard)
+        np.save(folder / "img_emb" / f"img_emb_{shard:04}.npy", rows)
         names = [name_of(begin + i) for i in range(len(rows))]
-        pq.write_table(pa.table({"image_path": names}), folder / "metadata" / f"metadata_{piece:04}.parquet")
+        pq.write_table(pa.table({"image_path": names}), folder / "metadata" / f"metadata_{shard:04}.parquet")
         for name, groups in own.items():
             truth[name].append(groups.astype(np.int8))
     return {name: np.concatenate(parts) for name, parts in truth.items()}

@@ -37,11 +37,11 @@ def fit(directory: str, images: int, words: int) -> float:
 
     clip = mm.load_clip(directory)
     aspect = mm.Aspect("color", words=tuple(f"word {i}" for i in range(words)))
-    random, centres = np.random.default_rng(0), clip.embed_texts([aspect.fill(word) for word in aspect.words])
+    random, centroids = np.random.default_rng(0), clip.embed_texts([aspect.fill(word) for word in aspect.words])
     rows = np.empty((images, SMALL_TEXT.embed), np.float32)
     for begin in range(0, images, 4096):
         part = rows[begin : begin + 4096]
-        part[:] = centres[random.integers(words, size=len(part))]
+        part[:] = centroids[random.integers(words, size=len(part))]
         part += 0.02 * random.standard_normal(part.shape, np.float32)
         part /= np.linalg.norm(part, axis=1, keepdims=True)
     begin = time.perf_counter()

@@ -3,7 +3,7 @@
     python -m experiments.benchmarks.images --out=experiments/results/benchmark_images_cpu.json
 
 Prints one JSON line. JPEG files of 640 × 480 are written first; then each side reads, scales and embeds them all, in a
-process of its own, with the same random weights of ViT-B/32's size (or those of --clip). The rival is what people
+process of its own, with the same random weights of ViT-B/32's size (or those of --clip). The baseline is what people
 write: transformers' own processor on Pillow and `get_image_features`, batches of 32. About 3 minutes on two CPU cores;
 needs the test extra (PyTorch).
 """

@@ -8,7 +8,7 @@ Prints one JSON line: {"machine": …, "rows": [{"what": …, "precision": …, 
   released_loop  what the released program does at every step: all 77 tokens, the gradients of the weights too, Adagrad,
                  batches of 20
   frozen_loop    all 77 tokens, gradients of the proxies alone, Adam, one batch of 64
-  suffix_torch   a good PyTorch rival: only the tokens from the slot on, keys and values of the others cached, in the
+  suffix_torch   a good PyTorch baseline: only the tokens from the slot on, keys and values of the others cached, in the
                  last layer the end token alone, all images at once, Adam; eager, and "_compiled" with torch.compile
   ours           the compiled chunk of `multimap_jax.fit_proxies`, in each precision
 
@@ -100,9 +100,9 @@ def comparisons(rows: list[dict]) -> dict[str, float]:
     if ours and times.get(("released_loop", "float32")):
         result["times_faster"] = round(times["released_loop", "float32"] / ours, 1)
     for precision in ("float32", "bf16"):
-        rivals = [ms for (what, kind), ms in times.items() if what.startswith("suffix") and kind == precision and ms]
-        if rivals and times.get(("ours", precision)):
-            result[f"times_faster_than_suffix_{precision}"] = round(min(rivals) / times["ours", precision], 2)
+        baselines = [ms for (what, kind), ms in times.items() if what.startswith("suffix") and kind == precision and ms]
+        if baselines and times.get(("ours", precision)):
+            result[f"times_faster_than_suffix_{precision}"] = round(min(baselines) / times["ours", precision], 2)
     return result
 
 

@@ -100,8 +100,8 @@ class Suffix(torch.nn.Module):
 def suffix(
     config: TextConfig, ids: Sequence[int], slot: int, images: int, precision: str, compiled: bool
 ) -> Callable[[], None]:
-    """A good rival: frozen weights, only the tokens from the slot on, all images at once, Adam, `precision` "float32"
-    or "bf16" (proxies, loss and moments stay float32)."""
+    """A good baseline: frozen weights, only the tokens from the slot on, all images at once, Adam, `precision`
+    "float32" or "bf16" (proxies, loss and moments stay float32)."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     model = Suffix(config, slot).to(DEVICE, dtype).requires_grad_(False)
     after = (0.02 * torch.randn(1, len(ids) - slot - 1, config.width, device=DEVICE)).to(dtype)

@@ -74,7 +74,7 @@ def rate_aspect(clip, embeddings: np.ndarray, subject: str, aspect: str, truth: 
     except ValueError as error:  # no two words that the checkpoint knows
         return row | {"why": str(error).partition(":")[0]}
     words = found.aspect.words
-    row |= {"words": words, "candidates": found.choice.candidates, "found_verdict": found.sight.verdict}
+    row |= {"words": words, "candidates": found.choice.candidates, "found_verdict": found.separability.verdict}
     row |= {"found": grouped(clip, embeddings, found.aspect, k, truth)}
     own = row["found"] if len(words) == k else grouped(clip, embeddings, found.aspect, len(words), truth)
     return row | {"found_own_number": own}

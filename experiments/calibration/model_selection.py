@@ -104,7 +104,7 @@ def run_row(clip, embeddings: np.ndarray, subject: str, aspect: str, truth: np.n
     row |= {"nmi": mm.evaluate(truth, model.labels_)["nmi"], "nmi_true": mm.evaluate(truth, best.labels_)["nmi"]}
     row |= {"again": mm.evaluate(model.labels_, second.labels_)["ari"], "with_true_words": given.n_clusters_}
     row |= {"next": [each.groups for each in model.n_clusters_table_[1:3]]}
-    row |= {"steadiness": float(model.cluster_steadiness_.min()), "outliers": float(model.outliers_.mean())}
+    row |= {"stability": float(model.cluster_stability_.min()), "outliers": float(model.outliers_.mean())}
     return rounded(row | {"names": model.cluster_names_})
 
 

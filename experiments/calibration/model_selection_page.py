@@ -69,7 +69,7 @@ def runs(rows: list[dict]) -> str:
         level = {0: ", easy", 2: ", hard"}.get(row.get("difficulty"), "")
         own = [row["set"] + level, row["aspect"], seen, str(row["true"]), str(row["found"])]
         own += [", ".join(map(str, row["next"])), f"{row['strength']:.2f}"]
-        own += [f"{row['nmi']:.3f}", f"{row['nmi_true']:.3f}", f"{row['again']:.3f}", f"{row['steadiness']:.2f}"]
+        own += [f"{row['nmi']:.3f}", f"{row['nmi_true']:.3f}", f"{row['again']:.3f}", f"{row['stability']:.2f}"]
         names = row["names"]
         cells.append([*own, ", ".join(names[:8]) + f" and {len(names) - 8} more" * (len(names) > 8)])
     head = ["set", "aspect", "seen", "true number", "found", "next best", "strength", "NMI"]

@@ -1,4 +1,4 @@
-"""The paper's method in its recipes and ablations, and the cheap rivals, each as a function of one Case."""
+"""The paper's method in its recipes and ablations, and the cheap baselines, each as a function of one Case."""
 
 from __future__ import annotations
 

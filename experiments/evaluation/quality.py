@@ -1,9 +1,9 @@
-"""The default recipe against everything that the same frozen encoder gives: rivals, word lists, paired intervals.
+"""The default recipe against everything that the same frozen encoder gives: baselines, word lists, paired intervals.
 
     python -m experiments.evaluation.quality --out=experiments/results/quality
     python -m experiments.evaluation.quality --data=FOLDER --clip=openai/clip-vit-base-patch32 --out=quality_real
 
-Rivals, on the same embeddings, with the same number of groups and the same ten k-means seeds: see `methods`. Word
+Baselines, on the same embeddings, with the same number of groups and the same ten k-means seeds: see `methods`. Word
 lists: see `protocols`. Identity, which has no words, is left out. Drawn sets are those of one difficulty: the lowest
 at which zero-shot with the true words has a mean NMI between .5 and .8 over the aspects (see `difficulty`).
 
@@ -159,7 +159,7 @@ def means(scores: Sequence[dict]) -> tuple:
 @dataclasses.dataclass(frozen=True)
 class Mean:
     """Mean NMI over cells, its 95% interval, and in how many cells a method is significantly better and worse than the
-    default; for the default itself: than the best rival of the cell."""
+    default; for the default itself: than the best baseline of the cell."""
 
     nmi: float
     low: float
@@ -172,8 +172,8 @@ class Mean:
 class Verdict:
     """One protocol, over the cells that the encoder sees.
 
-    means: by method. over_published, over_span, over_zero_shot: default's mean minus the best published rival's, the
-    image in span's, CLIP_GPT's. worse, better: cells where the default differs significantly from their best rival.
+    means: by method. over_published, over_span, over_zero_shot: default's mean minus the best published baseline's, the
+    image in span's, CLIP_GPT's. worse, better: cells where the default differs significantly from their best baseline.
     visible: the difference between these two that would have been found in four cases of five, median over cells.
     paper_gain: the paper's recipe's mean minus CLIP_GPT's, with its 95% interval; () where either was not run.
     """
@@ -246,8 +246,8 @@ def verdict(rows: dict, protocol: str, names: Sequence[str], against: dict, plac
         means[name] = Mean(*mean_and_interval([row[name] for row in rows.values()]), found.count(1), found.count(-1))
     differing: dict[int, list[str]] = {1: [], -1: [], 0: []}
     for i in here:
-        ours, rival = rows[places[i]]["default"], best_rival(rows[places[i]])
-        text = f"{places[i][0]} {places[i][1]} ({rival.method}, {ours.nmi:.3f} : {rival.nmi:.3f})"
+        ours, baseline = rows[places[i]]["default"], best_rival(rows[places[i]])
+        text = f"{places[i][0]} {places[i][1]} ({baseline.method}, {ours.nmi:.3f} : {baseline.nmi:.3f})"
         differing[against["default"][i]].append(text)
     best = max((name for name in PUBLISHED if name in means), key=lambda name: means[name].nmi)
     over = [means["default"].nmi - means[name].nmi for name in (best, "image in span", "CLIP_GPT")]
@@ -355,10 +355,10 @@ def table_rows(cells: Sequence[Cell], names: Sequence[str]) -> list[list[str]]:
 
 def sentence(each: Verdict) -> str:
     text = (
-        f"{each.protocol}: default is {each.over_published:+.3f} from the best published rival's mean "
+        f"{each.protocol}: default is {each.over_published:+.3f} from the best published baseline's mean "
         f"({each.best_published}), {each.over_span:+.3f} from image in span, {each.over_zero_shot:+.3f} from CLIP_GPT."
     )
-    text += f" Significantly worse than the best rival of the cell in {len(each.worse)} of {each.cells} cells"
+    text += f" Significantly worse than the best baseline of the cell in {len(each.worse)} of {each.cells} cells"
     text += (": " + ", ".join(each.worse) if each.worse else "") + f"; significantly better in {len(each.better)}"
     text += ": " + ", ".join(each.better) if each.better else ""
     return text + f". A difference of {each.visible:.3f} in a cell would have been seen in four cases of five."

@@ -1,5 +1,5 @@
 """Table 2 of the paper: Multi-MaP on the seven data sets, by all its recipes, with the five methods that the paper
-compares with, one that came after it, and two cheap rivals.
+compares with, one that came after it, and two cheap baselines.
 
     python -m experiments.paper.table2 --out=experiments/results/table2 --minutes=120
     python -m experiments.paper.table2 --data=FOLDER --clip=openai/clip-vit-base-patch32 --out=table2_real

@@ -81,7 +81,7 @@ EMBED_USAGE = """Only embeds the images, for multimap --embeddings=OUT and for o
   multimap embed --images=photos/ --clip=openai/clip-vit-base-patch32 --out=out/
   multimap --embeddings=out/ --subject=… --aspect=… --clip=openai/clip-vit-base-patch32 --out=groups/    (then)
 
---part=2/16 is the second of sixteen workers, which need not know of each other: each takes every sixteenth piece. A
+--part=2/16 is the second of sixteen workers, which need not know of each other: each takes every sixteenth shard. A
 worker that died is started again and does what is missing. With --distributed instead, the same line on every host of
 a Cloud TPU slice, under Slurm or Open MPI, each takes its part.
 """

@@ -21,14 +21,14 @@ class Clustering:
 
     Attributes:
       labels: int [images], 0…k-1, the largest group first.
-      centres: float64 [k, d].
+      centroids: float64 [k, d].
       distances, confidences: float64 [images], see `nearest`.
       spread: of the groups, see `nearest`.
-      inertia: the sum of squared distances of the images that centres were found on.
+      inertia: the sum of squared distances of the images that centroids were found on.
     """
 
     labels: np.ndarray
-    centres: np.ndarray
+    centroids: np.ndarray
     distances: np.ndarray
     confidences: np.ndarray
     spread: float
@@ -40,8 +40,8 @@ def cluster(
 ) -> Clustering:
     """k-means (k-means++, best of 10 starts) on rows [images, d]; ValueError for more groups than images.
 
-    drawn: indices of the images that the centres are found on, None for all (see `draw`); all images go to the nearest
-    one: so the cost of k-means ends growing. Its agreement with k-means on all is in experiments/RESULTS.md.
+    drawn: indices of the images that the centroids are found on, None for all (see `sample_indices`); all images go to
+    the nearest one: so the cost of k-means ends growing. Its agreement with k-means on all is in experiments/RESULTS.md.
     begin: groups [images] to start from instead, where all k of them hold images.
     """
     from sklearn.cluster import KMeans
@@ -52,16 +52,16 @@ def cluster(
         start = {"init": cluster_means(rows, begin, k), "n_init": 1}
     looked = take_rows(rows, drawn)
     kmeans = KMeans(k, **start, random_state=seed).fit(looked)
-    centres, inertia = kmeans.cluster_centers_, float(kmeans.inertia_)
+    centroids, inertia = kmeans.cluster_centers_, float(kmeans.inertia_)
     spread = inertia / len(looked) / looked.shape[1] ** 0.25
-    labels, distances, confidences = nearest(rows, centres, spread)
+    labels, distances, confidences = nearest(rows, centroids, spread)
     sizes = np.bincount(labels, minlength=k)
     if not sizes.all():
         warnings.warn(
             f"only {np.count_nonzero(sizes)} of {k} groups hold images: the images are too alike", stacklevel=2
         )
     order = np.argsort(-sizes, kind="stable")
-    return Clustering(np.argsort(order)[labels], centres[order], distances, confidences, spread, inertia)
+    return Clustering(np.argsort(order)[labels], centroids[order], distances, confidences, spread, inertia)
 
 
 def check_clusters(k: int, images: int) -> None:
@@ -70,7 +70,7 @@ def check_clusters(k: int, images: int) -> None:
         raise ValueError(f"{k} groups asked for among {images} {noun}, expected 1 to {images}")
 
 
-def nearest(rows, centres: np.ndarray, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def nearest(rows, centroids: np.ndarray, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(index of the nearest centre int [images], Euclidean distance to it [images], confidence [images], 1/k … 1).
 
     Confidence is how probable the nearest group is where groups are round, alike and equally frequent: the softmax of
@@ -81,13 +81,13 @@ def nearest(rows, centres: np.ndarray, spread: float = 1.0) -> tuple[np.ndarray,
     Differences are summed row by row, so that an image's answer cannot depend on which images come with it.
     """
     labels, distances, confidences = np.empty(len(rows), np.int64), np.empty(len(rows)), np.empty(len(rows))
-    step = max(1, 2**20 // centres.size)  # differences of about 8 MB at once stay in the cache
+    step = max(1, 2**20 // centroids.size)  # differences of about 8 MB at once stay in the cache
     for whole, part in walk(rows):
         for begin in range(0, len(part), step):
-            some = np.linalg.norm(centres - part[begin : begin + step, None], axis=2)
+            some = np.linalg.norm(centroids - part[begin : begin + step, None], axis=2)
             here = slice(whole.start + begin, whole.start + begin + len(some))
             labels[here], distances[here] = some.argmin(1), some.min(1)
-            # Sorted, so that the sum has the same bits in whatever order the centres come.
+            # Sorted, so that the sum has the same bits in whatever order the centroids come.
             farther = np.sort(np.square(some) - np.square(distances[here, None]), axis=1)
             confidences[here] = 1 / np.exp(-farther / max(2 * spread, 1e-12)).sum(1)
     return labels, distances, confidences
@@ -109,9 +109,9 @@ def is_leftover(confidences: np.ndarray, distances: np.ndarray, least: tuple[flo
     return (confidences < confidence) | ((confidences == confidence) & (distances >= distance))
 
 
-def nearest_by_product(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def nearest_by_product(rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """As the first of `nearest`, by one matrix product."""
-    return (np.square(centres).sum(1) - 2 * rows @ centres.T).argmin(1)
+    return (np.square(centroids).sum(1) - 2 * rows @ centroids.T).argmin(1)
 
 
 def principal_axes(rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -139,25 +139,25 @@ def cluster_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
     return totals / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
 
 
-def merge_order(centres: np.ndarray, sizes: np.ndarray) -> list[tuple[tuple[int, ...], tuple[int, ...], float]]:
+def merge_order(centroids: np.ndarray, sizes: np.ndarray) -> list[tuple[tuple[int, ...], tuple[int, ...], float]]:
     """Which of k groups would become one, the first first, until one is left: (groups, other groups, the inertia that
-    this adds as a share of all that lies between the k centres), by Ward's rule (1963); [] for over MERGED groups, of
+    this adds as a share of all that lies between the k centroids), by Ward's rule (1963); [] for over MERGED groups, of
     which nobody looks at all."""
-    if len(centres) > MOST_MERGED:
+    if len(centroids) > MOST_MERGED:
         return []
-    centres, sizes = np.array(centres, np.float64), np.maximum(sizes, 1e-9)
-    whole = max(sizes @ np.square(centres - sizes @ centres / sizes.sum()).sum(1), 1e-300)
-    held, found = {i: (i,) for i in range(len(centres))}, []
+    centroids, sizes = np.array(centroids, np.float64), np.maximum(sizes, 1e-9)
+    whole = max(sizes @ np.square(centroids - sizes @ centroids / sizes.sum()).sum(1), 1e-300)
+    held, found = {i: (i,) for i in range(len(centroids))}, []
 
     def costs(i: int) -> np.ndarray:
-        costs = np.square(centres - centres[i]).sum(1) * sizes * sizes[i] / (sizes + sizes[i])
-        return np.where([j in held and j != i for j in range(len(centres))], costs, np.inf)
+        costs = np.square(centroids - centroids[i]).sum(1) * sizes * sizes[i] / (sizes + sizes[i])
+        return np.where([j in held and j != i for j in range(len(centroids))], costs, np.inf)
 
-    table = np.stack([costs(i) for i in range(len(centres))])
+    table = np.stack([costs(i) for i in range(len(centroids))])
     while len(held) > 1:
-        i, j = sorted(divmod(int(table.argmin()), len(centres)))
+        i, j = sorted(divmod(int(table.argmin()), len(centroids)))
         found.append((held[i], held[j], float(table[i, j] / whole)))
-        centres[i] = (sizes[i] * centres[i] + sizes[j] * centres[j]) / (sizes[i] + sizes[j])
+        centroids[i] = (sizes[i] * centroids[i] + sizes[j] * centroids[j]) / (sizes[i] + sizes[j])
         sizes[i] += sizes[j]
         held[i] = (*held[i], *held.pop(j))
         table[j] = table[:, j] = np.inf

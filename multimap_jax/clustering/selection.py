@@ -19,7 +19,7 @@ from multimap_jax.clustering.kmeans import nearest_by_product, principal_axes
 IMAGES, HALVINGS, MOST, AXES = 2000, 10, 60, 32
 # What strength a factor of e between the groups and the words is worth. Without words: the strength that groups need;
 # and in how many numbers one after the other it is less than WEAK where the search ends.
-STRAY, STRONG, WEAK, WEARY = 0.3, 0.8, 0.5, 15
+STRAY, STRONG, WEAK, WEAK_IN_A_ROW = 0.3, 0.8, 0.5, 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,17 +57,17 @@ def select_n_clusters(rows, words: float = 0.0, names: Sequence | None = None) -
     """
     rows = _sampled_axes(rows, names)[0]
     whole = np.square(rows - rows.mean(0)).sum()
-    halves, found, weary = _halves(len(rows)), [_candidate(1, 1.0, 1.0, 1.0, words)], 0
+    halves, found, weak_in_a_row = _halves(len(rows)), [_candidate(1, 1.0, 1.0, 1.0, words)], 0
     most = min(MOST, max(12, round(2 * words)) if words else MOST, len(rows) // 5)
     with _many_small_fits() as fits:
         for k in range(2, most + 1):
-            (labels, centres), *again = fits(rows, [slice(None), *halves], k)
-            inertia = np.square(rows - centres[labels]).sum() / max(whole, 1e-300)
+            (labels, centroids), *again = fits(rows, [slice(None), *halves], k)
+            inertia = np.square(rows - centroids[labels]).sum() / max(whole, 1e-300)
             smallest = np.bincount(labels, minlength=k).min() / len(rows)
             strength = _strength_of(rows, halves, again, k)
             found.append(_candidate(k, strength, smallest, inertia, words))
-            weary = weary + 1 if strength < WEAK and k > words else 0
-            if weary == WEARY:
+            weak_in_a_row = weak_in_a_row + 1 if strength < WEAK and k > words else 0
+            if weak_in_a_row == WEAK_IN_A_ROW:
                 break
     return sorted(found, key=lambda each: (-each.score, -each.groups))
 
@@ -83,8 +83,8 @@ def stability(rows, labels: np.ndarray, k: int, names: Sequence | None = None) -
     halves = [half for half in _halves(len(rows)) if len(half) >= k]
     with _many_small_fits() as fits:
         found = fits(rows, halves, k)
-    for _, centres in found:
-        table = _contingency(labels, nearest_by_product(rows, centres), k)
+    for _, centroids in found:
+        table = _contingency(labels, nearest_by_product(rows, centroids), k)
         either = table.sum(1)[:, None] + table.sum(0) - table
         totals += (table / np.maximum(either, 1)).max(1)
     return totals / max(len(halves), 1)
@@ -132,7 +132,7 @@ def _groups(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _strength_of(rows: np.ndarray, halves: Sequence[np.ndarray], fits: Sequence[tuple], k: int) -> float:
-    """The mean strength over `_halves`, each beside its other one. fits: their labels and centres."""
+    """The mean strength over `_halves`, each beside its other one. fits: their labels and centroids."""
     others = (nearest_by_product(rows[half], fits[own ^ 1][1]) for own, half in enumerate(halves))
     return float(np.mean([_strength(labels, given, k) for (labels, _), given in zip(fits, others)]))
 

@@ -1,7 +1,7 @@
-"""Groups that were edited: how a model's centres lead to them. The model stays as it is.
+"""Groups that were edited: how a model's centroids lead to them. The model stays as it is.
 
-A centre leads to a group, or to a split: centres of its own, of which the nearest one decides. Single images are pinned
-to a group. So new images go the same way: nearest centre of the model, then through splits to a group.
+A centroid leads to a group, or to a split: centroids of its own, of which the nearest one decides. Single images are
+pinned to a group. So new images go the same way: nearest centre of the model, then through splits to a group.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ NEAR = 1e-3
 
 @dataclasses.dataclass
 class Split:
-    """centres float64 [parts, d]; what each leads to, as in `Regrouping`."""
+    """centroids float64 [parts, d]; what each leads to, as in `Regrouping`."""
 
-    centres: np.ndarray
+    centroids: np.ndarray
     to: list[int]
 
 
@@ -56,33 +56,35 @@ class Regrouping:
     splits: list[Split] = dataclasses.field(default_factory=list)
     pinned: dict[str, Pin] = dataclasses.field(default_factory=dict)
 
-    def assign(self, labels: np.ndarray, distances: np.ndarray, left: np.ndarray, rows, names: Sequence[str], centres):
+    def assign(
+        self, labels: np.ndarray, distances: np.ndarray, left: np.ndarray, rows, names: Sequence[str], centroids
+    ):
         """(groups int, distances, whether left over bool), each [images], of images that the model put to `labels`.
 
-        labels, distances, left [images]: what the model says. rows [images, d]: what it looked at. centres: its own.
+        labels, distances, left [images]: what the model says. rows [images, d]: what it looked at. centroids: its own.
         """
         found, away = np.array(self.to, np.int64)[labels], np.array(distances, np.float64)
         for s, split in enumerate(self.splits):
             here = np.flatnonzero(found == ~s)
             if len(here):
-                which, away[here] = nearest(rows[here], split.centres)[:2]
+                which, away[here] = nearest(rows[here], split.centroids)[:2]
                 found[here] = np.array(split.to, np.int64)[which]
         left = np.array(left, bool)
         place = {name: i for i, name in enumerate(names) if name in self.pinned} if self.pinned else {}
-        centres_of = functools.cache(lambda group: self.centres_of(group, centres))
+        centroids_of = functools.cache(lambda group: self.centroids_of(group, centroids))
         for name, i in place.items():
             pin = self.pinned[name]
             if pin.centre == labels[i] and abs(pin.distance - distances[i]) <= NEAR * (1 + pin.distance):
                 left[i] = pin.group == LEFT
                 if pin.group != LEFT:
                     found[i] = pin.group
-                    away[i] = float(nearest(rows[np.array([i])], centres_of(pin.group))[1][0])
+                    away[i] = float(nearest(rows[np.array([i])], centroids_of(pin.group))[1][0])
         return found, away, left
 
-    def centres_of(self, group: int, centres: np.ndarray) -> np.ndarray:
-        """The centres [own, d] that lead to a group."""
-        own = [centre for centre, to in zip(centres, self.to) if to == group]
-        own += [centre for split in self.splits for centre, to in zip(split.centres, split.to) if to == group]
+    def centroids_of(self, group: int, centroids: np.ndarray) -> np.ndarray:
+        """The centroids [own, d] that lead to a group."""
+        own = [centre for centre, to in zip(centroids, self.to) if to == group]
+        own += [centre for split in self.splits for centre, to in zip(split.centroids, split.to) if to == group]
         return np.stack(own)
 
 
@@ -91,16 +93,16 @@ class Editor:
 
     Args:
       begun: the groups before. labels, distances, left [images]: the model's own, of the run's images. rows() gives
-      what the model looked at, [images, d], asked where a group is split. centres: the model's. names: of the images.
+      what the model looked at, [images, d], asked where a group is split. centroids: the model's. names: of the images.
       seed: of k-means.
     """
 
-    def __init__(self, begun: Regrouping, labels, distances, left, rows, centres, names: Sequence[str], seed: int):
+    def __init__(self, begun: Regrouping, labels, distances, left, rows, centroids, names: Sequence[str], seed: int):
         self.now, self.labels, self.distances = begun, labels, distances
-        self.rows, self.centres, self.names, self.seed = rows, centres, names, seed
+        self.rows, self.centroids, self.names, self.seed = rows, centroids, names, seed
         self.place = {name: i for i, name in enumerate(names)}
         asked = rows() if begun.splits or begun.pinned else None
-        self.found, _, self.left = begun.assign(labels, distances, left, asked, names, centres)
+        self.found, _, self.left = begun.assign(labels, distances, left, asked, names, centroids)
 
     def make(self, edit: Edit, later: Sequence[Edit]) -> None:
         """One edit. ValueError, with one sentence, where it cannot be made."""
@@ -133,7 +135,7 @@ class Editor:
         parts = cluster(np.asarray(self.rows()[here], np.float64), edit.parts, self.seed)
         new = [group, *range(len(self.now.groups), len(self.now.groups) + edit.parts - 1)]
         self.lead(group, ~len(self.now.splits))
-        self.now.splits.append(Split(parts.centres, list(new)))
+        self.now.splits.append(Split(parts.centroids, list(new)))
         self.now.groups[group : group + 1] = names[:1]
         self.now.groups += names[1:]
         self.found[here] = np.array(new)[parts.labels]
@@ -215,7 +217,7 @@ def as_content(now: Regrouping) -> dict:
     def target(to: int) -> dict:
         return {"group": now.groups[to]} if to >= 0 else {"split": ~to}
 
-    splits = [{"centres": each.centres.tolist(), "to": [target(to) for to in each.to]} for each in now.splits]
+    splits = [{"centroids": each.centroids.tolist(), "to": [target(to) for to in each.to]} for each in now.splits]
     pinned = [
         {
             "image": name,
@@ -225,11 +227,11 @@ def as_content(now: Regrouping) -> dict:
         }
         for name, pin in now.pinned.items()
     ]
-    return {"groups": now.groups, "centres": [target(to) for to in now.to], "splits": splits, "pinned": pinned}
+    return {"groups": now.groups, "centroids": [target(to) for to in now.to], "splits": splits, "pinned": pinned}
 
 
-def of_content(content: dict, centres: np.ndarray) -> Regrouping:
-    """What a groups.json says of one aspect, of a model with these centres [k, d]. Any error for anything else."""
+def of_content(content: dict, centroids: np.ndarray) -> Regrouping:
+    """What a groups.json says of one aspect, of a model with these centroids [k, d]. Any error for anything else."""
     groups, splits = list(content["groups"]), []
     if not groups or not all(map(is_plain_name, groups)) or len(set(groups)) != len(groups):
         raise ValueError("groups are not unique names that can be read")
@@ -242,13 +244,15 @@ def of_content(content: dict, centres: np.ndarray) -> Regrouping:
             raise ValueError(f"split {of['split']!r} is none that comes later")
         return ~of["split"]
 
-    to = [target(of, 0) for of in content["centres"]]
-    if len(to) != len(centres):
-        raise ValueError(f"{len(to)} centres, the model has {len(centres)}")
+    to = [target(of, 0) for of in content["centroids"]]
+    if len(to) != len(centroids):
+        raise ValueError(f"{len(to)} centroids, the model has {len(centroids)}")
     for s, split in enumerate(content["splits"]):
-        own = np.array(split["centres"], np.float64)
-        if own.ndim != 2 or own.shape != (len(split["to"]), centres.shape[1]) or not np.isfinite(own).all():
-            raise ValueError(f"the centres of split {s} are not {len(split['to'])} rows of {centres.shape[1]} numbers")
+        own = np.array(split["centroids"], np.float64)
+        if own.ndim != 2 or own.shape != (len(split["to"]), centroids.shape[1]) or not np.isfinite(own).all():
+            raise ValueError(
+                f"the centroids of split {s} are not {len(split['to'])} rows of {centroids.shape[1]} numbers"
+            )
         splits.append(Split(own, [target(of, s + 1) for of in split["to"]]))
     pinned = {}
     for pin in content["pinned"]:

@@ -27,8 +27,8 @@ class Page:
         not known.
       outliers: bool [images], of something else than the others. distances: float [images], to the centre of the own
         group.
-      metrics: from `run.measure`, with the rivals' under "beside" by the names to show.
-      sight: whether the encoder sees the aspect, a sentence, or "". words: where its words come from, the same.
+      metrics: from `run.measure`, with the baselines' under "beside" by the names to show.
+      separability: whether the encoder sees the aspect, a sentence, or "". words: where its words come from, the same.
       sure: float [images], 0 … 1, how sure it is that an image belongs to its group.
       leftover: bool [images], those that belong to no group.
       exemplars: for each group indices of images that show it best; those nearest to the centre if None.
@@ -45,7 +45,7 @@ class Page:
     outliers: np.ndarray
     distances: np.ndarray
     metrics: dict | None = None
-    sight: str = ""
+    separability: str = ""
     words: str = ""
     sure: np.ndarray | None = None
     leftover: np.ndarray | None = None
@@ -121,7 +121,7 @@ def page_content(page: Page, shown: np.ndarray) -> dict:
         "far": np.flatnonzero(page.outliers[shown]).tolist(),
         "leftover": np.flatnonzero(page.left[shown]).tolist(),
         "map": _map(page, shown),
-        "sight": page.sight,
+        "separability": page.separability,
         "words": page.words,
         "metrics": _metrics(page.metrics),
         "number": page.number,

@@ -75,7 +75,7 @@ function showGroups(host) {
   const found = current(),
     sections = found.groups.map(groupSection);
   if (found.left.size) sections.push(leftSection(found));
-  const seen = [open().sight, open().number].filter(Boolean).map((text) => make("p", {}, text));
+  const seen = [open().separability, open().number].filter(Boolean).map((text) => make("p", {}, text));
   const box = make("div", {});
   host.append(...seen, box);
   grid = new Grid(box, sections);
@@ -244,9 +244,9 @@ const BECOME =
 
 // The parts of "About": a title and what stands below it, null for what is not known.
 const parts = {
-  "Does the encoder see it?": ({ sight, words }) =>
-    sight || words
-      ? [make("p", {}, sight || "What was found stands at the top of this page."), make("p", {}, words)]
+  "Does the encoder see it?": ({ separability, words }) =>
+    separability || words
+      ? [make("p", {}, separability || "What was found stands at the top of this page."), make("p", {}, words)]
       : null,
   "The number of groups": ({ number, evidence, merges }) =>
     evidence || merges.length

@@ -1,6 +1,6 @@
 """What a run keeps in --out and never computes twice: which images there are, their embeddings, proxies of them.
 
-    plan/plan_000000.parquet            name, version and piece of images; append-only: new images get new pieces
+    plan/plan_000000.parquet            name, version and shard of images; append-only: new images get new shards
     embeddings/img_emb/img_emb_000007.npy           float32 [rows, embed], unit rows
     embeddings/metadata/metadata_000007.parquet     the same rows: image_path, and the version that was read
     embeddings/skipped/skipped_000007.parquet       image_path and version of what could not be read, the reason, and
@@ -8,9 +8,9 @@
     embeddings/encoder.json             what embeddings depend on besides the images
     proxies/<aspect>-<key>/             the same for proxies: plan_000000.parquet, proxies_000003.npz, key.json
 
-A piece of images is done when its img_emb file is there, which is written last. The layout of embeddings/ is that of
+A shard of images is done when its img_emb file is there, which is written last. The layout of embeddings/ is that of
 clip-retrieval. An image's embedding never depends on its neighbours, nor does its proxy where batches do not matter:
-pieces may be cut in any way.
+shards may be cut in any way.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from multimap_jax.storage.reading import (
     read_table,
 )
 
-# Images in a piece at most, and pieces that a folder is cut into at least, if they hold a block: in no table. An
+# Images in a shard at most, and shards that a folder is cut into at least, if they hold a block: in no table. An
 # interrupted run loses a sixteenth of its work, or some minutes of it.
 SHARD_IMAGES, LEAST_SHARDS = 4096, 16
 NORM_TOLERANCE = 1e-3
-# What is read of a piece of proxies at once.
+# What is read of a shard of proxies at once.
 SMALL = ("names", "versions", "reference", "loss", "losses", "image_steps", "block_size")
 CHANGED = "changed or taken away while it was read"
 
@@ -70,30 +70,30 @@ class EmbeddingCache:
             )
 
     def cut(self, images: Sequence[Image], block: int, width: int, alone: bool = True) -> dict[Image, int]:
-        """Pieces of the images; new ones are planned. block: images that are computed at once. width: of embeddings.
+        """Shards of the images; new ones are planned. block: images that are computed at once. width: of embeddings.
 
-        Damaged pieces are taken away first, so that they are computed again; not where others are at work (`alone`).
+        Damaged shards are taken away first, so that they are computed again; not where others are at work (`alone`).
         """
         size, done = min(SHARD_IMAGES, max(1, -(-len(images) // (LEAST_SHARDS * block))) * block), self.done()
         if alone:
-            bad = [piece for piece in done if not is_sound(self.check, piece, width)]
-            damaged = [self.file("img_emb", piece) for piece in bad]
-            for piece in bad:
-                set_aside(self.out, self.name("img_emb", piece))
-            done = [piece for piece in done if piece not in bad]
-        held = {piece: self.held(piece) for piece in done}
+            bad = [shard for shard in done if not is_sound(self.check, shard, width)]
+            damaged = [self.file("img_emb", shard) for shard in bad]
+            for shard in bad:
+                set_aside(self.out, self.name("img_emb", shard))
+            done = [shard for shard in done if shard not in bad]
+        held = {shard: self.held(shard) for shard in done}
         if alone:
             warn_damaged(damaged + self.plan.mend(held))
         return self.plan.extend(images, size, held)
 
     def done(self) -> list[int]:
-        """The numbers of the pieces that are done."""
+        """The numbers of the shards that are done."""
         return numbers_of((self.out / "embeddings" / "img_emb").glob("img_emb_*.npy"), self.file("img_emb", 0))
 
-    def check(self, piece: int, width: int) -> None:
-        """Any error where a piece is not as it was written."""
-        kept, skipped = self.read("metadata", piece), self.read("skipped", piece)
-        array = mapped_array(self.file("img_emb", piece))
+    def check(self, shard: int, width: int) -> None:
+        """Any error where a shard is not as it was written."""
+        kept, skipped = self.read("metadata", shard), self.read("skipped", shard)
+        array = mapped_array(self.file("img_emb", shard))
         check_texts(kept["image_path"], kept["version"])
         check_texts(skipped["image_path"], skipped["version"], skipped["reason"])
         if array.shape != (len(kept["image_path"]), width) or array.dtype != np.float32:
@@ -119,28 +119,28 @@ class EmbeddingCache:
                 "files beside its weights or on another kind of device: give another --out, or --fresh to forget them"
             )
 
-    def held(self, piece: int) -> set[Image]:
-        """The images that a piece was done with, for good."""
-        kept, skipped = self.read("metadata", piece), self.read("skipped", piece)
+    def held(self, shard: int) -> set[Image]:
+        """The images that a shard was done with, for good."""
+        kept, skipped = self.read("metadata", shard), self.read("skipped", shard)
         found = set(zip(kept["image_path"], kept["version"]))
         rows = zip(skipped["image_path"], skipped["version"], skipped["again"])
         return found | {(name, read) for name, read, again in rows if not again}
 
     def compute(
-        self, clip: Clip, pieces: dict[Image, int], mine: Sequence[int], source: Source, progress: bool
+        self, clip: Clip, shards: dict[Image, int], mine: Sequence[int], source: Source, progress: bool
     ) -> None:
-        """Embeds those of the pieces `mine` that are not done.
+        """Embeds those of the shards `mine` that are not done.
 
         An image that was changed or went away meanwhile, or failed for a passing reason, will be planned anew.
         """
         order = {name: i for i, name in enumerate(source.images)}
-        wanted: dict[int, list[Image]] = {piece: [] for piece in sorted(set(mine).difference(self.done()))}
-        for image, piece in pieces.items():
-            if piece in wanted:
-                wanted[piece].append(image)
+        wanted: dict[int, list[Image]] = {shard: [] for shard in sorted(set(mine).difference(self.done()))}
+        for image, shard in shards.items():
+            if shard in wanted:
+                wanted[shard].append(image)
         total, own_range = sum(map(len, wanted.values())), 0
         with open_bar(total, "embedding images", "image", shown=progress) as bar, traced("embedding"):
-            for piece, images in wanted.items():
+            for shard, images in wanted.items():
                 images = sorted(images, key=lambda image: order[image[0]])
                 found = clip.embed_readable([source.images[name] for name, _ in images], bar=bar)
                 own_range += found.own_range
@@ -155,21 +155,21 @@ class EmbeddingCache:
                     "metadata": as_table(columns([images[found.kept[row]] for row in rows])),
                     "img_emb": as_array(found.embeddings[rows]),
                 }
-                write_all(self.out, {self.name(kind, piece): content for kind, content in contents.items()})
+                write_all(self.out, {self.name(kind, shard): content for kind, content in contents.items()})
         say_own_range(own_range)
 
-    def gather(self, pieces: dict[Image, int]) -> tuple[StoredRows, np.ndarray, list[Unreadable]]:
+    def gather(self, shards: dict[Image, int]) -> tuple[StoredRows, np.ndarray, list[Unreadable]]:
         """What was embedded of the images: (their rows in the order of the images, which images these are int [kept],
         the others)."""
         rows, reasons, arrays, begin = {}, {}, [], 0
-        for piece in sorted(set(pieces.values())):
-            kept, skipped = self.read("metadata", piece), self.read("skipped", piece)
-            arrays.append(mapped_array(self.file("img_emb", piece)))
+        for shard in sorted(set(shards.values())):
+            kept, skipped = self.read("metadata", shard), self.read("skipped", shard)
+            arrays.append(mapped_array(self.file("img_emb", shard)))
             end = begin + len(arrays[-1])
             rows |= zip(zip(kept["image_path"], kept["version"]), range(begin, end))
             reasons |= zip(zip(skipped["image_path"], skipped["version"]), skipped["reason"])
             begin = end
-        images = list(pieces)
+        images = list(shards)
         kept = np.array([i for i, image in enumerate(images) if image in rows], np.int64)
         where = np.array([rows[images[i]] for i in kept], np.int64)
         failures = [
@@ -179,16 +179,16 @@ class EmbeddingCache:
         ]
         return StoredRows(arrays, where), kept, failures
 
-    def name(self, kind: str, piece: int) -> str:
-        return f"embeddings/{kind}/{kind}_{piece:06}.{'npy' if kind == 'img_emb' else 'parquet'}"
+    def name(self, kind: str, shard: int) -> str:
+        return f"embeddings/{kind}/{kind}_{shard:06}.{'npy' if kind == 'img_emb' else 'parquet'}"
 
-    def file(self, kind: str, piece: int) -> Path:
-        return self.out / self.name(kind, piece)
+    def file(self, kind: str, shard: int) -> Path:
+        return self.out / self.name(kind, shard)
 
-    def read(self, kind: str, piece: int) -> dict[str, list]:
+    def read(self, kind: str, shard: int) -> dict[str, list]:
         more = ("reason", "again") if kind == "skipped" else ()
-        with explained(f"{self.file(kind, piece)}", MEND):
-            return read_table(self.file(kind, piece), ("image_path", "version", *more))
+        with explained(f"{self.file(kind, shard)}", MEND):
+            return read_table(self.file(kind, shard), ("image_path", "version", *more))
 
 
 class ProxyCache:
@@ -206,60 +206,60 @@ class ProxyCache:
     def cut(
         self, images: Sequence[Image], key: dict, size: Callable[[], int], widths: tuple[int, int]
     ) -> dict[Image, int]:
-        """Pieces of the images; damaged ones are taken away first. size: gives the images of a piece, asked where none
+        """Shards of the images; damaged ones are taken away first. size: gives the images of a shard, asked where none
         was planned before. widths: of proxies and of prompt embeddings."""
-        if not is_sound(self.piece_size):
-            write(self.out, f"{self.name}/key.json", as_json(key | {"piece": size()}))
+        if not is_sound(self.shard_size):
+            write(self.out, f"{self.name}/key.json", as_json(key | {"shard": size()}))
         there = self.done()
-        pieces = [piece for piece in there if is_sound(check_fit, self.file(piece), widths)]
-        damaged = [self.file(piece) for piece in there if piece not in pieces]
+        shards = [shard for shard in there if is_sound(check_fit, self.file(shard), widths)]
+        damaged = [self.file(shard) for shard in there if shard not in shards]
         for file in damaged:
             set_aside(self.out, f"{self.name}/{file.name}")
-        held = {piece: self.held(piece) for piece in pieces}
+        held = {shard: self.held(shard) for shard in shards}
         warn_damaged(damaged + self.plan.mend(held))
-        return self.plan.extend(images, self.piece_size(), held)
+        return self.plan.extend(images, self.shard_size(), held)
 
     def done(self) -> list[int]:
-        """The numbers of the pieces that are done."""
+        """The numbers of the shards that are done."""
         return numbers_of(self.folder.glob("proxies_*.npz"), self.file(0))
 
-    def piece_size(self) -> int:
-        """Images of a piece, as it was decided once; any error where that is not written."""
-        size = read_json(self.folder / "key.json")["piece"]
+    def shard_size(self) -> int:
+        """Images of a shard, as it was decided once; any error where that is not written."""
+        size = read_json(self.folder / "key.json")["shard"]
         if type(size) is not int or size < 1:
-            raise ValueError(f"a piece of {size!r} images")
+            raise ValueError(f"a shard of {size!r} images")
         return size
 
-    def held(self, piece: int) -> set[Image]:
-        """The images that a piece was done with."""
-        arrays = read_arrays(self.file(piece), ("names", "versions"))
+    def held(self, shard: int) -> set[Image]:
+        """The images that a shard was done with."""
+        arrays = read_arrays(self.file(shard), ("names", "versions"))
         return set(zip(arrays["names"].tolist(), arrays["versions"].tolist()))
 
-    def compute(self, pieces: dict[Image, int], mine: Sequence[int], fit: Callable[[np.ndarray], ProxyFit]) -> None:
-        """Learns those of the pieces `mine` that are not done. fit: positions among the images -> their proxies."""
-        numbers, everyone = np.array(list(pieces.values())), list(pieces)
-        for piece in sorted(set(mine).difference(self.done())):
-            rows = np.flatnonzero(numbers == piece)
+    def compute(self, shards: dict[Image, int], mine: Sequence[int], fit: Callable[[np.ndarray], ProxyFit]) -> None:
+        """Learns those of the shards `mine` that are not done. fit: positions among the images -> their proxies."""
+        numbers, everyone = np.array(list(shards.values())), list(shards)
+        for shard in sorted(set(mine).difference(self.done())):
+            rows = np.flatnonzero(numbers == shard)
             images = [everyone[i] for i in rows]
             names, versions = (np.array([image[k] for image in images]) for k in (0, 1))
             arrays = dataclasses.asdict(fit(rows)) | {"names": names, "versions": versions}
-            write(self.out, f"{self.name}/{self.file(piece).name}", as_arrays(arrays))
+            write(self.out, f"{self.name}/{self.file(shard).name}", as_arrays(arrays))
 
-    def gather(self, pieces: dict[Image, int]) -> ProxyFit:
-        """The fits of all pieces as one, in the order of the images; losses are means over all of them."""
-        place, weights, begin = {image: i for i, image in enumerate(pieces)}, [], 0
-        losses, steps, where = 0.0, 0, np.empty(len(pieces), np.int64)
-        found: dict = {"reference": np.empty(len(pieces), np.int64), "loss": np.empty(len(pieces), np.float32)}
+    def gather(self, shards: dict[Image, int]) -> ProxyFit:
+        """The fits of all shards as one, in the order of the images; losses are means over all of them."""
+        place, weights, begin = {image: i for i, image in enumerate(shards)}, [], 0
+        losses, steps, where = 0.0, 0, np.empty(len(shards), np.int64)
+        found: dict = {"reference": np.empty(len(shards), np.int64), "loss": np.empty(len(shards), np.float32)}
         mapped: dict[str, list] = {"proxies": [], "prompt_embeddings": []}
-        for piece in sorted(set(pieces.values())):
-            arrays = read_arrays(self.file(piece), SMALL)
+        for shard in sorted(set(shards.values())):
+            arrays = read_arrays(self.file(shard), SMALL)
             images = zip(arrays["names"].tolist(), arrays["versions"].tolist())
             here = [(place[image], row) for row, image in enumerate(images) if image in place]
             to, rows = np.array(here, np.int64).reshape(-1, 2).T
             for name, whole in found.items():
                 whole[to] = arrays[name][rows]
             for name, parts in mapped.items():
-                parts.append(mapped_member(self.file(piece), name))
+                parts.append(mapped_member(self.file(shard), name))
             where[to] = begin + rows
             begin += len(arrays["names"])
             losses = losses + arrays["losses"].astype(np.float64) * len(arrays["names"])
@@ -270,12 +270,12 @@ class ProxyCache:
         rows = {name: StoredRows(parts, where) for name, parts in mapped.items()}
         return ProxyFit(**rows, **found, losses=mean, block_size=block, image_steps=steps)
 
-    def file(self, piece: int) -> Path:
-        return self.folder / f"proxies_{piece:06}.npz"
+    def file(self, shard: int) -> Path:
+        return self.folder / f"proxies_{shard:06}.npz"
 
 
 def check_fit(file: Path, widths: tuple[int, int]) -> None:
-    """Any error where a piece of proxies is not as it was written. widths: of proxies and of prompt embeddings."""
+    """Any error where a shard of proxies is not as it was written. widths: of proxies and of prompt embeddings."""
     arrays = read_arrays(file)
     rows = len(arrays["names"])
     for name, shape in (("proxies", (rows, widths[0])), ("prompt_embeddings", (rows, widths[1]))):

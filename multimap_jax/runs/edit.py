@@ -135,10 +135,10 @@ def words_from(aspect: dict) -> dict:
 
 def earlier_note(aspect: dict) -> str:
     """What the run said of an aspect that its encoder does not see, "" where it does."""
-    sight = aspect.get("sight")
+    separability = aspect.get("separability")
     return (
-        printable(str(sight.get("said", "")))[:SAID]
-        if isinstance(sight, dict) and sight.get("verdict") != "clear"
+        printable(str(separability.get("said", "")))[:SAID]
+        if isinstance(separability, dict) and separability.get("verdict") != "clear"
         else ""
     )
 
@@ -182,7 +182,7 @@ def regrouped(model, now: Regrouping, by_model: Assigned, rows, found: Found, tr
 
 
 def renamed(model: MultiMaP, now: Regrouping) -> MultiMaP:
-    """A model as results show it: with the groups after edits. Its centres are as they were.
+    """A model as results show it: with the groups after edits. Its centroids are as they were.
 
     A name is as sure, and a group as steady, as it was where the group is still that of one centre; else nothing is
     said of it.
@@ -191,8 +191,8 @@ def renamed(model: MultiMaP, now: Regrouping) -> MultiMaP:
     same = [before.get(name) if now.to.count(i) == 1 else None for i, name in enumerate(now.groups)]
     view.cluster_names_, view.n_clusters_ = list(now.groups), len(now.groups)
     view.cluster_confidences_ = np.array([0.0 if i is None else model.cluster_confidences_[i] for i in same])
-    view.cluster_steadiness_ = np.array([np.nan if i is None else model.cluster_steadiness_[i] for i in same])
-    view.n_clusters_table_, view.merges_ = [], []  # of other groups than these
+    view.cluster_stability_ = np.array([np.nan if i is None else model.cluster_stability_[i] for i in same])
+    view.n_clusters_table_, view.merge_order_ = [], []  # of other groups than these
     del view.exemplars_
     return view
 

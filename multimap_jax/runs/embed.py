@@ -30,9 +30,9 @@ class Embed:
 
 
 def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = True) -> None:
-    """Embeds every piece that is this worker's and not done yet.
+    """Embeds every shard that is this worker's and not done yet.
 
-    Workers agree on the pieces without a word: each makes the same plan of the same listing, or finds it.
+    Workers agree on the shards without a word: each makes the same plan of the same listing, or finds it.
 
     Raises ValueError, FileNotFoundError or OSError, each with one sentence, before anything is computed.
     """
@@ -43,24 +43,24 @@ def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = T
     with locked(job.out, part.index, part.count):
         if job.processes.coordinator and number == 1:
             sweep(job.out)
-        company = join_group(
+        process_group = join_group(
             job.processes, {"--images": f"{len(source.images)} images", "version": __version__}, job.out
         )
         clip = load_clip(job.clip)
         for note in source.notes:
             say(note)
-        store = EmbeddingCache(job.out)
-        store.check_encoder(clip)
+        cache = EmbeddingCache(job.out)
+        cache.check_encoder(clip)
         images = list(zip(source.names, source.versions()))
         if workers > 1:
-            store.check_listing(images)
-        pieces = store.cut(images, clip.image_block * image_mesh().size, clip.config.image.embed, alone=workers == 1)
-        mine = part.own(pieces.values())
-        left = set(mine).difference(store.done())
-        own, whole = sum(piece in left for piece in pieces.values()), len(set(pieces.values()))
-        say(f"{count(own, 'image')} of {len(images):,} to embed, in {len(left):,} of {whole:,} pieces")
-        store.compute(clip, pieces, mine, source, progress)
-        failed = [reason for piece in mine for reason in store.read("skipped", piece)["reason"]]
-        company.wait(set(pieces.values()), store.done)
-        company.part()
+            cache.check_listing(images)
+        shards = cache.cut(images, clip.image_block * image_mesh().size, clip.config.image.embed, alone=workers == 1)
+        mine = part.own(shards.values())
+        left = set(mine).difference(cache.done())
+        own, whole = sum(shard in left for shard in shards.values()), len(set(shards.values()))
+        say(f"{count(own, 'image')} of {len(images):,} to embed, in {len(left):,} of {whole:,} shards")
+        cache.compute(clip, shards, mine, source, progress)
+        failed = [reason for shard in mine for reason in cache.read("skipped", shard)["reason"]]
+        process_group.barrier(set(shards.values()), cache.done)
+        process_group.leave()
     say(f"done; {count(len(failed), 'image')} could not be read. Group them with multimap --embeddings={job.out}")

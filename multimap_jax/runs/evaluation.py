@@ -1,4 +1,4 @@
-"""True labels: read, matched with the images, and groups measured by them beside two cheap rivals."""
+"""True labels: read, matched with the images, and groups measured by them beside two cheap baselines."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ def evaluate_aspect(
         return None
     true = [own[names[i]] for i in known]
     k, seed = min(model.n_clusters_, len(names)), model.seed_
-    rivals = {"image_kmeans": cluster(embeddings, k, seed, sample_indices(names, seed)).labels}
+    baselines = {"image_kmeans": cluster(embeddings, k, seed, sample_indices(names, seed)).labels}
     if model.aspect.words:
-        rivals["zero_shot"] = reference_words(model.clip, embeddings, model.aspect)
-    beside = {name: evaluate(true, found[known]) for name, found in rivals.items()}
+        baselines["zero_shot"] = reference_words(model.clip, embeddings, model.aspect)
+    beside = {name: evaluate(true, found[known]) for name, found in baselines.items()}
     return evaluate(true, assigned.labels[known]) | {"images": len(known), "of": len(names), "beside": beside}

@@ -120,8 +120,8 @@ def read_groups(run: Path, content: dict, models: Sequence[MultiMaP]) -> dict[st
     if text_hash(path) != content["edited"]["groups"]:
         raise ValueError(f"{path} is not what the run in {run} wrote: {again}")
     with explained(f"{path}", again):
-        centres = {model.aspect.name: model.cluster_centers_ for model in models}
-        return {name: of_content(own, centres[name]) for name, own in groups["aspects"].items()}
+        centroids = {model.aspect.name: model.cluster_centers_ for model in models}
+        return {name: of_content(own, centroids[name]) for name, own in groups["aspects"].items()}
 
 
 def image_names(run: Path) -> list[str]:

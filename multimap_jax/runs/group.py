@@ -77,7 +77,7 @@ from multimap_jax.words.choose import IMAGES
 MINUTE = 60
 LEFT = "shares"
 NAMED = 40  # letters of an aspect in a bar
-STABLE, SHOWN = 0.6, 5  # what a group's steadiness should be; groups that are named in a warning
+STABLE, SHOWN = 0.6, 5  # what a group's stability should be; groups that are named in a warning
 
 
 def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True) -> None:
@@ -91,9 +91,9 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
     with locked(job.out, job.processes.index, job.processes.count):
         if job.processes.index == 0:
             sweep(job.out)
-        company = join_group(job.processes, shared_settings(plan), job.out)
+        process_group = join_group(job.processes, shared_settings(plan), job.out)
         clip = load_clip(job.clip)
-        job = with_candidates(job, clip, company, say)
+        job = with_candidates(job, clip, process_group, say)
         plan = dataclasses.replace(plan, job=job)
         models = make_models(plan, clip, progress)
         if job.fresh and job.processes.index == 0:
@@ -108,27 +108,27 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         print_estimate(job, clip, len(plan.source.images), say)
         clock.lap("estimate")
         if plan.embedded is None:
-            found = embed(plan.source, clip, job.out, company, progress)
+            found = embed(plan.source, clip, job.out, process_group, progress)
         else:
             found = matching_embeddings(plan.embedded, clip)
         clock.lap("embed")
         check_any_embedded(plan.source, found)
         notes += notes_on(found)
         sample = functools.cache(functools.partial(sample_rows, found.rows, found.names, job.seed, IMAGES))
-        job, words = with_chosen(job, clip, sample, company, say)
+        job, words = with_chosen(job, clip, sample, process_group, say)
         if job.find:
             plan = dataclasses.replace(plan, job=job)
             models = make_models(plan, clip, progress)
         clock.lap("words")
         fits = {
-            aspect.name: learn_proxies(job, clip, aspect, found, company, progress)
+            aspect.name: learn_proxies(job, clip, aspect, found, process_group, progress)
             for aspect in job.aspects
             if job.needs_proxies(aspect)
         }
         clock.lap("proxies")
         if job.processes.index:
             say(f"process {job.processes.index} of {job.processes.count} is done; process 0 writes the results")
-            company.part()
+            process_group.leave()
             return
         results, saved = [], []
         for model in with_bar(models, "grouping", progress):
@@ -141,7 +141,7 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         more = {"embeddings": whole(job.images if job.ready else job.out)}
         written = write_results(job, clip, plan.source, found, results, notes, clock, saved, progress, more)
         prune_models(job.out, saved)
-        company.part()
+        process_group.leave()
     print_end(job.out, written, found.failures, say)
     say(f"open {job.out / REPORT} to look at the groups, and to merge, split and rename them")
 
@@ -177,29 +177,29 @@ class Found:
     failures: Sequence[Unreadable] = ()
 
 
-def embed(source: Source, clip: Clip, out: Path, company: ProcessGroup, progress: bool) -> Found:
-    """All images: from what is kept, the rest computed, every process its pieces."""
-    store, who = EmbeddingCache(out), company.processes
+def embed(source: Source, clip: Clip, out: Path, process_group: ProcessGroup, progress: bool) -> Found:
+    """All images: from what is kept, the rest computed, every process its shards."""
+    cache, who = EmbeddingCache(out), process_group.processes
 
     def cut() -> dict:
-        store.check_encoder(clip)
+        cache.check_encoder(clip)
         images = list(zip(source.names, source.versions()))
-        pieces = store.cut(images, clip.image_block * image_mesh().size, clip.config.image.embed)
-        images, pieces = sorted(images), dict(sorted(pieces.items()))
-        return {"images": images, "pieces": list(pieces.values()), "encoder": clip.hash}
+        shards = cache.cut(images, clip.image_block * image_mesh().size, clip.config.image.embed)
+        images, shards = sorted(images), dict(sorted(shards.items()))
+        return {"images": images, "shards": list(shards.values()), "encoder": clip.hash}
 
-    told = company.tell("images", cut)
+    told = process_group.broadcast("images", cut)
     if told["encoder"] != clip.hash:
         raise ValueError(
             f"{clip.name} is another checkpoint than that of process 0: give all processes the same --clip"
         )
     images = [tuple(image) for image in told["images"]]
-    pieces = dict(zip(images, told["pieces"]))
-    store.compute(clip, pieces, who.own(told["pieces"]), source, progress)
-    company.wait(set(told["pieces"]), store.done)
+    shards = dict(zip(images, told["shards"]))
+    cache.compute(clip, shards, who.own(told["shards"]), source, progress)
+    process_group.barrier(set(told["shards"]), cache.done)
     if not source.is_there():
         raise FileNotFoundError(f"{source.place} was taken away while it was read; {GO_ON}")
-    rows, kept, failures = store.gather(pieces)
+    rows, kept, failures = cache.gather(shards)
     return Found(rows, Texts(images[i][0] for i in kept), lambda: [images[i][1] for i in kept], failures)
 
 
@@ -216,9 +216,9 @@ def matching_embeddings(there: ReadyEmbeddings, clip: Clip) -> Found:
 
 
 def learn_proxies(
-    job: Job, clip: Clip, aspect: Aspect, found: Found, company: ProcessGroup, progress: bool
+    job: Job, clip: Clip, aspect: Aspect, found: Found, process_group: ProcessGroup, progress: bool
 ) -> ProxyFit:
-    """Proxies of all embedded images: from what is kept, the rest learnt, every process its pieces."""
+    """Proxies of all embedded images: from what is kept, the rest learnt, every process its shards."""
     embeddings, images = found.rows, list(zip(found.names, found.versions()))
     config, contrast = job.config, job.contrast[aspect.name]
     block = config.block_size or default_block_size()
@@ -231,7 +231,7 @@ def learn_proxies(
         # Batches span all images: with others in them the proxies are others.
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest() if config.traits.batches else None,
     }
-    store, widths = ProxyCache.of(job.out, aspect.name, key), (clip.config.text.width, clip.config.image.embed)
+    cache, widths = ProxyCache.of(job.out, aspect.name, key), (clip.config.text.width, clip.config.image.embed)
 
     def size() -> int:
         rate = operations_per_second(clip.config.text.width, config.precision)
@@ -240,23 +240,23 @@ def learn_proxies(
         return whole * max(1, int(MINUTE / seconds))
 
     def cut() -> dict:
-        return {"pieces": list(store.cut(images, key, size, widths).values())}
+        return {"shards": list(cache.cut(images, key, size, widths).values())}
 
-    numbers = company.tell(f"proxies-{store.folder.name}", cut)["pieces"]
-    pieces = dict(zip(images, numbers))
+    numbers = process_group.broadcast(f"proxies-{cache.folder.name}", cut)["shards"]
+    shards = dict(zip(images, numbers))
 
     def fit(rows: np.ndarray) -> ProxyFit:
         some = {"embeddings": embeddings, "only": rows} if config.traits.batches else {"embeddings": embeddings[rows]}
         return fit_proxies(clip, aspect=aspect, contrast=contrast, config=config, seed=job.seed, progress=bar, **some)
 
-    own = company.processes.own(numbers)
-    missing = set(own).difference(store.done())
-    steps = int(config.steps) * sum(piece in missing for piece in numbers)
+    own = process_group.processes.own(numbers)
+    missing = set(own).difference(cache.done())
+    steps = int(config.steps) * sum(shard in missing for shard in numbers)
     desc = f"optimising proxies of {printable(aspect.name)[:NAMED]}"
     with open_bar(steps, desc, "step", shown=progress) as bar:
-        store.compute(pieces, own, fit)
-    company.wait(set(numbers), store.done)
-    return store.gather(pieces)
+        cache.compute(shards, own, fit)
+    process_group.barrier(set(numbers), cache.done)
+    return cache.gather(shards)
 
 
 def check_any_embedded(source: Source, found: Found) -> None:
@@ -287,15 +287,15 @@ def fit_aspect(
     model.fit(found.rows, proxies=fit, names=found.names, vocabulary=plan.vocabulary)
     result = evaluated(model, model.fitted(), plan.truth, found, begin)
     seen, (rows, names) = len(model.aspect.words) > 1, sample
-    sight = diagnose(model.clip, rows, model.aspect, names, plan.job.seed) if seen else None
+    separability = diagnose(model.clip, rows, model.aspect, names, plan.job.seed) if seen else None
     return dataclasses.replace(
-        result, words=words, sight=sight, exemplars=model.exemplars_, rows=model.fitted_rows(found.rows)
+        result, words=words, separability=separability, exemplars=model.exemplars_, rows=model.fitted_rows(found.rows)
     )
 
 
 def unstable_note(result: AspectResult) -> list[str]:
     """A warning where groups are not found again in half of the images."""
-    steady = zip(result.model.cluster_names_, result.model.cluster_steadiness_)
+    steady = zip(result.model.cluster_names_, result.model.cluster_stability_)
     names = [f"{name} ({found:.0%})" for name, found in steady if found < STABLE]
     if not names:
         return []
@@ -307,7 +307,7 @@ def unstable_note(result: AspectResult) -> list[str]:
 
 def separability_note(result: AspectResult) -> list[str]:
     """A warning where the encoder does not see the aspect."""
-    return [str(result.sight)] if result.sight and result.sight.verdict != "clear" else []
+    return [str(result.separability)] if result.separability and result.separability.verdict != "clear" else []
 
 
 def evaluated(model: MultiMaP, assigned: Assigned, truth, found: Found, begin: float) -> AspectResult:
@@ -404,7 +404,9 @@ def page_of(result: AspectResult) -> Page:
         result.assigned.outliers,
         result.assigned.distances,
         metrics=metrics,
-        sight=str(result.sight) if result.sight and result.sight.verdict == "clear" else "",  # else it stands on top
+        separability=str(result.separability)
+        if result.separability and result.separability.verdict == "clear"
+        else "",  # else it stands on top
         words=words_said(result),
         sure=result.assigned.confidences,
         leftover=result.assigned.leftover,

@@ -95,7 +95,7 @@ class AspectResult:
     metrics: dict | None
     seconds: float
     words: dict = dataclasses.field(default_factory=dict)
-    sight: Separability | None = None
+    separability: Separability | None = None
     exemplars: list[np.ndarray] | None = None
     rows: object | None = None
 
@@ -115,7 +115,7 @@ class AspectResult:
         return np.bincount(self.groups[self.groups >= 0], minlength=self.model.n_clusters_)
 
     @property
-    def sureness(self) -> np.ndarray:
+    def mean_confidences(self) -> np.ndarray:
         """Mean confidence of the images in each group, 0 for an empty one."""
         kept = ~self.assigned.leftover
         totals = np.bincount(self.assigned.labels[kept], self.assigned.confidences[kept], self.model.n_clusters_)

@@ -60,7 +60,9 @@ def print_result(result, say: Callable[[str], None]) -> None:
     say(f"\n{result.aspect.name}: {count(model.n_clusters_, 'group')}")
     left = int(result.assigned.leftover.sum())
     wide = max(len(name) for name in (result.names if left else model.cluster_names_))
-    for name, size, sure, named in zip(model.cluster_names_, result.sizes, result.sureness, model.cluster_confidences_):
+    for name, size, sure, named in zip(
+        model.cluster_names_, result.sizes, result.mean_confidences, model.cluster_confidences_
+    ):
         noun = "image " if size == 1 else "images"
         sure = f"  {sure:>4.0%} sure" + (f", {named:>4.0%} of the name" if named else "")
         say(f"  {name:<{wide}}  {size:>6} {noun}{sure}")
@@ -68,8 +70,8 @@ def print_result(result, say: Callable[[str], None]) -> None:
         say(f"  {LEFT_OVER:<{wide}}  {left:>6} {'image' if left == 1 else 'images'}")
     if model.n_clusters_table_:
         say(f"  {selection_text(result)}")
-    if result.sight:
-        say(f"  {'' if result.sight.verdict == 'clear' else 'WARNING: '}{result.sight}")
+    if result.separability:
+        say(f"  {'' if result.separability.verdict == 'clear' else 'WARNING: '}{result.separability}")
     if result.metrics:
         say(f"  agreement with the labels of {result.metrics['images']:,} of {count(result.metrics['of'], 'image')}:")
         rows = {"groups": result.metrics} | result.metrics["beside"]
@@ -90,13 +92,13 @@ def selection_text(result) -> str:
         text += f"of {own.groups} groups even the weakest is found again in other images, by {own.strength:.0%}"
     others = [f"{other.groups} ({other.strength:.0%} so, --clusters={name}={other.groups})" for other in others[:2]]
     text += f". Next best: {', '.join(others)}." if others else "."
-    return text + (f" The first to become one would be {merge_texts(model)[0]}." if model.merges_ else "")
+    return text + (f" The first to become one would be {merge_texts(model)[0]}." if model.merge_order_ else "")
 
 
 def merge_texts(model) -> list[str]:
     """Which groups would become one, the first first, and what part of what lies between the groups that gives up."""
-    named = [[" with ".join(model.cluster_names_[i] for i in each) for each in pair] for *pair, _ in model.merges_]
-    return [f"{one} and {other} ({each[2]:.0%})" for (one, other), each in zip(named, model.merges_)]
+    named = [[" with ".join(model.cluster_names_[i] for i in each) for each in pair] for *pair, _ in model.merge_order_]
+    return [f"{one} and {other} ({each[2]:.0%})" for (one, other), each in zip(named, model.merge_order_)]
 
 
 def print_end(out: Path, written: Sequence[str], skipped: Sequence[Unreadable], say: Callable[[str], None]) -> None:

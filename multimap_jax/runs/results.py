@@ -200,10 +200,10 @@ def run_settings(job, clip: Clip, read: int) -> list[tuple[str, str]]:
     ]
 
 
-def separability_content(sight: Separability) -> dict:
+def separability_content(separability: Separability) -> dict:
     """What run.json says of whether an aspect is seen."""
-    numbers = {"information": round(sight.information, 4), "structure": round(sight.structure, 4)}
-    return {"verdict": sight.verdict, **numbers, "said": str(sight)}
+    numbers = {"information": round(separability.information, 4), "structure": round(separability.structure, 4)}
+    return {"verdict": separability.verdict, **numbers, "said": str(separability)}
 
 
 def group_content(result, names: Sequence[str]) -> list[dict]:
@@ -214,8 +214,8 @@ def group_content(result, names: Sequence[str]) -> list[dict]:
         "name": model.cluster_names_,
         "images": result.sizes.tolist(),
         "name_confidence": model.cluster_confidences_.tolist(),
-        "confidence": result.sureness.round(4).tolist(),
-        "steadiness": [round(each, 4) if np.isfinite(each) else None for each in model.cluster_steadiness_.tolist()],
+        "confidence": result.mean_confidences.round(4).tolist(),
+        "stability": [round(each, 4) if np.isfinite(each) else None for each in model.cluster_stability_.tolist()],
     }
     if result.exemplars is not None:
         numbers["exemplars"] = [[names[i] for i in images.tolist()] for images in result.exemplars]
@@ -226,7 +226,7 @@ def selection_content(model) -> dict:
     """What run.json says of the number of groups: what was asked for; candidates, the best first, where it was found;
     which groups would become one, the first first."""
     names, merged = model.cluster_names_, []
-    for some, others, inertia in model.merges_:
+    for some, others, inertia in model.merge_order_:
         merged.append({"groups": [[names[i] for i in some], [names[i] for i in others]], "inertia": round(inertia, 4)})
     table = [dataclasses.asdict(candidate) for candidate in model.n_clusters_table_]
     return {"asked": model.n_clusters, "groups": model.n_clusters_, "candidates": table, "merges": merged}
@@ -239,7 +239,7 @@ def aspect_content(result, names: Sequence[str]) -> dict:
         "contrast": list(model.contrast),
         "features": model.features_,
         "words_from": result.words,
-        "sight": result.sight and separability_content(result.sight),
+        "separability": result.separability and separability_content(result.separability),
         "number": selection_content(model),
         "groups": group_content(result, names),
         "outliers": int(result.assigned.outliers.sum()),

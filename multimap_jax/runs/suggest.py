@@ -77,8 +77,10 @@ def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
     lines.append(f"\nWhat {encoder} sees in {count(images, 'image')}, best first; 1.0 is what counts as clear:")
     for each_one in aspects[:SHOWN]:
         words = ", ".join(each_one.aspect.words[:WORDS]) + (" …" if len(each_one.aspect.words) > WORDS else "")
-        sight = each_one.sight
-        lines.append(f"  {each_one.aspect.name:<{wide}}  {max(sight.score, 0):>4.1f}  {sight.verdict:<6}  {words}")
+        separability = each_one.separability
+        lines.append(
+            f"  {each_one.aspect.name:<{wide}}  {max(separability.score, 0):>4.1f}  {separability.verdict:<6}  {words}"
+        )
     if len(aspects) > SHOWN:
         lines.append(f"  … and {len(aspects) - SHOWN} more")
     return lines
@@ -86,7 +88,7 @@ def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
 
 def advice(job: Suggest, aspects: list[FoundWords]) -> str:
     """The command to run next."""
-    clear = [each_one.aspect.name for each_one in aspects if each_one.sight.verdict == "clear"]
+    clear = [each_one.aspect.name for each_one in aspects if each_one.separability.verdict == "clear"]
     if not clear:
         return "None is clear: another --clip may see more, or words of your own (--words) may fit these images better."
     where = f"--embeddings={job.images}" if job.ready else f"--images={job.images}"

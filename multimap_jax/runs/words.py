@@ -17,7 +17,7 @@ from multimap_jax.words.sources import candidates
 SHOWN = 12
 
 
-def with_candidates(job: Job, clip: Clip, company: ProcessGroup, say: Callable[[str], None]) -> Job:
+def with_candidates(job: Job, clip: Clip, process_group: ProcessGroup, say: Callable[[str], None]) -> Job:
     """The job with candidate words where nobody gave any, those that the checkpoint may know; all processes use those
     of process 0. ValueError, FileNotFoundError or OSError with one sentence where there are fewer than two."""
     if not job.find:
@@ -30,7 +30,7 @@ def with_candidates(job: Job, clip: Clip, company: ProcessGroup, say: Callable[[
             if aspect.name in job.find
         }
 
-    told = company.tell("candidates", found)
+    told = process_group.broadcast("candidates", found)
 
     def with_seen(aspect: Aspect) -> Aspect:
         if aspect.name not in told:
@@ -48,7 +48,7 @@ def with_candidates(job: Job, clip: Clip, company: ProcessGroup, say: Callable[[
 
 
 def with_chosen(
-    job: Job, clip: Clip, sample: Callable[[], tuple], company: ProcessGroup, say: Callable[[str], None]
+    job: Job, clip: Clip, sample: Callable[[], tuple], process_group: ProcessGroup, say: Callable[[str], None]
 ) -> tuple[Job, dict]:
     """The job with those candidates that the images pick, and what run.json says of each aspect's words. sample: gives
     unit rows [n, embed] of some images and their names."""
@@ -64,7 +64,7 @@ def with_chosen(
                 found[aspect.name] |= {"words": choice.words, "shares": shares, "merged": choice.merged}
         return found
 
-    told = company.tell("words", chosen) if job.find else {}
+    told = process_group.broadcast("words", chosen) if job.find else {}
     for name, found in told.items():
         say(said(name, found))
     aspects = tuple(

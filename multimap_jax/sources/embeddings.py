@@ -63,23 +63,23 @@ def read_embeddings(place: Path) -> ReadyEmbeddings:
     in the notes. Raises FileNotFoundError or ValueError, each with a sentence, for anything else.
     """
     notes: list[str] = []
-    pieces, ours = find_pieces(place, notes), encoder_hash(place)
+    shards, ours = find_pieces(place, notes), encoder_hash(place)
     arrays, found, said, room = [], [], Notes(), MemoryBudget(f"names of {place}")
-    for piece in pieces:
-        rows = read_rows(piece)
-        given = read_names(piece.table, said, room, len(rows), f"{pieces[0].array.name}#0")
+    for shard in shards:
+        rows = read_rows(shard)
+        given = read_names(shard.table, said, room, len(rows), f"{shards[0].array.name}#0")
         given = given if ours else without_blanks(given)
         if len(rows) != len(given):
-            raise ValueError(f"{piece.array} has {len(rows):,} rows, {piece.table} {len(given):,}: {AGAIN}")
+            raise ValueError(f"{shard.array} has {len(rows):,} rows, {shard.table} {len(given):,}: {AGAIN}")
         if arrays and rows.shape[1] != arrays[0].shape[1]:
             raise ValueError(
-                f"{piece.array} has rows of {rows.shape[1]} numbers, those before it of {arrays[0].shape[1]}: they are "
+                f"{shard.array} has rows of {rows.shape[1]} numbers, those before it of {arrays[0].shape[1]}: they are "
                 "of two encoders"
             )
         arrays.append(rows)
-        found.append(good_rows(piece, rows, given))
+        found.append(good_rows(shard, rows, given))
     notes += said.sentences()
-    left = [f"{piece.array.name} row {row}" for piece, one in zip(pieces, found) for row in one.left]
+    left = [f"{shard.array.name} row {row}" for shard, one in zip(shards, found) for row in one.left]
     if left:
         some = ", ".join(left[:LISTED])
         notes.append(f"{len(left):,} embeddings that are zero or no numbers were left out: {some}")
@@ -93,9 +93,9 @@ def read_embeddings(place: Path) -> ReadyEmbeddings:
     lengths = np.concatenate([one.lengths for one in found])[order]
 
     def versions() -> list[str]:
-        own = [remote_version(piece.array) or version(str(piece.array)) for piece in pieces]
+        own = [remote_version(shard.array) or version(str(shard.array)) for shard in shards]
         places = np.searchsorted(begins, where, side="right") - 1
-        return [f"{own[piece]}-{row}" for piece, row in zip(places, where - begins[places])]
+        return [f"{own[shard]}-{row}" for shard, row in zip(places, where - begins[places])]
 
     source = Source(place, SortedPaths(names, paths.take(order), path_of_name if ours else str), tuple(notes))
     return ReadyEmbeddings(source, StoredRows(arrays, where, lengths), given.take(order), versions, ours)
@@ -112,7 +112,7 @@ class UsableRows:
     left: np.ndarray
 
 
-def good_rows(piece: EmbeddingShard, rows: np.ndarray, given: Texts) -> UsableRows:
+def good_rows(shard: EmbeddingShard, rows: np.ndarray, given: Texts) -> UsableRows:
     lengths = np.empty(len(rows))
     with np.errstate(all="ignore"):  # whatever is no number is left out
         for whole, part in walk(rows):
@@ -121,7 +121,7 @@ def good_rows(piece: EmbeddingShard, rows: np.ndarray, given: Texts) -> UsableRo
         good = np.isfinite(lengths) & (lengths > TINY)
     unnamed = np.flatnonzero(empty(given))
     if len(unnamed):
-        given = replaced(given, unnamed, [f"{piece.array.name}#{row}" for row in unnamed])
+        given = replaced(given, unnamed, [f"{shard.array.name}#{row}" for row in unnamed])
     picked = np.flatnonzero(good)
     named = given if good.all() else given.take(picked)
     return UsableRows(picked, named, lengths[picked].astype(np.float32), np.flatnonzero(~good))
@@ -171,7 +171,7 @@ def numbered(folder: Path, ending: str) -> dict[int, Path]:
 
 
 def check_complete(out: Path, done: set[int]) -> None:
-    """ValueError where a plan beside the embeddings names pieces that are not done."""
+    """ValueError where a plan beside the embeddings names shards that are not done."""
     from multimap_jax.sources.plan import ShardPlan, is_sound, read_plan
 
     plan = ShardPlan(out, "plan")
@@ -181,22 +181,22 @@ def check_complete(out: Path, done: set[int]) -> None:
     planned = set(plan.read().values())
     if planned - done:
         raise ValueError(
-            f"{len(planned - done):,} of {len(planned):,} pieces of {out} are not embedded yet: run multimap embed "
+            f"{len(planned - done):,} of {len(planned):,} shards of {out} are not embedded yet: run multimap embed "
             "again with the flags that it was begun with"
         )
 
 
-def read_rows(piece: EmbeddingShard) -> np.ndarray:
+def read_rows(shard: EmbeddingShard) -> np.ndarray:
     """[rows, embed], read when its rows are asked for; ValueError where a file is no such array."""
     try:
-        rows = mapped_array(piece.array)
+        rows = mapped_array(shard.array)
         if rows.dtype.kind != "f" or rows.ndim != 2:
             raise ValueError(f"{rows.dtype} {list(rows.shape)}, expected numbers with a fraction [rows, embed]")
         return rows
     except Exception as error:  # NumPy raises whatever it likes for a damaged file
         if is_transient(error):
             raise
-        raise ValueError(f"{piece.array} cannot be read ({error_text(error)}): {AGAIN}") from None
+        raise ValueError(f"{shard.array} cannot be read ({error_text(error)}): {AGAIN}") from None
 
 
 def read_names(table: Path, notes: Notes, room: MemoryBudget, count: int, example: str) -> Texts:

@@ -19,7 +19,7 @@ Image = tuple[str, str]  # name and version
 
 
 class ShardPlan:
-    """Which piece each image is in: files plan_*.parquet in the folder `name` of `out`, to which is only ever added."""
+    """Which shard each image is in: files plan_*.parquet in the folder `name` of `out`, to which is only ever added."""
 
     def __init__(self, out: Path, name: str):
         self.out, self.name, self.folder = out, name, out / name
@@ -28,33 +28,33 @@ class ShardPlan:
         return sorted(path for path in self.folder.glob("plan_*.parquet") if path.stem[5:].isdecimal())
 
     def read(self) -> dict[Image, int]:
-        """{(name, version): piece}."""
+        """{(name, version): shard}."""
         found: dict[Image, int] = {}
         for file in self.files():
             found |= read_plan(file)
         return found
 
     def mend(self, held: dict[int, set[Image]]) -> list[Path]:
-        """Replaces files that are damaged by what the pieces that are done say themselves; returns those files."""
+        """Replaces files that are damaged by what the shards that are done say themselves; returns those files."""
         damaged = [file for file in self.files() if not is_sound(read_plan, file)]
         if damaged:
-            known = {image: piece for piece, images in held.items() for image in images}
+            known = {image: shard for shard, images in held.items() for image in images}
             for file in damaged:
                 set_aside(self.out, f"{self.name}/{file.name}")
             self.write(damaged[0].name, known)
         return damaged
 
-    def write(self, file: str, pieces: dict[Image, int]) -> None:
-        table = {"name": [name for name, _ in pieces], "version": [read for _, read in pieces]}
-        write(self.out, f"{self.name}/{file}", as_table(table | {"piece": list(pieces.values())}))
+    def write(self, file: str, shards: dict[Image, int]) -> None:
+        table = {"name": [name for name, _ in shards], "version": [read for _, read in shards]}
+        write(self.out, f"{self.name}/{file}", as_table(table | {"shard": list(shards.values())}))
 
     def extend(self, images: Sequence[Image], size: int, held: dict[int, set[Image]]) -> dict[Image, int]:
-        """The pieces of all `images`; those that have none go into new pieces of `size`, and this is written down.
+        """The shards of all `images`; those that have none go into new shards of `size`, and this is written down.
 
-        held: what the pieces that are done hold. An image that its piece was done without has no piece.
+        held: what the shards that are done hold. An image that its shard was done without has no shard.
         """
         planned = self.read()
-        lost = {image for image, piece in planned.items() if piece in held and image not in held[piece]}
+        lost = {image for image, shard in planned.items() if shard in held and image not in held[shard]}
         new = [image for image in images if image not in planned or image in lost]
         if new:
             first = max([*held, *planned.values()], default=-1) + 1
@@ -67,13 +67,13 @@ class ShardPlan:
 
 
 def read_plan(file: Path) -> dict[Image, int]:
-    """{(name, version): piece} of one file; any error where it is damaged."""
+    """{(name, version): shard} of one file; any error where it is damaged."""
     with explained(f"{file}", MEND):
-        table = read_table(file, ("name", "version", "piece"))
+        table = read_table(file, ("name", "version", "shard"))
     check_texts(table["name"], table["version"])
-    if not all(type(piece) is int and 0 <= piece < MOST_SHARDS for piece in table["piece"]):
-        raise ValueError("pieces that are no numbers")
-    return dict(zip(zip(table["name"], table["version"]), table["piece"]))
+    if not all(type(shard) is int and 0 <= shard < MOST_SHARDS for shard in table["shard"]):
+        raise ValueError("shards that are no numbers")
+    return dict(zip(zip(table["name"], table["version"]), table["shard"]))
 
 
 def numbers_of(files: Iterable[Path], like: Path) -> list[int]:

@@ -37,13 +37,13 @@ def usable_words(clip: Clip, aspect: Aspect) -> Aspect:
 
 @dataclasses.dataclass(frozen=True)
 class FoundWords:
-    """aspect: with the words that images pick. source: of the candidates. choice: how they were picked. sight: whether
-    the encoder tells them apart."""
+    """aspect: with the words that images pick. source: of the candidates. choice: how they were picked. separability:
+    whether the encoder tells them apart."""
 
     aspect: Aspect
     source: str
     choice: Choice
-    sight: Separability
+    separability: Separability
 
 
 def find_words(
@@ -109,4 +109,4 @@ def suggest_aspects(
         find_words(clip, embeddings, aspect.name, subject, aspect.words, template, names=names)
         for aspect in progress(aspects_to_suggest(clip, subject, vocabulary, template))
     ]
-    return sorted(found, key=lambda each: -each.sight.score)
+    return sorted(found, key=lambda each: -each.separability.score)

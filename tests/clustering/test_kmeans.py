@@ -19,9 +19,9 @@ from multimap_jax.clustering.kmeans import (
 
 def blobs(sizes, seed=0):
     random = np.random.default_rng(seed)
-    centres = 10 * np.eye(len(sizes), 5)
+    centroids = 10 * np.eye(len(sizes), 5)
     labels = np.repeat(np.arange(len(sizes)), sizes)
-    return centres[labels] + 0.1 * random.normal(size=(len(labels), 5)), labels
+    return centroids[labels] + 0.1 * random.normal(size=(len(labels), 5)), labels
 
 
 def test_blobs_are_found_largest_first():
@@ -29,19 +29,19 @@ def test_blobs_are_found_largest_first():
     groups = cluster(features, 3)
     assert np.bincount(groups.labels).tolist() == [20, 10, 5]
     assert (groups.labels == np.array([2, 0, 1])[labels]).all()
-    assert np.abs(groups.centres - [features[groups.labels == k].mean(0) for k in range(3)]).max() < 1e-9
+    assert np.abs(groups.centroids - [features[groups.labels == k].mean(0) for k in range(3)]).max() < 1e-9
 
 
 def test_the_seed_decides():
     features = np.random.default_rng(0).normal(size=(60, 4))
     assert (cluster(features, 6, 3).labels == cluster(features, 6, 3).labels).all()
-    assert (cluster(features, 6, 3).centres != cluster(features, 6, 4).centres).any()
+    assert (cluster(features, 6, 3).centroids != cluster(features, 6, 4).centroids).any()
 
 
 def test_of_many_images_a_sample_finds_the_groups_and_all_are_in_one():
     features, labels = blobs([50, 200, 100])
     whole, sampled = cluster(features, 3), cluster(features, 3, drawn=sample_indices(range(350), 0, 40))
-    assert (sampled.labels == whole.labels).all() and (sampled.centres != whole.centres).any()
+    assert (sampled.labels == whole.labels).all() and (sampled.centroids != whole.centroids).any()
 
 
 def test_the_sample_is_drawn_by_hash_of_seed_and_name():
@@ -59,7 +59,7 @@ def test_labels_are_the_nearest_centres_whatever_comes_with_them():
     features, _ = blobs([6, 6])
     groups = cluster(features, 2)
     for i, row in enumerate(features):
-        assert nearest(row[None], groups.centres)[0][0] == groups.labels[i]
+        assert nearest(row[None], groups.centroids)[0][0] == groups.labels[i]
 
 
 @pytest.mark.parametrize("k", [0, 4])
@@ -77,11 +77,11 @@ def test_images_that_are_too_alike_leave_groups_empty():
 
 def test_confidence_by_hand():
     # Squared distances .25 and 2.25: the log of the odds is (2.25 - .25) / 2 over the spread.
-    centres = np.array([[0.0], [2.0]])
-    assert nearest(np.array([[0.5]]), centres, 1.0)[2][0] == pytest.approx(1 / (1 + np.exp(-1)))
-    assert nearest(np.array([[0.5]]), centres, 4.0)[2][0] == pytest.approx(1 / (1 + np.exp(-0.25)))
-    assert nearest(np.array([[1.0]]), centres, 1.0)[2][0] == pytest.approx(0.5)
-    assert nearest(np.array([[0.5]]), centres, 0.0)[2][0] == 1 and nearest(np.ones((1, 1)), centres[:1])[2][0] == 1
+    centroids = np.array([[0.0], [2.0]])
+    assert nearest(np.array([[0.5]]), centroids, 1.0)[2][0] == pytest.approx(1 / (1 + np.exp(-1)))
+    assert nearest(np.array([[0.5]]), centroids, 4.0)[2][0] == pytest.approx(1 / (1 + np.exp(-0.25)))
+    assert nearest(np.array([[1.0]]), centroids, 1.0)[2][0] == pytest.approx(0.5)
+    assert nearest(np.array([[0.5]]), centroids, 0.0)[2][0] == 1 and nearest(np.ones((1, 1)), centroids[:1])[2][0] == 1
 
 
 def test_inertia_and_spread_are_of_the_rows_that_were_looked_at():
@@ -98,11 +98,11 @@ def test_the_least_sure_are_left_over_and_of_those_the_farthest():
 def test_groups_become_one_as_ward_says():
     from scipy.cluster.hierarchy import linkage
 
-    centres = np.random.default_rng(0).normal(size=(9, 3))
-    found = merge_order(centres, np.ones(9))
-    expected = linkage(centres, "ward")[:, 2] ** 2 / 2 / np.square(centres - centres.mean(0)).sum()
+    centroids = np.random.default_rng(0).normal(size=(9, 3))
+    found = merge_order(centroids, np.ones(9))
+    expected = linkage(centroids, "ward")[:, 2] ** 2 / 2 / np.square(centroids - centroids.mean(0)).sum()
     assert [cost for *_, cost in found] == pytest.approx(expected.tolist())
-    assert sorted(found[-1][0] + found[-1][1]) == list(range(9)) and merge_order(centres[:1], np.ones(1)) == []
+    assert sorted(found[-1][0] + found[-1][1]) == list(range(9)) and merge_order(centroids[:1], np.ones(1)) == []
     # The two on the right are nearer to each other, but the one on the left is small.
     first = merge_order(np.array([[0.0], [3], [5.5], [8]]), np.array([1, 9, 50, 50]))[0]
     assert first[:2] == ((0,), (1,)) and 0 < first[2] < 0.05
@@ -110,18 +110,18 @@ def test_groups_become_one_as_ward_says():
 
 def test_near_is_nearest():
     random = np.random.default_rng(1)
-    rows, centres = random.normal(size=(50, 4)), random.normal(size=(6, 4))
-    assert (nearest_by_product(rows, centres) == nearest(rows, centres)[0]).all()
+    rows, centroids = random.normal(size=(50, 4)), random.normal(size=(6, 4))
+    assert (nearest_by_product(rows, centroids) == nearest(rows, centroids)[0]).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 1, 3), (40, 7, 2), (33, 3, 130), (9, 100, 17)])
 def test_nearest_in_parts_has_the_bits_of_one_row_after_the_other(shape, monkeypatch):
     images, k, d = shape
     random = np.random.default_rng(0)
-    rows, centres = random.normal(size=(images, d)).astype(np.float32), random.normal(size=(k, d))
+    rows, centroids = random.normal(size=(images, d)).astype(np.float32), random.normal(size=(k, d))
     monkeypatch.setattr(rows_module, "BATCH_ROWS", 8)
-    labels, distances, _ = nearest(rows, centres)
-    one_by_one = np.stack([np.linalg.norm(centres - row, axis=1) for row in rows])
+    labels, distances, _ = nearest(rows, centroids)
+    one_by_one = np.stack([np.linalg.norm(centroids - row, axis=1) for row in rows])
     assert (labels == one_by_one.argmin(1)).all() and (distances == one_by_one.min(1)).all()
 
 

@@ -14,9 +14,9 @@ def fewer_halvings(monkeypatch):
 
 def planted(k, images=240, axes=6, apart=9.0, seed=0):
     random = np.random.default_rng(seed)
-    centres = apart * np.linalg.qr(random.normal(size=(max(k, axes), max(k, axes))))[0][:k]
+    centroids = apart * np.linalg.qr(random.normal(size=(max(k, axes), max(k, axes))))[0][:k]
     labels = np.arange(images) % k
-    return centres[labels] + random.normal(size=(images, centres.shape[1])), labels
+    return centroids[labels] + random.normal(size=(images, centroids.shape[1])), labels
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 8, 12])
@@ -75,7 +75,7 @@ def test_a_sample_is_looked_at_by_name(monkeypatch):
     assert stability(rows, labels, 4, names).min() == 1
 
 
-def test_steadiness_tells_groups_from_a_cloud_that_is_cut():
+def test_stability_tells_groups_from_a_cloud_that_is_cut():
     rows, labels = planted(3)
     assert stability(rows, labels, 3).min() > 0.95
     cloud = np.random.default_rng(0).normal(size=(240, 6))

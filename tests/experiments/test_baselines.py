@@ -172,11 +172,11 @@ def test_multi_sub_takes_the_rate_that_aligns_best_and_as_released_the_plain_con
 
 
 def test_where_the_rivals_apply(case):
-    rivals = {"OD-CRL", "TGAICC", "Multi-Sub", "Multi-Sub as released"}
+    baselines = {"OD-CRL", "TGAICC", "Multi-Sub", "Multi-Sub as released"}
 
     def applying(**changes):
-        return {name for name in rivals if methods.applies(name, dataclasses.replace(case, **changes))}
+        return {name for name in baselines if methods.applies(name, dataclasses.replace(case, **changes))}
 
-    assert applying() == rivals
+    assert applying() == baselines
     assert applying(pooled=None) == {"OD-CRL", "TGAICC"}
-    assert applying(embeddings=np.zeros((tgaicc.LIMIT + 1, 8))) == rivals - {"TGAICC"}
+    assert applying(embeddings=np.zeros((tgaicc.LIMIT + 1, 8))) == baselines - {"TGAICC"}

@@ -1,4 +1,4 @@
-"""The comparison with every rival: word lists, weighted NMI, verdicts."""
+"""The comparison with every baseline: word lists, weighted NMI, verdicts."""
 
 import csv
 import json

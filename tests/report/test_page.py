@@ -50,7 +50,7 @@ def report_of(number, **more):
     metrics = {"nmi": 0.5, "images": number, "of": number, "beside": {"zero-shot words": {"nmi": 0.25}}}
     first = page_of(
         "color", labels, COLOURS, outliers=far, leftover=left, sure=np.linspace(0.2, 1, number), rows=rows,
-        evidence=evidence, merges=["red and blue would be one first."], metrics=metrics, sight="It is seen.",
+        evidence=evidence, merges=["red and blue would be one first."], metrics=metrics, separability="It is seen.",
     )  # fmt: skip
     second = page_of("half", (np.arange(number) * 2 // number), ["first", "second"], rows=rows)
     images = painted(number)
@@ -226,7 +226,8 @@ def test_wrong_names_and_numbers_are_said_in_the_dialog(browser, small):
 def test_hostile_names_words_and_edits_do_nothing(browser, tmp_path):
     images = {f"{name}{i}": picture for i, (name, picture) in enumerate(zip(EVIL * 2, painted(16).values()))}
     pages = [page_of(f"{name} {i}", np.arange(16) % 8, EVIL, rows=np.random.default_rng(0).normal(size=(16, 2)),
-                     sight=EVIL[i], words=EVIL[0], outliers=np.arange(16) == 1, evidence=[dict.fromkeys(EVIL, EVIL[0])])
+                     separability=EVIL[i], words=EVIL[0], outliers=np.arange(16) == 1,
+                     evidence=[dict.fromkeys(EVIL, EVIL[0])])
              for i, name in enumerate(EVIL[:2])]  # fmt: skip
     settings = [(name, name) for name in EVIL]
     report = make_report(EVIL[1], images, list(images), pages, EVIL, settings, EVIL[2], EVIL[0])

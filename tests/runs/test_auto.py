@@ -43,7 +43,7 @@ def test_the_number_of_groups_is_found(embedded, drawn, scene, aspect):
     assert (fits[0].outliers_ == fits[1].outliers_).all()
     first, second, *_ = fits[0].n_clusters_table_
     assert first.groups == fits[0].n_clusters_ and first.score > second.score and first.strength > 0.8
-    assert fits[0].cluster_steadiness_.min() > 0.8
+    assert fits[0].cluster_stability_.min() > 0.8
 
 
 def test_one_group_is_an_answer(embedded, drawn):
@@ -55,7 +55,7 @@ def test_one_group_is_an_answer(embedded, drawn):
 
 def test_numbers_that_are_given_have_no_table(embedded, drawn):
     model = mm.MultiMaP(mm.Aspect("color", "fruit", WORDS["fruit"]["color"]), embedded, 4).fit(drawn["fruit"][0])
-    assert model.n_clusters_table_ == [] and len(model.merges_) == 3 and len(model.exemplars_) == 4
+    assert model.n_clusters_table_ == [] and len(model.merge_order_) == 3 and len(model.exemplars_) == 4
 
 
 def test_without_words_the_number_is_found_in_the_rows_of_the_features(embedded, drawn):
@@ -84,7 +84,7 @@ def test_leftovers_are_the_least_sure_and_new_images_are_treated_alike(embedded,
     for name in ("labels", "confidence", "outliers", "leftover"):
         own = getattr(model, f"{name}_")
         assert (getattr(assigned, {"confidence": "confidences"}.get(name, name)) == own).all()
-    assert loaded.n_clusters_table_ == model.n_clusters_table_ and loaded.merges_ == model.merges_
+    assert loaded.n_clusters_table_ == model.n_clusters_table_ and loaded.merge_order_ == model.merge_order_
     assert not mm.MultiMaP(asked, embedded, 5).fit(rows).leftover_.any()
 
 
@@ -104,7 +104,7 @@ def test_the_command_finds_leaves_out_and_applies(tmp_path, capsys):
     assert color["number"]["candidates"][0]["groups"] == 3 and len(color["number"]["merges"]) == 2
     assert color["leftover"] == 6 and sum(group["images"] for group in color["groups"]) == 54
     assert all(name in said.out for name in (group["name"] for group in color["groups"]))
-    assert all(1 <= len(group["exemplars"]) <= 8 and 0 < group["steadiness"] <= 1 for group in color["groups"])
+    assert all(1 <= len(group["exemplars"]) <= 8 and 0 < group["stability"] <= 1 for group in color["groups"])
     metrics = json.loads((run / "metrics.json").read_text())["color"]
     assert metrics["images"] == 54 and metrics["of"] == 60
     table = pq.read_table(run / "labels.parquet").to_pydict()

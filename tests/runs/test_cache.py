@@ -22,7 +22,8 @@ from multimap_jax.cli import main as cli
 from multimap_jax.cli import signals as stop
 from multimap_jax.encoders.clip.model import EMBEDDED, Clip
 from multimap_jax.images import decoding as images
-from multimap_jax.runs import cache as store
+from multimap_jax.runs import cache
+from multimap_jax.sources.plan import ShardPlan
 from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.folder import read_folder
 from multimap_jax.storage import locks as lock
@@ -394,13 +395,13 @@ def test_a_file_system_without_hard_links_has_locks_too(tmp_path, monkeypatch):
 
 
 def test_a_plan_is_only_added_to(tmp_path):
-    plan = store.Plan(tmp_path, "plan")
+    plan = ShardPlan(tmp_path, "plan")
     first = plan.extend([("a", "1"), ("b", "1"), ("c", "1")], 2, {})
     assert list(first.values()) == [0, 0, 1]
     written = plan.files()[0].read_bytes()
     second = plan.extend([("a", "1"), ("b", "2"), ("d", "1")], 2, {0: {("a", "1"), ("b", "1")}})
     assert list(second.values()) == [0, 2, 2] and plan.files()[0].read_bytes() == written
-    # A piece that was done without an image: it goes into a new one.
+    # A shard that was done without an image: it goes into a new one.
     third = plan.extend([("c", "1")], 2, {1: set()})
     assert list(third.values()) == [3]
 

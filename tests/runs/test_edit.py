@@ -171,10 +171,10 @@ def test_a_file_that_is_too_large_or_no_json_is_not_read(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda own: own["centres"].pop(),
+        lambda own: own["centroids"].pop(),
         lambda own: own["splits"][0]["to"].__setitem__(0, {"split": 0}),
-        lambda own: own["splits"][0]["centres"].pop(),
-        lambda own: own["splits"][0]["centres"][0].__setitem__(0, float("nan")),
+        lambda own: own["splits"][0]["centroids"].pop(),
+        lambda own: own["splits"][0]["centroids"][0].__setitem__(0, float("nan")),
         lambda own: own["pinned"][0].update(group="nobody"),
         lambda own: own["groups"].append("empty"),
         lambda own: own["groups"].__setitem__(0, own["groups"][1]),

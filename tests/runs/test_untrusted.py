@@ -408,7 +408,7 @@ def change_model(run, settings=lambda content: None, arrays=lambda found: None):
 
 
 HOSTILE_MODELS = {
-    "centres far away": (lambda c: None, lambda a: a.update(cluster_centers_=a["cluster_centers_"] * 0 + 1e300)),
+    "centroids far away": (lambda c: None, lambda a: a.update(cluster_centers_=a["cluster_centers_"] * 0 + 1e300)),
     "a name without end": (lambda c: c.update(cluster_names=["a" * 10**6, "b", "c"]), lambda a: None),
     "very many groups": (lambda c: c.update(cluster_names=[str(i) for i in range(20_000)]), lambda a: None),
     "steps without end": (lambda c: c.update(config={"recipe": "default", "steps": 10**8}), lambda a: None),

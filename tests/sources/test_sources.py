@@ -461,7 +461,7 @@ def group(embeddings, out, *more):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """Enough images for several pieces, and their labels.csv."""
+    """Enough images for several shards, and their labels.csv."""
     folder = tmp_path_factory.mktemp("photos") / "many"
     write_scenes(folder, "fruit", seed=7, count=120)
     out = tmp_path_factory.mktemp("out")
@@ -474,14 +474,14 @@ def test_workers_that_know_nothing_of_each_other_give_what_one_gives(many, tmp_p
     for part in ("3/3", "1/3"):
         assert embed(images, tmp_path / "emb", f"--part={part}") == 0
     assert group(tmp_path / "emb", tmp_path / "out") == 2
-    assert "1 of 4 pieces of" in capsys.readouterr().err
+    assert "1 of 4 shards of" in capsys.readouterr().err
     assert embed(images, tmp_path / "emb", "--part=2/3") == 0
-    assert "32 images of 120 to embed, in 1 of 4 pieces" in capsys.readouterr().out
+    assert "32 images of 120 to embed, in 1 of 4 shards" in capsys.readouterr().out
     for place in (tmp_path / "emb", tmp_path / "emb" / "embeddings"):
         assert group(place, tmp_path / "out", "--fresh") == 0
         assert (tmp_path / "out" / "labels.csv").read_bytes() == expected
     assert embed(images, tmp_path / "emb", "--part=2/3") == 0
-    assert "0 images of 120 to embed, in 0 of 4 pieces" in capsys.readouterr().out
+    assert "0 images of 120 to embed, in 0 of 4 shards" in capsys.readouterr().out
     assert not list(tmp_path.glob("emb/.multimap/lock*"))
 
 

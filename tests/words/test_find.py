@@ -95,9 +95,9 @@ def test_many_words_of_many_images_are_held_in_parts(clip, drawn, monkeypatch):
 def test_drawn_aspects_are_seen(clip, drawn, scene):
     rows, labels = drawn[scene]
     for aspect, values in labels.items():
-        sight = mm.diagnose(clip, rows, mm.Aspect(aspect, SCENES[scene].subject, tuple(sorted(set(values)))))
-        assert sight.verdict == "clear" and sight.score >= 1 and "tells these words" in str(sight)
-        assert 0.5 < sight.information <= 1
+        separability = mm.diagnose(clip, rows, mm.Aspect(aspect, SCENES[scene].subject, tuple(sorted(set(values)))))
+        assert separability.verdict == "clear" and separability.score >= 1 and "tells these words" in str(separability)
+        assert 0.5 < separability.information <= 1
 
 
 def noise():
@@ -115,16 +115,16 @@ CONTROLS = {
 @pytest.mark.parametrize("control", CONTROLS)
 def test_controls_cannot_be_seen(clip, drawn, control):
     rows, words = CONTROLS[control](clip, *drawn["fruit"])
-    sight = mm.diagnose(clip, rows, mm.Aspect("color", "fruit", words))
-    assert sight.verdict == "cannot" and "expect noise" in str(sight)
-    assert ("nearly all of them are 'red'" in str(sight)) == (control == "all alike")
+    separability = mm.diagnose(clip, rows, mm.Aspect("color", "fruit", words))
+    assert separability.verdict == "cannot" and "expect noise" in str(separability)
+    assert ("nearly all of them are 'red'" in str(separability)) == (control == "all alike")
 
 
 def test_structure_is_of_groups_not_of_spread():
     random = np.random.default_rng(1)
     cloud = random.normal(size=(400, 3)) @ np.diag([6.0, 4.0, 2.0])
-    centres = np.array([[9.0, 0, 0], [0, 9.0, 0], [0, 0, 9.0]])
-    groups = centres[random.integers(3, size=400)] + 0.3 * random.normal(size=(400, 3))
+    centroids = np.array([[9.0, 0, 0], [0, 9.0, 0], [0, 0, 9.0]])
+    groups = centroids[random.integers(3, size=400)] + 0.3 * random.normal(size=(400, 3))
     assert abs(structure(cloud)) < 0.15 < 1 < structure(groups)
     assert structure(np.ones((40, 3))) == 0 and structure(cloud[:3]) == 0
 
@@ -144,7 +144,7 @@ def test_a_sample_of_a_sample_is_that_of_all(clip, drawn):
     some, names = sample_rows(rows, None, 0, choose.IMAGES)
     assert IMAGES < choose.IMAGES == len(some) < len(rows)
     assert mm.diagnose(clip, some, aspect, names) == mm.diagnose(clip, rows, aspect)
-    assert mm.find_words(clip, rows, "color", "fruit").sight == mm.diagnose(
+    assert mm.find_words(clip, rows, "color", "fruit").separability == mm.diagnose(
         clip, rows, mm.find_words(clip, rows, "color", "fruit").aspect
     )
 
@@ -158,7 +158,7 @@ def test_one_word_is_no_aspect_to_look_for(clip, drawn):
 def test_words_are_found_through_python(clip, drawn):
     found = mm.find_words(clip, drawn["fruit"][0], "color", "fruit")
     assert set(found.aspect.words) == set(COLORS) and found.source == "vocabulary"
-    assert found.sight.verdict == "clear" and found.choice.candidates >= 10
+    assert found.separability.verdict == "clear" and found.choice.candidates >= 10
     given = mm.find_words(clip, drawn["fruit"][0], "color", "fruit", ("red", "blue", "green", "yellow"))
     assert set(given.aspect.words) == set(COLORS) and given.source == "given"
     with pytest.raises(ValueError, match="no words for 'vibe'"):
@@ -169,7 +169,7 @@ def test_words_are_found_through_python(clip, drawn):
 def test_true_aspects_are_suggested_first(clip, drawn, scene):
     found = mm.suggest_aspects(clip, drawn[scene][0], SCENES[scene].subject)
     assert {each.aspect.name for each in found[:2]} == set(drawn[scene][1])
-    scores = [each.sight.score for each in found]
+    scores = [each.separability.score for each in found]
     assert scores == sorted(scores, reverse=True) and len(found) > 5
 
 
@@ -197,7 +197,7 @@ def test_the_command_finds_words_and_says_so(fruit, tmp_path, capsys):
     assert "species: of 12 words from vocabulary the images pick 3: " in said and "color: of" not in said
     assert json.loads((tmp_path / "metrics.json").read_text())["species"]["nmi"] == pytest.approx(1)
     color, species = json.loads((tmp_path / "run.json").read_text())["aspects"]
-    assert color["words_from"] == {"source": "given"} and color["sight"]["verdict"] == "clear"
+    assert color["words_from"] == {"source": "given"} and color["separability"]["verdict"] == "clear"
     assert species["words_from"]["source"] == "vocabulary" and len(species["words_from"]["shares"]) == 3
     assert sorted(species["words"]) == ["apple", "banana", "grape"] == sorted(g["name"] for g in species["groups"])
     # Again, with a number of groups: the words are the same, the groups fewer.
@@ -211,14 +211,14 @@ def test_what_the_encoder_cannot_see_is_a_warning_everywhere(fruit, tmp_path, ca
     assert "WARNING: embedded does not tell these words of vibe apart" in capsys.readouterr().out
     notes = content((tmp_path / "report.html").read_text())["notes"]
     assert any(note.startswith("embedded does not tell these words of vibe apart") for note in notes)
-    assert json.loads((tmp_path / "run.json").read_text())["aspects"][0]["sight"]["verdict"] == "cannot"
+    assert json.loads((tmp_path / "run.json").read_text())["aspects"][0]["separability"]["verdict"] == "cannot"
 
 
 def test_words_of_nothing_are_asked_for_by_none(fruit, tmp_path):
     flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", "--words=color=none", "--clusters=color=3"]
     assert cli.main(["multimap", *flags, "--steps=2", f"--out={tmp_path}"]) == 0
     aspect = json.loads((tmp_path / "run.json").read_text())["aspects"][0]
-    assert aspect["words"] == [] and aspect["features"] == "proxy" and aspect["sight"] is None
+    assert aspect["words"] == [] and aspect["features"] == "proxy" and aspect["separability"] is None
 
 
 def test_suggest_prints_aspects_and_the_next_command(fruit, tmp_path, capsys):

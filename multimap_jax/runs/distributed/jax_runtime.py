@@ -12,7 +12,7 @@ import warnings
 # Hosts of a pod start minutes apart, and then look through the images before they join.
 JOIN_SECONDS = 300
 # The runtime sees a dead process within the heartbeat: this ends waits for one that is alive and gets nothing done. No
-# healthy one needs a day for a piece, which is some thousand images, nor for the groups and the report.
+# healthy one needs a day for a shard, which is some thousand images, nor for the groups and the report.
 IDLE_SECONDS = 24 * 60 * 60
 POLL_SECONDS = 0.1
 HEAR_MILLISECONDS = 1000
@@ -31,7 +31,7 @@ def join(processes) -> None:
             why = os.strerror(error.errno)
             raise OSError(f"process 0 cannot listen at port {port} ({why}): give another one") from None
     found = (
-        f"process {processes.index} of {processes.count} found no company at {processes.coordinator} within "
+        f"process {processes.index} of {processes.count} found no other process at {processes.coordinator} within "
         f"{JOIN_SECONDS} s: start all of them with the same --coordinator"
     )
     where = {"coordinator_address": processes.coordinator, "num_processes": processes.count}
@@ -52,8 +52,8 @@ def join_cluster(heartbeat: int, instead: str) -> tuple[str, int, int]:
     JOIN_SECONDS.
     """
     found = (
-        f"--distributed found no company within {JOIN_SECONDS} s: start all processes of the cluster's job at once, or "
-        f"give {instead} instead"
+        f"--distributed found no other process within {JOIN_SECONDS} s: start all processes of the cluster's job at "
+        f"once, or give {instead} instead"
     )
     try:
         initialize(heartbeat, found, local_device_ids=own_devices())

@@ -56,9 +56,9 @@ class Processes:
         if not 0 <= self.index < self.count:
             raise ValueError(f"process {self.index} of {self.count}: expected 0 to {self.count - 1}")
 
-    def own(self, pieces) -> list[int]:
-        """Which of the pieces are this process's: every `count`-th."""
-        return sorted(set(pieces))[self.index :: self.count]
+    def own(self, shards) -> list[int]:
+        """Which of the shards are this process's: every `count`-th."""
+        return sorted(set(shards))[self.index :: self.count]
 
 
 ALONE = Processes("", 1, 0)
@@ -73,8 +73,8 @@ class ProcessGroup:
     out: Path | None = None
     name: str = ""
 
-    def tell(self, step: str, make: Callable[[], dict]) -> dict:
-        """What process 0 makes of a step, known to all of them. TimeoutError as `wait`."""
+    def broadcast(self, step: str, make: Callable[[], dict]) -> dict:
+        """What process 0 makes of a step, known to all of them. TimeoutError as `barrier`."""
         if self.out is None:
             return make()
         if self.processes.index == 0:
@@ -82,10 +82,10 @@ class ProcessGroup:
             write_scratch(self.out, f"{self.name}/{step}.json", json.dumps(content))
             return content
         path = self.out / HIDDEN / self.name / f"{step}.json"
-        self.wait([path], lambda: [path] if exists(path) else [])
+        self.barrier([path], lambda: [path] if exists(path) else [])
         return json.loads(path.read_text())
 
-    def wait(self, wanted: Iterable, done: Callable[[], Iterable]) -> None:
+    def barrier(self, wanted: Iterable, done: Callable[[], Iterable]) -> None:
         """Until all that is wanted is done by the others. JAX's runtime ends this process where another one is gone.
 
         done: gives what is done.
@@ -99,7 +99,7 @@ class ProcessGroup:
 
         left = missing(list(wanted)) if self.processes.coordinator else []
         begin = last = time.monotonic()
-        with open_bar(len(left), "waiting for other processes", "piece", shown=False) as moved:
+        with open_bar(len(left), "waiting for other processes", "shard", shown=False) as moved:
             while left:
                 now = time.monotonic()
                 if now - last > IDLE_SECONDS:
@@ -113,10 +113,10 @@ class ProcessGroup:
                 last = time.monotonic() if len(still) < len(left) else last
                 left = still
 
-    def part(self) -> None:
+    def leave(self) -> None:
         """Waits until all have come here, process 0 last, and takes away what they told each other.
 
-        TimeoutError as `wait`.
+        TimeoutError as `barrier`.
         """
         if self.out is None:
             return
@@ -188,6 +188,6 @@ def difference(settings: dict, said: dict, index: int) -> str:
 
 
 def receive(processes: Processes, key: str):
-    """What another process published. Raises ConnectionError where it has gone, TimeoutError as `ProcessGroup.wait`."""
-    ProcessGroup(processes).wait([key], lambda: [] if published(key) is None else [key])
+    """What another process published. ConnectionError where it has gone, TimeoutError as `ProcessGroup.barrier`."""
+    ProcessGroup(processes).barrier([key], lambda: [] if published(key) is None else [key])
     return published(key)

@@ -57,7 +57,7 @@ def free_job():
 @pytest.fixture(scope="module")
 def fruit(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos") / "fruit"
-    write_scenes(folder, "fruit", seed=9, count=70)  # three pieces
+    write_scenes(folder, "fruit", seed=9, count=70)  # three shards
     return folder
 
 
@@ -117,8 +117,8 @@ def test_a_cluster_of_one_process_uses_all_devices(start, fruit, alone, tmp_path
 def test_each_process_of_a_cluster_embeds_its_part(start, fruit, alone, tmp_path):
     said = finished(start(slurm, 2, ["embed", f"--images={fruit}", f"--out={tmp_path / 'embedded'}"]))
     assert [text.splitlines()[0] for text, _ in said] == [
-        "38 images of 70 to embed, in 2 of 3 pieces",
-        "32 images of 70 to embed, in 1 of 3 pieces",
+        "38 images of 70 to embed, in 2 of 3 shards",
+        "32 images of 70 to embed, in 1 of 3 shards",
     ]
     assert not list((tmp_path / "embedded").glob(".multimap/[lg]*"))  # locks and what the processes told each other
     flags = [f"--embeddings={tmp_path / 'embedded'}", *FLAGS, f"--out={tmp_path / 'out'}"]
@@ -155,8 +155,8 @@ def test_a_process_of_a_cluster_without_company_says_so(fruit, tmp_path):
     flags = [f"--images={fruit}", "--aspect=color", "--clusters=color=2", f"--out={tmp_path}"]
     run = run_by_hand(["-c", IMPATIENT], flags, open_mpi(free_job(), 2, 1))
     assert run.returncode == 2 and run.stderr == (
-        "multimap: --distributed found no company within 1 s: start all processes of the cluster's job at once, or "
-        "give --coordinator, --processes and --process instead\n"
+        "multimap: --distributed found no other process within 1 s: start all processes of the cluster's job at once, "
+        "or give --coordinator, --processes and --process instead\n"
     )
 
 
@@ -208,11 +208,11 @@ def test_jax_takes_no_list_of_devices_for_all_of_them(nodes, visible):
 
 
 def test_a_wait_ends_where_nothing_is_done_for_long(monkeypatch):
-    monkeypatch.setattr(processes, "DAY", 0.3)
-    done = iter([[], [], ["piece"]] + [["piece"]] * 100)
+    monkeypatch.setattr(processes, "IDLE_SECONDS", 0.3)
+    done = iter([[], [], ["shard"]] + [["shard"]] * 100)
     with pytest.raises(TimeoutError, match="the other processes have done nothing for"):
-        ProcessGroup(Processes("host:1", 2, 1)).wait(["piece", "other"], lambda: next(done))
+        ProcessGroup(Processes("host:1", 2, 1)).wait(["shard", "other"], lambda: next(done))
 
 
 def test_one_alone_waits_for_nobody():
-    ProcessGroup(ALONE).wait(["piece"], list)
+    ProcessGroup(ALONE).wait(["shard"], list)

@@ -42,7 +42,7 @@ def locks(out):
 @pytest.fixture(scope="module")
 def fruit(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos") / "fruit"
-    write_scenes(folder, "fruit", seed=9, count=70)  # three pieces
+    write_scenes(folder, "fruit", seed=9, count=70)  # three shards
     (folder / "a_broken.png").write_bytes(b"no image")
     (folder / "a_link.png").symlink_to(folder / "nothing.png")
     return folder
@@ -259,7 +259,7 @@ def test_a_process_without_company_says_so(fruit, index, tmp_path):
     run = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert run.returncode == 2
     assert run.stderr == (
-        f"multimap: process {index} of 2 found no company at {where} within 1 s: start all of them with the same "
+        f"multimap: process {index} of 2 found no other process at {where} within 1 s: start all of them with the same "
         "--coordinator\n"
     )
 
@@ -296,7 +296,7 @@ def test_every_piece_is_of_one_process():
     for images in (0, 1, 7, 100):
         for count in (1, 3, 8):
             parts = [Processes("host:1", count, index).own([*range(images), 0][:images]) for index in range(count)]
-            assert sorted(piece for part in parts for piece in part) == list(range(images))
+            assert sorted(shard for part in parts for shard in part) == list(range(images))
 
 
 @pytest.mark.parametrize(
