@@ -41,7 +41,8 @@ def cluster(
     """k-means (k-means++, best of 10 starts) on rows [images, d]; ValueError for more groups than images.
 
     drawn: indices of the images that the centroids are found on, None for all (see `sample_indices`); all images go to
-    the nearest one: so the cost of k-means ends growing. Its agreement with k-means on all is in experiments/RESULTS.md.
+    the nearest one, so that the cost of k-means ends growing. Its agreement with k-means on all is in
+    experiments/RESULTS.md.
     begin: groups [images] to start from instead, where all k of them hold images.
     """
     from sklearn.cluster import KMeans

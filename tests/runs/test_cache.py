@@ -22,10 +22,9 @@ from multimap_jax.cli import main as cli
 from multimap_jax.cli import signals as stop
 from multimap_jax.encoders.clip.model import EMBEDDED, Clip
 from multimap_jax.images import decoding as images
-from multimap_jax.runs import cache
-from multimap_jax.sources.plan import ShardPlan
 from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.folder import read_folder
+from multimap_jax.sources.plan import ShardPlan
 from multimap_jax.storage import locks as lock
 
 FLAGS = ["--subject=fruit", "--aspect=color", "--words=color=red,green,yellow", "--noprogress"]
