@@ -8,8 +8,8 @@ import multimap_jax
 PACKAGE = Path(multimap_jax.__file__).parent
 # From the ground up, as BUILD.md shows them. A room imports itself and the rooms before it.
 ROOMS = (
-    "choices errors settings arrays storage runtime sources images encoders prompts proxies clustering features words report "
-    "persistence estimator editing runs cli notebook scenes"
+    "choices errors settings arrays storage runtime sources images encoders prompts proxies clustering features words "
+    "report persistence estimator editing runs cli notebook scenes"
 ).split()
 
 
