@@ -10,8 +10,6 @@ PRECISIONS = ("float32", "tf32", "bf16", "float64")
 LOGS = ("bars", "json")
 # Where candidate words of an aspect may come from, besides the user.
 WORD_SOURCES = ("vocabulary", "wordnet", "llm")
-# Numbers of a recipe that a flag or a field may change.
-NUMBERS = ("steps", "learning_rate", "weight_decay", "reference_weight", "concept_weight", "tolerance")
 
 # Of silence, after which one of several processes counts as dead: JAX's own.
 HEARTBEAT_SECONDS = 100

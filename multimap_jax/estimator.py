@@ -38,6 +38,7 @@ from multimap_jax.prompts.aspect import Aspect, check_words, word_embeddings
 from multimap_jax.proxies.fit import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.report.html import groups_html, of_model
+from multimap_jax.settings import Settings
 from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.words.choose import choose_words
 from multimap_jax.words.naming import exemplars, name_groups
@@ -147,10 +148,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
                 f'aspect {self.aspect.name!r} has no words, so say how many groups: n_clusters=…, or n_clusters="auto"'
             )
         clusters = self._clusters()
-        if isinstance(self.leftover, bool) or not isinstance(self.leftover, numbers.Real):
-            raise TypeError(f"leftover: expected a share of the images, such as 0.05, found {self.leftover!r}")
-        if not 0 <= self.leftover < 1:
-            raise ValueError(f"leftover is {self.leftover}, expected a share of the images of 0 to less than 1")
+        Settings(self.features, self.keep_proxies, self.leftover)
         check_words(self.aspect, clip, self.contrast)
         feature = kinds.TABLE[kind]
         if feature.proxies or self.keep_proxies or (feature.group_proxies and len(self.aspect.words) < (clusters or 0)):

@@ -21,6 +21,7 @@ from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.proxies.fit import ProxyFit
 from multimap_jax.proxies.recipes import ProxyConfig
+from multimap_jax.settings import Settings
 from multimap_jax.storage.filenames import is_plain_name
 from multimap_jax.storage.reading import explained, mapped_member, read_arrays, read_json
 
@@ -51,11 +52,8 @@ def write_model(model, clip: Clip, directory: Path) -> None:
         "config": None
         if config is None
         else {key: to_plain(value) for key, value in dataclasses.asdict(config).items()},
-        "features": model.features,
-        "features_used": model.features_,
-        "keep_proxies": bool(model.keep_proxies),
-        "leftover": float(model.leftover),
-        "random_state": model.seed_,
+        "settings": settings_of_model(model),
+        "features": model.features_,
         "cluster_names": model.cluster_names_,
         "cluster_confidences": model.cluster_confidences_.tolist(),
         "n_features_in": model.n_features_in_,
@@ -108,18 +106,20 @@ def read_model(directory: Path) -> tuple[dict, dict]:
         return settings_of(content), attributes_of(content, directory / ARRAYS)
 
 
+def settings_of_model(model) -> dict:
+    """The settings of a fitted model; the seed is the integer that was used."""
+    found = {field.name: getattr(model, field.name) for field in dataclasses.fields(Settings)}
+    return {name: to_plain(value) for name, value in (found | {"random_state": model.seed_}).items()}
+
+
 def settings_of(content: dict) -> dict:
     config = content["config"]
-    return {
+    return dataclasses.asdict(Settings(**content["settings"])) | {
         "aspect": Aspect(**content["aspect"]),
         "clip": (content["clip"]["name"], content["clip"]["hash"]),
         "n_clusters": content["n_clusters"],
         "contrast": tuple(content["contrast"]),
         "config": None if config is None else ProxyConfig(**config),
-        "features": content["features"],
-        "random_state": content["random_state"],
-        "keep_proxies": content["keep_proxies"],
-        "leftover": content["leftover"],
     }
 
 
@@ -137,7 +137,7 @@ def attributes_of(content: dict, path: Path) -> dict:
     sizes = np.bincount(attributes["labels_"], minlength=len(content["cluster_names"]))
     least, bulk = tuple(content["least"]), [attributes.pop(name) for name in own]
     return attributes | {
-        "features_": content["features_used"],
+        "features_": content["features"],
         "cluster_stability_": np.array(content["cluster_stability"]),
         "spread_": content["spread"],
         "least_": least,
@@ -152,7 +152,7 @@ def attributes_of(content: dict, path: Path) -> dict:
         "cluster_names_": content["cluster_names"],
         "cluster_confidences_": np.array(content["cluster_confidences"]),
         "n_clusters_": len(content["cluster_names"]),
-        "seed_": content["random_state"],
+        "seed_": content["settings"]["random_state"],
     }
 
 
@@ -166,16 +166,15 @@ def check_clusters(content: dict) -> None:
     for name in ("cluster_confidences", "cluster_stability"):
         if np.shape(content[name]) != (len(names),) or not np.isfinite(np.array(content[name], np.float64)).all():
             raise ValueError(f"{name} are {str(content[name])[:40]}, expected {len(names)} numbers")
-    for name in ("n_features_in", "random_state"):
-        if type(content[name]) is not int or not 0 <= content[name] < 2**32:
-            raise ValueError(f"{name} is {str(content[name])[:40]}, expected a whole number")
+    if type(content["n_features_in"]) is not int or not 0 <= content["n_features_in"] < 2**32:
+        raise ValueError(f"n_features_in is {str(content['n_features_in'])[:40]}, expected a whole number")
     if not isinstance(content["contrast"], list) or not all(isinstance(each, str) for each in content["contrast"]):
         raise ValueError(f"contrast is {str(content['contrast'])[:40]}, expected strings")
-    if content["features"] not in (None, *FEATURES) or content["features_used"] not in FEATURES:
+    if content["features"] not in FEATURES:
         raise ValueError(f"features are none of {', '.join(FEATURES)}")
     if content["n_clusters"] not in (None, AUTO) and type(content["n_clusters"]) is not int:
         raise ValueError(f"n_clusters is {str(content['n_clusters'])[:40]}, expected a whole number, auto or null")
-    for name, numbers in {"spread": (), "leftover": (), "least": (2,), "rest": (2,)}.items():
+    for name, numbers in {"spread": (), "least": (2,), "rest": (2,)}.items():
         if np.shape(content[name]) != numbers or not np.isfinite(np.array(content[name], np.float64)).all():
             raise ValueError(
                 f"{name} is {str(content[name])[:40]}, expected {'two numbers' if numbers else 'a number'}"

@@ -341,8 +341,7 @@ HASHES = {ARRAYS: "0" * 64, SETTINGS: "1" * 64}
 RUN = {
     "aspects": [{"name": "color", "model": model_name("color", HASHES), "files": HASHES}],
     "clip": {"name": "embedded", "hash": "0"},
-    "seed": 0,
-    "leftover": 0.0,
+    "settings": {"random_state": 0, "leftover": 0.0},
     "config": {"recipe": "default", "steps": 80},
 }
 EDITS = {

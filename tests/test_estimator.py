@@ -151,8 +151,8 @@ def test_the_seed_repeats(clip, rows, fitted):
         ({"n_clusters": 22}, "22 groups asked for among 21 images"),
         ({"n_clusters": -1}, "-1 groups asked for, expected 1 or more"),
         ({"n_clusters": 0}, "0 groups asked for, expected 1 or more"),
-        ({"leftover": 1.0}, "leftover is 1.0, expected a share of the images of 0 to less than 1"),
-        ({"leftover": -0.1}, "expected a share of the images"),
+        ({"leftover": 1.0}, "leftover is 1.0, expected a number of 0 to less than 1"),
+        ({"leftover": -0.1}, "expected a number of 0 to less than 1"),
         ({"aspect": mm.Aspect("color")}, "say how many groups"),
         ({"contrast": ("color",)}, "the aspect itself"),
         ({"aspect": mm.Aspect("color", words=("red", "green " * 90))}, "a text has .* tokens, the context holds 77"),
@@ -172,7 +172,7 @@ def test_bad_settings_are_found_before_an_image_is_embedded(clip, fields, messag
         ({"contrast": "species"}, "expected a sequence of aspect names"),
         ({"n_clusters": 2.5}, 'expected a whole number, None or "auto", found 2.5'),
         ({"n_clusters": "many"}, "expected a whole number, None or .auto., found 'many'"),
-        ({"leftover": "5%"}, "expected a share of the images, such as 0.05, found '5%'"),
+        ({"leftover": "5%"}, "leftover is '5%', expected a number"),
     ],
 )
 def test_settings_of_another_type(clip, rows, fields, message):

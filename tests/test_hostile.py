@@ -598,7 +598,7 @@ def stored(**others):
 
 
 def without_proxies(folder):
-    content = json.loads((folder / "model.json").read_text()) | {"features_used": "proxy"}
+    content = json.loads((folder / "model.json").read_text()) | {"features": "proxy"}
     content.pop("block_size")
     (folder / "model.json").write_text(json.dumps(content))
 
@@ -642,10 +642,10 @@ MODELS = {
     "settings: few confidences": (edited("cluster_confidences", [0.5]), "expected 3 numbers"),
     "settings: confidence NaN": (edited("cluster_confidences", [float("nan")] * 3), "expected 3 numbers"),
     "settings: width of words": (edited("n_features_in", "128"), "n_features_in is 128, expected a whole number"),
-    "settings: a negative seed": (edited("random_state", -1), "random_state is -1"),
-    "settings: a large seed": (edited("random_state", 2**70), "random_state is"),
-    "settings: features of words": (edited("features", "nonsense"), "features are none of"),
-    "settings: features used": (edited("features_used", ["span"]), "features are none of"),
+    "settings: a negative seed": (edited("settings", {"random_state": -1}), "random_state is -1"),
+    "settings: a large seed": (edited("settings", {"random_state": 2**70}), "random_state is"),
+    "settings: features of words": (edited("settings", {"features": "nonsense"}), "known: span"),
+    "settings: features used": (edited("features", ["span"]), "features are none of"),
     "settings: proxies that are not there": (without_proxies, "proxies are needed, and none are there"),
     "settings: contrast of letters": (edited("contrast", "abc"), "expected strings"),
     "settings: groups of words": (edited("n_clusters", "three"), "n_clusters is three"),

@@ -25,6 +25,7 @@ from multimap_jax.cli.console import (
     with_flag,
     write_line,
 )
+from multimap_jax.cli.flags import define_settings, given_settings
 from multimap_jax.cli.signals import CHILD, begin_child, run_child, until_stopped
 from multimap_jax.cli.verbs import (
     EDIT_USAGE,
@@ -36,6 +37,7 @@ from multimap_jax.cli.verbs import (
     define_export_flags,
 )
 from multimap_jax.prompts.normalize import normal_form
+from multimap_jax.settings import ProxySettings, Settings
 from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.storage.paths import parse_path, remove_fetched
 
@@ -102,8 +104,6 @@ CLUSTERS = (
     "number of groups of an aspect: color=3, or color=auto, and it is found; without this flag one for each word that "
     "is given, else auto"
 )
-LEFTOVER = "share of the images that is left out of the groups, those that are least sure of theirs: 0.05"
-CHOICE_FLAGS = ("concept", "schedule", "precision", "block_size")
 FLAGS = "--coordinator, --processes and --process"
 DIGITS = 12
 REPEATABLE = ("aspect", "words", "clusters")
@@ -125,33 +125,13 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string("llm", None, "address of a language model that is asked for words: https://host/v1", **define)
     flags.DEFINE_string("llm_model", None, "its name there; the key is read from MULTIMAP_LLM_KEY alone", **define)
     flags.DEFINE_multi_string("clusters", [], CLUSTERS, **define)
-    flags.DEFINE_float("leftover", 0.0, LEFTOVER, lower_bound=0, upper_bound=1, **define)
     flags.DEFINE_string("template", choices.TEMPLATE, "prompt", **define)
     flags.DEFINE_string("clip", "embedded", "'embedded', a directory in the Hugging Face layout, or a hub id", **define)
     flags.DEFINE_string("out", "out", "folder for the results and for what is kept between runs", **define)
     flags.DEFINE_bool("fresh", False, "forget the embeddings and proxies that are kept in --out", **define)
     flags.DEFINE_enum("recipe", "default", choices.RECIPES, "named set of choices for the optimisation", **define)
-    flags.DEFINE_enum(
-        "features",
-        None,
-        choices.FEATURES,
-        "what k-means runs on; without it span under the default recipe for aspects with two words or more, else proxy",
-        **define,
-    )
-    flags.DEFINE_bool("keep_proxies", False, "learn proxies of the images where the features need none", **define)
-    flags.DEFINE_integer("steps", None, "instead of the recipe's: optimisation steps", **define)
-    flags.DEFINE_float("learning_rate", None, "instead of the recipe's", **define)
-    flags.DEFINE_float("weight_decay", None, "instead of the recipe's", **define)
-    flags.DEFINE_float("reference_weight", None, "instead of the recipe's: weight of the reference word", **define)
-    flags.DEFINE_float("concept_weight", None, "instead of the recipe's: weight of the concept term", **define)
-    flags.DEFINE_float("tolerance", None, "images are done whose loss falls by less in 10 steps; 0: off", **define)
-    flags.DEFINE_enum("concept", None, choices.CONCEPTS, "instead of the recipe's: the concept term", **define)
-    flags.DEFINE_enum("schedule", None, choices.SCHEDULES, "instead of the recipe's: learning rate", **define)
-    # float64 is for parity tests: it changes JAX for the whole process.
-    precisions = [name for name in choices.PRECISIONS if name != "float64"]
-    flags.DEFINE_enum("precision", None, precisions, "of the text tower while optimising", **define)
-    flags.DEFINE_integer("block_size", None, "images computed at once on one device", **define)
-    flags.DEFINE_integer("seed", 0, "of k-means and of the released recipe's batch order", **define)
+    define_settings(values, Settings)
+    define_settings(values, ProxySettings, of_recipe=True)
     _define_cluster_flags(values)
     flags.DEFINE_string("coordinator", None, "several processes: HOST:PORT of process 0", **define)
     flags.DEFINE_integer("processes", None, "several processes: how many", **define)
@@ -435,11 +415,6 @@ def _run(values: flags.FlagValues, processes) -> int:
         _note(f"the vocabulary has no words for {name!r} of {values.subject!r}, its groups are found without: {hint}")
     words = {name: given for name, given in words.items() if name not in find and normal_form(given) != "none"}
     counts = {name: _count(name, words, clusters) for name in values.aspect}
-    if values.leftover >= 1:
-        raise ValueError(
-            f"--leftover={values.leftover}: expected a share of the images of 0 to less than 1, such as 0.05"
-        )
-
     from multimap_jax.prompts.aspect import Aspect
     from multimap_jax.runs.group import Job, run_job
     from multimap_jax.runtime.compilation import start_jax
@@ -454,13 +429,10 @@ def _run(values: flags.FlagValues, processes) -> int:
         clusters=counts,
         contrast={name: tuple(other for other in values.contrast if other != name) for name in values.aspect},
         config=_config(values),
-        features=values.features,
         clip=values.clip,
         labels=parse_path(values.labels) if values.labels else None,
         out=parse_path(values.out),
-        seed=values.seed,
-        keep_proxies=values.keep_proxies,
-        leftover=values.leftover,
+        settings=Settings(**given_settings(values, Settings)),
         fresh=values.fresh,
         ready=bool(values.embeddings),
         processes=processes,
@@ -653,9 +625,7 @@ def _config(values: flags.FlagValues):
 
     from multimap_jax.proxies.recipes import ProxyConfig
 
-    names = choices.NUMBERS + CHOICE_FLAGS
-    given = {name: values[name].value for name in names if values[name].value is not None}
-    return dataclasses.replace(ProxyConfig.named(values.recipe), **given)
+    return dataclasses.replace(ProxyConfig.named(values.recipe), **given_settings(values, ProxySettings))
 
 
 BEGIN = {

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 
 import jax
 
 from multimap_jax import choices
-
-CHOICES = {
-    "recipe": choices.RECIPES,
-    "concept": choices.CONCEPTS,
-    "optimizer": choices.OPTIMIZERS,
-    "schedule": choices.SCHEDULES,
-    "init": choices.INITS,
-    "precision": choices.PRECISIONS,
-}
-POSITIVE = ("batch_size", "block_size")
-MOST_STEPS = 10**6
+from multimap_jax.errors import InputError
+from multimap_jax.settings import ProxySettings, check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +44,7 @@ TRAITS = {
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class ProxyConfig:
+class ProxyConfig(ProxySettings):
     """How proxies are optimised; without arguments the default recipe.
 
     Its 80 steps, rate .01 and weight .1 were chosen on drawn pictures that no table shows; what came of them is the row
@@ -86,40 +76,12 @@ class ProxyConfig:
     Numbers are pytree leaves: another learning rate does not compile again.
     """
 
-    recipe: str = dataclasses.field(default="default", metadata={"static": True})
-    steps: int = 80
-    learning_rate: float = 0.01
-    weight_decay: float = 0.0
-    reference_weight: float = 0.1
-    concept_weight: float = 0.0
-    tolerance: float = 0.0
-    concept: str = dataclasses.field(default="none", metadata={"static": True})
-    optimizer: str = dataclasses.field(default="adam", metadata={"static": True})
-    schedule: str = dataclasses.field(default="linear", metadata={"static": True})
-    init: str = dataclasses.field(default="reference", metadata={"static": True})
-    batch_size: int | None = dataclasses.field(default=None, metadata={"static": True})
-    block_size: int | None = dataclasses.field(default=None, metadata={"static": True})
-    precision: str = dataclasses.field(default="float32", metadata={"static": True})
-
     def __post_init__(self):
-        for field, known in CHOICES.items():
-            if getattr(self, field) not in known:
-                raise ValueError(f"{field} is {getattr(self, field)!r}, known: {', '.join(known)}")
-        for field in choices.NUMBERS:
-            value = getattr(self, field)
-            # Inside jit and tree operations the leaves are tracers or placeholders, which have no value to look at.
-            if isinstance(value, str | list | dict | None):
-                raise TypeError(f"{field} is {value!r}, expected a number")
-            if isinstance(value, numbers.Real) and not 0 <= value < float("inf"):
-                raise ValueError(f"{field} is {value}, expected a number of 0 or more")
-        for field in POSITIVE:
-            value = getattr(self, field)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{field} is {value!r}, expected a whole number of 1 or more")
-        if isinstance(self.steps, numbers.Real) and not (self.steps == int(self.steps) <= MOST_STEPS):
-            raise ValueError(f"steps is {self.steps}, expected a whole number of 0 to {MOST_STEPS:,}")
+        check(self)
         if (self.batch_size is not None) != self.traits.batches:
-            raise ValueError("batch_size belongs to the released recipe and to no other; block_size is for memory")
+            raise InputError(
+                "batch_size belongs to the released recipe and to no other; block_size is for memory", "batch_size"
+            )
 
     @classmethod
     def named(cls, recipe: str) -> ProxyConfig:

@@ -16,6 +16,7 @@ from multimap_jax.runs.group import Clock, check_any_embedded, embed, evaluated,
 from multimap_jax.runs.messages import print_end, print_result
 from multimap_jax.runs.results import check_own, covered, whole
 from multimap_jax.runtime.progress import with_bar
+from multimap_jax.settings import Settings
 from multimap_jax.sources.detect import open_source
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.locks import locked
@@ -33,8 +34,7 @@ class Apply:
     clip: str | None
     labels: Path | None
     # For run.json: the settings of the run that is followed.
-    seed: int = 0
-    leftover: float = 0.0
+    settings: Settings = Settings()
     config: ProxyConfig = ProxyConfig()
     line: str = ""  # that was typed
 
@@ -56,7 +56,7 @@ def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = T
     models = [read_model(job.run, aspect, clip) for aspect in content["aspects"]]
     edited = read_groups(job.run, content, models)
     config = ProxyConfig(**content["config"])
-    job = dataclasses.replace(job, seed=content["seed"], leftover=content["leftover"], config=config)
+    job = dataclasses.replace(job, settings=Settings(**content["settings"]), config=config)
     clock.lap("load")
     with locked(job.out):
         check_out(job)  # once more: another command may have finished meanwhile

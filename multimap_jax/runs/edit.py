@@ -26,6 +26,7 @@ from multimap_jax.runs.job import AspectResult
 from multimap_jax.runs.messages import count, print_end, print_result
 from multimap_jax.runs.results import check_own, whole
 from multimap_jax.runtime.progress import with_bar
+from multimap_jax.settings import Settings
 from multimap_jax.storage.filenames import name_of_path, printable
 from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import prepare_folder, staging, sweep
@@ -48,8 +49,7 @@ class EditJob:
     embeddings: Path | None = None
     line: str = ""
     # For run.json: the settings of the run that is edited.
-    seed: int = 0
-    leftover: float = 0.0
+    settings: Settings = Settings()
     config: ProxyConfig = ProxyConfig()
 
 
@@ -77,7 +77,7 @@ def run_edit(job: EditJob, say: Callable[[str], None] = print, progress: bool = 
     notes = [f"Groups of {name_of_path(f'{job.run}')} after {count(number, 'edit')}."]
     notes += [*filter(None, [images.note]), *filter(None, map(earlier_note, content["aspects"]))]
     job = dataclasses.replace(
-        job, seed=content["seed"], leftover=content["leftover"], config=config, images=job.images or images.source.place
+        job, settings=Settings(**content["settings"]), config=config, images=job.images or images.source.place
     )  # fmt: skip
     with locked(job.out):
         check_out(job)  # once more: another command may have finished meanwhile

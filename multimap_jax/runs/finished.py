@@ -18,6 +18,7 @@ from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.persistence import ARRAYS, SETTINGS
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.runs.results import file_hashes, model_name, text_hash
+from multimap_jax.settings import Settings
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import base, read_embeddings
 from multimap_jax.sources.source import PackedImage, Source
@@ -51,7 +52,7 @@ def read_run(run: Path) -> dict:
     with explained(f"{path}, damaged or of an earlier version,", AGAIN):
         aspects, clip = content["aspects"], content["clip"]
         texts = [clip["name"], clip["hash"], *(aspect[key] for aspect in aspects for key in ("name", "model"))]
-        if not aspects or not all(isinstance(text, str) for text in texts) or type(content["seed"]) is not int:
+        if not aspects or not all(isinstance(text, str) for text in texts):
             raise ValueError("no aspects, or other things than names")
         if len({aspect["name"] for aspect in aspects}) < len(aspects) or max(map(len, texts)) > LONGEST:
             raise ValueError("the same aspect twice, or a name without end")
@@ -61,7 +62,7 @@ def read_run(run: Path) -> dict:
             if aspect["model"] != model_name(aspect["name"], aspect["files"]):
                 raise ValueError(f"its model of {aspect['name'][:80]} has a name that multimap does not give")
         ProxyConfig(**content["config"])
-        float(content["leftover"])
+        Settings(**content["settings"])
         if "edited" in content and not all(isinstance(content["edited"][key], str) for key in ("run", "groups")):
             raise ValueError("it does not say what was edited")
     return content

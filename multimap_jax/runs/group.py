@@ -114,7 +114,9 @@ def run_job(job: Job, say: Callable[[str], None] = print, progress: bool = True)
         clock.lap("embed")
         check_any_embedded(plan.source, found)
         notes += notes_on(found)
-        sample = functools.cache(functools.partial(sample_rows, found.rows, found.names, job.seed, IMAGES))
+        sample = functools.cache(
+            functools.partial(sample_rows, found.rows, found.names, job.settings.random_state, IMAGES)
+        )
         job, words = with_chosen(job, clip, sample, process_group, say)
         if job.find:
             plan = dataclasses.replace(plan, job=job)
@@ -158,10 +160,8 @@ def shared_settings(plan: CheckedJob) -> dict:
         "--clusters": json.dumps(job.clusters),
         "--words": json.dumps(job.find),
         "--contrast": json.dumps(job.contrast),
-        "--features": f"{job.features} {job.keep_proxies}",
-        "--leftover": job.leftover,
+        **{f"--{name}": value for name, value in dataclasses.asdict(job.settings).items()},
         "recipe": json.dumps(dataclasses.asdict(job.config)),
-        "--seed": job.seed,
         "version": __version__,
     }
 
@@ -227,7 +227,7 @@ def learn_proxies(
         "aspect": dataclasses.asdict(aspect),
         "contrast": list(contrast),
         "config": dataclasses.asdict(config) | {"block_size": block},
-        "seed": job.seed if config.traits.batches else None,
+        "seed": job.settings.random_state if config.traits.batches else None,
         # Batches span all images: with others in them the proxies are others.
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest() if config.traits.batches else None,
     }
@@ -247,7 +247,8 @@ def learn_proxies(
 
     def fit(rows: np.ndarray) -> ProxyFit:
         some = {"embeddings": embeddings, "only": rows} if config.traits.batches else {"embeddings": embeddings[rows]}
-        return fit_proxies(clip, aspect=aspect, contrast=contrast, config=config, seed=job.seed, progress=bar, **some)
+        seed = job.settings.random_state
+        return fit_proxies(clip, aspect=aspect, contrast=contrast, config=config, seed=seed, progress=bar, **some)
 
     own = process_group.processes.own(numbers)
     missing = set(own).difference(cache.done())
@@ -287,7 +288,7 @@ def fit_aspect(
     model.fit(found.rows, proxies=fit, names=found.names, vocabulary=plan.vocabulary)
     result = evaluated(model, model.fitted(), plan.truth, found, begin)
     seen, (rows, names) = len(model.aspect.words) > 1, sample
-    separability = diagnose(model.clip, rows, model.aspect, names, plan.job.seed) if seen else None
+    separability = diagnose(model.clip, rows, model.aspect, names, plan.job.settings.random_state) if seen else None
     return dataclasses.replace(
         result, words=words, separability=separability, exemplars=model.exemplars_, rows=model.fitted_rows(found.rows)
     )

@@ -11,7 +11,7 @@ import numpy as np
 from multimap_jax.choices import AUTO, LEFT_OVER
 from multimap_jax.clustering.kmeans import check_clusters
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.estimator import Assigned, MultiMaP, draw_seed
+from multimap_jax.estimator import Assigned, MultiMaP
 from multimap_jax.features import table as features
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.prompts.separability import Separability, check_random_prompts
@@ -21,6 +21,7 @@ from multimap_jax.runs.distributed.process_group import ALONE, Processes
 from multimap_jax.runs.evaluation import Truth, read_labels
 from multimap_jax.runs.messages import count
 from multimap_jax.runs.results import COLUMNS, check_own
+from multimap_jax.settings import Settings
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import ReadyEmbeddings, read_embeddings
 from multimap_jax.sources.source import Source
@@ -31,21 +32,18 @@ from multimap_jax.words.vocabulary import Vocabulary
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What to do. `clusters` and `contrast` by aspect name; `features`, `leftover` and numbers of groups as MultiMaP
-    takes them. `find`: aspects whose words are to be found -> from which source (see `words.sources`)."""
+    """What to do. `clusters` and `contrast` by aspect name, numbers of groups as MultiMaP takes them. `find`: aspects
+    whose words are to be found -> from which source (see `words.sources`)."""
 
     images: Path  # or embeddings, where `ready`
     aspects: tuple[Aspect, ...]
     clusters: dict[str, int | str]
     contrast: dict[str, tuple[str, ...]]
     config: ProxyConfig
-    features: str | None
     clip: str
     labels: Path | None
     out: Path
-    seed: int
-    keep_proxies: bool = False
-    leftover: float = 0.0
+    settings: Settings = Settings()
     fresh: bool = False
     ready: bool = False
     processes: Processes = ALONE
@@ -55,11 +53,11 @@ class Job:
 
     def kind(self, aspect: Aspect) -> str:
         """The features of an aspect, a key of `features.table.TABLE`."""
-        return features.choose(self.features, aspect, self.config)
+        return features.choose(self.settings.features, aspect, self.config)
 
     def needs_proxies(self, aspect: Aspect) -> bool:
         """Of its images."""
-        return self.keep_proxies or features.TABLE[self.kind(aspect)].proxies
+        return self.settings.keep_proxies or features.TABLE[self.kind(aspect)].proxies
 
     def needs_group_proxies(self, aspect: Aspect) -> bool:
         return features.TABLE[self.kind(aspect)].group_proxies and len(aspect.words) < self.least_clusters(aspect)
@@ -127,7 +125,6 @@ def check_job(job: Job) -> CheckedJob:
 
     Raises ValueError, FileNotFoundError, NotADirectoryError or OSError, each with one sentence.
     """
-    draw_seed(job.seed)
     embedded = read_embeddings(job.images) if job.ready else None
     source = embedded.source if embedded else open_source(job.images)
     vocabulary = job.sources.vocabulary()
@@ -174,11 +171,8 @@ def make_models(plan: CheckedJob, clip: Clip, progress: bool) -> list[MultiMaP]:
             n_clusters=job.clusters[aspect.name],
             contrast=job.contrast[aspect.name],
             config=job.config,
-            features=job.features,
-            random_state=job.seed,
             progress=progress,
-            keep_proxies=job.keep_proxies,
-            leftover=job.leftover,
+            **dataclasses.asdict(job.settings),
         )
         for aspect in job.aspects
     ]

@@ -170,11 +170,10 @@ def run_content(
         "command": job.line,
         "images": {"folder": f"{job.images}", "place": whole(job.images), "read": len(names)},
         "skipped": [{"image": failure.name, "reason": failure.reason} for failure in skipped],
-        "seed": job.seed,
+        "settings": dataclasses.asdict(job.settings),
         "config": dataclasses.asdict(job.config),
         "image_block_size": clip.image_block,
         "devices": jax.local_device_count(),
-        "leftover": job.leftover,
         "aspects": [aspect_content(result, names) for result in results],
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
     }
@@ -185,14 +184,18 @@ def whole(path) -> str:
     return f"{path}" if is_remote(path) else str(Path(path).absolute())
 
 
+def set_values(settings) -> list[tuple[str, object]]:
+    """The settings that have a value, with their names."""
+    return [(name, value) for name, value in dataclasses.asdict(settings).items() if value is not None]
+
+
 def run_settings(job, clip: Clip, read: int) -> list[tuple[str, str]]:
     """What the page says of a run: each setting with its name."""
-    recipe = {name: value for name, value in dataclasses.asdict(job.config).items() if value is not None}
     return [
         ("images", f"{read:,} of {job.images}"),
         ("encoder", f"{without_secrets(clip.place)} ({clip.hash[:12]})"),
-        ("seed", str(job.seed)),
-        *((name.replace("_", " "), str(value)) for name, value in recipe.items()),
+        *((name.replace("_", " "), str(value)) for name, value in set_values(job.settings)),
+        *((name.replace("_", " "), str(value)) for name, value in set_values(job.config)),
         ("images computed at once", str(clip.image_block)),
         ("multimap_jax", __version__),
         ("date", datetime.now(UTC).isoformat(timespec="seconds")),

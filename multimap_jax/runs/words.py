@@ -58,7 +58,7 @@ def with_chosen(
         for aspect in job.aspects:
             if aspect.name in job.find:
                 rows, names = sample()
-                choice = choose_words(clip, rows, aspect, names, job.seed)
+                choice = choose_words(clip, rows, aspect, names, job.settings.random_state)
                 shares = [round(float(share), 4) for share in choice.shares]
                 found[aspect.name] = {"source": job.find[aspect.name], "candidates": choice.candidates}
                 found[aspect.name] |= {"words": choice.words, "shares": shares, "merged": choice.merged}

@@ -65,7 +65,7 @@ def test_a_platform_that_is_not_here_is_named_before_anything_is_read(told, fini
         pytest.skip("it is here")
     name, _, value = told.partition("=")
     script = (
-        "import sys; from multimap_jax import cli\n"
+        "import sys; from multimap_jax.cli import main as cli\n"
         "for verb in sys.argv[2:]: assert cli.main(['multimap', *verb.split(), *sys.argv[1].split()]) == 2, verb\n"
     )
     photos, run = finished

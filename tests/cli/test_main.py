@@ -81,7 +81,11 @@ def test_run_json_records_settings_groups_and_skipped_files(run):
     out, _ = run
     record = json.loads((out / "run.json").read_text())
     assert [skipped["image"] for skipped in record["skipped"]] == ["broken.jpg"]
-    assert record["images"]["read"] == 27 and record["clip"]["name"] == "embedded" and record["seed"] == 0
+    assert (
+        record["images"]["read"] == 27
+        and record["clip"]["name"] == "embedded"
+        and record["settings"]["random_state"] == 0
+    )
     assert record["config"]["steps"] <= 100 and record["image_block_size"] >= 1 and record["versions"]["jax"]
     assert set(record["timings"]) == {"load", "estimate", "embed", "words", "proxies", "group", "report", "total"}
     assert all("proxies" not in aspect and aspect["seconds"] > 0 for aspect in record["aspects"])
@@ -236,7 +240,7 @@ def test_a_terminal_that_knows_ascii_alone_ends_no_run(fruit, tmp_path):
 
 def test_help_loads_no_heavy_module():
     script = (
-        "import sys; from multimap_jax import cli; cli.main(['multimap', '--help']);"
+        "import sys; from multimap_jax.cli import main as cli; cli.main(['multimap', '--help']);"
         "sys.exit(any(name in sys.modules for name in ('jax', 'transformers', 'sklearn', 'numpy')))"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0

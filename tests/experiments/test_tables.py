@@ -240,7 +240,7 @@ def test_a_cell_is_of_all_that_makes_it(monkeypatch):
 
 
 def test_the_code_of_a_program_counts_though_it_is_run_as_main(tmp_path):
-    script = "from experiments import case, kept; case.rate.__module__ = '__main__';"
+    script = "from experiments.evaluation import case, score_cache as kept; case.rate.__module__ = '__main__';"
     script += "assert any('resampled_nmi' in text for text in kept.sources(case.rate, {}))"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=results.FOLDER.parent)
 

@@ -14,6 +14,7 @@ from multimap_jax.runs import estimate
 from multimap_jax.runs import messages as say
 from multimap_jax.runs.distributed.process_group import Processes
 from multimap_jax.runs.job import Job
+from multimap_jax.settings import Settings
 
 
 def test_images_of_one_process_are_its_own_and_those_that_fill_the_last_block_up():
@@ -36,9 +37,9 @@ def said(monkeypatch, rate=1e6, **fields):
     """What is said of 1,000 images at a rate that one device was measured at."""
     monkeypatch.setattr(say, "operations_per_second", lambda *_: rate)
     color = mm.Aspect("color", "fruit", ("red", "green"))
-    settings = {"clusters": {"color": 2}, "contrast": {}, "config": mm.ProxyConfig(), "features": None, "clip": ""}
+    settings = {"clusters": {"color": 2}, "contrast": {}, "config": mm.ProxyConfig(), "clip": ""}
     paths = {"images": Path("x"), "labels": None, "out": Path("x")}
-    job = Job(aspects=(color,), seed=0, **paths, **settings | fields)
+    job = Job(aspects=(color,), **paths, **settings | fields)
     lines = []
     say.print_estimate(job, mm.load_clip("embedded"), 1000, lines.append)
     return lines[1]
@@ -52,7 +53,7 @@ def test_estimates_are_of_one_process_and_count_proxies_only_where_they_are_lear
     assert many.endswith("to embed the images of each process")
     part = int(many.split()[1]) if "min" in many else float(many.split()[1]) * 60
     assert part == pytest.approx(minutes * 128 / 1024, rel=0.1)  # 100 images of one process fill four blocks of 32
-    assert said(monkeypatch, keep_proxies=True).endswith("for 80 steps of 1 aspect")
+    assert said(monkeypatch, settings=Settings(keep_proxies=True)).endswith("for 80 steps of 1 aspect")
     assert said(monkeypatch, config=mm.ProxyConfig.paper()).endswith("for 1,000 steps of 1 aspect")
     assert said(monkeypatch, clusters={"color": 5}).endswith("for 80 steps of 1 aspect")  # words learnt for groups
 

@@ -156,8 +156,8 @@ def test_nothing_else_of_the_package_deletes():
     """Every other place that takes a file away is one of this list: its own, just made."""
     own = {
         "storage/output.py",
-        "inputs/places.py",  # what was fetched into the system's temporary folder; a table that was not finished
-        "saving.py",  # the half of a model that `MultiMaP.save` writes where its user says
+        "storage/paths.py",  # what was fetched into the system's temporary folder; a table that was not finished
+        "persistence.py",  # the half of a model that `MultiMaP.save` writes where its user says
     }
     package = Path(output.__file__).parent.parent
     pattern = re.compile(r"\.unlink\(|rmtree\(|\.rmdir\(|os\.remove\(|\.rm\(|rm_file\(")

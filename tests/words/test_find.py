@@ -291,7 +291,7 @@ def plain_job(images, out, vocabulary):
     aspects, none = (mm.Aspect("color", "fruit"),), {"color": ()}
     sources = Sources((vocabulary,))
     return Job(
-        images, aspects, {"color": 2}, none, mm.ProxyConfig(), None, "embedded", None, out, 0, sources=sources
+        images, aspects, {"color": 2}, none, mm.ProxyConfig(), "embedded", None, out, sources=sources
     )  # fmt: skip
 
 

@@ -241,7 +241,8 @@ def test_processes_try_one_folder_at_once(tmp_path):
 
 IMPATIENT = """
 import os, sys
-from multimap_jax import cli, stop
+from multimap_jax.cli import main as cli
+from multimap_jax.cli import signals as stop
 from multimap_jax.runs.distributed import jax_runtime as runtime
 runtime.JOIN_SECONDS = 1
 os.environ[stop.CHILD] = f"{os.pipe()[0]},2"
@@ -365,7 +366,8 @@ def test_a_closed_terminal_ends_a_child_too():
 
 @pytest.mark.parametrize("status, late", [(130, ""), (0, "late\n")])
 def test_a_stopped_command_ends_without_pythons_own_end(status, late):
-    script = "import atexit, sys; from multimap_jax import __main__, cli; atexit.register(print, 'late'); "
+    script = "import atexit, sys; from multimap_jax import __main__; from multimap_jax.cli import main as cli; "
+    script += "atexit.register(print, 'late'); "
     script += f"cli.main = lambda: {status}; sys.exit(__main__.main())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (status, late)
