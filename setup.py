@@ -27,6 +27,7 @@ setup(
         "fsspec>=2024.10",
         "huggingface_hub>=0.34",
         "jax>=0.8",
+        "msgspec>=0.18",
         "numpy>=2.0",
         "optax>=0.2.5",
         "pillow>=11.3",

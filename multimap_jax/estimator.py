@@ -210,7 +210,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self.confidence_, self.spread_, self.n_clusters_table_ = groups.confidences, groups.spread, table
         self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
         self.cluster_stability_ = stability(rows[few], groups.labels[few], clusters, few_names)
-        self.bulk_ = fit_inliers(embeddings[few], few_names)
+        self.inliers_ = fit_inliers(embeddings[few], few_names)
         self._describe(embeddings, drawn, read_vocabulary(None) if vocabulary is None else vocabulary)
         self.projection_ = np.zeros((embeddings.shape[1], 0)) if projection is None else projection
         if proxies is not None:
@@ -224,9 +224,9 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         """What is said of groups that were found. drawn: the images that names are found on, None for all."""
         k, labels = self.n_clusters_, self.labels_
         self.merge_order_ = merge_order(self.cluster_centers_, np.bincount(labels, minlength=k))
-        self.least_ = leftover_threshold(self.confidence_, self.distances_, self.leftover)
-        self.leftover_ = is_leftover(self.confidence_, self.distances_, self.least_)
-        self.outliers_ = self.bulk_.outliers(embeddings)
+        self.leftover_threshold_ = leftover_threshold(self.confidence_, self.distances_, self.leftover)
+        self.leftover_ = is_leftover(self.confidence_, self.distances_, self.leftover_threshold_)
+        self.outliers_ = self.inliers_.outliers(embeddings)
         self.exemplars_ = exemplars(embeddings, labels, self.distances_, k)
         some, labels = (embeddings, labels) if drawn is None else (embeddings[drawn], labels[drawn])
         self.cluster_names_, self.cluster_confidences_ = name_groups(
@@ -263,8 +263,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             proxies = self._fit_proxies(embeddings, config, self.seed_)
         rows = feature.rows(kinds.Material(self._clip(), config, embeddings, proxies, self.projection_))
         labels, distances, confidences = nearest(rows, self.cluster_centers_, self.spread_)
-        left = is_leftover(confidences, distances, self.least_)
-        return Assigned(labels, distances, confidences, self.bulk_.outliers(embeddings), left), rows
+        left = is_leftover(confidences, distances, self.leftover_threshold_)
+        return Assigned(labels, distances, confidences, self.inliers_.outliers(embeddings), left), rows
 
     def fitted(self) -> Assigned:
         """Where the images of `fit` belong."""
@@ -393,7 +393,8 @@ def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
     Raises FileNotFoundError where there is no model, ValueError for another format or another checkpoint (by hash).
     """
     settings, attributes = read_model(Path(directory))
-    name, digest = settings.pop("clip")
+    checkpoint = settings.pop("clip")
+    name, digest = checkpoint.name, checkpoint.hash
     if clip is None and name != "embedded" and not Path(name).is_dir():  # a file from anybody names it
         shown = printable(without_secrets(str(name))[:200])
         raise ValueError(

@@ -605,7 +605,7 @@ def without_proxies(folder):
 
 def another_width(folder):
     edited("n_features_in", 127)(folder)
-    cut = {name: lambda found: found[:127] for name in ("projection_", "bulk_centre", "bulk_axes")}
+    cut = {name: lambda found: found[:127] for name in ("projection_", "inliers_centre", "inliers_axes")}
     stored(**cut)(folder)
 
 
@@ -627,31 +627,40 @@ def dangling(folder):
 
 
 MODELS = {
-    "settings: a list": (text("model.json", "[]"), "expected an object"),
-    "settings: deep": (text("model.json", DEEP), "is not JSON"),
-    "settings: of another version": (edited("format", 99), "has model format 99, this version reads 4"),
+    "settings: a list": (text("model.json", "[]"), "Expected `object`, got `array`"),
+    "settings: deep": (text("model.json", DEEP), "Expected `object`, got `array`"),
+    "settings: of another version": (edited("format", 99), "has model format 99, expected 5"),
     "settings: format of words": (edited("format", ["3"]), "has model format"),
     "settings: no aspect": (edited("aspect", None), "is damaged"),
     "settings: an aspect of numbers": (edited("aspect", {"name": 3}), "is damaged"),
     "settings: words of numbers": (edited("aspect", {"name": "color", "words": [1, 2]}), "is damaged"),
-    "settings: a recipe of words": (edited("config", {"steps": "many"}), "expected a number"),
-    "settings: an infinite rate": (edited("config", {"learning_rate": float("inf")}), "expected a number of 0"),
+    "settings: a recipe of words": (
+        edited("config", {"steps": "many"}),
+        "Expected `int`, got `str` - at `$.config.steps`",
+    ),
+    "settings: an infinite rate": (edited("config", {"learning_rate": float("inf")}), "is not JSON"),
     "settings: no checkpoint": (edited("clip", {}), "is damaged"),
-    "settings: names of numbers": (edited("cluster_names", [1, 2, 3]), "names that can be read"),
-    "settings: no names": (edited("cluster_names", []), "names that can be read"),
-    "settings: few confidences": (edited("cluster_confidences", [0.5]), "expected 3 numbers"),
-    "settings: confidence NaN": (edited("cluster_confidences", [float("nan")] * 3), "expected 3 numbers"),
-    "settings: width of words": (edited("n_features_in", "128"), "n_features_in is 128, expected a whole number"),
+    "settings: names of numbers": (
+        edited("cluster_names", [1, 2, 3]),
+        "Expected `str`, got `int` - at `$.cluster_names[0]`",
+    ),
+    "settings: no names": (edited("cluster_names", []), "of length >= 1 - at `$.cluster_names`"),
+    "settings: few confidences": (edited("cluster_confidences", [0.5]), "cluster_confidences has 1, expected 3"),
+    "settings: confidence NaN": (edited("cluster_confidences", [float("nan")] * 3), "is not JSON"),
+    "settings: width of words": (edited("n_features_in", "128"), "Expected `int`, got `str` - at `$.n_features_in`"),
     "settings: a negative seed": (edited("settings", {"random_state": -1}), "random_state is -1"),
     "settings: a large seed": (edited("settings", {"random_state": 2**70}), "random_state is"),
     "settings: features of words": (edited("settings", {"features": "nonsense"}), "known: span"),
-    "settings: features used": (edited("features", ["span"]), "features are none of"),
+    "settings: features used": (edited("features", ["span"]), "got `array` - at `$.features`"),
     "settings: proxies that are not there": (without_proxies, "proxies are needed, and none are there"),
-    "settings: contrast of letters": (edited("contrast", "abc"), "expected strings"),
-    "settings: groups of words": (edited("n_clusters", "three"), "n_clusters is three"),
-    "settings: nested confidences": (edited("cluster_confidences", [[0.5]] * 3), "expected 3 numbers"),
+    "settings: contrast of letters": (edited("contrast", "abc"), "Expected `array`, got `str` - at `$.contrast`"),
+    "settings: groups of words": (edited("n_clusters", "three"), "at `$.n_clusters`"),
+    "settings: nested confidences": (
+        edited("cluster_confidences", [[0.5]] * 3),
+        "got `array` - at `$.cluster_confidences[0]`",
+    ),
     "settings: another width": (another_width, "embeddings of 127 numbers, those of embedded have 128"),
-    "centroids: no columns": (stored(cluster_centers_=lambda found: found[:, :0]), "expected 3 rows"),
+    "centroids: no columns": (stored(cluster_centers_=lambda found: found[:, :0]), "hold nothing"),
     "centroids: one column": (
         stored(cluster_centers_=lambda found: found[:, :1]),
         "centroids of 1 numbers, features of",
@@ -666,10 +675,10 @@ MODELS = {
     "labels: negative": (stored(labels_=lambda found: found - 1), "expected whole numbers of 0 to 2"),
     "labels: fractions": (stored(labels_=lambda found: found * 1.0), "expected whole numbers of 0 to 2"),
     "centroids: NaN": (stored(cluster_centers_=lambda found: found * np.nan), "NaN or infinite"),
-    "centroids: few": (stored(cluster_centers_=lambda found: found[:2]), "expected 3 rows"),
+    "centroids: few": (stored(cluster_centers_=lambda found: found[:2]), "expected [3, any]"),
     "distances: infinite": (stored(distances_=lambda found: found + np.inf), "NaN or infinite"),
     "projection: words": (stored(projection_=lambda found: found.astype(str)), "no numbers"),
-    "proxies: few": (stored(proxies_=lambda found: found[:5]), "expected a row for each of the images"),
+    "proxies: few": (stored(proxies_=lambda found: found[:5]), "proxies_ has shape [5, 128], expected [12, any]"),
     "proxies: NaN": (stored(proxies_=lambda found: found * np.nan), "NaN or infinite"),
 }
 

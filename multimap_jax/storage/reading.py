@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
+from multimap_jax.errors import InputError
 from multimap_jax.storage.paths import error_text, local_copy, open_file, size_of
 
 # Of one that a run writes, which lists what it skipped; those of checkpoints are smaller.
@@ -31,11 +33,7 @@ KINDS = {dict: "an object", list: "a list"}
 def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it again", most: int = JSON_BYTES):
     """What a JSON file of `most` bytes holds, an object or a list (`kind`). ValueError for anything else, with what to
     do."""
-    with open_file(path, most) as file:
-        text = file.read()
-    values = sum(map(text.count, (b",", b"[", b"{")))
-    if values > JSON_VALUES:
-        raise ValueError(f"{path} holds {values:,} values, expected {JSON_VALUES:,} at most: {advice}")
+    text = read_json_text(path, advice, most)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError, MemoryError) as error:
@@ -43,6 +41,47 @@ def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it aga
     if not isinstance(content, kind):
         raise ValueError(f"{path} holds {json.dumps(content)[:40]}, expected {KINDS[kind]}: {advice}")
     return content
+
+
+def read_json_text(path: Path, advice: str, most: int) -> bytes:
+    """The text of a JSON file of at most `most` bytes and JSON_VALUES values; ValueError for a larger one."""
+    with open_file(path, most) as file:
+        text = file.read()
+    values = sum(map(text.count, (b",", b"[", b"{")))
+    if values > JSON_VALUES:
+        raise ValueError(f"{path} holds {values:,} values, expected {JSON_VALUES:,} at most: {advice}")
+    return text
+
+
+def read_form(path: Path, form: type, advice: str, most: int = JSON_BYTES, strict: bool = True):
+    """What a JSON file holds, as an instance of `form`: a msgspec Struct or a dataclass, whose annotations declare it.
+
+    strict: fields that the form does not have are an error. Numbers are finite, since JSON has no others.
+
+    Raises ValueError for anything else, with where in the file that is, and what to do.
+    """
+    text = read_json_text(path, advice, most)
+    try:
+        content = msgspec.json.decode(text, type=form)
+        unknown = unknown_fields(msgspec.json.decode(text), msgspec.to_builtins(content)) if strict else []
+    except msgspec.ValidationError as error:
+        found = error.__cause__.message if isinstance(error.__cause__, InputError) else error
+        raise ValueError(f"{path} cannot be read ({error_text(found)}): {advice}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error_text(error)}): {advice}") from None
+    if unknown:
+        raise ValueError(f"{path} cannot be read (unknown field {unknown[0]!r:.100}): {advice}")
+    return content
+
+
+def unknown_fields(given, known) -> list[str]:
+    """The keys of JSON objects, however deep, that are not in what was made of them."""
+    if isinstance(given, dict) and isinstance(known, dict):
+        missing = [key for key in given if key not in known]
+        return missing + [name for key in given if key in known for name in unknown_fields(given[key], known[key])]
+    if isinstance(given, list) and isinstance(known, list | tuple):
+        return [name for one, other in zip(given, known) for name in unknown_fields(one, other)]
+    return []
 
 
 def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:

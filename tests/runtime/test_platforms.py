@@ -59,8 +59,8 @@ import jax
 import multimap_jax as mm
 from multimap_jax.proxies.solver import compiled_chunk
 from multimap_jax.runtime.mesh import image_mesh
-from multimap_jax.precision import matmul_precision
-from tests import test_platforms
+from multimap_jax.runtime.precision import matmul_precision
+from tests.runtime import test_platforms
 assert jax.device_count() == 8
 clip = mm.load_clip(sys.argv[1])
 for config in test_platforms.RECIPES.values():
