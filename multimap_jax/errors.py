@@ -38,5 +38,5 @@ class MissingError(InputOSError, FileNotFoundError):
 
 
 def hint(parameter: str, value: str = "") -> str:
-    """What to change, behind a sentence. parameter: "words=" in Python, "--words=" in the command."""
+    """What to change, behind a sentence. parameter: "words=" in Python, "--words" in the command."""
     return f" (use {parameter}{value})" if value else f" (see {parameter})"

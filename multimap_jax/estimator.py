@@ -29,6 +29,7 @@ from multimap_jax.clustering.kmeans import (
     nearest,
 )
 from multimap_jax.clustering.outliers import IMAGES, fit_inliers
+from multimap_jax.clustering.result import AspectResult, Assignment
 from multimap_jax.clustering.selection import Candidate, select_n_clusters, stability
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.features import table as kinds
@@ -43,24 +44,6 @@ from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.words.choose import choose_words
 from multimap_jax.words.naming import exemplars, name_groups
 from multimap_jax.words.vocabulary import Vocabulary, read_vocabulary
-
-
-@dataclasses.dataclass(frozen=True)
-class Assigned:
-    """Where images belong, each [images].
-
-    Attributes:
-      labels: int, of the nearest group. distances: float, to its centre. confidences: float 0 … 1, see
-        `clustering.kmeans.nearest`.
-      outliers: bool, of something else than the others, see `clustering.outliers.fit_inliers`.
-      leftover: bool, less sure than the share that was to be left out.
-    """
-
-    labels: np.ndarray
-    distances: np.ndarray
-    confidences: np.ndarray
-    outliers: np.ndarray
-    leftover: np.ndarray
 
 
 class MultiMaP(ClusterMixin, BaseEstimator):
@@ -84,7 +67,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     Attributes:
       labels_: int [images], 0 … n_clusters_ - 1, the largest group first.
       distances_: float [images], to the centre of the own group. confidence_: float [images], 0 … 1, how sure that is
-        the right one. outliers_, leftover_: bool [images]. See `Assigned`.
+        the right one. outliers_, leftover_: bool [images]. See `Assignment`.
       cluster_centers_: float64 [n_clusters_, features].
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, how sure the
         names are. See `words.naming.name_groups`.
@@ -243,11 +226,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         """
         return self.assign(X).labels
 
-    def assign(self, X) -> Assigned:
+    def assign(self, X) -> Assignment:
         """Where other images belong, by what `fit` found. X, errors: as `predict`."""
         return self.assign_with_rows(X)[0]
 
-    def assign_with_rows(self, X) -> tuple[Assigned, object]:
+    def assign_with_rows(self, X) -> tuple[Assignment, object]:
         """(what `assign` gives, what k-means would run on [images, d] as the module `rows` has it). X, errors: as
         `predict`."""
         check_is_fitted(self)
@@ -264,12 +247,32 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         rows = feature.rows(kinds.Material(self._clip(), config, embeddings, proxies, self.projection_))
         labels, distances, confidences = nearest(rows, self.cluster_centers_, self.spread_)
         left = is_leftover(confidences, distances, self.leftover_threshold_)
-        return Assigned(labels, distances, confidences, self.inliers_.outliers(embeddings), left), rows
+        return Assignment(labels, distances, confidences, self.inliers_.outliers(embeddings), left), rows
 
-    def fitted(self) -> Assigned:
-        """Where the images of `fit` belong."""
+    def fitted(self) -> Assignment:
+        """The clusters of the images of `fit`."""
         check_is_fitted(self)
-        return Assigned(self.labels_, self.distances_, self.confidence_, self.outliers_, self.leftover_)
+        return Assignment(self.labels_, self.distances_, self.confidence_, self.outliers_, self.leftover_)
+
+    def result(self, assignment: Assignment) -> AspectResult:
+        """The record of the clusters, with the images of an assignment in them."""
+        proxies = None
+        if hasattr(self, "proxies_"):
+            proxies = {name: int(getattr(self, f"{name}_")) for name in ("block_size", "image_steps")}
+            proxies |= {"final_loss": float(self.loss_.mean())}
+        return AspectResult(
+            self.aspect,
+            self.contrast,
+            self.features_,
+            self.n_clusters,
+            assignment,
+            self.cluster_names_,
+            self.cluster_confidences_,
+            self.cluster_stability_,
+            self.n_clusters_table_,
+            self.merge_order_,
+            proxies,
+        )
 
     def fitted_rows(self, embeddings: np.ndarray | StoredRows):
         """What k-means ran on, [images, d] as the module `rows` has it, of the images of `fit`.

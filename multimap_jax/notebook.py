@@ -10,7 +10,7 @@ import numpy as np
 
 from multimap_jax.images.thumbnails import pick, thumbnails
 from multimap_jax.report.html import FIGURE, SHOWN, Shown, groups_html, nearest_of
-from multimap_jax.storage.filenames import is_plain_name, printable
+from multimap_jax.storage.filenames import printable
 from multimap_jax.storage.paths import parse_path
 from multimap_jax.storage.reading import explained
 
@@ -24,11 +24,11 @@ class Run:
 
     def __init__(self, folder: str | Path):
         """Raises FileNotFoundError or ValueError, each with a sentence, where there is no finished run."""
-        from multimap_jax.runs.export import read_results
+        from multimap_jax.runs.finished import read_results
 
         self.folder = parse_path(str(folder))
         self._content = read_results(self.folder)
-        self.aspects = tuple(aspect["name"] for aspect in self._content["aspects"])
+        self.aspects = tuple(aspect.name for aspect in self._content.aspects)
 
     def __repr__(self):
         return printable(f"Run({f'{self.folder}'!r}: {', '.join(self.aspects)})")
@@ -46,7 +46,10 @@ class Run:
 
         aspect = self._known(aspect)
         with explained(f"the run in {self.folder}", AGAIN):
-            own = [_group(group) for group in self._content["aspects"][self.aspects.index(aspect)]["groups"]]
+            own = [
+                (group.name, group.images, group.name_confidence or 0)
+                for group in self._content.aspects[self.aspects.index(aspect)].groups
+            ]
             names, labels, distances = self._columns("image", f"{aspect}: group", f"{aspect}: distance")
             labels = np.array(labels, np.int64)
             if labels.max(initial=-1) >= len(own):
@@ -69,14 +72,6 @@ class Run:
         from multimap_jax.runs.finished import images_of
 
         return images_of(self.folder, self._content, None).source.images
-
-
-def _group(content: dict) -> tuple[str, int, float]:
-    """Name, images and confidence of the name, as run.json says; ValueError for anything else."""
-    name, images, sure = content["name"], content["images"], content["name_confidence"]
-    if not is_plain_name(name) or type(images) is not int or not isinstance(sure, int | float | None):
-        raise ValueError("groups without a name, or a number of images")
-    return name, images, sure or 0
 
 
 def open_run(folder: str | Path) -> Run:

@@ -70,6 +70,11 @@ class ProxySettings:
     )
 
 
+def flag_of(field: dataclasses.Field) -> str:
+    """The name of the flag of a setting."""
+    return field.metadata["flag"] or field.name
+
+
 def check(settings) -> None:
     """InputError or InputTypeError for a value that a setting may not have.
 

@@ -51,7 +51,7 @@ from multimap_jax.persistence import ARRAYS, SETTINGS, read_model
 from multimap_jax.runs import cache as store
 from multimap_jax.runs.evaluation import read_labels
 from multimap_jax.runs.finished import read_run
-from multimap_jax.runs.results import model_name
+from multimap_jax.runs.models import model_name
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources import plan as shard_plan
 from multimap_jax.sources.detect import open_source

@@ -51,7 +51,7 @@ class Instant:
 def main(_):
     import multimap_jax as mm
     from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
-    from multimap_jax.runs.group import embed
+    from multimap_jax.runs.embeddings import embed_source
     from multimap_jax.scenes import write_scenes
     from multimap_jax.sources.folder import read_folder
 
@@ -64,7 +64,7 @@ def main(_):
         paths = list(source.images.values())[: FLAGS.images // 10]
         for _ in range(2):
             begin = time.perf_counter()
-            embed(source, Instant(clip), out, ProcessGroup(ALONE), False)
+            embed_source(source, Instant(clip), out, ProcessGroup(ALONE), False)
             seconds.append(time.perf_counter() - begin)
         clip.embed_readable(paths[:100])
         begin = time.perf_counter()

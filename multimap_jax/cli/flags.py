@@ -6,6 +6,8 @@ import dataclasses
 
 from absl import flags
 
+from multimap_jax.settings import flag_of
+
 TYPES = {"bool": flags.DEFINE_bool, "int": flags.DEFINE_integer, "float": flags.DEFINE_float}
 PARITY_ONLY = ("float64",)  # changes JAX for the whole process
 
@@ -32,8 +34,3 @@ def given_settings(values: flags.FlagValues, settings: type) -> dict:
 
 def fields_with_flags(settings: type) -> list[dataclasses.Field]:
     return [field for field in dataclasses.fields(settings) if field.metadata["help"]]
-
-
-def flag_of(field: dataclasses.Field) -> str:
-    """The name of the flag of a setting."""
-    return field.metadata["flag"] or field.name

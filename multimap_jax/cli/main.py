@@ -36,6 +36,7 @@ from multimap_jax.cli.verbs import (
     define_edit_flags,
     define_export_flags,
 )
+from multimap_jax.errors import InputError, hint
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.settings import ProxySettings, Settings
 from multimap_jax.storage.filenames import printable, without_secrets
@@ -307,6 +308,9 @@ def _command(values: flags.FlagValues, argv: list[str], verb: str) -> int:
         return _leave(_fail(f"there is too little memory; {_kept(_out(values))}"))
     except (ValueError, TypeError, OSError) as error:
         given = {name: values[name].value for name in values if values[name].present}
+        if isinstance(error, InputError):
+            flag = {"n_clusters": "clusters", "random_state": "seed"}.get(error.parameter, error.parameter)
+            return _leave(_fail(error.message + (hint(f"--{flag}", error.value and f"={error.value}") if flag else "")))
         return _leave(_fail(with_flag(sentence(error), given, values)))
 
 
@@ -416,7 +420,8 @@ def _run(values: flags.FlagValues, processes) -> int:
     words = {name: given for name, given in words.items() if name not in find and normal_form(given) != "none"}
     counts = {name: _count(name, words, clusters) for name in values.aspect}
     from multimap_jax.prompts.aspect import Aspect
-    from multimap_jax.runs.group import Job, run_job
+    from multimap_jax.runs.group import run_group
+    from multimap_jax.runs.job import Job
     from multimap_jax.runtime.compilation import start_jax
 
     aspects = tuple(Aspect(name, values.subject, _split(words.get(name)), values.template) for name in values.aspect)
@@ -442,7 +447,7 @@ def _run(values: flags.FlagValues, processes) -> int:
     )
     start_jax(bool(processes.coordinator))
     with _watched(values, processes.index, processes.count > 1):
-        run_job(job, _say, progress=values.progress and sys.stderr.isatty())
+        run_group(job, _say, progress=values.progress and sys.stderr.isatty())
     return 0
 
 

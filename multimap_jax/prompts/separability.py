@@ -52,6 +52,11 @@ class Separability:
         """ "clear" or "cannot"."""
         return "clear" if self.score >= 1 else "cannot"
 
+    def content(self) -> dict:
+        """As run.json has it."""
+        numbers = {"information": round(self.information, 4), "structure": round(self.structure, 4)}
+        return {"verdict": self.verdict, **numbers, "said": str(self)}
+
     def __str__(self) -> str:
         if self.verdict == "clear":
             return f"{self.encoder} tells these words of {self.aspect} apart in these images."

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from multimap_jax.arrays.rows import StoredRows
 from multimap_jax.arrays.sampling import sample_indices
 from multimap_jax.clustering.kmeans import cluster
 from multimap_jax.clustering.metrics import evaluate
-from multimap_jax.estimator import Assigned, MultiMaP
+from multimap_jax.clustering.result import AspectResult
+from multimap_jax.errors import InputError, MissingError
+from multimap_jax.estimator import MultiMaP
 from multimap_jax.prompts.aspect import reference_words
 from multimap_jax.prompts.normalize import normal_form
+from multimap_jax.runs.embeddings import RunEmbeddings
 from multimap_jax.sources.tables import LONGEST, opened_csv
 from multimap_jax.storage.filenames import known_name
 from multimap_jax.storage.paths import exists, is_remote
@@ -39,44 +41,49 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
     no label for any of the images that are known, by their names.
     """
     if not exists(path):
-        raise FileNotFoundError(f"there is no labels file {path}")
+        raise MissingError(f"there is no labels file {path}", "labels")
     with opened_csv(path) as (columns, rows):
         named = {name: column_of(name, columns, aspects) for name in ("image", *aspects)}
         known = [aspect for aspect in aspects if named[aspect]]
         if not named["image"] or not known:
-            raise ValueError(
+            raise InputError(
                 f"{path} has the columns {', '.join(columns)[:200] or '(none)'}; expected image and at least one of "
-                f"the aspects {', '.join(aspects)}"
+                f"the aspects {', '.join(aspects)}",
+                "labels",
             )
         wanted = [named[name] for name in ("image", *known)]
         for column in wanted:
             if columns.count(column) > 1:
-                raise ValueError(f"{path} has the column {column} {columns.count(column)} times, expected once")
-        places = list(map(columns.index, wanted))
-        lines, labels, others = {}, {aspect: {} for aspect in known}, 0
+                count = columns.count(column)
+                raise InputError(f"{path} has the column {column} {count} times, expected once", "labels")
+        positions = list(map(columns.index, wanted))
+        lines, labels, unknown = {}, {aspect: {} for aspect in known}, 0
         for line, row in rows:
-            given, *values = (row[place] if place < len(row) else "" for place in places)
+            given, *values = (row[position] if position < len(row) else "" for position in positions)
             name = known_name(given, known_images)
             name = name if name in known_images else known_name(given.strip(), known_images)
             if name in lines:
-                raise ValueError(f"{path} names the image {name} twice, in lines {lines[name]} and {line}")
+                twice = f"twice, in lines {lines[name]} and {line}"
+                raise InputError(f"{path} names the image {name} {twice}", "labels")
             if name in known_images:
                 lines[name] = line
                 for aspect, value in zip(known, values):
                     labels[aspect] |= {name: value} if value else {}
-            elif name and others < MANY:  # nothing else is held of the file
+            elif name and unknown < MANY:  # nothing else is held of the file
                 lines[name[:LONGEST]] = line
-                others += 1
+                unknown += 1
     if not any(name in known_images for name in lines):
         names = list(itertools.islice(known_images, MANY))
-        raise ValueError(
-            f"no image of {images} is in {path}: its column image holds paths relative to --images, such as "
-            f"{names[0]}, found {next(iter(lines), 'no row')[:200]}{proposal(list(lines), names, images)}"
+        found = next(iter(lines), "no row")[:200]
+        raise InputError(
+            f"no image of {images} is in {path}: its column image holds paths within the folder of images, such as "
+            f"{names[0]}, found {found}{proposal(list(lines), names, images)}",
+            "labels",
         )
     empty = [aspect for aspect in known if not labels[aspect]]
     if empty:
-        raise ValueError(
-            f"the column {empty[0]} of {path} is empty for every image of {images}: fill it or take it out"
+        raise InputError(
+            f"the column {empty[0]} of {path} is empty for every image of {images}: fill it or take it out", "labels"
         )
     return labels
 
@@ -85,8 +92,8 @@ def column_of(name: str, columns: Sequence[str], aspects: Sequence[str]) -> str 
     """The column called so; where there is none, the one that is in another spelling and of no other aspect."""
     if name in columns:
         return name
-    others = [each for each in columns if each not in aspects and normal_form(each) == normal_form(name)]
-    return others[0] if len(others) == 1 else None
+    alike = [column for column in columns if column not in aspects and normal_form(column) == normal_form(name)]
+    return alike[0] if len(alike) == 1 else None
 
 
 def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
@@ -110,27 +117,32 @@ def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
     return ""
 
 
-def evaluate_aspect(
-    truth: Truth, names: Sequence[str], model: MultiMaP, assigned: Assigned, embeddings: np.ndarray | StoredRows
-):
-    """Metrics over the images that have a label and are not left over, beside k-means on image embeddings and zero-shot
-    words.
+def evaluated(
+    result: AspectResult, model: MultiMaP, truth: Truth | None, embedded: RunEmbeddings, begin: float
+) -> AspectResult:
+    """The result with metrics, where there are true labels, and its seconds. begin: when work on the aspect began."""
+    metrics = truth and evaluate_aspect(truth, result, model, embedded)
+    return dataclasses.replace(result, metrics=metrics, seconds=time.perf_counter() - begin)
+
+
+def evaluate_aspect(truth: Truth, result: AspectResult, model: MultiMaP, embedded: RunEmbeddings) -> dict | None:
+    """Metrics over the images that have a label and are not left over, beside those of the baselines: k-means on image
+    embeddings, and zero-shot words.
 
     `images` and `of` say over how many of how many images. None where the aspect has no labels, or no image that could
     be read has one.
     """
-    own = truth.get(model.aspect.name, {})
-    known = [i for i, name in enumerate(names) if name in own and not assigned.leftover[i]]
+    name, names, labels = result.aspect.name, embedded.names, result.assignment.labels
+    true_labels = truth.get(name, {})
+    known = [i for i, image in enumerate(names) if image in true_labels and not result.assignment.leftover[i]]
     if not known:
-        if own:
-            warnings.warn(
-                f"no image with a label for {model.aspect.name!r} could be read: nothing was measured", stacklevel=2
-            )
+        if true_labels:
+            warnings.warn(f"no image with a label for {name!r} could be read: nothing was measured", stacklevel=2)
         return None
-    true = [own[names[i]] for i in known]
-    k, seed = min(model.n_clusters_, len(names)), model.seed_
-    baselines = {"image_kmeans": cluster(embeddings, k, seed, sample_indices(names, seed)).labels}
-    if model.aspect.words:
-        baselines["zero_shot"] = reference_words(model.clip, embeddings, model.aspect)
-    beside = {name: evaluate(true, found[known]) for name, found in baselines.items()}
-    return evaluate(true, assigned.labels[known]) | {"images": len(known), "of": len(names), "beside": beside}
+    true = [true_labels[names[i]] for i in known]
+    k, seed = min(len(result.cluster_names), len(names)), model.seed_
+    baselines = {"image_kmeans": cluster(embedded.rows, k, seed, sample_indices(names, seed)).labels}
+    if result.aspect.words:
+        baselines["zero_shot"] = reference_words(model.clip, embedded.rows, result.aspect)
+    beside = {baseline: evaluate(true, found[known]) for baseline, found in baselines.items()}
+    return evaluate(true, labels[known]) | {"images": len(known), "of": len(names), "beside": beside}

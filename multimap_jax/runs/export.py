@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +15,13 @@ from multimap_jax.clustering.axes import coordinates
 from multimap_jax.runs import finished
 from multimap_jax.runs.export_folders import export_folders
 from multimap_jax.runs.messages import count
-from multimap_jax.runs.results import COLUMNS, write_whole
+from multimap_jax.runs.results import COLUMNS
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.storage.encoding import as_csv
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, path_of_name, safe_path, safe_word
-from multimap_jax.storage.output import RUN, TABLE
-from multimap_jax.storage.paths import exists, is_remote, open_file
-from multimap_jax.storage.reading import explained, read_json, read_table
+from multimap_jax.storage.output import GO_ON, TABLE
+from multimap_jax.storage.paths import error_text, exists, is_remote, open_file, write_file
+from multimap_jax.storage.reading import explained, read_table
 
 TABLES = (".parquet", ".csv")
 # What people call tables that are not written here.
@@ -49,8 +50,8 @@ def run_export(job: Export, say: Callable[[str], None] = print, progress: bool =
 
     Raises ValueError, FileNotFoundError or OSError, each with one sentence, before anything is written.
     """
-    content = read_results(job.run)
-    known = [aspect["name"] for aspect in content["aspects"]]
+    content = finished.read_results(job.run)
+    known = [aspect.name for aspect in content.aspects]
     for name in job.aspects:
         if name not in known:
             raise ValueError(f"--aspect={name}: the run in {job.run} has {', '.join(known)}")
@@ -65,19 +66,6 @@ def run_export(job: Export, say: Callable[[str], None] = print, progress: bool =
     export_folders(job, names, groups, finished.images_of(job.run, content, job.images), say, progress)
 
 
-def read_results(run: Path) -> dict:
-    """run.json of a finished run, or of new images in the groups of one. FileNotFoundError or ValueError, each with a
-    sentence."""
-    path = run / RUN
-    if not exists(path):
-        raise FileNotFoundError(f"there is no finished run in {run}: give the --out of one with --run")
-    content = read_json(path, advice=finished.AGAIN)
-    with explained(f"{path}, damaged or of an earlier version,", finished.AGAIN):
-        if not content["aspects"] or not all(isinstance(aspect["name"], str) for aspect in content["aspects"]):
-            raise ValueError("no aspects")
-    return content
-
-
 def columns_of(run: Path, columns: Sequence[str]) -> list[list]:
     """Columns of labels.parquet. ValueError, with a sentence, where they are not there or hold anything else than names
     and numbers, as the run wrote them."""
@@ -86,6 +74,17 @@ def columns_of(run: Path, columns: Sequence[str]) -> list[list]:
         for column, values in found.items():
             check_column(column, values)
         return [found[column] for column in columns]
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], None] | str, new: bool = False) -> None:
+    """`write_file`; OSError with a sentence."""
+    try:
+        write_file(path, write, new)
+    except FileExistsError:
+        raise FileExistsError(f"{path} is there and nothing is overwritten: give another one") from None
+    except OSError as error:
+        reason = error_text(error) if is_remote(path) else error.strerror or str(error)
+        raise OSError(f"cannot write {path} ({reason}); {GO_ON}") from None
 
 
 def check_column(column: str, values: Sequence) -> None:
@@ -109,7 +108,9 @@ def is_image_name(value) -> bool:
     return (value.isprintable() and "\\" not in value) or name_of_path(path_of_name(value)) == value
 
 
-def export_table(job: Export, content: dict, aspects: Sequence[str], say: Callable, progress: bool) -> None:
+def export_table(
+    job: Export, content: finished.ResultsContent, aspects: Sequence[str], say: Callable, progress: bool
+) -> None:
     """A row for each image: its name and, for each aspect, group, confidence, distance and two coordinates; in parquet
     its embedding too."""
     if exists(job.to) or (not is_remote(job.to) and job.to.is_symlink()):
@@ -144,22 +145,24 @@ def own_columns(run: Path, aspect: str) -> dict[str, Sequence]:
     return dict(zip(columns, columns_of(run, columns)))
 
 
-def coordinates_of(job: Export, content: dict, rows, aspects: Sequence[str]) -> dict[str, np.ndarray]:
+def coordinates_of(
+    job: Export, content: finished.ResultsContent, rows, aspects: Sequence[str]
+) -> dict[str, np.ndarray]:
     """Aspect -> coordinates [images, 2]: the first two principal axes of what k-means ran on.
 
     For new images in the groups of a run, axes are those of these images.
     """
-    applied = "applied" in content
-    run = finished.readable_path(job.run, str(content["applied"]), "run") if applied else job.run
-    content = finished.read_run(run)
-    clip, found = finished.load_checkpoint(run, content, job.clip), {}
-    for aspect in content["aspects"]:
-        if aspect["name"] in aspects:
+    applied = content.applied
+    run = finished.readable_path(job.run, applied, "run") if applied else job.run
+    followed = finished.read_run(run)
+    clip, found = finished.load_checkpoint(run, followed, job.clip), {}
+    for aspect in followed.aspects:
+        if aspect.name in aspects:
             model = finished.read_model(run, aspect, clip)
             own = model.assign_with_rows(rows)[1] if applied else model.fitted_rows(rows)
             if not applied:
                 finished.check_fitted_rows(model, own, str(run))
-            found[aspect["name"]] = coordinates(own)
+            found[aspect.name] = coordinates(own)
     return found
 
 

@@ -4,68 +4,135 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
 from multimap_jax.arrays.rows import StoredRows
 from multimap_jax.clustering.kmeans import nearest
 from multimap_jax.editing.editor import Regrouping, of_content
 from multimap_jax.encoders.clip.model import Clip, load_clip
+from multimap_jax.errors import InputError, MissingError
 from multimap_jax.estimator import MultiMaP, load
-from multimap_jax.persistence import ARRAYS, SETTINGS
+from multimap_jax.persistence import ARRAYS, SETTINGS, CheckpointName
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.runs.results import file_hashes, model_name, text_hash
+from multimap_jax.runs.models import file_hash, file_hashes, model_name
 from multimap_jax.settings import Settings
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import base, read_embeddings
 from multimap_jax.sources.source import PackedImage, Source
-from multimap_jax.storage.filenames import name_of_path, printable, without_secrets
+from multimap_jax.storage.filenames import is_plain_name, name_of_path, printable, without_secrets
 from multimap_jax.storage.output import GROUPS, RUN, TABLE
 from multimap_jax.storage.paths import exists, is_remote, local_folder_copy, parse_path
-from multimap_jax.storage.reading import AddressError, explained, read_json, read_table
+from multimap_jax.storage.reading import AddressError, explained, read_form, read_json, read_table
 
 AGAIN = "run multimap again"
-HASH = re.compile("[0-9a-f]{64}")
-LONGEST = 4096  # letters of a name or a path
-TRIED, NEAR = 256, 1e-3  # rows that are compared with what a model remembers, and how near they must be
+# Letters of a name or a path in run.json.
+LONGEST = 4096
+# Rows that are compared with what a model remembers, and how near their distances must be.
+COMPARED_ROWS = 256
+TOLERANCE = 1e-3
+
+Text = Annotated[str, msgspec.Meta(max_length=LONGEST)]
+Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
-def read_run(run: Path) -> dict:
+class SeparabilityContent(msgspec.Struct):
+    verdict: str = ""
+    said: str = ""
+
+
+class AspectContent(msgspec.Struct):
+    """One aspect: its name, the folder of its model and the hashes of the model's files."""
+
+    name: Text
+    model: Text
+    files: dict[str, Hash]
+    words_from: dict = {}
+    separability: SeparabilityContent | None = None
+
+    def __post_init__(self):
+        if set(self.files) != {SETTINGS, ARRAYS}:
+            raise ValueError("it does not name the files of a model")
+        if self.model != model_name(self.name, self.files):
+            raise ValueError(f"its model of {self.name[:80]} has a name that multimap does not give")
+
+    def note(self) -> str:
+        """What the run said of words that its encoder does not separate, "" where it separates them."""
+        unclear = self.separability and self.separability.verdict != "clear"
+        return printable(self.separability.said)[:1000] if unclear else ""
+
+
+class EditedContent(msgspec.Struct):
+    """The run whose groups were edited, and the SHA-256 of groups.json."""
+
+    run: str
+    groups: str
+
+
+class RunContent(msgspec.Struct):
+    """What is read of run.json."""
+
+    aspects: Annotated[list[AspectContent], msgspec.Meta(min_length=1)]
+    clip: CheckpointName
+    settings: Settings
+    config: ProxyConfig
+    images: Any = None
+    embeddings: Text | None = None
+    edited: EditedContent | None = None
+
+    def __post_init__(self):
+        if len({aspect.name for aspect in self.aspects}) < len(self.aspects):
+            raise ValueError("it has the same aspect twice")
+
+
+class GroupContent(msgspec.Struct):
+    name: Text
+    images: int
+    name_confidence: float | None = None
+
+    def __post_init__(self):
+        if not is_plain_name(self.name):
+            raise ValueError("it has groups whose names cannot be read")
+
+
+class ResultAspect(msgspec.Struct):
+    name: Text
+    groups: list[GroupContent] = []
+
+
+class ResultsContent(msgspec.Struct):
+    """What is read of run.json for looking at the results, which may be of new images in the groups of `applied`."""
+
+    aspects: Annotated[list[ResultAspect], msgspec.Meta(min_length=1)]
+    images: Any = None
+    embeddings: Text | None = None
+    applied: Text | None = None
+
+
+def read_results(run: Path) -> ResultsContent:
+    """What run.json says of results. MissingError or ValueError, each with a sentence, where there are none."""
+    if not exists(run / RUN):
+        raise MissingError(f"there is no finished run in {run}: give a folder that multimap wrote", "run")
+    return read_form(run / RUN, ResultsContent, AGAIN, strict=False)
+
+
+def read_run(run: Path) -> RunContent:
     """What run.json says of a run that can be followed.
 
-    Raises FileNotFoundError where there is none, ValueError for one that is damaged or keeps no models.
+    Raises MissingError where there is none, ValueError for one that is damaged or keeps no models.
     """
     path = run / RUN
     if not exists(path):
-        raise FileNotFoundError(
-            f"there is no finished run in {run}: expected {RUN} and models, as multimap writes; give its --out with "
-            "--run"
+        raise MissingError(
+            f"there is no finished run in {run}: expected {RUN} and models, in the folder that multimap wrote", "run"
         )
-    content = read_json(path, advice=AGAIN)
-    if "applied" in content:
-        raise ValueError(
-            f"{run} holds new images in the groups of {str(content['applied'])[:200]}: give that run with --run"
-        )
-    with explained(f"{path}, damaged or of an earlier version,", AGAIN):
-        aspects, clip = content["aspects"], content["clip"]
-        texts = [clip["name"], clip["hash"], *(aspect[key] for aspect in aspects for key in ("name", "model"))]
-        if not aspects or not all(isinstance(text, str) for text in texts):
-            raise ValueError("no aspects, or other things than names")
-        if len({aspect["name"] for aspect in aspects}) < len(aspects) or max(map(len, texts)) > LONGEST:
-            raise ValueError("the same aspect twice, or a name without end")
-        for aspect in aspects:
-            if set(aspect["files"]) != {SETTINGS, ARRAYS} or not all(map(HASH.fullmatch, aspect["files"].values())):
-                raise ValueError("it does not name the files of a model")
-            if aspect["model"] != model_name(aspect["name"], aspect["files"]):
-                raise ValueError(f"its model of {aspect['name'][:80]} has a name that multimap does not give")
-        ProxyConfig(**content["config"])
-        Settings(**content["settings"])
-        if "edited" in content and not all(isinstance(content["edited"][key], str) for key in ("run", "groups")):
-            raise ValueError("it does not say what was edited")
-    return content
+    if followed := read_json(path, advice=AGAIN).get("applied"):
+        raise InputError(f"{run} holds new images in the groups of {str(followed)[:200]}: give that run", "run")
+    return read_form(path, RunContent, AGAIN, strict=False)
 
 
 def aspects_of(out: Path) -> list[dict]:
@@ -84,41 +151,43 @@ def edited_from(out: Path) -> str:
         return ""
 
 
-def load_checkpoint(run: Path, content: dict, clip: str | None) -> Clip:
+def load_checkpoint(run: Path, content: RunContent, clip: str | None) -> Clip:
     """The checkpoint of the run, by its hash. clip: where it lies instead. A hub id that only a file names is not
     fetched."""
-    name, digest = content["clip"]["name"], content["clip"]["hash"]
+    name, digest = content.clip.name, content.clip.hash
     if clip is None and name != "embedded" and not Path(name).is_dir():
         shown = without_secrets(name)[:200]
-        raise ValueError(f"the run was made with {shown}, which is no directory here: say --clip={shown} to fetch it")
+        raise InputError(f"the run was made with {shown}, which is no directory here", "clip", shown)
     loaded = load_clip(name if clip is None else clip)
     if loaded.hash != digest:
-        raise ValueError(f"{loaded.name} is not the checkpoint that {run} was made with ({name}): give it with --clip")
+        raise InputError(
+            f"{loaded.name} is not the checkpoint that {run} was made with ({name}): give that one", "clip"
+        )
     return loaded
 
 
-def read_model(run: Path, aspect: dict, clip: Clip) -> MultiMaP:
+def read_model(run: Path, aspect: AspectContent, clip: Clip) -> MultiMaP:
     """The model of one aspect, if its files are those that the run wrote. ValueError where they are not."""
     folder = model_folder(run, aspect)
     found = file_hashes(folder)
-    for name, digest in aspect["files"].items():
+    for name, digest in aspect.files.items():
         if found.get(name) != digest:
             raise ValueError(f"{folder / name} is not what the run in {run} wrote: {AGAIN}")
-    return load(local_folder_copy(folder, [folder / name for name in aspect["files"]]), clip)
+    return load(local_folder_copy(folder, [folder / name for name in aspect.files]), clip)
 
 
-def model_folder(run: Path, aspect: dict) -> Path:
-    return run / "models" / aspect["model"]
+def model_folder(run: Path, aspect: AspectContent) -> Path:
+    return run / "models" / aspect.model
 
 
-def read_groups(run: Path, content: dict, models: Sequence[MultiMaP]) -> dict[str, Regrouping]:
+def read_groups(run: Path, content: RunContent, models: Sequence[MultiMaP]) -> dict[str, Regrouping]:
     """How the groups of a run were edited, by aspect, {} where they were not. ValueError where the file is not what the
     run wrote."""
-    if "edited" not in content:
+    if content.edited is None:
         return {}
     path, again = run / GROUPS, "run multimap edit again"
     groups = read_json(path, advice=again)
-    if text_hash(path) != content["edited"]["groups"]:
+    if file_hash(path) != content.edited.groups:
         raise ValueError(f"{path} is not what the run in {run} wrote: {again}")
     with explained(f"{path}", again):
         centroids = {model.aspect.name: model.cluster_centers_ for model in models}
@@ -139,12 +208,12 @@ class RunImages:
     note: str = ""
 
 
-def readable_path(run: Path, text: str, flag: str) -> Path:
+def readable_path(run: Path, text: str, parameter: str) -> Path:
     """A place that only the file of a run names. ValueError for an address, which nobody has asked to reach, unless it
     is in the store of the run itself."""
     if "://" in text and not (is_remote(run) and store_of(text) == store_of(str(run))):
         shown = without_secrets(text)[:200]
-        raise ValueError(f"{run} names {shown}, which is not on this machine: say --{flag}={shown} to have it read")
+        raise InputError(f"{run} names {shown}, which is not on this machine and is not asked", parameter, shown)
     return parse_path(text) if "://" in text else Path(text)
 
 
@@ -154,7 +223,7 @@ def store_of(text: str) -> tuple[str, str]:
     return scheme, rest.partition("/")[0]
 
 
-def images_of(run: Path, content: dict, given: Path | None) -> RunImages:
+def images_of(run: Path, content: RunContent | ResultsContent, given: Path | None) -> RunImages:
     """given: where they lie now, instead of where the run has read them. ValueError or OSError, each with a sentence,
     where these are not images.
 
@@ -163,7 +232,7 @@ def images_of(run: Path, content: dict, given: Path | None) -> RunImages:
     """
     if given is not None:
         return RunImages(open_source(given))
-    said = content.get("images") if isinstance(content.get("images"), dict) else {}
+    said = content.images if isinstance(content.images, dict) else {}
     text = said.get("place", said.get("folder"))
     if not isinstance(text, str) or not text or "\0" in text or len(text) > LONGEST:
         return RunImages(Source(run, {}), f"{run} does not say where its images are: give --images=FOLDER.")
@@ -217,22 +286,25 @@ class Within(Mapping):
         return len(self.images)
 
 
-def rows_of(run: Path, content: dict, names: Sequence[str], given: Path | None = None) -> StoredRows:
+def rows_of(
+    run: Path, content: RunContent | ResultsContent, names: Sequence[str], given: Path | None = None
+) -> StoredRows:
     """The embeddings of a run's images [images, embed], in the order of `names`.
 
     given: where they lie now. Raises FileNotFoundError or ValueError, each with a sentence, where they are not there.
     """
     if given is None:
-        given = run if base(run) else readable_path(run, str(content.get("embeddings", run)), "embeddings")
+        given = run if base(run) else readable_path(run, content.embeddings or str(run), "embeddings")
         if base(given) is None and given.suffix != ".npy":
-            raise FileNotFoundError(f"the embeddings of {run} are not in {given}: give their folder with --embeddings")
+            raise MissingError(f"the embeddings of {run} are not in {given}: give their folder", "embeddings")
     embedded = read_embeddings(given)
     where = newest(embedded, names)
     missing = np.flatnonzero(where < 0)
     if len(missing):
-        raise ValueError(
-            f"{given} has no embeddings of {len(missing):,} images of {run}, the first is {names[int(missing[0])]}: "
-            "give their folder with --embeddings"
+        first = names[int(missing[0])]
+        raise InputError(
+            f"{given} has no embeddings of {len(missing):,} images of {run}, the first is {first}: give their folder",
+            "embeddings",
         )
     rows = embedded.rows
     return StoredRows(rows.arrays, rows.where[where], rows.lengths[where])
@@ -249,12 +321,12 @@ def newest(embedded, names: Sequence[str]) -> np.ndarray:
 
 def check_fitted_rows(model: MultiMaP, rows, given: str) -> None:
     """ValueError where rows are not those that a model was fitted on: what it remembers of some of them is compared."""
-    some = np.unique(np.linspace(0, len(rows) - 1, min(TRIED, len(rows))).astype(np.int64))
+    some = np.unique(np.linspace(0, len(rows) - 1, min(COMPARED_ROWS, len(rows))).astype(np.int64))
     if len(rows) == len(model.labels_):
         distances = nearest(rows[some], model.cluster_centers_)[1]
-        if np.allclose(distances, model.distances_[some], NEAR, NEAR):
+        if np.allclose(distances, model.distances_[some], TOLERANCE, TOLERANCE):
             return
-    raise ValueError(
-        f"the embeddings of {given} are not those that its groups were found on: run multimap again, or give them with "
-        "--embeddings"
+    raise InputError(
+        f"the embeddings of {given} are not those that its groups were found on: run multimap again, or give those",
+        "embeddings",
     )

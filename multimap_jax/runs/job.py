@@ -6,15 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from multimap_jax.choices import AUTO, LEFT_OVER
+from multimap_jax.choices import AUTO
 from multimap_jax.clustering.kmeans import check_clusters
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.estimator import Assigned, MultiMaP
+from multimap_jax.errors import InputError
+from multimap_jax.estimator import MultiMaP
 from multimap_jax.features import table as features
 from multimap_jax.prompts.aspect import Aspect
-from multimap_jax.prompts.separability import Separability, check_random_prompts
+from multimap_jax.prompts.separability import check_random_prompts
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.runs.distributed.process_group import ALONE, Processes
@@ -70,54 +69,18 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class CheckedJob:
-    """A job that was looked at: its images, the true labels of those that have any (None without --labels), what groups
-    are named from, and embeddings of the images where these are there."""
+    """A job whose inputs were checked.
+
+    Attributes:
+      source: its images. truth: the true labels of those that have any, None where no labels are given.
+      vocabulary: what groups are named from. ready: embeddings that are there already, None where there are none.
+    """
 
     job: Job
     source: Source
     truth: Truth | None
     vocabulary: Vocabulary
-    embedded: ReadyEmbeddings | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class AspectResult:
-    """What came out for one aspect: the model, and where the images that were asked for belong; metrics (None without
-    labels) and how long it took; where its words come from; whether the encoder tells them apart (None where there are
-    none, or that is not asked); images that show each group, indices of those that were asked for, and what k-means ran
-    on (None where that is not known)."""
-
-    aspect: Aspect
-    model: MultiMaP
-    assigned: Assigned
-    metrics: dict | None
-    seconds: float
-    words: dict = dataclasses.field(default_factory=dict)
-    separability: Separability | None = None
-    exemplars: list[np.ndarray] | None = None
-    rows: object | None = None
-
-    @property
-    def groups(self) -> np.ndarray:
-        """int [images], -1 for those that are left over."""
-        return np.where(self.assigned.leftover, -1, self.assigned.labels)
-
-    @property
-    def names(self) -> list[str]:
-        """Of the groups, and of what is left over at the end: what `groups` are indices of."""
-        return [*self.model.cluster_names_, LEFT_OVER]
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """Images in each group, without those left over."""
-        return np.bincount(self.groups[self.groups >= 0], minlength=self.model.n_clusters_)
-
-    @property
-    def mean_confidences(self) -> np.ndarray:
-        """Mean confidence of the images in each group, 0 for an empty one."""
-        kept = ~self.assigned.leftover
-        totals = np.bincount(self.assigned.labels[kept], self.assigned.confidences[kept], self.model.n_clusters_)
-        return totals / np.maximum(self.sizes, 1)
+    ready: ReadyEmbeddings | None = None
 
 
 def check_job(job: Job) -> CheckedJob:
@@ -125,8 +88,8 @@ def check_job(job: Job) -> CheckedJob:
 
     Raises ValueError, FileNotFoundError, NotADirectoryError or OSError, each with one sentence.
     """
-    embedded = read_embeddings(job.images) if job.ready else None
-    source = embedded.source if embedded else open_source(job.images)
+    ready = read_embeddings(job.images) if job.ready else None
+    source = ready.source if ready else open_source(job.images)
     vocabulary = job.sources.vocabulary()
     check_columns([aspect.name for aspect in job.aspects])
     for aspect in job.aspects:
@@ -138,7 +101,7 @@ def check_job(job: Job) -> CheckedJob:
         truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], source.images, job.images)
     prepare_folder(job.out)
     check_own(job.out, job.labels)
-    return CheckedJob(job, source, truth, vocabulary, embedded)
+    return CheckedJob(job, source, truth, vocabulary, ready)
 
 
 def check_columns(aspects: Sequence[str]) -> None:
@@ -146,16 +109,17 @@ def check_columns(aspects: Sequence[str]) -> None:
     taken = {"image", *(f"{aspect}: {column}" for aspect in aspects for column in COLUMNS)}
     for aspect in aspects:
         if aspect in taken:
-            raise ValueError(f"an aspect cannot be called {aspect!r}, which the labels have a column for: rename it")
+            raise InputError(f"{aspect!r} is a column of the results already: choose another name", "aspect")
 
 
 def check_block(block: int | None, images: int) -> None:
     """ValueError for blocks that no images will ever fill: each takes its memory and time all the same."""
     most = max(images, default_block_size())
     if block is not None and block > most:
-        raise ValueError(
+        raise InputError(
             f"block_size is {block:,} for {count(images, 'image')}: a block is computed whole, however few images are "
-            f"in it; give {most:,} at most"
+            f"in it; {most:,} is the most",
+            "block_size",
         )
 
 

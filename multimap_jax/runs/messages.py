@@ -8,18 +8,25 @@ from pathlib import Path
 import jax
 
 from multimap_jax.choices import LEFT_OVER
+from multimap_jax.clustering.result import AspectResult
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import Unreadable
 from multimap_jax.prompts.aspect import make_prompt
 from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.runs.estimate import embedding_seconds, operations_per_second, padded, proxy_seconds
 from multimap_jax.runtime.machine import machine
+from multimap_jax.storage.filenames import printable
 
 DRAWINGS = (
-    "The embedded encoder was trained on drawings made by this package. Groups of photographs mean little with it: "
-    "give a CLIP trained on photographs with --clip=DIRECTORY or --clip=openai/clip-vit-base-patch32."
+    "The embedded encoder was trained on drawings made by this package. Its groups of photographs mean little: "
+    "use a CLIP trained on photographs: --clip=DIRECTORY or --clip=openai/clip-vit-base-patch32."
 )
+# Unreadable images that are listed; unstable groups that a warning names; letters of the source of words.
 LISTED = 20
+UNSTABLE_LISTED = 5
+SOURCE_LETTERS = 40
+# The stability that a group should have (Hennig, 2007).
+STABLE = 0.6
 
 
 def count(number: int, noun: str) -> str:
@@ -55,50 +62,72 @@ def print_estimate(job, clip: Clip, images: int, say: Callable[[str], None]) -> 
     say(text)
 
 
-def print_result(result, say: Callable[[str], None]) -> None:
-    model = result.model
-    say(f"\n{result.aspect.name}: {count(model.n_clusters_, 'group')}")
-    left = int(result.assigned.leftover.sum())
-    wide = max(len(name) for name in (result.names if left else model.cluster_names_))
-    for name, size, sure, named in zip(
-        model.cluster_names_, result.sizes, result.mean_confidences, model.cluster_confidences_
-    ):
+def print_result(result: AspectResult, say: Callable[[str], None]) -> None:
+    names, leftover = result.cluster_names, int(result.assignment.leftover.sum())
+    say(f"\n{result.aspect.name}: {count(len(names), 'group')}")
+    wide = max(map(len, result.group_names if leftover else names))
+    for name, size, confidence, of_name in zip(names, result.sizes, result.mean_confidences, result.name_confidences):
         noun = "image " if size == 1 else "images"
-        sure = f"  {sure:>4.0%} sure" + (f", {named:>4.0%} of the name" if named else "")
-        say(f"  {name:<{wide}}  {size:>6} {noun}{sure}")
-    if left:
-        say(f"  {LEFT_OVER:<{wide}}  {left:>6} {'image' if left == 1 else 'images'}")
-    if model.n_clusters_table_:
+        say(
+            f"  {name:<{wide}}  {size:>6} {noun}  confidence {confidence:.2f}" + f"  name {of_name:.2f}" * bool(of_name)
+        )
+    if leftover:
+        say(f"  {LEFT_OVER:<{wide}}  {leftover:>6} {'image' if leftover == 1 else 'images'}")
+    if result.candidates:
         say(f"  {selection_text(result)}")
     if result.separability:
-        say(f"  {'' if result.separability.verdict == 'clear' else 'WARNING: '}{result.separability}")
-    if result.metrics:
-        say(f"  agreement with the labels of {result.metrics['images']:,} of {count(result.metrics['of'], 'image')}:")
-        rows = {"groups": result.metrics} | result.metrics["beside"]
-        for name, values in rows.items():
+        say(f"  {'' if result.separability.verdict == 'clear' else 'Warning: '}{result.separability}")
+    if metrics := result.metrics:
+        say(f"  compared with your labels ({metrics['images']:,} of {count(metrics['of'], 'image')}):")
+        for name, values in ({"groups": metrics} | metrics["beside"]).items():
             say(f"  {name:<14}" + "  ".join(f"{key} {values[key]:.3f}" for key in ("nmi", "ri", "ari", "accuracy")))
 
 
-def selection_text(result) -> str:
-    """The evidence for the number of groups, in a sentence or two; "" where it was asked for."""
-    model, name = result.model, result.aspect.name
-    if not model.n_clusters_table_:
+def selection_text(result: AspectResult) -> str:
+    """Why there are so many groups, in a sentence or two; "" where the number was given."""
+    if not result.candidates:
         return ""
-    own, *others = model.n_clusters_table_
-    text = "The number was found: "
-    if own.groups == 1:
-        text += "of more groups than one too little is found again in other images"
-    else:
-        text += f"of {own.groups} groups even the weakest is found again in other images, by {own.strength:.0%}"
-    others = [f"{other.groups} ({other.strength:.0%} so, --clusters={name}={other.groups})" for other in others[:2]]
-    text += f". Next best: {', '.join(others)}." if others else "."
-    return text + (f" The first to become one would be {merge_texts(model)[0]}." if model.merge_order_ else "")
+    best, *others = result.candidates
+    text = f"Chose {best.groups} groups (stability {best.strength:.2f})."
+    if best.groups == 1:
+        text = "No split was stable, so everything is in one group."
+    if others:
+        alternatives = ", ".join(f"{other.groups} ({other.strength:.2f})" for other in others[:2])
+        text += f" Alternatives: {alternatives}; use --clusters={result.aspect.name}={others[0].groups} to force one."
+    merges = merge_texts(result)
+    return text + (f" Most similar groups: {merges[0].rpartition(' (')[0]}." if merges else "")
 
 
-def merge_texts(model) -> list[str]:
-    """Which groups would become one, the first first, and what part of what lies between the groups that gives up."""
-    named = [[" with ".join(model.cluster_names_[i] for i in each) for each in pair] for *pair, _ in model.merge_order_]
-    return [f"{one} and {other} ({each[2]:.0%})" for (one, other), each in zip(named, model.merge_order_)]
+def merge_texts(result: AspectResult) -> list[str]:
+    """Which groups would merge, the most similar first, with the share of what lies between the groups that is lost."""
+    named = [
+        [" with ".join(result.cluster_names[i] for i in side) for side in sides] for *sides, _ in result.merge_order
+    ]
+    return [f"{one} and {other} ({merge[2]:.0%})" for (one, other), merge in zip(named, result.merge_order)]
+
+
+def stability_notes(result: AspectResult) -> list[str]:
+    """A warning where groups are not found again in half of the images."""
+    found = zip(result.cluster_names, result.stability)
+    names = [f"{name} ({stability:.2f})" for name, stability in found if stability < STABLE]
+    if not names:
+        return []
+    listed = f"{', '.join(names[:UNSTABLE_LISTED])}{' …' * (len(names) > UNSTABLE_LISTED)}"
+    return [f"{result.aspect.name}: these groups are unstable: half of the images give different ones: {listed}."]
+
+
+def separability_notes(result: AspectResult) -> list[str]:
+    """A warning where the encoder does not separate the words."""
+    separability = result.separability
+    return [str(separability)] if separability and separability.verdict != "clear" else []
+
+
+def words_text(result: AspectResult) -> str:
+    """Which words there are, and where they come from."""
+    if not result.aspect.words:
+        return "There are no words for this aspect."
+    source = printable(str(result.words_from.get("source", "given")))[:SOURCE_LETTERS]
+    return f"Words ({'given' if source == 'given' else f'from {source}'}): {', '.join(result.aspect.words)}."
 
 
 def print_end(out: Path, written: Sequence[str], skipped: Sequence[Unreadable], say: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from multimap_jax.encoders.clip.model import load_clip
 from multimap_jax.prompts.separability import check_random_prompts
 from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
-from multimap_jax.runs.group import check_any_embedded, embed, matching_embeddings, notes_on
+from multimap_jax.runs.embeddings import embed_source, matching_embeddings
 from multimap_jax.runs.messages import DRAWINGS, count
 from multimap_jax.runtime.progress import with_bar
 from multimap_jax.sources.detect import open_source
@@ -58,10 +58,9 @@ def run_suggest(job: Suggest, say: Callable[[str], None] = print, progress: bool
         found = (
             matching_embeddings(embedded, clip)
             if embedded
-            else embed(source, clip, job.out, ProcessGroup(ALONE), progress)
+            else embed_source(source, clip, job.out, ProcessGroup(ALONE), progress)
         )
-        check_any_embedded(source, found)
-        for note in notes_on(found):
+        for note in found.notes():
             say(note)
         aspects = suggest_aspects(
             clip, found.rows, job.subject, vocabulary, progress=lambda all_of: with_bar(all_of, "looking for aspects")

@@ -88,7 +88,7 @@ def test_run_json_records_settings_groups_and_skipped_files(run):
     )
     assert record["config"]["steps"] <= 100 and record["image_block_size"] >= 1 and record["versions"]["jax"]
     assert set(record["timings"]) == {"load", "estimate", "embed", "words", "proxies", "group", "report", "total"}
-    assert all("proxies" not in aspect and aspect["seconds"] > 0 for aspect in record["aspects"])
+    assert all("image_steps" not in aspect and aspect["seconds"] > 0 for aspect in record["aspects"])
     sizes = {group["name"]: group["images"] for group in record["aspects"][0]["groups"]}
     table = [row["color"] for row in rows(out / "labels.csv")]
     assert sizes == {name: table.count(name) for name in set(table)}
@@ -153,7 +153,10 @@ BAD = {
         "2 words or more",
     ),
     "two in one": (["--images={fruit}", "--aspect=color,species", WORDS[0]], "--aspect=color --aspect=species"),
-    "aspect image": (["--images={fruit}", "--aspect=image", "--clusters=image=2"], "cannot be called 'image'"),
+    "aspect image": (
+        ["--images={fruit}", "--aspect=image", "--clusters=image=2"],
+        "choose another name (see --aspect)",
+    ),
     "long word": ([*ONE, "--words=color=red,{long}"], "the context holds 77"),
     "template": (["--images={fruit}", *ASPECTS, *WORDS, "--template=a thing"], "holds {word} 0 times"),
     "steps": (["--images={fruit}", *ASPECTS, *WORDS, "--steps=-1"], "steps is -1"),
@@ -280,7 +283,7 @@ def test_metrics_say_over_how_many_images(fruit, tmp_path, capsys):
     (tmp_path / "some.csv").write_text("\n".join(lines[:6]))
     flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", WORDS[0], f"--labels={tmp_path / 'some.csv'}"]
     assert cli.main(["multimap", *flags, f"--out={tmp_path}"]) == 0
-    assert "agreement with the labels of 5 of 27 images" in capsys.readouterr().out
+    assert "compared with your labels (5 of 27 images)" in capsys.readouterr().out
     assert json.loads((tmp_path / "metrics.json").read_text())["color"]["images"] == 5
     told = content((tmp_path / "report.html").read_text())["aspects"][0]["metrics"]
     assert (told["images"], told["of"]) == (5, 27)
@@ -290,13 +293,13 @@ def test_proxies_are_learnt_where_they_are_asked_for_and_estimates_count_them(ru
     flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", WORDS[0], "--steps=3", f"--out={tmp_path}"]
     assert cli.main(["multimap", *flags, "--keep_proxies"]) == 0
     assert "for 3 steps of 1 aspect" in capsys.readouterr().out
-    proxies = json.loads((tmp_path / "run.json").read_text())["aspects"][0]["proxies"]
+    proxies = json.loads((tmp_path / "run.json").read_text())["aspects"][0]
     assert proxies["image_steps"] == 3 * 27 and proxies["block_size"] >= 1 and proxies["final_loss"] < 0
     whole = {row["image"]: row["color"] for row in rows(run[0] / "labels.csv")}
     assert {row["image"]: row["color"] for row in rows(tmp_path / "labels.csv")} == whole
     assert cli.main(["multimap", *flags]) == 0
     assert "steps of" not in capsys.readouterr().out
-    assert "proxies" not in json.loads((tmp_path / "run.json").read_text())["aspects"][0]
+    assert "image_steps" not in json.loads((tmp_path / "run.json").read_text())["aspects"][0]
 
 
 def test_one_image_is_one_image(tmp_path, capsys):

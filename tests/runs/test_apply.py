@@ -90,10 +90,10 @@ BAD = {
     "a changed setting": (tamper("model.json"), "is not what the run in"),
     "no model": (lambda run: shutil.rmtree(run / "models"), "is not what the run in"),
     "no JSON": (lambda run: (run / "run.json").write_text("{"), "is not JSON"),
-    "no aspects": (edit(aspects=[]), "damaged or of an earlier version"),
-    "other aspects": (edit(aspects=[{"name": "color"}]), "damaged or of an earlier version"),
+    "no aspects": (edit(aspects=[]), "run.json cannot be read"),
+    "other aspects": (edit(aspects=[{"name": "color"}]), "run.json cannot be read"),
     "no files": (drop_files, "does not name the files of a model"),
-    "a hub id": (edit(clip={"name": "some/clip", "hash": "0"}), "say --clip=some/clip to fetch it"),
+    "a hub id": (edit(clip={"name": "some/clip", "hash": "0"}), "(use --clip=some/clip)"),
     "another hash": (edit(clip={"name": "embedded", "hash": "0"}), "is not the checkpoint that"),
 }
 
@@ -111,7 +111,7 @@ def test_a_run_that_was_changed_is_a_sentence(finished, tmp_path, name, capsys):
 
 def test_the_run_itself_is_no_place_for_the_results(finished, tmp_path, capsys):
     images, run = finished
-    assert apply(run, images, run) == 2 and "would be lost" in capsys.readouterr().err
+    assert apply(run, images, run) == 2 and "would be overwritten" in capsys.readouterr().err
     shutil.copytree(run, tmp_path / "another")
     assert apply(run, images, tmp_path / "another") == 2 and "another finished run" in capsys.readouterr().err
 

@@ -100,8 +100,13 @@ def test_the_command_finds_leaves_out_and_applies(tmp_path, capsys):
     assert "color: 3 groups" in said.out and "(left over)" in said.out and "--clusters=color=" in said.out
     assert "no words for 'vibe'" in said.err
     color, vibe = json.loads((run / "run.json").read_text())["aspects"]
-    assert color["number"]["asked"] == vibe["number"]["asked"] == "auto" and color["number"]["groups"] == 3
-    assert color["number"]["candidates"][0]["groups"] == 3 and len(color["number"]["merges"]) == 2
+    assert (
+        color["model_selection"]["asked"] == vibe["model_selection"]["asked"] == "auto"
+        and color["model_selection"]["groups"] == 3
+    )
+    assert (
+        color["model_selection"]["candidates"][0]["groups"] == 3 and len(color["model_selection"]["merge_order"]) == 2
+    )
     assert color["leftover"] == 6 and sum(group["images"] for group in color["groups"]) == 54
     assert all(name in said.out for name in (group["name"] for group in color["groups"]))
     assert all(1 <= len(group["exemplars"]) <= 8 and 0 < group["stability"] <= 1 for group in color["groups"])

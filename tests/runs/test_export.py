@@ -207,7 +207,7 @@ EVIL = ["=1+1.png", "+a.png", "-b.png", "@c.png", "plain.png"]
 
 def test_labels_hold_no_formula_in_a_path_and_are_read_back(tmp_path):
     aspect, groups = types.SimpleNamespace(name="color"), np.array([0, 0, 0, 0, -1])
-    result = types.SimpleNamespace(aspect=aspect, names=["red", "(left over)"], groups=groups)
+    result = types.SimpleNamespace(aspect=aspect, group_names=["red", "(left over)"], groups=groups)
     (tmp_path / "labels.csv").write_text(labels_text(EVIL, [result]))
     rows = list(csv.reader((tmp_path / "labels.csv").read_text().splitlines()))
     assert [row[0] for row in rows] == ["image", "./=1+1.png", "./+a.png", "./-b.png", "./@c.png", "plain.png"]
@@ -281,7 +281,7 @@ def test_folders_of_a_run_and_what_is_wrong(finished, tmp_path, capsys, monkeypa
     monkeypatch.setattr("fsspec.core.url_to_fs", lambda *_, **__: pytest.fail("reached"))
     assert multimap("export", *moved) == 2 and "s3://bucket/x: give --images" in capsys.readouterr().err
     assert multimap("export", f"--run={tmp_path / 'run'}", f"--to={tmp_path / 't.csv'}") == 2
-    assert "say --embeddings=s3://bucket/y" in capsys.readouterr().err
+    assert "(use --embeddings=s3://bucket/y)" in capsys.readouterr().err
 
 
 def test_a_folder_that_held_files_before_is_said(tmp_path):

@@ -18,7 +18,7 @@ from PIL import Image
 
 import multimap_jax as mm
 from multimap_jax.cli import main as cli
-from multimap_jax.runs.results import covered, write_labels
+from multimap_jax.runs.results import columns_left_out, write_labels
 from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import read_embeddings
@@ -541,7 +541,7 @@ def test_one_array_with_its_names_is_grouped(rows, expected, fruit, tmp_path, en
     assert group(tmp_path / "a.npy", tmp_path / "out", f"--labels={tmp_path / 'truth.csv'}") == 0
     assert (tmp_path / "out" / "labels.csv").read_text().replace(f"{fruit}/", "") == expected.decode()
     assert pictures((tmp_path / "out" / "report.html").read_text())[1] == 0
-    assert "agreement with the labels" in capsys.readouterr().out
+    assert "compared with your labels" in capsys.readouterr().out
 
 
 def test_a_report_without_pictures_says_so(rows, tmp_path):
@@ -886,10 +886,10 @@ def test_columns_that_are_called_like_ours_are_said(fruit, tmp_path):
     place = write_csv(tmp_path, fruit, "own.csv")
     text = place.read_text().replace("path,license", "path,color")
     place.write_text(text)
-    assert covered(open_source(place), ["color"]) == [
-        f"columns of {place} are called like columns of labels.parquet and do not come along: color."
+    assert columns_left_out(open_source(place), ["color"]) == [
+        f"columns of {place} have names that labels.parquet uses itself, and are left out: color."
     ]
-    assert covered(open_source(place), ["species"]) == []
+    assert columns_left_out(open_source(place), ["species"]) == []
 
 
 def test_row_groups_of_other_rows_than_the_file_are_a_sentence(tmp_path):

@@ -208,7 +208,7 @@ def test_the_command_finds_words_and_says_so(fruit, tmp_path, capsys):
 def test_what_the_encoder_cannot_see_is_a_warning_everywhere(fruit, tmp_path, capsys):
     flags = [f"--images={fruit}", "--subject=fruit", "--aspect=vibe", "--words=vibe=merry,gloomy", f"--out={tmp_path}"]
     assert cli.main(["multimap", *flags]) == 0
-    assert "WARNING: embedded does not tell these words of vibe apart" in capsys.readouterr().out
+    assert "Warning: embedded does not tell these words of vibe apart" in capsys.readouterr().out
     notes = content((tmp_path / "report.html").read_text())["notes"]
     assert any(note.startswith("embedded does not tell these words of vibe apart") for note in notes)
     assert json.loads((tmp_path / "run.json").read_text())["aspects"][0]["separability"]["verdict"] == "cannot"

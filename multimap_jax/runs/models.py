@@ -1,0 +1,62 @@
+"""The models of a run, below models/: each in a folder that is named for its aspect and for what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from multimap_jax.errors import InputOSError
+from multimap_jax.estimator import MultiMaP
+from multimap_jax.persistence import ARRAYS, SETTINGS
+from multimap_jax.storage.encoding import slug
+from multimap_jax.storage.output import GO_ON, Staging, prune, staging
+from multimap_jax.storage.paths import exists, open_file
+
+
+def keep_model(out: Path, model: MultiMaP) -> dict:
+    """Puts a model beside those that are there; returns what run.json says of it: its folder, and the SHA-256 of its
+    files."""
+    with staging(out) as stage:
+        try:
+            model.save(stage.folder)
+        except OSError as error:
+            raise InputOSError(f"cannot write into {out / 'models'} ({error.strerror or error}); {GO_ON}") from None
+        files = file_hashes(stage.folder)
+        folder = model_name(model.aspect.name, files)
+        put_model(stage, folder, files)
+    return {"model": folder, "files": files}
+
+
+def put_model(stage: Staging, folder: str, files: dict[str, str]) -> None:
+    """Puts the files of a model, which lie aside, in place; nothing is to be done where they are there already."""
+    if file_hashes(stage.out / "models" / folder) != files:
+        for name in files:
+            stage.take(f"models/{folder}/{name}", stage.folder / name)
+        stage.place()
+
+
+def prune_models(out: Path, kept: Sequence[dict]) -> None:
+    """Deletes earlier models of the aspects that run.json now names others for."""
+    for model in kept:
+        prefix = model["model"].rpartition("-")[0]
+        prune(out, f"models+{prefix}-", f"models+{model['model']}")
+
+
+def model_name(aspect: str, files: dict[str, str]) -> str:
+    """The folder of a model: letters for the eye, a hash of the aspect, a hash of the files."""
+    texts = (aspect, json.dumps(dict(sorted(files.items()))))
+    first, second = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest() for text in texts)
+    return f"{slug(aspect)}-{first[:8]}-{second[:12]}"
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of a model by their names, without those that are not there."""
+    return {name: file_hash(folder / name) for name in (ARRAYS, SETTINGS) if exists(folder / name)}
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of one file. ValueError for what is no regular file."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
