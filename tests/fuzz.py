@@ -258,13 +258,13 @@ SKIPPED = parquet(image_path=["c.png"], version=["1"], reason=["the file is empt
 def shard(kind: str) -> Callable[[bytes], None]:
     def given(content: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            found = store.EmbeddingCache(Path(folder))
+            found = store.EmbeddingCache(Path(folder), 8)
             for name, own in (("metadata", METADATA), ("skipped", SKIPPED), ("img_emb", npy())):
-                path = found.file(name, 0)
+                path = found.out / found.file(0, name)
                 path.parent.mkdir(parents=True)
                 path.write_bytes(content if name == kind else own)
             with little():
-                shard_plan.is_sound(found.check, 0, 8)
+                shard_plan.is_sound(found.check, 0)
 
     return given
 

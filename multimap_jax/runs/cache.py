@@ -26,6 +26,7 @@ import numpy as np
 
 from multimap_jax.arrays.rows import StoredRows
 from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.errors import InputError
 from multimap_jax.images.decoding import Unreadable, say_own_range
 from multimap_jax.proxies.fit import ProxyFit
 from multimap_jax.runtime.profiling import traced
@@ -44,59 +45,78 @@ from multimap_jax.storage.reading import (
     read_table,
 )
 
-# Images in a shard at most, and shards that a folder is cut into at least, if they hold a block: in no table. An
-# interrupted run loses a sixteenth of its work, or some minutes of it.
-SHARD_IMAGES, LEAST_SHARDS = 4096, 16
+# Images in a shard at most, and shards that a folder is cut into at least, if they hold a block. Neither is in a table:
+# an interrupted run loses a sixteenth of its work, or some minutes of it.
+SHARD_IMAGES = 4096
+LEAST_SHARDS = 16
+# How far the squared length of a unit row in float32 may be from 1.
 NORM_TOLERANCE = 1e-3
-# What is read of a shard of proxies at once.
+# The arrays of a shard of proxies that are read at once.
 SMALL = ("names", "versions", "reference", "loss", "losses", "image_steps", "block_size")
 CHANGED = "changed or taken away while it was read"
+OTHER_ENCODER = "choose another folder, or forget what is cached (--fresh)"
 
 
-class EmbeddingCache:
-    """The embeddings below the folder --out."""
+class ShardCache:
+    """What is computed of images shard by shard, below the folder `name` of `out`, with the plan of the shards.
 
-    def __init__(self, out: Path):
-        self.out, self.plan = out, ShardPlan(out, "plan")
+    A subclass says which file is there when a shard is done (`file`), what is wrong with one (`check`), and which
+    images it was done with (`held`).
+    """
 
-    def check_listing(self, images: Sequence[Image]) -> None:
-        """ValueError where other images were planned than these, by a worker that sees others."""
-        planned = set(self.plan.read())
-        other = len(planned.symmetric_difference(images)) if planned else 0
-        if other:
-            raise ValueError(
-                f"the plan in {self.out} is of {len(planned):,} images, this worker finds {len(images):,} ({other:,} "
-                "are not in both): give all workers the same images, or embed what is new with one worker and no --part"
-            )
-
-    def cut(self, images: Sequence[Image], block: int, width: int, alone: bool = True) -> dict[Image, int]:
-        """Shards of the images; new ones are planned. block: images that are computed at once. width: of embeddings.
-
-        Damaged shards are taken away first, so that they are computed again; not where others are at work (`alone`).
-        """
-        size, done = min(SHARD_IMAGES, max(1, -(-len(images) // (LEAST_SHARDS * block))) * block), self.done()
-        if alone:
-            bad = [shard for shard in done if not is_sound(self.check, shard, width)]
-            damaged = [self.file("img_emb", shard) for shard in bad]
-            for shard in bad:
-                set_aside(self.out, self.name("img_emb", shard))
-            done = [shard for shard in done if shard not in bad]
-        held = {shard: self.held(shard) for shard in done}
-        if alone:
-            warn_damaged(damaged + self.plan.mend(held))
-        return self.plan.extend(images, size, held)
+    def __init__(self, out: Path, name: str, widths: tuple[int, ...] = ()):
+        self.out, self.name, self.widths, self.plan = out, name, widths, ShardPlan(out, name)
 
     def done(self) -> list[int]:
         """The numbers of the shards that are done."""
-        return numbers_of((self.out / "embeddings" / "img_emb").glob("img_emb_*.npy"), self.file("img_emb", 0))
+        like = self.out / self.file(0)
+        return numbers_of(like.parent.glob(f"*{like.suffix}"), like)
 
-    def check(self, shard: int, width: int) -> None:
-        """Any error where a shard is not as it was written."""
+    def plan_shards(self, images: Sequence[Image], size: Callable[[], int], alone: bool = True) -> dict[Image, int]:
+        """The shards of the images; new images get new shards of `size()`.
+
+        Damaged shards are set aside first, so that they are computed again; not where others are at work (`alone`).
+        """
+        shards, damaged = self.done(), []
+        if alone:
+            damaged = [shard for shard in shards if not is_sound(self.check, shard)]
+            for shard in damaged:
+                set_aside(self.out, self.file(shard))
+        held = {shard: self.held(shard) for shard in shards if shard not in damaged}
+        if alone:
+            warn_damaged([self.out / self.file(shard) for shard in damaged] + self.plan.mend(held))
+        return self.plan.extend(images, size(), held)
+
+
+class EmbeddingCache(ShardCache):
+    """The embeddings below the folder `out`. width: of embeddings."""
+
+    def __init__(self, out: Path, width: int = 0):
+        super().__init__(out, "plan", (width,))
+
+    def check_listing(self, images: Sequence[Image]) -> None:
+        """InputError where other images were planned than these, by a worker that sees others."""
+        planned = set(self.plan.read())
+        differing = len(planned.symmetric_difference(images)) if planned else 0
+        if differing:
+            raise InputError(
+                f"the plan in {self.out} is of {len(planned):,} images, this worker finds {len(images):,} "
+                f"({differing:,} are not in both): give all workers the same images, or embed new ones in one part",
+                "part",
+            )
+
+    def cut(self, images: Sequence[Image], block: int, alone: bool = True) -> dict[Image, int]:
+        """The shards of the images. block: images that are computed at once."""
+        size = min(SHARD_IMAGES, max(1, -(-len(images) // (LEAST_SHARDS * block))) * block)
+        return self.plan_shards(images, lambda: size, alone)
+
+    def check(self, shard: int) -> None:
+        """Raises any error where a shard is not as it was written."""
         kept, skipped = self.read("metadata", shard), self.read("skipped", shard)
-        array = mapped_array(self.file("img_emb", shard))
+        array = mapped_array(self.out / self.file(shard))
         check_texts(kept["image_path"], kept["version"])
         check_texts(skipped["image_path"], skipped["version"], skipped["reason"])
-        if array.shape != (len(kept["image_path"]), width) or array.dtype != np.float32:
+        if array.shape != (len(kept["image_path"]), *self.widths) or array.dtype != np.float32:
             raise ValueError(f"{array.dtype} {array.shape}")
         norms = np.einsum("ie,ie->i", array, array)
         if not (np.abs(norms - 1) < NORM_TOLERANCE).all():
@@ -109,14 +129,17 @@ class EmbeddingCache:
         path = self.out / "embeddings" / "encoder.json"
         there = exists(path)
         if not there and self.done():
-            raise ValueError(f"{path} is missing, so nobody knows whose embeddings lie there: give another --out")
+            raise InputError(
+                f"{path} is missing, so the encoder of the embeddings is not known: choose another folder", "out"
+            )
         if not there:
             return write(self.out, "embeddings/encoder.json", as_json(wanted))
-        found = read_json(path, advice="give another --out, or --fresh to forget what is there")
+        found = read_json(path, advice=OTHER_ENCODER)
         if any(found.get(key) != wanted[key] for key in wanted if key != "name"):
-            raise ValueError(
+            raise InputError(
                 f"{self.out} holds embeddings by another encoder ({found.get('name')}), or by this one with other "
-                "files beside its weights or on another kind of device: give another --out, or --fresh to forget them"
+                f"files beside its weights or on another kind of device: {OTHER_ENCODER}",
+                "out",
             )
 
     def held(self, shard: int) -> set[Image]:
@@ -155,7 +178,7 @@ class EmbeddingCache:
                     "metadata": as_table(columns([images[found.kept[row]] for row in rows])),
                     "img_emb": as_array(found.embeddings[rows]),
                 }
-                write_all(self.out, {self.name(kind, shard): content for kind, content in contents.items()})
+                write_all(self.out, {self.file(shard, kind): content for kind, content in contents.items()})
         say_own_range(own_range)
 
     def gather(self, shards: dict[Image, int]) -> tuple[StoredRows, np.ndarray, list[Unreadable]]:
@@ -164,7 +187,7 @@ class EmbeddingCache:
         rows, reasons, arrays, begin = {}, {}, [], 0
         for shard in sorted(set(shards.values())):
             kept, skipped = self.read("metadata", shard), self.read("skipped", shard)
-            arrays.append(mapped_array(self.file("img_emb", shard)))
+            arrays.append(mapped_array(self.out / self.file(shard)))
             end = begin + len(arrays[-1])
             rows |= zip(zip(kept["image_path"], kept["version"]), range(begin, end))
             reasons |= zip(zip(skipped["image_path"], skipped["version"]), skipped["reason"])
@@ -179,60 +202,43 @@ class EmbeddingCache:
         ]
         return StoredRows(arrays, where), kept, failures
 
-    def name(self, kind: str, shard: int) -> str:
+    def file(self, shard: int, kind: str = "img_emb") -> str:
         return f"embeddings/{kind}/{kind}_{shard:06}.{'npy' if kind == 'img_emb' else 'parquet'}"
 
-    def file(self, kind: str, shard: int) -> Path:
-        return self.out / self.name(kind, shard)
-
     def read(self, kind: str, shard: int) -> dict[str, list]:
-        more = ("reason", "again") if kind == "skipped" else ()
-        with explained(f"{self.file(kind, shard)}", MEND):
-            return read_table(self.file(kind, shard), ("image_path", "version", *more))
+        more, path = ("reason", "again") if kind == "skipped" else (), self.out / self.file(shard, kind)
+        with explained(f"{path}", MEND):
+            return read_table(path, ("image_path", "version", *more))
 
 
-class ProxyCache:
-    """The proxies of one aspect in a folder of their own."""
-
-    def __init__(self, out: Path, name: str):
-        self.out, self.name, self.folder, self.plan = out, name, out / name, ShardPlan(out, name)
+class ProxyCache(ShardCache):
+    """The proxies of one aspect, in a folder of their own. widths: of proxies and of prompt embeddings."""
 
     @classmethod
-    def of(cls, out: Path, aspect: str, key: dict) -> ProxyCache:
+    def of(cls, out: Path, aspect: str, key: dict, widths: tuple[int, int]) -> ProxyCache:
         """Those of one aspect below `out`. key: all that they depend on besides the images."""
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        return cls(out, f"proxies/{slug(aspect)}-{digest}")
+        return cls(out, f"proxies/{slug(aspect)}-{digest}", widths)
 
-    def cut(
-        self, images: Sequence[Image], key: dict, size: Callable[[], int], widths: tuple[int, int]
-    ) -> dict[Image, int]:
-        """Shards of the images; damaged ones are taken away first. size: gives the images of a shard, asked where none
-        was planned before. widths: of proxies and of prompt embeddings."""
+    def cut(self, images: Sequence[Image], key: dict, size: Callable[[], int]) -> dict[Image, int]:
+        """The shards of the images. size: the images of a shard, asked where none was planned before."""
         if not is_sound(self.shard_size):
             write(self.out, f"{self.name}/key.json", as_json(key | {"shard": size()}))
-        there = self.done()
-        shards = [shard for shard in there if is_sound(check_fit, self.file(shard), widths)]
-        damaged = [self.file(shard) for shard in there if shard not in shards]
-        for file in damaged:
-            set_aside(self.out, f"{self.name}/{file.name}")
-        held = {shard: self.held(shard) for shard in shards}
-        warn_damaged(damaged + self.plan.mend(held))
-        return self.plan.extend(images, self.shard_size(), held)
+        return self.plan_shards(images, self.shard_size)
 
-    def done(self) -> list[int]:
-        """The numbers of the shards that are done."""
-        return numbers_of(self.folder.glob("proxies_*.npz"), self.file(0))
+    def check(self, shard: int) -> None:
+        check_fit(self.out / self.file(shard), self.widths)
 
     def shard_size(self) -> int:
         """Images of a shard, as it was decided once; any error where that is not written."""
-        size = read_json(self.folder / "key.json")["shard"]
+        size = read_json(self.plan.folder / "key.json")["shard"]
         if type(size) is not int or size < 1:
             raise ValueError(f"a shard of {size!r} images")
         return size
 
     def held(self, shard: int) -> set[Image]:
         """The images that a shard was done with."""
-        arrays = read_arrays(self.file(shard), ("names", "versions"))
+        arrays = read_arrays(self.out / self.file(shard), ("names", "versions"))
         return set(zip(arrays["names"].tolist(), arrays["versions"].tolist()))
 
     def compute(self, shards: dict[Image, int], mine: Sequence[int], fit: Callable[[np.ndarray], ProxyFit]) -> None:
@@ -243,7 +249,7 @@ class ProxyCache:
             images = [everyone[i] for i in rows]
             names, versions = (np.array([image[k] for image in images]) for k in (0, 1))
             arrays = dataclasses.asdict(fit(rows)) | {"names": names, "versions": versions}
-            write(self.out, f"{self.name}/{self.file(shard).name}", as_arrays(arrays))
+            write(self.out, self.file(shard), as_arrays(arrays))
 
     def gather(self, shards: dict[Image, int]) -> ProxyFit:
         """The fits of all shards as one, in the order of the images; losses are means over all of them."""
@@ -252,14 +258,14 @@ class ProxyCache:
         found: dict = {"reference": np.empty(len(shards), np.int64), "loss": np.empty(len(shards), np.float32)}
         mapped: dict[str, list] = {"proxies": [], "prompt_embeddings": []}
         for shard in sorted(set(shards.values())):
-            arrays = read_arrays(self.file(shard), SMALL)
+            arrays = read_arrays(self.out / self.file(shard), SMALL)
             images = zip(arrays["names"].tolist(), arrays["versions"].tolist())
             here = [(place[image], row) for row, image in enumerate(images) if image in place]
             to, rows = np.array(here, np.int64).reshape(-1, 2).T
             for name, whole in found.items():
                 whole[to] = arrays[name][rows]
             for name, parts in mapped.items():
-                parts.append(mapped_member(self.file(shard), name))
+                parts.append(mapped_member(self.out / self.file(shard), name))
             where[to] = begin + rows
             begin += len(arrays["names"])
             losses = losses + arrays["losses"].astype(np.float64) * len(arrays["names"])
@@ -270,8 +276,8 @@ class ProxyCache:
         rows = {name: StoredRows(parts, where) for name, parts in mapped.items()}
         return ProxyFit(**rows, **found, losses=mean, block_size=block, image_steps=steps)
 
-    def file(self, shard: int) -> Path:
-        return self.folder / f"proxies_{shard:06}.npz"
+    def file(self, shard: int) -> str:
+        return f"{self.name}/proxies_{shard:06}.npz"
 
 
 def check_fit(file: Path, widths: tuple[int, int]) -> None:

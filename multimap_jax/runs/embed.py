@@ -49,12 +49,12 @@ def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = T
         clip = load_clip(job.clip)
         for note in source.notes:
             say(note)
-        cache = EmbeddingCache(job.out)
+        cache = EmbeddingCache(job.out, clip.config.image.embed)
         cache.check_encoder(clip)
         images = list(zip(source.names, source.versions()))
         if workers > 1:
             cache.check_listing(images)
-        shards = cache.cut(images, clip.image_block * image_mesh().size, clip.config.image.embed, alone=workers == 1)
+        shards = cache.cut(images, clip.image_block * image_mesh().size, alone=workers == 1)
         mine = part.own(shards.values())
         left = set(mine).difference(cache.done())
         own, whole = sum(shard in left for shard in shards.values()), len(set(shards.values()))

@@ -58,12 +58,12 @@ def embed_source(source: Source, clip: Clip, out: Path, process_group: ProcessGr
 
     Raises InputError where no image can be read, or another process has another checkpoint.
     """
-    cache, processes = EmbeddingCache(out), process_group.processes
+    cache, processes = EmbeddingCache(out, clip.config.image.embed), process_group.processes
 
     def assign_shards() -> dict:
         cache.check_encoder(clip)
         images = list(zip(source.names, source.versions()))
-        shards = cache.cut(images, clip.image_block * image_mesh().size, clip.config.image.embed)
+        shards = cache.cut(images, clip.image_block * image_mesh().size)
         images, shards = sorted(images), dict(sorted(shards.items()))
         return {"images": images, "shards": list(shards.values()), "encoder": clip.hash}
 

@@ -151,7 +151,7 @@ def learn_proxies(
         # Batches span all images: with others in them the proxies are others.
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest() if config.traits.batches else None,
     }
-    cache, widths = ProxyCache.of(job.out, aspect.name, key), (clip.config.text.width, clip.config.image.embed)
+    cache = ProxyCache.of(job.out, aspect.name, key, (clip.config.text.width, clip.config.image.embed))
 
     def size() -> int:
         rate = operations_per_second(clip.config.text.width, config.precision)
@@ -160,9 +160,9 @@ def learn_proxies(
         return whole * max(1, int(SHARD_SECONDS / seconds))
 
     def cut() -> dict:
-        return {"shards": list(cache.cut(images, key, size, widths).values())}
+        return {"shards": list(cache.cut(images, key, size).values())}
 
-    numbers = process_group.broadcast(f"proxies-{cache.folder.name}", cut)["shards"]
+    numbers = process_group.broadcast(f"proxies-{cache.plan.folder.name}", cut)["shards"]
     shards = dict(zip(images, numbers))
 
     def fit(rows: np.ndarray) -> ProxyFit:
