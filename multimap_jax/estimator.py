@@ -32,6 +32,7 @@ from multimap_jax.clustering.outliers import IMAGES, fit_inliers
 from multimap_jax.clustering.result import AspectResult, Assignment
 from multimap_jax.clustering.selection import Candidate, select_n_clusters, stability
 from multimap_jax.encoders.clip.model import Clip, load_clip
+from multimap_jax.errors import InputError, InputTypeError
 from multimap_jax.features import table as kinds
 from multimap_jax.images.decoding import as_list
 from multimap_jax.persistence import OF_PROXIES, read_model, write_model
@@ -46,13 +47,14 @@ from multimap_jax.words.naming import exemplars, name_groups
 from multimap_jax.words.vocabulary import Vocabulary, read_vocabulary
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class MultiMaP(ClusterMixin, BaseEstimator):
     """Groups images by one aspect.
 
     Args:
       aspect: what to group by.
       clip: a name for `load_clip`, or a loaded Clip.
-      n_clusters: number of groups; None: as many as the aspect has words; "auto": found, see
+      n_clusters: number of clusters; None: as many as the aspect has words; "auto": chosen, see
         `clustering.selection.select_n_clusters`.
       contrast: names of other aspects (see `fit_proxies`).
       config: the recipe; None: the default one.
@@ -62,20 +64,20 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       random_state: seed of k-means (and of the released recipe's batch order); an integer, None or a RandomState.
       progress: whether bars are shown on stderr.
       keep_proxies: whether proxies are learnt for the images where the features need none.
-      leftover: the share of images to be left out, the least sure ones, 0 … less than 1.
+      leftover: the share of images to be left out, the least confident ones, 0 … less than 1.
 
     Attributes:
       labels_: int [images], 0 … n_clusters_ - 1, the largest group first.
-      distances_: float [images], to the centre of the own group. confidence_: float [images], 0 … 1, how sure that is
-        the right one. outliers_, leftover_: bool [images]. See `Assignment`.
+      distances_: float [images], to the centroid of the image's cluster. confidence_: float [images], 0 … 1.
+        outliers_, leftover_: bool [images]. See `clustering.result.Assignment`.
       cluster_centers_: float64 [n_clusters_, features].
-      cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, how sure the
-        names are. See `words.naming.name_groups`.
-      cluster_stability_: float [n_clusters_], 0 … 1, how well each is found again in half of the images. See
+      cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, the confidence
+        of each name. See `words.naming.name_groups`.
+      cluster_stability_: float [n_clusters_], 0 … 1, how well each is found again in half of the images; see
         `clustering.selection.stability`.
       exemplars_: list of n_clusters_ int arrays, images that show a group, the one nearest to its centre first.
       n_clusters_table_: with "auto" a list of `clustering.selection.Candidate`, the best first; else empty.
-      merge_order_: which groups would become one, see `clustering.kmeans.merge_order`.
+      merge_order_: which clusters are most similar, see `clustering.kmeans.merge_order`.
       projection_: float64 [embed, axes], of features "span" (axes is 0 with others).
       n_features_in_: embedding dimension. features_: the kind that was used. seed_: the integer that was used.
 
@@ -84,29 +86,16 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       losses_: float32 [steps]. loss_: float32 [images]. block_size_, image_steps_: see `ProxyFit`.
     """
 
-    def __init__(
-        self,
-        aspect: Aspect,
-        clip: str | Clip = "embedded",
-        n_clusters: int | str | None = None,
-        contrast: tuple[str, ...] = (),
-        config: ProxyConfig | None = None,
-        features: str | None = None,
-        random_state: int | np.random.RandomState | None = 0,
-        progress: bool = False,
-        keep_proxies: bool = False,
-        leftover: float = 0.0,
-    ):
-        self.aspect = aspect
-        self.clip = clip
-        self.n_clusters = n_clusters
-        self.contrast = contrast
-        self.config = config
-        self.features = features
-        self.random_state = random_state
-        self.progress = progress
-        self.keep_proxies = keep_proxies
-        self.leftover = leftover
+    aspect: Aspect
+    clip: str | Clip = "embedded"
+    n_clusters: int | str | None = None
+    contrast: Sequence[str] = ()
+    config: ProxyConfig | None = None
+    features: str | None = None
+    random_state: int | np.random.RandomState | None = 0
+    progress: bool = False
+    keep_proxies: bool = False
+    leftover: float = 0.0
 
     def __getattr__(self, name: str):
         if name not in OF_PROXIES:
@@ -119,16 +108,16 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         )
 
     def check(self) -> int | None:
-        """Looks at everything but the images; returns the number of groups, None where it is to be found.
+        """Checks everything but the images; returns the number of clusters, None where it is to be chosen.
 
-        Raises TypeError or ValueError for what is of no use, with a sentence.
+        Raises InputError or InputTypeError, with a sentence.
         """
         if not isinstance(self.aspect, Aspect):
-            raise TypeError(f'aspect: expected an Aspect, such as mm.Aspect("color"), found {self.aspect!r}')
+            raise InputTypeError(f'expected an Aspect, such as mm.Aspect("color"), found {self.aspect!r}', "aspect")
         kind, config, clip = kinds.choose(self.features, self.aspect, self._config()), self._config(), self._clip()
         if self.n_clusters is None and not self.aspect.words:
-            raise ValueError(
-                f'aspect {self.aspect.name!r} has no words, so say how many groups: n_clusters=…, or n_clusters="auto"'
+            raise InputError(
+                f'aspect {self.aspect.name!r} has no words: give the number of groups, or "auto"', "n_clusters"
             )
         clusters = self._clusters()
         Settings(self.features, self.keep_proxies, self.leftover)
@@ -139,14 +128,14 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return clusters
 
     def _clusters(self) -> int | None:
-        """The number asked for, None where it is to be found. TypeError or ValueError for another thing."""
+        """The number asked for, None where it is to be chosen. InputTypeError or InputError for anything else."""
         if isinstance(self.n_clusters, str) and self.n_clusters == AUTO:
             return None
         if not isinstance(self.n_clusters, (numbers.Integral, type(None))):
-            raise TypeError(f'n_clusters: expected a whole number, None or "auto", found {self.n_clusters!r}')
+            raise InputTypeError(f'expected a whole number, None or "auto", found {self.n_clusters!r}', "n_clusters")
         clusters = len(self.aspect.words) if self.n_clusters is None else int(self.n_clusters)
         if clusters < 1:
-            raise ValueError(f"{clusters} groups asked for, expected 1 or more")
+            raise InputError(f"{clusters} groups asked for, expected 1 or more", "n_clusters")
         return clusters
 
     def fit(
@@ -179,11 +168,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         projection = begin = None
         material = kinds.Material(clip, config, embeddings, proxies, projection)
         rows = None if feature.fit else feature.rows(material)
-        few, few_names = sample_rows(
-            np.arange(len(embeddings)), names, 0, IMAGES
-        )  # what is looked at, names hashed once
-        table = [] if clusters else self._find_number(embeddings[few], rows if rows is None else rows[few], few_names)
-        clusters = clusters or table[0].groups
+        few, few_names = sample_rows(np.arange(len(embeddings)), names, 0, IMAGES)  # so that names are hashed once
+        table = []
+        if clusters is None:
+            table = self._select_n_clusters(embeddings[few], rows if rows is None else rows[few], few_names)
+            clusters = table[0].groups
         if feature.fit:
             span = feature.fit(clip, embeddings, self.aspect, clusters, self.contrast, config, seed, drawn)
             projection, begin = span.projection, span.labels
@@ -217,7 +206,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         )
 
     def predict(self, X) -> np.ndarray:
-        """Labels of other images, int [images]: the nearest centre to their features. X as in `fit`.
+        """Labels of other images, int [images]: the centroid nearest to their features. X as in `fit`.
 
         Features that hold proxies take proxies learnt for these images; "span" and "image" need none.
 
@@ -227,18 +216,18 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return self.assign(X).labels
 
     def assign(self, X) -> Assignment:
-        """Where other images belong, by what `fit` found. X, errors: as `predict`."""
+        """The clusters of other images. X, errors: as `predict`."""
         return self.assign_with_rows(X)[0]
 
     def assign_with_rows(self, X) -> tuple[Assignment, object]:
-        """(what `assign` gives, what k-means would run on [images, d] as the module `rows` has it). X, errors: as
-        `predict`."""
+        """(what `assign` gives, what k-means would run on, rows [images, d]). X, errors: as `predict`."""
         check_is_fitted(self)
         config, feature, proxies = self._config(), kinds.TABLE[self.features_], None
         if feature.proxies and config.batches_matter:
-            raise ValueError(
+            raise InputError(
                 f"under the {config.recipe} recipe with weight decay a proxy depends on all images fitted with it, so "
-                "new images cannot be predicted: fit them together, or use weight_decay=0"
+                "new images cannot be predicted: fit them together, or without weight decay",
+                "weight_decay",
             )
         embeddings = self._embeddings(X)
         if feature.proxies:
@@ -275,7 +264,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         )
 
     def fitted_rows(self, embeddings: np.ndarray | StoredRows):
-        """What k-means ran on, [images, d] as the module `rows` has it, of the images of `fit`.
+        """What k-means ran on, rows [images, d], of the images of `fit`.
 
         embeddings: theirs, in that order.
         """
@@ -291,7 +280,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         write_model(self, self._clip(), Path(directory))
 
-    def _find_number(self, embeddings: np.ndarray, rows: np.ndarray | None, names: Sequence) -> list[Candidate]:
+    def _select_n_clusters(self, embeddings: np.ndarray, rows: np.ndarray | None, names: Sequence) -> list[Candidate]:
         """Candidates for the number of groups. rows: of the images where they do not depend on it, else None: then the
         groups of the words are looked at, which the features are fitted to (see `features.span.fit_span`)."""
         clip, words = self._clip(), 0.0
@@ -370,7 +359,8 @@ def draw_seed(random_state) -> int:
     """An integer as it is; else one that is drawn, as scikit-learn's estimators do."""
     if isinstance(random_state, numbers.Integral):
         if not 0 <= random_state < 2**32:
-            raise ValueError(f"the seed is {random_state}, expected a whole number of 0 to {2**32 - 1:,}")
+            expected = f"expected a whole number of 0 to {2**32 - 1:,}"
+            raise InputError(f"the seed is {random_state}, {expected}", "random_state")
         return int(random_state)
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
@@ -400,12 +390,10 @@ def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
     name, digest = checkpoint.name, checkpoint.hash
     if clip is None and name != "embedded" and not Path(name).is_dir():  # a file from anybody names it
         shown = printable(without_secrets(str(name))[:200])
-        raise ValueError(
-            f'{directory} was fitted with {shown}, which is no directory here: say clip="{shown}" to fetch it'
-        )
+        raise InputError(f"{directory} was fitted with {shown}, which is no directory here", "clip", shown)
     loaded = load_clip(name if clip is None else clip)
     if digest != loaded.hash:
-        raise ValueError(f"{directory} was fitted with another checkpoint than the one in {loaded.name}: give clip=…")
+        raise InputError(f"{directory} was fitted with another checkpoint than {loaded.name}: give that one", "clip")
     model = MultiMaP(**settings, clip=loaded)
     check_loaded(attributes, loaded, Path(directory))
     for attribute, value in attributes.items():

@@ -153,7 +153,7 @@ def test_the_seed_repeats(clip, rows, fitted):
         ({"n_clusters": 0}, "0 groups asked for, expected 1 or more"),
         ({"leftover": 1.0}, "leftover is 1.0, expected a number of 0 to less than 1"),
         ({"leftover": -0.1}, "expected a number of 0 to less than 1"),
-        ({"aspect": mm.Aspect("color")}, "say how many groups"),
+        ({"aspect": mm.Aspect("color")}, "give the number of groups"),
         ({"contrast": ("color",)}, "the aspect itself"),
         ({"aspect": mm.Aspect("color", words=("red", "green " * 90))}, "a text has .* tokens, the context holds 77"),
     ],

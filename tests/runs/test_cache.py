@@ -276,7 +276,7 @@ def test_a_folder_that_goes_away_costs_no_results(fruit, tmp_path, monkeypatch, 
 def test_embeddings_that_nobody_knows_the_encoder_of_are_not_mixed(fruit, tmp_path, capsys):
     run(fruit, tmp_path / "out")
     (tmp_path / "out" / "embeddings" / "encoder.json").unlink()
-    assert run(fruit, tmp_path / "out") == 2 and "is missing, so nobody knows" in capsys.readouterr().err
+    assert run(fruit, tmp_path / "out") == 2 and "is missing, so the encoder" in capsys.readouterr().err
 
 
 def test_fresh_forgets_nothing_before_all_is_looked_at(fruit, tmp_path, capsys):
