@@ -355,9 +355,9 @@ EDITS = {
 }
 GROUPS = {
     "groups": ["a", "b", "c"],
-    "centroids": [{"group": "a"}, {"split": 0}],
-    "splits": [{"centroids": [[0.0, 1.0], [1.0, 0.0]], "to": [{"group": "b"}, {"group": "c"}]}],
-    "pinned": [{"image": "0.png", "group": None, "centre": 1, "distance": 0.5}],
+    "to": [0, -1],
+    "splits": [{"centroids": [[0.0, 1.0], [1.0, 0.0]], "to": [1, 2]}],
+    "pinned": {"0.png": {"group": -1, "centroid": 1, "distance": 0.5}},
 }
 ROWS = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1], [5, 5], [5, 6]])
 TABLE = b"image,color\na.png,red\nb.png,green\n"

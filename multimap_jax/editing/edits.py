@@ -1,4 +1,4 @@
-"""Edits of groups, as a page saves them or a person writes them: a JSON file, looked at before anything is done.
+"""Edits of groups, as the page saves them or a person writes them: a JSON file, checked before anything is done.
 
     {"edits": [
       {"aspect": "color", "merge": ["red", "pink"], "into": "red"},
@@ -8,135 +8,151 @@
       {"aspect": "color", "leftover": ["c.png"]}
     ]}
 
-One goes after the other, and each calls groups what they are called by then.
+Edits are made in their order. Each names groups as they are called at that point.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, get_type_hints
+
+import msgspec
+from msgspec import Meta
 
 from multimap_jax.choices import LEFT_OVER
+from multimap_jax.errors import InputError
 from multimap_jax.storage.filenames import is_plain_name
 from multimap_jax.storage.reading import read_json
 
-EDITS_BYTES = 10 * 2**20
-LONGEST, PARTS = 200, 100
-EDITS, SPLITS = 10_000, 200  # of a file: each split is a clustering of its own
+EDITS_BYTES = 10 * 2**20  # of a file
+MAX_EDITS = 10_000  # in a file
+MAX_SPLITS = 200  # in a file: each split is a clustering of its own
+MAX_NAME = 200  # characters of a group's name; LONGEST in state.js
+MAX_PARTS = 100  # groups that one group is split into; MOST_PARTS in state.js
 ADVICE = "save it again from the page, or write it as README.md says"
-# Kind -> the key that stands beside it.
-KINDS = {"merge": "into", "rename": "to", "split": "into", "move": "to", "leftover": ""}
 
 
-@dataclasses.dataclass(frozen=True)
-class Edit:
-    """One edit. kind: a key of KINDS. groups: those that it is of. to: the name that comes of it, or the group that
-    images go to. parts: how many groups are asked for. images: by name. where: of the file and in it, for sentences."""
+class NewName(str):
+    """A name that a group may have: one line of text that nothing else is called by."""
 
+
+Group = Annotated[str, Meta(description="the name of a group as text")]
+Images = Annotated[tuple[str, ...], Meta(min_length=1, description="a list of texts, the names of images")]
+Name = Annotated[
+    NewName,
+    Meta(
+        description=f"a name of one line that can be read, of at most {MAX_NAME} letters without invisible ones, and "
+        f"another one than {LEFT_OVER}"
+    ),
+]
+
+
+class Edit(msgspec.Struct, kw_only=True):
+    """One edit of an aspect's groups. where: its position in which file, for messages."""
+
+    where: str
     aspect: str
-    kind: str
-    groups: tuple[str, ...] = ()
-    to: str = ""
-    parts: int = 0
-    images: tuple[str, ...] = ()
-    where: str = ""
+
+
+class Merge(Edit, kw_only=True):
+    merge: Annotated[tuple[str, ...], Meta(min_length=2, description="a list of two different groups or more")]
+    into: Name
+
+
+class Rename(Edit, kw_only=True):
+    rename: Group
+    to: Name
+
+
+class Split(Edit, kw_only=True):
+    split: Group
+    into: Annotated[int, Meta(ge=2, le=MAX_PARTS, description=f"a whole number of 2 to {MAX_PARTS}")]
+
+
+class Move(Edit, kw_only=True):
+    move: Images
+    to: Group
+
+
+class Leftover(Edit, kw_only=True):
+    leftover: Images
+
+
+# The key that tells which edit it is -> its form.
+KINDS = {"merge": Merge, "rename": Rename, "split": Split, "move": Move, "leftover": Leftover}
 
 
 def read_edits(path: Path, aspects: Sequence[str]) -> list[Edit]:
-    """The edits of a file. ValueError or OSError, each with one sentence, for anything else."""
+    """Reads the edits of a file. aspects: those of the run.
+
+    Raises InputError, ValueError or OSError, each with one sentence, for anything else.
+    """
     content = read_json(path, advice=ADVICE, most=EDITS_BYTES)
     edits = content.get("edits")
-    if not isinstance(edits, list) or set(content) - {"edits"}:
-        raise ValueError(f'{path} has {_keys(content)}, expected "edits" with a list: {ADVICE}')
+    if not isinstance(edits, list) or set(content) != {"edits"}:
+        raise InputError(f'{path} has {_keys(content)}, expected "edits" with a list: {ADVICE}', "edits")
     if not edits:
-        raise ValueError(f"{path} holds no edit: there is nothing to do")
+        raise InputError(f"{path} holds no edit: there is nothing to do", "edits")
     splits = sum(isinstance(edit, dict) and "split" in edit for edit in edits)
-    for number, most, kind in ((len(edits), EDITS, "edits"), (splits, SPLITS, "splits")):
-        if number > most:
-            raise ValueError(f"{path} holds {number:,} {kind}, expected {most:,} at most: make them in several files")
-    return [read_edit(edit, f"edit {i} of {path}", aspects) for i, edit in enumerate(edits, 1)]
+    for number, limit, noun in ((len(edits), MAX_EDITS, "edits"), (splits, MAX_SPLITS, "splits")):
+        if number > limit:
+            raise InputError(
+                f"{path} holds {number:,} {noun}, expected {limit:,} at most: make them in several files", "edits"
+            )
+    return [_read_edit(edit, f"edit {i} of {path}", aspects) for i, edit in enumerate(edits, 1)]
 
 
-def read_edit(edit, where: str, aspects: Sequence[str]) -> Edit:
-    """One edit as JSON has it. ValueError for anything else. `aspect` may be left out where there is one alone."""
-    kinds = [kind for kind in KINDS if kind in edit] if isinstance(edit, dict) else []
+def _read_edit(content, where: str, aspects: Sequence[str]) -> Edit:
+    """One edit from its JSON. `aspect` may be left out where the run has only one."""
+    kinds = [kind for kind in KINDS if kind in content] if isinstance(content, dict) else []
     if len(kinds) != 1:
-        said = _keys(edit) if isinstance(edit, dict) else str(edit)[:40]
-        raise ValueError(f"{where} has {said}, expected one of {', '.join(KINDS)}")
-    kind = kinds[0]
-    others = set(edit) - {"aspect", kind, KINDS[kind]}
-    if others:
-        raise ValueError(f"{where} has {_keys(others)} beside {kind}, expected aspect and {KINDS[kind] or 'no more'}")
-    aspect = edit.get("aspect", aspects[0] if len(aspects) == 1 else None)
+        found = _keys(content) if isinstance(content, dict) else str(content)[:40]
+        raise InputError(f"{where} has {found}, expected one of {', '.join(KINDS)}", "edits")
+    form = KINDS[kinds[0]]
+    keys = form.__struct_fields__[1:]  # without `where`
+    if unknown := set(content) - set(keys):
+        raise InputError(f"{where} has {_keys(unknown)} beside {kinds[0]}, expected {', '.join(keys)}", "edits")
+    aspect = content.get("aspect", aspects[0] if len(aspects) == 1 else None)
     if aspect not in aspects:
-        said = "names no aspect" if aspect is None else f"is of the aspect {str(aspect)[:80]!r}"
-        raise ValueError(f"{where} {said}, the run has {', '.join(aspects)}")
-    given, beside = edit[kind], edit.get(KINDS[kind])
-    if kind == "merge":
-        return Edit(aspect, kind, merged(given, where), new_name(beside, f"{where}: into"), where=where)
-    if kind == "rename":
-        return Edit(aspect, kind, (text(given, where, kind),), new_name(beside, f"{where}: to"), where=where)
-    if kind == "split":
-        return Edit(aspect, kind, (text(given, where, kind),), parts=parts(beside, where), where=where)
-    to = text(beside, where, "to") if kind == "move" else ""
-    return Edit(aspect, kind, images=texts(given, where, kind), to=to, where=where)
+        found = "names no aspect" if aspect is None else f"is of the aspect {str(aspect)[:80]!r}"
+        raise InputError(f"{where} {found}, the run has {', '.join(aspects)}", "edits")
+    try:
+        return msgspec.convert(content | {"where": where, "aspect": aspect}, form, dec_hook=_new_name)
+    except msgspec.ValidationError as error:
+        # It ends with the key: "… - at `$.into`", or "… missing required field `into`".
+        key = next(key for key in keys if f"`$.{key}" in str(error) or f"field `{key}`" in str(error))
+        expected = get_type_hints(form, include_extras=True)[key].__metadata__[0].description
+        found = ascii(content.get(key))[:40]
+        raise InputError(f"{where}: {key} is {found}, expected {expected}", "edits") from None
 
 
-def text(value, where: str, key: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{where}: {key} is {str(value)[:40]}, expected a text")
-    return value
+def _new_name(_, value) -> NewName:
+    name = value.strip() if isinstance(value, str) else ""
+    if len(name) > MAX_NAME or not is_plain_name(name) or name == LEFT_OVER:
+        raise ValueError
+    return NewName(name)
 
 
-def texts(value, where: str, key: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
-        raise ValueError(f"{where}: {key} is {str(value)[:40]}, expected a list of texts")
-    return tuple(value)
-
-
-def merged(value, where: str) -> tuple[str, ...]:
-    groups = texts(value, where, "merge")
-    if len(set(groups)) != len(groups) or len(groups) < 2:
-        raise ValueError(f"{where}: merge names {', '.join(groups)[:80]}, expected two different groups or more")
-    return groups
-
-
-def parts(value, where: str) -> int:
-    if type(value) is not int or not 2 <= value <= PARTS:
-        raise ValueError(f"{where}: into is {str(value)[:40]}, expected a whole number of 2 to {PARTS}")
-    return value
-
-
-def new_name(value, where: str) -> str:
-    """A name that a group may have: one line of text that nothing else is called by."""
-    name = value.strip() if isinstance(value, str) else None
-    if not name or len(name) > LONGEST or not is_plain_name(name) or name == LEFT_OVER:
-        raise ValueError(
-            f"{where} is {ascii(str(value)[:40])}, expected a name of one line that can be read, of at most {LONGEST} "
-            f"letters without invisible ones, and another one than {LEFT_OVER}"
-        )
-    return name
-
-
-def check_cycle(edit: Edit, later: Sequence[Edit]) -> None:
-    """ValueError where a rename to a name that is taken goes round in a circle with renames that come later."""
-    ways = {each.groups[0]: each.to for each in later if each.kind == "rename" and each.aspect == edit.aspect}
-    way = [edit.groups[0], edit.to]
-    while way[-1] in ways and way[-1] != way[0] and len(way) <= len(ways) + 1:
-        way.append(ways[way[-1]])
-    if way[-1] == way[0]:
-        raise ValueError(
-            f"{edit.where}: the renames {' → '.join(way)[:200]} go round in a circle: give one of these groups another "
-            "name first"
+def check_cycle(edit: Rename, later: Sequence[Edit]) -> None:
+    """Raises InputError where a rename to a name that is taken makes a circle with later renames."""
+    next_name = {other.rename: other.to for other in later if isinstance(other, Rename) and other.aspect == edit.aspect}
+    names = [edit.rename, edit.to]
+    while names[-1] in next_name and names[-1] != names[0] and len(names) <= len(next_name) + 1:
+        names.append(next_name[names[-1]])
+    if names[-1] == names[0]:
+        raise InputError(
+            f"{edit.where}: the renames {' → '.join(names)[:200]} go round in a circle: give one of these groups "
+            "another name first",
+            "edits",
         )
 
 
-def like(name: str, names: Sequence[str]) -> str:
-    """What there is instead of a name, as the end of a sentence."""
-    near = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)[:200]}"
+def suggestion(name: str, names: Sequence[str]) -> str:
+    """The names that exist instead of `name`, as the end of a sentence."""
+    close = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names)[:200]}"
 
 
 def _keys(keys) -> str:
