@@ -28,7 +28,7 @@ from multimap_jax.clustering.kmeans import (
     merge_order,
     nearest,
 )
-from multimap_jax.clustering.outliers import IMAGES, fit_inliers
+from multimap_jax.clustering.outliers import OUTLIER_IMAGES, fit_inliers
 from multimap_jax.clustering.result import AspectResult, Assignment
 from multimap_jax.clustering.selection import Candidate, select_n_clusters, stability
 from multimap_jax.encoders.clip.model import Clip, load_clip
@@ -168,7 +168,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         projection = begin = None
         material = kinds.Material(clip, config, embeddings, proxies, projection)
         rows = None if feature.fit else feature.rows(material)
-        few, few_names = sample_rows(np.arange(len(embeddings)), names, 0, IMAGES)  # so that names are hashed once
+        few, few_names = sample_rows(np.arange(len(embeddings)), names, 0, OUTLIER_IMAGES)  # so that names are hashed once
         table = []
         if clusters is None:
             table = self._select_n_clusters(embeddings[few], rows if rows is None else rows[few], few_names)

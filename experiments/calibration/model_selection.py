@@ -17,7 +17,7 @@ outliers of `multimap_jax` are.
     found and falsely found by `outliers_`.
   * Seconds to find the number among 10,000 images, with ten words and without.
 
-The twins are of a seed that chose nothing; what was chosen (`clustering.selection.STRAY`, the power in
+The twins are of a seed that chose nothing; what was chosen (`clustering.selection.WORD_PENALTY`, the power in
 `clustering.kmeans.nearest`, the numbers of `clustering.outliers`) was chosen on the seeds 17 and 33. Prints one JSON
 line. About 15 minutes on two CPU cores.
 """

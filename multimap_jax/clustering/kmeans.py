@@ -1,6 +1,6 @@
-"""From rows to groups, on the host: k-means, the nearest centre and how sure it is, which groups would become one.
+"""From rows to clusters, on the host: k-means, nearest centroids and confidence, merge order.
 
-Rows are what `rows` says, and are walked in parts.
+Rows are as in `arrays.rows`, and are walked in batches.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ import warnings
 import numpy as np
 
 from multimap_jax.arrays.rows import take_rows, walk
+from multimap_jax.errors import InputError
 
-MOST_MERGED = 500  # groups of which is told which would become one
+MAX_MERGED = 500  # clusters whose merge order is computed; it takes memory of their square
 
 
 @dataclasses.dataclass(frozen=True)
 class Clustering:
-    """What k-means finds.
+    """The result of k-means.
 
     Attributes:
-      labels: int [images], 0…k-1, the largest group first.
+      labels: int [images], 0…k-1, the largest cluster first.
       centroids: float64 [k, d].
       distances, confidences: float64 [images], see `nearest`.
-      spread: of the groups, see `nearest`.
-      inertia: the sum of squared distances of the images that centroids were found on.
+      spread: of the clusters, see `nearest`.
+      inertia: the sum of squared distances of the images that the centroids were computed from.
     """
 
     labels: np.ndarray
@@ -38,12 +39,14 @@ class Clustering:
 def cluster(
     rows, k: int, seed: int = 0, drawn: np.ndarray | None = None, begin: np.ndarray | None = None
 ) -> Clustering:
-    """k-means (k-means++, best of 10 starts) on rows [images, d]; ValueError for more groups than images.
+    """k-means (k-means++, best of 10 starts) on rows [images, d].
 
-    drawn: indices of the images that the centroids are found on, None for all (see `sample_indices`); all images go to
-    the nearest one, so that the cost of k-means ends growing. Its agreement with k-means on all is in
-    experiments/RESULTS.md.
-    begin: groups [images] to start from instead, where all k of them hold images.
+    drawn: indices of the images that the centroids are computed from, None for all (see `sample_indices`). Then every
+    image goes to the nearest centroid, so that the cost of k-means is bounded. experiments/RESULTS.md compares this
+    with k-means on all images.
+    begin: labels [images] to start from instead, where all k clusters hold images.
+
+    Raises InputError for more clusters than images.
     """
     from sklearn.cluster import KMeans
 
@@ -51,15 +54,15 @@ def cluster(
     start: dict = {"init": "k-means++", "n_init": 10}
     if begin is not None and len(np.unique(begin)) == k:
         start = {"init": cluster_means(rows, begin, k), "n_init": 1}
-    looked = take_rows(rows, drawn)
-    kmeans = KMeans(k, **start, random_state=seed).fit(looked)
+    sample = take_rows(rows, drawn)
+    kmeans = KMeans(k, **start, random_state=seed).fit(sample)
     centroids, inertia = kmeans.cluster_centers_, float(kmeans.inertia_)
-    spread = inertia / len(looked) / looked.shape[1] ** 0.25
+    spread = inertia / len(sample) / sample.shape[1] ** 0.25
     labels, distances, confidences = nearest(rows, centroids, spread)
     sizes = np.bincount(labels, minlength=k)
     if not sizes.all():
         warnings.warn(
-            f"only {np.count_nonzero(sizes)} of {k} groups hold images: the images are too alike", stacklevel=2
+            f"only {np.count_nonzero(sizes)} of {k} groups hold images: the images are too similar", stacklevel=2
         )
     order = np.argsort(-sizes, kind="stable")
     return Clustering(np.argsort(order)[labels], centroids[order], distances, confidences, spread, inertia)
@@ -68,35 +71,36 @@ def cluster(
 def check_clusters(k: int, images: int) -> None:
     if not 1 <= k <= images:
         noun = "image" if images == 1 else "images"
-        raise ValueError(f"{k} groups asked for among {images} {noun}, expected 1 to {images}")
+        raise InputError(f"{k} groups asked for among {images} {noun}, expected 1 to {images}", "n_clusters")
 
 
 def nearest(rows, centroids: np.ndarray, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(index of the nearest centre int [images], Euclidean distance to it [images], confidence [images], 1/k … 1).
+    """(index of the nearest centroid int [images], Euclidean distance to it [images], confidence [images], 1/k … 1).
 
-    Confidence is how probable the nearest group is where groups are round, alike and equally frequent: the softmax of
-    −distance² / (2 spread). As spread `cluster` takes the mean squared distance over the fourth root of the number of
-    dimensions: over all of them it would be the groups' variance if what they hold were independent, and far too sure.
-    The power was chosen for calibration on drawn scenes; how well it does is in experiments/results/number.md.
+    Confidence is the probability of the nearest cluster where clusters are isotropic, of equal variance and equally
+    frequent: the softmax of −distance² / (2 spread). `cluster` sets spread to the mean squared distance over the fourth
+    root of the number of dimensions. Divided by all of them it would be the variance of independent dimensions, which
+    is far overconfident. The power was chosen for calibration on drawn scenes; experiments/results/number.md measures
+    it.
 
-    Differences are summed row by row, so that an image's answer cannot depend on which images come with it.
+    Differences are summed row by row, so that an image's result never depends on the other images.
     """
     labels, distances, confidences = np.empty(len(rows), np.int64), np.empty(len(rows)), np.empty(len(rows))
-    step = max(1, 2**20 // centroids.size)  # differences of about 8 MB at once stay in the cache
-    for whole, part in walk(rows):
+    step = max(1, 2**20 // centroids.size)  # differences of about 8 MB stay in the cache
+    for batch, part in walk(rows):
         for begin in range(0, len(part), step):
-            some = np.linalg.norm(centroids - part[begin : begin + step, None], axis=2)
-            here = slice(whole.start + begin, whole.start + begin + len(some))
-            labels[here], distances[here] = some.argmin(1), some.min(1)
+            apart = np.linalg.norm(centroids - part[begin : begin + step, None], axis=2)
+            here = slice(batch.start + begin, batch.start + begin + len(apart))
+            labels[here], distances[here] = apart.argmin(1), apart.min(1)
             # Sorted, so that the sum has the same bits in whatever order the centroids come.
-            farther = np.sort(np.square(some) - np.square(distances[here, None]), axis=1)
+            farther = np.sort(np.square(apart) - np.square(distances[here, None]), axis=1)
             confidences[here] = 1 / np.exp(-farther / max(2 * spread, 1e-12)).sum(1)
     return labels, distances, confidences
 
 
 def leftover_threshold(confidences: np.ndarray, distances: np.ndarray, share: float) -> tuple[float, float]:
-    """(confidence, distance) of the surest image that is left out where this share of them is, the least sure ones and
-    of those the farthest; (-1, 0) where none is."""
+    """(confidence, distance) of the last image that is left out where this share of them is, in the order of rising
+    confidence, the farthest first among equals; (-1, 0) where none is."""
     count = int(share * len(confidences))
     if not count:
         return -1.0, 0.0
@@ -104,27 +108,27 @@ def leftover_threshold(confidences: np.ndarray, distances: np.ndarray, share: fl
     return float(confidences[last]), float(distances[last])
 
 
-def is_leftover(confidences: np.ndarray, distances: np.ndarray, least: tuple[float, float]) -> np.ndarray:
-    """Images that are no surer than `leftover_threshold`, bool [images]."""
-    confidence, distance = least
+def is_leftover(confidences: np.ndarray, distances: np.ndarray, threshold: tuple[float, float]) -> np.ndarray:
+    """Whether each image is at the `leftover_threshold` or beyond it, bool [images]."""
+    confidence, distance = threshold
     return (confidences < confidence) | ((confidences == confidence) & (distances >= distance))
 
 
 def nearest_by_product(rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """As the first of `nearest`, by one matrix product."""
+    """Indices of the nearest centroids as in `nearest`, by one matrix product."""
     return (np.square(centroids).sum(1) - 2 * rows @ centroids.T).argmin(1)
 
 
 def principal_axes(rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """(orthonormal axes [d, n], standard deviations along them [n]) of rows [images, d], the longest `most` of them."""
+    """The `most` longest (orthonormal axes [d, n], standard deviations along them [n]) of rows [images, d]."""
     values, axes = np.linalg.eigh(np.cov(rows.T, bias=True).reshape(rows.shape[1], -1))
     return axes[:, ::-1][:, :most], np.sqrt(np.maximum(values[::-1][:most], 0))
 
 
 def members(labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarray]:
-    """The images of each of k groups, the nearest to its centre first, those of equal distance as they come.
+    """The images of each of k clusters, the nearest to its centroid first, those of equal distance in their order.
 
-    labels, distances: [images]; images with label -1 are in no group.
+    labels, distances: [images]; images with label -1 are in no cluster.
     """
     order = np.lexsort((distances, labels))
     order = order[labels[order] >= 0]
@@ -132,35 +136,34 @@ def members(labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarra
 
 
 def cluster_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
-    """Means of the rows [images, d] of each of k groups, float64 [k, d]; 0 where a group is empty."""
+    """Means of the rows [images, d] of each of k clusters, float64 [k, d]; 0 where a cluster is empty."""
     totals: np.ndarray | float = 0.0
-    for whole, part in walk(rows):
-        own = labels[whole]
-        totals = totals + np.stack([part[own == label].sum(0, dtype=np.float64) for label in range(k)])
+    for batch, part in walk(rows):
+        batch_labels = labels[batch]
+        totals = totals + np.stack([part[batch_labels == label].sum(0, dtype=np.float64) for label in range(k)])
     return totals / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
 
 
 def merge_order(centroids: np.ndarray, sizes: np.ndarray) -> list[tuple[tuple[int, ...], tuple[int, ...], float]]:
-    """Which of k groups would become one, the first first, until one is left: (groups, other groups, the inertia that
-    this adds as a share of all that lies between the k centroids), by Ward's rule (1963); [] for over MERGED groups, of
-    which nobody looks at all."""
-    if len(centroids) > MOST_MERGED:
+    """Ward's (1963) merges of k clusters until one is left, the cheapest first: (clusters, other clusters, the added
+    inertia as a share of that between the k centroids); [] for over MAX_MERGED clusters."""
+    if len(centroids) > MAX_MERGED:
         return []
     centroids, sizes = np.array(centroids, np.float64), np.maximum(sizes, 1e-9)
-    whole = max(sizes @ np.square(centroids - sizes @ centroids / sizes.sum()).sum(1), 1e-300)
-    held, found = {i: (i,) for i in range(len(centroids))}, []
+    total = max(sizes @ np.square(centroids - sizes @ centroids / sizes.sum()).sum(1), 1e-300)
+    merged, order = {i: (i,) for i in range(len(centroids))}, []
 
     def costs(i: int) -> np.ndarray:
         costs = np.square(centroids - centroids[i]).sum(1) * sizes * sizes[i] / (sizes + sizes[i])
-        return np.where([j in held and j != i for j in range(len(centroids))], costs, np.inf)
+        return np.where([j in merged and j != i for j in range(len(centroids))], costs, np.inf)
 
     table = np.stack([costs(i) for i in range(len(centroids))])
-    while len(held) > 1:
+    while len(merged) > 1:
         i, j = sorted(divmod(int(table.argmin()), len(centroids)))
-        found.append((held[i], held[j], float(table[i, j] / whole)))
+        order.append((merged[i], merged[j], float(table[i, j] / total)))
         centroids[i] = (sizes[i] * centroids[i] + sizes[j] * centroids[j]) / (sizes[i] + sizes[j])
         sizes[i] += sizes[j]
-        held[i] = (*held[i], *held.pop(j))
+        merged[i] = (*merged[i], *merged.pop(j))
         table[j] = table[:, j] = np.inf
         table[i] = table[:, i] = costs(i)
-    return found
+    return order

@@ -1,12 +1,14 @@
-"""How well groups agree with true labels."""
+"""Agreement of clusters with true labels."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from multimap_jax.errors import InputError
+
 
 def evaluate(true_labels, labels) -> dict[str, float]:
-    """Agreement of two groupings of the same images, each value at most 1 (equal groupings).
+    """Agreement of two clusterings of the same images; each value is at most 1 (equal clusterings).
 
     Args:
       true_labels, labels: [images] each, any values; only which images share one matters.
@@ -16,14 +18,15 @@ def evaluate(true_labels, labels) -> dict[str, float]:
       ari, ami: both corrected for chance. accuracy: under the best one-to-one matching of groups and labels.
 
     Raises:
-      ValueError: two lengths, or none at all.
+      InputError: the lengths differ, or there are no labels.
     """
     from sklearn import metrics
 
     true_labels, labels = _numbers(true_labels), _numbers(labels)
     if true_labels.shape != labels.shape or not true_labels.size:
-        raise ValueError(
-            f"expected as many labels as true labels and at least 1, found {labels.size} and {true_labels.size}"
+        raise InputError(
+            f"expected as many labels as true labels and at least 1, found {labels.size} and {true_labels.size}",
+            "labels",
         )
     return {
         "nmi": float(metrics.normalized_mutual_info_score(true_labels, labels)),
@@ -35,21 +38,21 @@ def evaluate(true_labels, labels) -> dict[str, float]:
 
 
 def matched_accuracy(true_labels: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images whose group is matched to their true label, under the best one-to-one matching."""
+    """Share of images whose cluster is matched to their true label, under the best one-to-one matching."""
     return float(matched(true_labels, labels).sum() / len(labels))
 
 
 def matched(true_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether each image's group is the one that the best one-to-one matching gives its true label, bool [images]."""
+    """Whether the best one-to-one matching gives each image's cluster its true label, bool [images]."""
     from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
     true_labels, labels = _numbers(true_labels), _numbers(labels)
     counts = contingency_matrix(true_labels, labels)
-    own = np.full(counts.shape[1], -1)
-    of, groups = linear_sum_assignment(counts, maximize=True)
-    own[groups] = of
-    return own[labels] == true_labels
+    label_of = np.full(counts.shape[1], -1)
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    label_of[columns] = rows
+    return label_of[labels] == true_labels
 
 
 def _numbers(labels) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Images that belong to no group, because they are of something else than the others: whatever the aspect."""
+"""Images that show something else than most, whatever the aspect."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from multimap_jax.arrays.rows import take_rows, walk
 from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.clustering.kmeans import principal_axes
 
-# Images that are looked at; images to an axis, and axes at most; of the images those that shape the bulk, and how often
-# they are chosen anew. Chosen on drawn scenes (experiments/number.py).
-IMAGES, IMAGES_AN_AXIS, AXES, KEPT, ROUNDS = 10_000, 10, 64, 0.75, 3
+# All were chosen on drawn scenes (experiments/calibration/model_selection.py).
+OUTLIER_IMAGES = 10_000  # that inliers are fitted on, at most
+IMAGES_PER_AXIS = 10  # one principal axis for so many images
+MAX_AXES = 64  # principal axes
+INLIER_SHARE = 0.75  # of the images, that the next round is fitted on
+ROUNDS = 3  # of choosing these images
 
 
 @dataclasses.dataclass(frozen=True)
 class Inliers:
-    """What most images have in common.
+    """The distribution of most images.
 
     Attributes:
       centre: float64 [embed]. axes: float64 [embed, axes], orthonormal. spread: float64 [axes], standard deviations
-        along them. rest: mean and standard deviation of what is left of an image beside the axes, its length.
-      fence: the distance from the centre above which an image is an outlier.
+        along them. rest: mean and standard deviation of the length of an image's residual, off the axes.
+      fence: the distance above which an image is an outlier.
     """
 
     centre: np.ndarray
@@ -33,12 +36,12 @@ class Inliers:
     fence: float = np.inf
 
     def distances(self, embeddings) -> np.ndarray:
-        """Of image embeddings [images, embed] from the centre, [images], in standard deviations."""
+        """Distances of image embeddings [images, embed] from the centre, [images], in standard deviations."""
         found = []
         for _, part in walk(embeddings):
             along, rest = split_by_axes(part, self.centre, self.axes)
-            beside = np.maximum((rest - self.rest[0]) / self.rest[1], 0)
-            found.append(np.sqrt(np.square(along / self.spread).sum(1) + np.square(beside)))
+            excess = np.maximum((rest - self.rest[0]) / self.rest[1], 0)
+            found.append(np.sqrt(np.square(along / self.spread).sum(1) + np.square(excess)))
         return np.concatenate(found)
 
     def outliers(self, embeddings) -> np.ndarray:
@@ -47,33 +50,33 @@ class Inliers:
 
 
 def split_by_axes(rows: np.ndarray, centre: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(coordinates along the axes [images, axes], length of what is left [images]) of rows from the centre."""
+    """(coordinates along the axes [images, axes], length of the residual [images]) of rows from the centre."""
     rows = np.asarray(rows, np.float64) - centre
     along = rows @ axes
     return along, np.sqrt(np.maximum(np.square(rows).sum(1) - np.square(along).sum(1), 0))
 
 
 def fit_inliers(embeddings, names: Sequence | None = None) -> Inliers:
-    """The bulk of image embeddings [images, embed].
+    """Fits inliers to image embeddings [images, embed].
 
-    Distances are Mahalanobis' along the principal axes, one to ten images, and one more for what an image has beside
-    them; of the three quarters of the images that are nearest, chosen three times (the concentration step of Rousseeuw
-    and van Driessen, 1999), so that outliers have little part in what they are measured by. Many that are nearly the
-    same picture may still hide each other. The fence is Tukey's far-out one, three interquartile ranges above the upper
-    quartile; of fewer than twenty images none is an outlier.
+    Distances are Mahalanobis' along the principal axes, one for ten images, and one more for the residual. They are
+    fitted on the nearest three quarters of the images, chosen three times (the concentration step of Rousseeuw and van
+    Driessen, 1999), so that outliers hardly influence them. Many copies of nearly the same picture may still hide each
+    other. The fence is Tukey's far-out one, three interquartile ranges above the upper quartile. Of fewer than twenty
+    images none is an outlier.
 
-    10,000 images are looked at at most: of `names` (None: of their numbers) those with the lowest hashes.
+    At most 10,000 images are used: those whose `names` (None: whose numbers) have the lowest hashes.
     """
-    rows = take_rows(sample_rows(embeddings, names, 0, IMAGES)[0], None)
-    near = np.ones(len(rows), bool)
+    rows = take_rows(sample_rows(embeddings, names, 0, OUTLIER_IMAGES)[0], None)
+    inlier = np.ones(len(rows), bool)
     for _ in range(ROUNDS):
-        centre = rows[near].mean(0)
-        axes, spread = principal_axes(rows[near], min(AXES, max(1, len(rows) // IMAGES_AN_AXIS)))
-        rest, least = split_by_axes(rows[near], centre, axes)[1], 1e-6 * spread[0] + 1e-12
+        centre = rows[inlier].mean(0)
+        axes, spread = principal_axes(rows[inlier], min(MAX_AXES, max(1, len(rows) // IMAGES_PER_AXIS)))
+        rest, least = split_by_axes(rows[inlier], centre, axes)[1], 1e-6 * spread[0] + 1e-12
         bulk = Inliers(centre, axes, np.maximum(spread, least), (float(rest.mean()), float(max(rest.std(), least))))
         distances = bulk.distances(rows)
-        near = distances <= np.quantile(distances, KEPT)
-    if len(rows) < 2 * IMAGES_AN_AXIS:
+        inlier = distances <= np.quantile(distances, INLIER_SHARE)
+    if len(rows) < 2 * IMAGES_PER_AXIS:
         return bulk
     low, high = np.quantile(distances, [0.25, 0.75])
     return dataclasses.replace(bulk, fence=float(high + 3 * (high - low) + 1e-6 * (1 + high)))

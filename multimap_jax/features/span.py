@@ -1,4 +1,4 @@
-"""Features of the default recipe: images in the span of the words, round within the groups that the words make."""
+"""Features of the default recipe: images in the span of the words, whitened within the clusters that the words make."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy.special import softmax
 from multimap_jax.arrays.rows import ProjectedRows, RootProbabilities, StoredRows, mean_row, walk
 from multimap_jax.clustering.kmeans import cluster, cluster_means
 from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.errors import InputError
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
 from multimap_jax.proxies.fit import fit_proxies
 from multimap_jax.proxies.recipes import ProxyConfig
@@ -19,8 +20,8 @@ from multimap_jax.proxies.recipes import ProxyConfig
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """projection float64 [embed, axes]: from image embeddings to features. labels int [images]: the groups of the
-    words, which k-means on the features starts from."""
+    """projection: float64 [embed, axes], from image embeddings to features. labels: int [images], the words' clusters,
+    which k-means on the features starts from."""
 
     projection: np.ndarray
     labels: np.ndarray
@@ -38,31 +39,31 @@ def fit_span(
 ) -> Span:
     """Features of the default recipe for image embeddings [images, embed].
 
-      1. k groups of the words: k-means on the square roots of every image's zero-shot probabilities (as far apart as
-         the probabilities are by Hellinger's distance).
+      1. k clusters of the words: k-means on the square roots of every image's zero-shot probabilities, whose distance
+         is Hellinger's.
       2. The image in the span of the words: its coordinates along the axes of the words' prompts around their centre.
-      3. These are made such that the scatter within the groups of 1 is round (Fisher's discriminant).
+      3. Whitening of these coordinates within the clusters of step 1 (Fisher's discriminant).
 
-    Where there are fewer words than groups, words are learnt first: the image embeddings themselves are made round
-    within the groups of 1, k groups are found in them, one proxy word is learnt for each, from its mean image moved to
-    where the words are, and its prompt joins the words.
+    With fewer words than clusters, words are learnt first: the image embeddings are whitened within the clusters of
+    step 1, k clusters are found in them, and one proxy word is learnt for each, from its mean image moved to where the
+    words are. Its prompt joins the words.
 
-    No number in this was chosen. What each step brings is in experiments/results/quality_*.
+    No number in this was chosen. experiments/results/quality_* shows what each step contributes.
 
-    An image not seen before needs nothing but the product with this matrix. drawn: see `clustering.kmeans.cluster`.
+    A new image needs only the product with this matrix. drawn: see `clustering.kmeans.cluster`.
 
-    Raises ValueError for words that are all the same to the encoder.
+    Raises InputError for words that are all the same to the encoder.
     """
     images = embeddings if isinstance(embeddings, StoredRows) else np.asarray(embeddings)
     scale = clip.temperature_scale
     texts = word_embeddings(clip, aspect).astype(np.float64)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of words: said when they were first checked; of empty groups: said at the end
+        warnings.simplefilter("ignore")  # of words: given when they were checked; of empty clusters: given at the end
         axes = word_axes(texts)
         if len(texts) < k:
             labels = word_clusters(texts, images, k, scale, seed, drawn)
             labels = cluster(ProjectedRows(images, whitening(images, labels, k)), k, seed, drawn).labels
-            # A block of its own: the groups are few, and do not depend on the shape that images are computed in.
+            # Its own block size: there are few clusters, and they must not depend on the block size of images.
             config = dataclasses.replace(config or ProxyConfig(), block_size=-(-k // 8) * 8)
             targets = cluster_targets(texts, images, labels, scale)
             learnt = fit_proxies(clip, targets, aspect, contrast, config).prompt_embeddings
@@ -73,7 +74,7 @@ def fit_span(
 
 
 def word_clusters(texts: np.ndarray, images: np.ndarray, k: int, scale: float, seed: int, drawn=None) -> np.ndarray:
-    """k groups of images that words are alike likely for, int [images]."""
+    """k clusters of images with similar word probabilities, int [images]."""
     return cluster(RootProbabilities(ProjectedRows(images, scale * texts.T)), k, seed, drawn).labels
 
 
@@ -81,30 +82,30 @@ def word_axes(texts: np.ndarray) -> np.ndarray:
     """Orthonormal axes [embed, axes] of the span of the words' prompts `texts` [words, embed] around their centre."""
     _, lengths, axes = np.linalg.svd(texts - texts.mean(0), full_matrices=False)
     if not lengths[0] > 1e-6:
-        raise ValueError("the words are all the same to this encoder: give others, or features 'proxy'")
+        raise InputError("the words are all the same to this encoder: give others, or features 'proxy'", "words")
     return axes[lengths > 1e-4 * lengths[0]].T
 
 
 def word_shares(texts: np.ndarray, images: np.ndarray, scale: float) -> np.ndarray:
-    """p_w: mean zero-shot probability of every word over the images, [words]."""
+    """Mean zero-shot probability p_w of every word over the images, [words]."""
     similar = ProjectedRows(images, scale * texts.T)
     return sum(softmax(part, axis=1).sum(0) for _, part in walk(similar)) / len(images)
 
 
 def whitening(rows, labels: np.ndarray, k: int) -> np.ndarray:
-    """The matrix [d, d] after which the scatter of rows [images, d] within their k groups is round.
+    """The matrix [d, d] that makes the covariance of rows [images, d] within their k clusters isotropic.
 
-    Its covariance is shrunk towards a sphere as far as Ledoit and Wolf (2004) find best for this many images, so that
-    no direction is blown up for want of images.
+    The covariance is shrunk towards a sphere as far as Ledoit and Wolf (2004) find best for this many images, so that
+    no direction is inflated for lack of images.
     """
     means, width = cluster_means(rows, labels, k), len(rows[:1][0])
     covariance, fourth = np.zeros((width, width)), 0.0
-    for whole, part in walk(rows):
-        rest = part - means[labels[whole]]
+    for batch, part in walk(rows):
+        rest = part - means[labels[batch]]
         covariance += rest.T @ rest / len(rows)
         fourth += np.square(np.square(rest).sum(1)).sum() / len(rows)
     sphere = np.trace(covariance) / width
-    if sphere <= 1e-9 * np.square(means - means.mean(0)).sum():  # nothing left within the groups
+    if sphere <= 1e-9 * np.square(means - means.mean(0)).sum():  # no variance within the clusters
         return np.eye(width)
     off = np.square(covariance).sum() - width * sphere**2
     noise = (fourth - np.square(covariance).sum()) / len(rows)
@@ -114,9 +115,9 @@ def whitening(rows, labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def cluster_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, scale: float) -> np.ndarray:
-    """Unit rows [groups, embed] for proxies to be fitted to: the groups' mean images where the words' prompts are.
+    """Unit rows [clusters, embed] that proxies are fitted to: the clusters' mean images, moved to the words' prompts.
 
-    Means are taken from the mean image to the words' centre and spread as widely as the words are.
+    Means are moved from the mean image to the words' centre, and spread as widely as the words.
     """
     share = word_shares(texts, images, scale)
     middle = share @ texts

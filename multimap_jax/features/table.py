@@ -1,4 +1,4 @@
-"""What k-means can run on: one table, kind of feature -> what it needs, how it is fitted, its rows."""
+"""What k-means can run on: one table, kind of features -> what it needs, how it is fitted, its rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from multimap_jax.arrays.rows import ConcatenatedRows, ProjectedRows, StoredRows
 from multimap_jax.choices import FEATURES
 from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.errors import InputError
 from multimap_jax.features.span import Span, fit_span
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.proxies.fit import ProxyFit, embed_words
@@ -18,8 +19,8 @@ from multimap_jax.proxies.recipes import ProxyConfig
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """What rows are made of. images [images, embed]: unit embeddings. proxies: of these images, None where the kind
-    needs none. projection [embed, axes]: of what `Feature.fit` gave, None where it gives nothing."""
+    """What rows are computed from. images: unit embeddings [images, embed]. proxies: of these images, None where the
+    kind needs none. projection: [embed, axes], from `Feature.fit`, None without it."""
 
     clip: Clip
     config: ProxyConfig
@@ -30,13 +31,13 @@ class Material:
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
-    """One kind.
+    """One kind of features.
 
     Attributes:
-      rows: Material -> rows [images, d], as the module `rows` says.
+      rows: Material -> rows [images, d], as in `arrays.rows`.
       proxies: whether a proxy of every image is needed.
-      group_proxies: whether `fit` learns a proxy of every group, where there are fewer words than groups.
-      words: how many words the aspect must have at least.
+      group_proxies: whether `fit` learns a proxy of every cluster where there are fewer words than clusters.
+      words: the least number of words that the aspect must have.
       image_space: whether the recipe's prompts must lie in the space of the images.
       fit: `features.span.fit_span`, or None where nothing is fitted.
     """
@@ -68,21 +69,24 @@ TABLE: dict[str, Feature] = {
 
 
 def choose(kind: str | None, aspect: Aspect, config: ProxyConfig) -> str:
-    """The kind asked for, or where nothing is said (None) the recipe's, if the aspect has words enough; else "proxy".
+    """The kind of features to use. None: the recipe's, or "proxy" where the aspect has too few words for it.
 
-    Raises ValueError for an unknown kind, and for one that does not go with the aspect's words or with the recipe.
+    Raises InputError for an unknown kind, and for one that does not fit the aspect's words or the recipe.
     """
     if kind is None:
         kind = config.traits.features
         return kind if len(aspect.words) >= TABLE[kind].words else "proxy"
     if kind not in TABLE:
-        raise ValueError(f"features is {kind!r}, known: {', '.join(FEATURES)}")
+        raise InputError(f"features is {kind!r}, known: {', '.join(FEATURES)}", "features")
     least = TABLE[kind].words
     if len(aspect.words) < least:
-        raise ValueError(
+        raise InputError(
             f"features {kind!r} need {least} words or more, aspect {aspect.name!r} has {len(aspect.words)}: give "
-            "words, or features 'proxy'"
+            "words, or features 'proxy'",
+            "words",
         )
     if TABLE[kind].image_space and config.traits.text_space:
-        raise ValueError(f"features {kind!r} do not go with the {config.recipe} recipe: use 'proxy', or another recipe")
+        raise InputError(
+            f"features {kind!r} do not go with the {config.recipe} recipe: use 'proxy', or another recipe", "features"
+        )
     return kind

@@ -41,7 +41,7 @@ def test_few_images_and_equal_ones_have_none():
 
 
 def test_a_sample_is_enough(monkeypatch):
-    monkeypatch.setattr(outliers, "IMAGES", 150)
+    monkeypatch.setattr(outliers, "OUTLIER_IMAGES", 150)
     rows, strange = bulk_and_strangers()
     found = fit_inliers(rows, [f"{i}.png" for i in range(len(rows))]).outliers(rows)
     assert found[strange].mean() > 0.8 and found[~strange].mean() < 0.05

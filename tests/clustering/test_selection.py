@@ -65,7 +65,7 @@ def test_few_images_and_images_that_are_all_the_same():
 
 
 def test_a_sample_is_looked_at_by_name(monkeypatch):
-    monkeypatch.setattr(number, "IMAGES", 60)
+    monkeypatch.setattr(number, "SELECTION_IMAGES", 60)
     rows, labels = planted(4)
     names = [f"{i}.png" for i in range(len(rows))]
     found = select_n_clusters(rows, names=names)
@@ -79,8 +79,8 @@ def test_stability_tells_groups_from_a_cloud_that_is_cut():
     rows, labels = planted(3)
     assert stability(rows, labels, 3).min() > 0.95
     cloud = np.random.default_rng(0).normal(size=(240, 6))
-    cut = number._groups(cloud, 6)[0]
+    cut = number._fit(cloud, 6)[0]
     assert stability(cloud, cut, 6).max() < 0.8
-    # One of three groups is halved: the halves are not steady, the others are.
+    # One of three groups is halved: the halves are not stable, the others are.
     halved = np.where((labels == 2) & (np.arange(len(rows)) % 2 == 0), 3, labels)
     assert stability(rows, halved, 4)[2:].max() < 0.75
