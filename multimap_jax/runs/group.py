@@ -43,7 +43,7 @@ from multimap_jax.settings import flag_of
 from multimap_jax.storage.filenames import printable
 from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import REPORT, sweep
-from multimap_jax.words.choose import IMAGES
+from multimap_jax.words.choose import WORD_IMAGES
 
 # How long a shard of proxies should take: what an interruption loses at most.
 SHARD_SECONDS = 60
@@ -82,7 +82,7 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         clock.lap("embed")
         notes += embedded.notes()
         seed = job.settings.random_state
-        sample = functools.cache(lambda: sample_rows(embedded.rows, embedded.names, seed, IMAGES))
+        sample = functools.cache(lambda: sample_rows(embedded.rows, embedded.names, seed, WORD_IMAGES))
         job, words = with_chosen(job, clip, sample, process_group, say)
         if job.find:
             checked = dataclasses.replace(checked, job=job)

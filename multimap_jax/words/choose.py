@@ -1,4 +1,4 @@
-"""The images choose among candidate words: those that images pick stay, and words for the same images become one."""
+"""The images choose among candidate words: unused words go, and words for the same images are merged."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from scipy.special import entr, softmax
 from multimap_jax.arrays.rows import ProjectedRows, StoredRows, take_rows, walk
 from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.errors import InputError
 from multimap_jax.features.span import word_shares
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
 
-IMAGES = 5_000  # that are looked at
-# Of the share that each of equally picked words would have, what a word needs to stay; of the probability that two
-# words share, what makes them one: the most alike first.
-LEAST, LEVELS = 0.1, (0.9, 0.8, 0.7, 0.6)
+WORD_IMAGES = 5_000  # that words are chosen by, at most
+MIN_SHARE = 0.1  # that a word needs, of the share that each of as many equally frequent words would have
+# Overlaps at which two words are merged, one after the other, so that the most similar words are merged first.
+LEVELS = (0.9, 0.8, 0.7, 0.6)
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """Words that stay, by their share of the images (mean zero-shot probabilities p_w, float64 [words], sum 1).
+    """The chosen words by their share of the images (mean zero-shot probabilities p_w, float64 [words], sum 1).
 
-    merged: word taken into another -> (that one, its own share until then). candidates: how many there were.
+    merged: word -> (the word that it was merged into, its share before). candidates: the number of words before.
     """
 
     words: tuple[str, ...]
@@ -33,63 +34,66 @@ class Choice:
 
 
 def choose_words(clip: Clip, embeddings: np.ndarray | StoredRows, aspect: Aspect, names=None, seed: int = 0) -> Choice:
-    """Of the aspect's words those that images, unit rows [images, embed], pick. Two stay at least.
+    """The aspect's words that images, unit rows [images, embed], pick; at least two.
 
-      1. Words go whose share is below a tenth of that of equally many words of equal share (the exponential of the
-         shares' entropy says how many those are); again, until none goes.
+      1. Words go whose share is below a tenth of the mean share of the effective number of words, the exponential of
+         the shares' entropy; repeated until none goes.
       2. Of two words that are probable for the same images (Σ p_w p_v over the root of Σ p_w² Σ p_v² is .6 or more) the
-         one with the smaller share is taken into the other, the most alike first; again, until there are no such two.
+         one with the smaller share is merged into the other, the most similar first; repeated until none is left.
 
-    5,000 images are looked at at most: of `names` (None: of their numbers) those with the lowest hashes. Nothing of
-    [images, words] is held whole.
+    At most 5,000 images are used: those whose `names` (None: whose numbers) have the lowest hashes. No array
+    [images, words] is held in memory.
 
-    Raises ValueError for fewer than two words.
+    Raises InputError for fewer than two words.
     """
     if len(aspect.words) < 2:
-        raise ValueError(f"aspect {aspect.name!r} has {len(aspect.words)} words: expected two or more to choose from")
-    rows = take_rows(sample_rows(embeddings, names, seed, IMAGES)[0], None)
+        raise InputError(
+            f"aspect {aspect.name!r} has {len(aspect.words)} words: expected two or more to choose from", "words"
+        )
+    rows = take_rows(sample_rows(embeddings, names, seed, WORD_IMAGES)[0], None)
     texts, scale = word_embeddings(clip, aspect).astype(np.float64), clip.temperature_scale
-    left, shares, merged = np.arange(len(texts)), word_shares(texts, rows, scale), {}
+    words, shares, merged = np.arange(len(texts)), word_shares(texts, rows, scale), {}
     while True:
-        least = LEAST / np.exp(entr(shares).sum())
-        stay = (shares >= least) | np.isin(np.arange(len(left)), np.argsort(-shares, kind="stable")[:2])
-        if stay.all():
+        least = MIN_SHARE / np.exp(entr(shares).sum())
+        kept = (shares >= least) | np.isin(np.arange(len(words)), np.argsort(-shares, kind="stable")[:2])
+        if kept.all():
             break
-        left = left[stay]
-        shares = word_shares(texts[left], rows, scale)
+        words = words[kept]
+        shares = word_shares(texts[words], rows, scale)
     levels = list(LEVELS)
-    while levels and len(left) > 2:
-        into = takers(shared(texts[left], rows, scale), shares, levels[0])
-        if (into == np.arange(len(left))).all():
+    while levels and len(words) > 2:
+        into = merge_targets(overlaps(texts[words], rows, scale), shares, levels[0])
+        changed = np.flatnonzero(into != np.arange(len(words)))
+        if not len(changed):
             levels.pop(0)
             continue
-        for i in np.flatnonzero(into != np.arange(len(left))):
-            merged[aspect.words[left[i]]] = (aspect.words[left[into[i]]], round(float(shares[i]), 4))
-        left = left[np.unique(into)]
-        shares = word_shares(texts[left], rows, scale)
+        for i in changed:
+            merged[aspect.words[words[i]]] = (aspect.words[words[into[i]]], round(float(shares[i]), 4))
+        words = words[np.unique(into)]
+        shares = word_shares(texts[words], rows, scale)
     order = np.argsort(-shares, kind="stable")
-    return Choice(tuple(aspect.words[i] for i in left[order]), shares[order], merged, len(texts))
+    return Choice(tuple(aspect.words[i] for i in words[order]), shares[order], merged, len(texts))
 
 
-def takers(overlap: np.ndarray, shares: np.ndarray, same: float) -> np.ndarray:
-    """Which word takes each one in, int [words]; itself where none does. Words come in the order of their shares; one
-    goes into the word before it that it shares most with, if that is `same` or more and that stays itself. Two stay."""
-    into, stay = np.arange(len(shares)), []
+def merge_targets(overlap: np.ndarray, shares: np.ndarray, level: float) -> np.ndarray:
+    """The word that each word is merged into, int [words]; itself where it stays. In the order of falling shares, a
+    word goes into the kept word that it overlaps most with, from `level` on. At least two stay."""
+    into, kept = np.arange(len(shares)), []
     for word in np.argsort(-shares, kind="stable"):
-        near = max(stay, key=lambda other: overlap[word, other], default=word)
-        if near != word and overlap[word, near] >= same:
-            into[word] = near
+        closest = max(kept, key=lambda other: overlap[word, other], default=word)
+        if closest != word and overlap[word, closest] >= level:
+            into[word] = closest
         else:
-            stay.append(word)
-    if len(stay) == 1:  # the second stays, for one word tells nothing apart
+            kept.append(word)
+    if len(kept) == 1:  # one word separates nothing
         second = np.argsort(-shares, kind="stable")[1]
         into[second] = second
     return into
 
 
-def shared(texts: np.ndarray, images: np.ndarray, scale: float) -> np.ndarray:
-    """How much of their probability every two words [words, embed] share over the images, [words, words], 0 … 1; 0 for
-    a word with itself."""
+def overlaps(texts: np.ndarray, images: np.ndarray, scale: float) -> np.ndarray:
+    """Cosine of the probabilities of every two words [words, embed] over the images, [words, words], 0 … 1; 0 for a
+    word with itself."""
     totals = np.zeros((len(texts), len(texts)))
     for _, part in walk(ProjectedRows(images, scale * texts.T)):
         probable = softmax(part, axis=1)

@@ -1,4 +1,4 @@
-"""Words that nobody gave: candidates from a vocabulary, WordNet or a language model, among which the images choose."""
+"""Words for an aspect without any: the images choose among those of a vocabulary, WordNet or a language model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect, has_room_for
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.prompts.separability import Separability, diagnose
-from multimap_jax.words.choose import IMAGES, Choice, choose_words
+from multimap_jax.words.choose import WORD_IMAGES, Choice, choose_words
 from multimap_jax.words.sources import Sources, candidates
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary
 
 
 def seen_words(clip: Clip, aspect: Aspect) -> Aspect:
-    """The aspect with those of its words that the checkpoint was trained on, where it says so."""
+    """The aspect with the words that the checkpoint was trained on, where it lists them."""
     if clip.known_words is None:
         return aspect
     words = tuple(word for word in aspect.words if clip.known_words.issuperset(normal_form(word).split()))
@@ -28,17 +28,15 @@ def seen_words(clip: Clip, aspect: Aspect) -> Aspect:
 
 
 def usable_words(clip: Clip, aspect: Aspect) -> Aspect:
-    """The aspect with those of its words that the checkpoint may know and that its prompt can be made with: for words
-    that nobody asked for, which are no reason to end a run."""
-    known = seen_words(clip, aspect)
-    words = tuple(word for word in known.words if has_room_for(aspect, word, clip.tokenizer))
+    """The aspect with the words that the checkpoint may know and that fit into its prompt: for words that nobody gave,
+    which must not end a run."""
+    words = tuple(word for word in seen_words(clip, aspect).words if has_room_for(aspect, word, clip.tokenizer))
     return dataclasses.replace(aspect, words=words)
 
 
 @dataclasses.dataclass(frozen=True)
 class FoundWords:
-    """aspect: with the words that images pick. source: of the candidates. choice: how they were picked. separability:
-    whether the encoder tells them apart."""
+    """aspect: with the chosen words. source: of the candidates. separability: of the chosen words."""
 
     aspect: Aspect
     source: str
@@ -56,31 +54,31 @@ def find_words(
     sources: Sources | None = None,
     names: Sequence | None = None,
 ) -> FoundWords:
-    """Words for an aspect that has none, chosen by images.
+    """Words for an aspect that has none, chosen by the images.
 
     Args:
       clip: the encoder. embeddings: unit rows [images, embed].
       name, subject, template: of the aspect.
       source: "vocabulary", "wordnet" (words below the aspect's noun, or below the subject's for a species or type),
         "wordnet:NOUN", "llm", or candidate words themselves.
-      sources: where these lie; None: the built-in vocabulary and the usual place of WordNet.
-      names: of the images; some thousand with the lowest hashes are looked at. None: their numbers.
+      sources: their files and addresses; None: the built-in vocabulary and the default folder of WordNet.
+      names: of the images; those with the lowest hashes are used. None: their numbers.
 
-    Raises ValueError, FileNotFoundError or OSError with one sentence where there are no two words.
+    Raises InputError or OSError with one sentence where there are fewer than two words.
     """
     words = candidates(name, subject, source, sources) if isinstance(source, str) else tuple(source)
     aspect = seen_words(clip, Aspect(name, subject, words, template))
-    embeddings, names = sample_rows(embeddings, names, 0, IMAGES)
+    embeddings, names = sample_rows(embeddings, names, 0, WORD_IMAGES)
     choice = choose_words(clip, embeddings, aspect, names)
     aspect = dataclasses.replace(aspect, words=choice.words)
-    label = source if isinstance(source, str) else "given"
-    return FoundWords(aspect, label, choice, diagnose(clip, embeddings, aspect, names))
+    source = source if isinstance(source, str) else "given"
+    return FoundWords(aspect, source, choice, diagnose(clip, embeddings, aspect, names))
 
 
 def aspects_to_suggest(
     clip: Clip, subject: str = SUBJECT, vocabulary: Vocabulary | None = None, template: str = TEMPLATE
 ) -> list[Aspect]:
-    """The vocabulary's aspects for a subject with the words that the checkpoint knows, where these are two or more."""
+    """The vocabulary's aspects for a subject, those with two or more words that the checkpoint knows."""
     found = aspects_for(read_vocabulary(None) if vocabulary is None else vocabulary, subject)
     aspects = [usable_words(clip, Aspect(name, subject, words, template)) for name, words in found.items()]
     return [aspect for aspect in aspects if len(aspect.words) > 1]
@@ -94,19 +92,18 @@ def suggest_aspects(
     template: str = TEMPLATE,
     progress: Callable[[list], Sequence] = list,
 ) -> list[FoundWords]:
-    """The vocabulary's aspects for a subject, those first that the encoder tells apart best in these images.
+    """The vocabulary's aspects for a subject, by falling `Separability.score`.
 
     Args:
       embeddings: unit rows [images, embed].
-      vocabulary: as `read_vocabulary` gives it; None: the built-in one.
-      progress: what the list of aspects is walked by.
+      vocabulary: from `read_vocabulary`; None: the built-in one.
+      progress: wraps the list of aspects, for a progress bar.
 
-    In the order of `Separability.score`, the weaker of its two criteria. Aspects of which the checkpoint knows fewer
-    than two words are passed over.
+    Aspects of which the checkpoint knows fewer than two words are left out.
     """
-    embeddings, names = sample_rows(embeddings, None, 0, IMAGES)
+    embeddings, names = sample_rows(embeddings, None, 0, WORD_IMAGES)
     found = [
         find_words(clip, embeddings, aspect.name, subject, aspect.words, template, names=names)
         for aspect in progress(aspects_to_suggest(clip, subject, vocabulary, template))
     ]
-    return sorted(found, key=lambda each: -each.separability.score)
+    return sorted(found, key=lambda words: -words.separability.score)

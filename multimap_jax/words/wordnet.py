@@ -1,4 +1,4 @@
-"""Words below a noun in WordNet, from its files in the format of the manual page wndb(5WN)."""
+"""Hyponyms of a noun in WordNet, from its files in the format of the manual page wndb(5WN)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from multimap_jax.errors import InputError, MissingError
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.paths import open_file
 
 FOLDER = "/usr/share/wordnet"  # of Debian's package
-FILE_BYTES, LINE_BYTES, SYNSETS, DEPTH, LONGEST = 2**26, 2**17, 2**18, 40, 200  # over twice those of WordNet 3.0
-ADVICE = "install wordnet-base anew or give another folder with --wordnet=DIR"
+# Limits for damaged files, each over twice what WordNet 3.0 has.
+FILE_BYTES = 2**26
+LINE_BYTES = 2**17
+SYNSETS = 2**18  # below one noun
+DEPTH = 40  # levels below one noun
+WORD_LENGTH = 200  # characters of a word
 
 
 def hyponyms(noun: str, folder: Path | None = None, most: int = 5000) -> tuple[str, ...]:
-    """At most `most` words below all senses of a noun, the nearest first, each once without regard to case.
+    """At most `most` hyponyms of all senses of a noun, the nearest first, unique without regard to case.
 
     folder: of index.noun and data.noun, else WNSEARCHDIR of the environment, else /usr/share/wordnet. Raises
-    FileNotFoundError where they are not there, ValueError for a noun that WordNet lacks and for damaged files.
+    MissingError for missing files, InputError for a noun that WordNet lacks and for damaged files.
     """
     folder = Path(os.environ.get("WNSEARCHDIR") or FOLDER) if folder is None else folder
     name, found = normal_form(noun), {}
@@ -31,7 +36,9 @@ def hyponyms(noun: str, folder: Path | None = None, most: int = 5000) -> tuple[s
                 if normal_form(word) != name:
                     found.setdefault(normal_form(word), word)
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"found no WordNet in {folder}: install wordnet-base or give --wordnet=DIR") from None
+        raise MissingError(
+            f"found no WordNet in {folder}: install wordnet-base or give its folder", "wordnet"
+        ) from None
     return tuple(found.values())
 
 
@@ -47,8 +54,8 @@ def _senses(index: BinaryIO, name: str) -> list[bytes]:
                     return senses
             except (ValueError, IndexError):
                 pass
-            raise ValueError(f"index.noun of WordNet is damaged at {name[:100]!r}: {ADVICE}")
-    raise ValueError(f"WordNet has no noun {name[:100]!r}: give another one, in the singular")
+            raise _damaged(f"index.noun of WordNet is damaged at {name[:100]!r}")
+    raise InputError(f"WordNet has no noun {name[:100]!r}: give another one, in the singular", "words")
 
 
 def _below(data: BinaryIO, level: list[bytes]) -> Iterator[str]:
@@ -57,15 +64,15 @@ def _below(data: BinaryIO, level: list[bytes]) -> Iterator[str]:
     for _ in range(DEPTH):
         below: dict[bytes, None] = {}
         for offset in level:
-            below |= dict.fromkeys(each for each in _synset(data, offset)[1] if each not in seen)
+            below |= dict.fromkeys(target for target in _synset(data, offset)[1] if target not in seen)
             if len(seen) + len(below) > SYNSETS:
-                raise ValueError(f"data.noun of WordNet is damaged, over {SYNSETS:,} synsets: {ADVICE}")
+                raise _damaged(f"data.noun of WordNet is damaged, over {SYNSETS:,} synsets")
         level = list(below)
         seen.update(level)
         for offset in level:
             yield from _synset(data, offset)[0]
     if level:
-        raise ValueError(f"data.noun of WordNet is damaged, over {DEPTH} levels below one another: {ADVICE}")
+        raise _damaged(f"data.noun of WordNet is damaged, over {DEPTH} levels below one another")
 
 
 def _synset(data: BinaryIO, offset: bytes) -> tuple[list[str], list[bytes]]:
@@ -78,10 +85,14 @@ def _synset(data: BinaryIO, offset: bytes) -> tuple[list[str], list[bytes]]:
         end = 4 + 2 * int(fields[3], 16)
         words = [" ".join(field.decode().replace("_", " ").split()) for field in fields[4:end:2]]
         pointers = (fields[i : i + 4] for i in range(end + 1, end + 1 + 4 * int(fields[end]), 4))
-        below = [each[1] for each in pointers if each[0] in (b"~", b"~i") and each[2] == b"n"]
-        whole = begins and fields[0] == offset and line.endswith(b"\n")
-        if whole and words and all(0 < len(word) <= LONGEST and word.isprintable() for word in words):
+        below = [target for kind, target, word_class, *_ in pointers if kind in (b"~", b"~i") and word_class == b"n"]
+        intact = begins and fields[0] == offset and line.endswith(b"\n")
+        if intact and words and all(0 < len(word) <= WORD_LENGTH and word.isprintable() for word in words):
             return words, below
     except (ValueError, IndexError, OverflowError):
         pass
-    raise ValueError(f"data.noun of WordNet is damaged at {ascii(offset[:20])[1:]}: {ADVICE}")
+    raise _damaged(f"data.noun of WordNet is damaged at {ascii(offset[:20])[1:]}")
+
+
+def _damaged(message: str) -> InputError:
+    return InputError(f"{message}: install wordnet-base anew or give another folder", "wordnet")

@@ -13,7 +13,7 @@ from multimap_jax.prompts.aspect import word_embeddings
 from multimap_jax.prompts.separability import IMAGES, structure
 from multimap_jax.scenes import SCENES, write_scenes
 from multimap_jax.words import choose
-from multimap_jax.words.choose import choose_words, shared, takers
+from multimap_jax.words.choose import choose_words, merge_targets, overlaps
 from multimap_jax.words.vocabulary import read_vocabulary
 from tests.pages import content
 
@@ -60,15 +60,15 @@ def test_what_words_share_is_none_of_themselves_and_all_of_their_doubles():
     random = np.random.default_rng(0)
     images = random.normal(size=(50, 4))
     texts = np.concatenate([np.eye(4)[:2], np.eye(4)[:1]])
-    overlap = shared(texts, images, 20.0)
+    overlap = overlaps(texts, images, 20.0)
     assert overlap[0, 2] == pytest.approx(1) and overlap[0, 1] < 0.2 and not np.diag(overlap).any()
 
 
 def test_the_larger_word_takes_the_smaller_and_two_stay():
     overlap = np.array([[0, 0.9, 0.1, 0.7], [0.9, 0, 0.1, 0.2], [0.1, 0.1, 0, 0.3], [0.7, 0.2, 0.3, 0]])
     shares = np.array([0.2, 0.4, 0.3, 0.1])
-    assert takers(overlap, shares, 0.6).tolist() == [1, 1, 2, 3]  # 3 is like 0 alone, which stays no more
-    assert takers(np.ones((3, 3)), shares[:3], 0.6).tolist() == [1, 1, 2]
+    assert merge_targets(overlap, shares, 0.6).tolist() == [1, 1, 2, 3]  # 3 is like 0 alone, which stays no more
+    assert merge_targets(np.ones((3, 3)), shares[:3], 0.6).tolist() == [1, 1, 2]
 
 
 def test_thousands_of_words_are_chosen_from(clip, drawn):
@@ -88,7 +88,7 @@ def test_many_words_of_many_images_are_held_in_parts(clip, drawn, monkeypatch):
     rows = np.repeat(drawn["fruit"][0], 150, axis=0)
     monkeypatch.setattr(choose, "word_shares", lambda texts, images, _: sizes.append(len(images)) or np.full(2, 0.5))
     choose_words(clip, rows, mm.Aspect("color", "fruit", COLORS[:2]))
-    assert sizes == [choose.IMAGES] and len(rows) > choose.IMAGES
+    assert sizes == [choose.WORD_IMAGES] and len(rows) > choose.WORD_IMAGES
 
 
 @pytest.mark.parametrize("scene", ["fruit", "card"])
@@ -141,8 +141,8 @@ def test_a_verdict_is_of_a_sample_that_names_decide(clip, drawn):
 
 def test_a_sample_of_a_sample_is_that_of_all(clip, drawn):
     rows, aspect = np.repeat(drawn["fruit"][0], 80, axis=0), mm.Aspect("color", "fruit", COLORS)
-    some, names = sample_rows(rows, None, 0, choose.IMAGES)
-    assert IMAGES < choose.IMAGES == len(some) < len(rows)
+    some, names = sample_rows(rows, None, 0, choose.WORD_IMAGES)
+    assert IMAGES < choose.WORD_IMAGES == len(some) < len(rows)
     assert mm.diagnose(clip, some, aspect, names) == mm.diagnose(clip, rows, aspect)
     assert mm.find_words(clip, rows, "color", "fruit").separability == mm.diagnose(
         clip, rows, mm.find_words(clip, rows, "color", "fruit").aspect
