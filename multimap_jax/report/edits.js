@@ -1,10 +1,11 @@
-// Edits: asked for by dialogs and by the bar of selected images, kept in order, undone from the end, saved as a file.
+// Edits: requested in dialogs and in the bar of selected images, kept in order, undone from the end, saved as a file.
 function quoted(text) {
   return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 const editLine = () => `multimap edit --run=${quoted(data.run)} --edits=edits.json --out=edited/`;
 
+// Opens the dialog. answer: returns what is wrong with the fields, "" once the edit is made.
 function ask(question, fields, answer) {
   const dialog = $("dialog");
   $("question").textContent = question;
@@ -13,85 +14,65 @@ function ask(question, fields, answer) {
   $("no").onclick = () => dialog.close();
   dialog.querySelector("form").onsubmit = (event) => {
     event.preventDefault();
-    const wrong = answer();
-    if (wrong) $("wrong").textContent = wrong;
-    else dialog.close();
+    $("wrong").textContent = answer();
+    if (!$("wrong").textContent) dialog.close();
   };
   dialog.showModal();
   dialog.querySelector("input, select")?.focus();
 }
 
-function field(text, input) {
-  return make("div", {}, make("label", { for: input.id }, text), input);
-}
+const field = (text, input) => make("div", {}, make("label", { for: input.id }, text), input);
+const nameInput = (id, value) => make("input", { id, value, maxlength: LONGEST, autocomplete: "off" });
 
-// What had the focus is made anew: it goes to the group that the edit was of, once a dialog is closed.
-function edited(edit, words) {
+// Elements are made anew, so focus moves to the edited group once a dialog is closed.
+function makeEdit(edit, message) {
   add({ aspect: open().name, ...edit });
   state.cell = null;
   show();
-  say(words);
+  announce(message);
   const group = named(current(), edit.to ?? edit.split ?? edit.into ?? "");
-  const button = group && document.querySelector(`[data-group="${group.id}"] [data-does=rename]`);
-  queueMicrotask(() => (button && !button.disabled ? button : $("view")).focus({ preventScroll: true }));
+  const rename = group && document.querySelector(`[data-group="${group.id}"] [data-does=rename]`);
+  queueMicrotask(() => (rename && !rename.disabled ? rename : $("view")).focus({ preventScroll: true }));
 }
 
 function askRename(group) {
-  const input = make("input", { id: "name", value: group.name, maxlength: LONGEST, autocomplete: "off" });
+  const input = nameInput("name", group.name);
   ask(`Rename ${group.name}`, [field("New name", input)], () => {
     const to = input.value.trim();
     if (to === group.name) return "";
     const wrong = wrongName(to, [group.name]);
-    if (!wrong) edited({ rename: group.name, to }, `${group.name} is called ${to}.`);
+    if (!wrong) makeEdit({ rename: group.name, to }, `${group.name} was renamed to ${to}.`);
     return wrong;
   });
   input.select();
 }
 
 function askMerge(group) {
-  const others = current().groups.filter((each) => each !== group && !each.into);
-  const choice = make(
-    "select",
-    { id: "with" },
-    ...others.map((each) => make("option", { value: each.name }, each.name)),
-  );
-  const input = make("input", { id: "into", value: group.name, maxlength: LONGEST, autocomplete: "off" });
-  ask(
-    `Merge ${group.name} with another group`,
-    [field("The other group", choice), field("Name of both", input)],
-    () => {
-      if (!others.length) return "There is no other group.";
-      const into = input.value.trim(),
-        wrong = wrongName(into, [group.name, choice.value]);
-      if (!wrong)
-        edited(
-          { merge: [group.name, choice.value], into },
-          `${group.name} and ${choice.value} are one group, ${into}.`,
-        );
-      return wrong;
-    },
-  );
+  const others = current().groups.filter((other) => other !== group && !other.into);
+  const choice = make("select", { id: "with" }, ...others.map(({ name }) => option(name, name)));
+  const input = nameInput("into", group.name);
+  const fields = [field("The other group", choice), field("Name of the merged group", input)];
+  ask(`Merge ${group.name} with another group`, fields, () => {
+    if (!others.length) return "There is no other group.";
+    const merge = [group.name, choice.value];
+    const into = input.value.trim();
+    const wrong = wrongName(into, merge);
+    if (!wrong) makeEdit({ merge, into }, `${merge.join(" and ")} were merged into ${into}.`);
+    return wrong;
+  });
 }
 
 function askSplit(group) {
-  const input = make("input", { id: "parts", type: "number", min: 2, max: Math.min(100, group.size), value: 2 });
-  const note = make(
-    "p",
-    { class: "quiet" },
-    "The parts are found by multimap edit, and called by the group's name and a number.",
-  );
+  const most = Math.min(MOST_PARTS, group.size);
+  const input = make("input", { id: "parts", type: "number", min: 2, max: most, value: 2 });
+  const note = quiet("multimap edit splits the group. The new groups get its name and a number.");
   ask(`Split ${group.name}`, [field("How many groups", input), note], () => {
-    const into = Number(input.value),
-      most = Math.min(100, group.size);
-    if (!Number.isInteger(into) || into < 2 || into > most)
-      return most < 2 ? "One image cannot be split." : `Give a whole number of 2 to ${most}.`;
-    const names = current()
-      .groups.map((each) => each.name)
-      .concat(current().parts);
-    const parts = new Set(Array.from({ length: into }, (_, i) => normal(`${group.name} ${i + 1}`)));
-    const other = names.find((each) => parts.has(normal(each)));
+    const into = Number(input.value);
+    if (most < 2) return "One image cannot be split.";
+    if (!Number.isInteger(into) || into < 2 || into > most) return `Give a whole number of 2 to ${most}.`;
+    const other = taken(Array.from({ length: into }, (_, i) => `${group.name} ${i + 1}`));
     if (other) return `There is a group called ${other}: rename it first.`;
-    edited({ split: group.name, into }, `${group.name} is to be split in ${into}.`);
+    makeEdit({ split: group.name, into }, `${group.name} is to be split in ${into}.`);
     return "";
   });
 }
@@ -111,72 +92,58 @@ function clearSelection() {
 
 function selectionChanged() {
   const number = state.selected.size;
+  const target = $("target").value;
+  const groups = current().groups.filter((group) => !group.into);
   $("selection").hidden = !number || !editable;
   $("selected").textContent = `${count(number, "image")} selected`;
-  const groups = current().groups.filter((group) => !group.into),
-    before = $("target").value;
-  $("target").replaceChildren(
-    ...groups.map((group) => make("option", { value: group.name, selected: group.name === before }, group.name)),
-  );
+  $("target").replaceChildren(...groups.map(({ name }) => option(name, name, name === target)));
   grid?.mark();
   plot?.draw();
-  say(number ? $("selected").textContent : "Nothing is selected.");
+  announce(number ? $("selected").textContent : "Nothing is selected.");
 }
 
-// Images of groups that are to be split stay in these: which part each belongs to is not known yet.
-function taken(label) {
-  const found = current(),
-    split = new Set(found.groups.filter((group) => group.into).map((group) => group.id));
-  return [...state.selected]
-    .filter((i) => found.labels[i] !== label && !split.has(found.labels[i]))
-    .sort((a, b) => a - b)
-    .map((i) => data.names[i]);
+// Assigns the selected images. Those of groups that are to be split stay: which part they belong to is not known yet.
+function assignSelected(label, edit, message) {
+  const { groups, labels } = current();
+  const fixed = new Set([label, ...groups.filter((group) => group.into).map((group) => group.id)]);
+  const images = [...state.selected].filter((i) => !fixed.has(labels[i])).sort((a, b) => a - b);
+  state.selected.clear();
+  if (images.length) makeEdit(edit(images.map((i) => data.names[i])), `${count(images.length, "image")} ${message}`);
+  selectionChanged();
 }
 
 function moveSelected() {
-  const group = named(current(), $("target").value),
-    images = group ? taken(group.id) : [];
-  state.selected.clear();
-  if (images.length)
-    edited({ move: images, to: group.name }, `${count(images.length, "image")} moved to ${group.name}.`);
-  selectionChanged();
+  const group = named(current(), $("target").value);
+  if (group) assignSelected(group.id, (move) => ({ move, to: group.name }), `moved to ${group.name}.`);
+  else clearSelection();
 }
 
-function leaveSelected() {
-  const images = taken(LEFT);
-  state.selected.clear();
-  if (images.length) edited({ leftover: images }, `${count(images.length, "image")} left over.`);
-  selectionChanged();
-}
+const unassignSelected = () => assignSelected(UNASSIGNED, (leftover) => ({ leftover }), "unassigned.");
 
 function undoLast() {
   const edit = undo();
   if (!edit) return;
-  const at = data.aspects.findIndex((aspect) => aspect.name === edit.aspect);
-  Object.assign(state, { aspect: at, cell: null, only: null });
+  const aspect = data.aspects.findIndex(({ name }) => name === edit.aspect);
+  Object.assign(state, { aspect, cell: null, only: null });
   show();
   selectionChanged();
-  say("The last edit is undone.");
+  announce("The last edit is undone.");
 }
 
 function saveEdits() {
-  const address = URL.createObjectURL(new Blob([editsText()], { type: "application/json" }));
-  make("a", { href: address, download: "edits.json" }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10000);
+  const href = URL.createObjectURL(new Blob([editsText()], { type: "application/json" }));
+  make("a", { href, download: "edits.json" }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 10000);
   state.saved = state.edits.length;
   showEdited();
-  say(`Saved. To put the edits into effect: ${editLine()}`);
+  announce(`Saved. To apply the edits: ${editLine()}`);
 }
 
 function showEdited() {
-  const number = state.edits.length,
-    open = number - state.saved;
+  const number = state.edits.length;
+  const unsaved = number > state.saved;
   $("undo").disabled = $("save").disabled = !number;
-  $("edited").textContent = !number
-    ? ""
-    : open
-      ? `${count(number, "edit")}, not saved`
-      : `${count(number, "edit")}, saved`;
-  $("then").hidden = !number || open > 0;
+  $("edited").textContent = number ? `${count(number, "edit")}, ${unsaved ? "not saved" : "saved"}` : "";
+  $("then").hidden = !number || unsaved;
   $("next").textContent = editLine();
 }

@@ -9,11 +9,15 @@ function make(tag, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, String(value));
   }
-  element.append(
-    ...children.filter((child) => child !== null).map((child) => (child instanceof Node ? child : String(child))),
-  );
+  const shown = children.filter((child) => child !== null && child !== undefined);
+  element.append(...shown.map((child) => (child instanceof Node ? child : String(child))));
   return element;
 }
+
+const button = (text, onclick, attributes = {}) => make("button", { type: "button", onclick, ...attributes }, text);
+const paragraph = (...children) => make("p", {}, ...children);
+const quiet = (text) => make("p", { class: "quiet" }, text);
+const option = (value, text, selected) => make("option", { value, selected }, text);
 
 const lost = new Set(data.lost);
 function source(i) {
@@ -21,92 +25,68 @@ function source(i) {
   return data.folder ? `${data.folder}/${i}.jpg` : `data:image/jpeg;base64,${data.pictures[i]}`;
 }
 
-// A picture that does not come, where the folder of pictures is elsewhere, becomes the image's name.
+// A picture; the image's name where it cannot be loaded, because the folder of pictures is missing.
 function picture(i) {
-  const from = source(i);
+  const src = source(i);
   const name = make("span", {}, data.names[i]);
-  if (!from) return name;
-  return make("img", {
-    src: from,
-    alt: "",
-    decoding: "async",
-    draggable: "false",
-    onerror: (event) => event.target.replaceWith(name),
-  });
+  const onerror = (event) => event.target.replaceWith(name);
+  return src ? make("img", { src, alt: "", decoding: "async", draggable: "false", onerror }) : name;
 }
 
-function say(text) {
+function announce(text) {
   $("said").textContent = text;
 }
 
-// One tab of each list is in the order of Tab; arrows go to the others.
+// Tab reaches one tab of a list; arrows go to the others.
 function tabs(host, items, chosen, choose) {
-  host.replaceChildren(
-    ...items.map(([key, text]) =>
-      make(
-        "button",
-        {
-          type: "button",
-          role: "tab",
-          id: `${host.id}-${key}`,
-          "aria-selected": key === chosen,
-          "aria-controls": "view",
-          tabindex: key === chosen ? 0 : -1,
-          onclick: () => choose(key),
-        },
-        text,
-      ),
-    ),
-  );
+  const tab = ([key, text]) =>
+    button(text, () => choose(key), {
+      role: "tab",
+      id: `${host.id}-${key}`,
+      "aria-selected": key === chosen,
+      "aria-controls": "view",
+      tabindex: key === chosen ? 0 : -1,
+    });
+  host.replaceChildren(...items.map(tab));
   host.onkeydown = (event) => {
-    const keys = items.map(([key]) => key),
-      at = keys.indexOf(chosen),
-      last = keys.length - 1;
-    const to = { ArrowRight: at === last ? 0 : at + 1, ArrowLeft: at === 0 ? last : at - 1, Home: 0, End: last }[
-      event.key
-    ];
-    if (to === undefined) return;
+    const keys = items.map(([key]) => key);
+    const at = keys.indexOf(chosen);
+    const steps = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 };
+    if (!(event.key in steps)) return;
+    const key = keys.at(steps[event.key] % keys.length);
     event.preventDefault();
-    choose(keys[to]);
-    $(`${host.id}-${keys[to]}`).focus();
+    choose(key);
+    $(`${host.id}-${key}`).focus();
   };
 }
 
-// digits: of numbers; those that are whole have none where that is null.
-function table(columns, rows, chosen = [], digits = null) {
-  const cell = (value) =>
-    typeof value === "number"
-      ? make(
-          "td",
-          { class: "number" },
-          digits === null && Number.isInteger(value) ? value.toLocaleString("en") : value.toFixed(digits ?? 3),
-        )
-      : make(
-          "td",
-          {},
-          value === null || value === undefined ? "" : value === true ? "yes" : value === false ? "no" : value,
-        );
+// digits: of numbers; null writes whole numbers without any. A cell may be an element.
+function table(columns, rows, { chosen = [], digits = null, type = null } = {}) {
+  const cell = (value) => {
+    if (value instanceof Node) return value;
+    if (typeof value === "boolean") return make("td", {}, value ? "yes" : "no");
+    if (typeof value !== "number") return make("td", {}, value);
+    const whole = digits === null && Number.isInteger(value);
+    return make("td", { class: "number" }, whole ? decimal(value) : value.toFixed(digits ?? 3));
+  };
   const head = make("tr", {}, ...columns.map((column) => make("th", { scope: "col" }, column)));
   const body = rows.map((row, i) => make("tr", { class: chosen.includes(i) ? "chosen" : null }, ...row.map(cell)));
   return make(
     "div",
     { class: "scroll", tabindex: 0, role: "group", "aria-label": "Table" },
-    make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)),
+    make("table", { class: type }, make("thead", {}, head), make("tbody", {}, ...body)),
   );
 }
 
-// What is known of one image, in a corner.
+// Facts about one image, in a corner.
 function showDetails(i) {
   const box = $("details");
   box.hidden = i === null;
   if (i === null) return;
+  const { confidences, distances } = open();
   const lines = data.aspects.map((aspect, index) => `${aspect.name}: ${groupName(index, i)}`);
-  const aspect = open(),
-    distance = aspect.distances[i];
-  if (aspect.sure && aspect.sure[i] !== null) lines.push(`${Math.round(100 * aspect.sure[i])}% sure`);
-  if (distance !== null) lines.push(`distance ${distance.toFixed(3)}${isFar(i) ? ", an outlier" : ""}`);
-  box.replaceChildren(
-    picture(i),
-    make("div", {}, make("p", {}, make("strong", {}, data.names[i])), ...lines.map((line) => make("p", {}, line))),
-  );
+  if (confidences && confidences[i] !== null) lines.push(`confidence ${confidences[i].toFixed(2)}`);
+  if (distances[i] !== null) lines.push(`distance ${distances[i].toFixed(3)}${isOutlier(i) ? ", an outlier" : ""}`);
+  const name = paragraph(make("strong", {}, data.names[i]));
+  box.replaceChildren(picture(i), make("div", {}, name, ...lines.map((line) => paragraph(line))));
 }

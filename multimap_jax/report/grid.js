@@ -1,7 +1,7 @@
-// Groups of images, of which those near the window are there as elements; the rest is room.
-const GAP = 6,
-  SMALLEST = 96,
-  AT_ONCE = 24;
+// Sections of images. Only cells near the window exist as elements.
+const GAP = 6; // pixels between cells
+const SMALLEST = 96; // pixels, the least side of a cell
+const AT_ONCE = 24; // cells that are added in one frame, so that none takes long
 
 class Grid {
   // sections: {key, heading: element, label, images: [index]}
@@ -16,21 +16,27 @@ class Grid {
     const box = make("div", { class: "images" });
     const element = make("section", { class: "group", "data-group": key, "aria-label": label }, heading, box);
     const section = { element, box, label, images, cells: new Map(), at: 0 };
-    box.addEventListener("click", (event) => this.click(section, event));
-    box.addEventListener("keydown", (event) => this.key(section, event));
-    box.addEventListener("focusin", (event) => this.focused(section, event));
-    box.addEventListener("pointerover", (event) => {
-      const cell = event.target.closest(".image");
-      if (cell && event.pointerType === "mouse") showDetails(Number(cell.dataset.image));
+    const on = (name, listener) =>
+      box.addEventListener(name, (event) => {
+        const cell = event.target.closest(".image");
+        if (cell) listener(event, Number(cell.dataset.at), Number(cell.dataset.image));
+      });
+    on("click", (event, at) => this.click(section, at, event));
+    on("focusin", (_, at, image) => {
+      section.at = at;
+      this.stop(section, at);
+      showDetails(image);
     });
+    on("pointerover", (event, _, image) => event.pointerType === "mouse" && showDetails(image));
+    box.addEventListener("keydown", (event) => this.key(section, event));
     box.addEventListener("pointerleave", () => showDetails(null));
     return section;
   }
 
   measure() {
-    this.width = this.host.clientWidth;
-    this.columns = Math.max(1, Math.floor((this.width + GAP) / (SMALLEST + GAP)));
-    this.cell = (this.width - GAP * (this.columns - 1)) / this.columns;
+    const width = this.host.clientWidth;
+    this.columns = Math.max(1, Math.floor((width + GAP) / (SMALLEST + GAP)));
+    this.cell = (width - GAP * (this.columns - 1)) / this.columns;
     this.step = this.cell + GAP;
     for (const section of this.sections) {
       const rows = Math.ceil(section.images.length / this.columns);
@@ -41,40 +47,29 @@ class Grid {
     this.draw();
   }
 
-  // The cells within the window, then those half a window around it, some in each frame so that none takes long.
+  // Adds the cells within the window, then those half a window around it, and removes the rest.
   draw() {
-    const high = window.innerHeight,
-      tops = this.sections.map((section) => section.box.getBoundingClientRect());
-    const range = (section, { top, bottom }, around) => {
-      if (bottom < -around || top > high + around) return [0, 0];
+    const height = window.innerHeight;
+    const boxes = this.sections.map((section) => section.box.getBoundingClientRect());
+    const range = (section, { top, bottom }, margin) => {
+      if (bottom < -margin || top > height + margin) return [0, 0];
       const row = (y) => Math.max(0, (y - top) / this.step);
-      return [
-        Math.floor(row(-around)) * this.columns,
-        Math.min(section.images.length, Math.ceil(row(high + around)) * this.columns),
-      ];
+      const last = Math.ceil(row(height + margin)) * this.columns;
+      return [Math.floor(row(-margin)) * this.columns, Math.min(section.images.length, last)];
     };
     let room = AT_ONCE;
-    for (const around of [0, high / 2]) {
+    for (const margin of [0, height / 2]) {
       this.sections.forEach((section, n) => {
-        const [first, last] = range(section, tops[n], around);
-        room -= this.fill(section, first, last, room);
+        const [first, last] = range(section, boxes[n], margin);
+        for (let at = first; at < last && room > 0; at++) {
+          if (section.cells.has(at)) continue;
+          section.box.append(this.cellAt(section, at));
+          room--;
+        }
       });
     }
-    this.sections.forEach((section, n) => this.clear(section, ...range(section, tops[n], high / 2)));
+    this.sections.forEach((section, n) => this.clear(section, ...range(section, boxes[n], height / 2)));
     if (room <= 0) redraw();
-  }
-
-  // Adds the cells of a range that are missing, at most `room`; returns how many.
-  fill(section, first, last, room) {
-    const added = document.createDocumentFragment();
-    let number = 0;
-    for (let at = first; at < last && number < room; at++) {
-      if (section.cells.has(at)) continue;
-      added.append(this.cellAt(section, at));
-      number++;
-    }
-    if (number) section.box.append(added);
-    return number;
   }
 
   clear(section, first, last) {
@@ -84,11 +79,13 @@ class Grid {
         section.cells.delete(at);
       }
     }
-    if (section.cells.size) {
-      const names = { role: "listbox", "aria-multiselectable": "true", "aria-label": section.label };
-      for (const [name, value] of Object.entries(names)) section.box.setAttribute(name, value);
+    const list = { role: "listbox", "aria-multiselectable": "true", "aria-label": section.label };
+    for (const [name, value] of Object.entries(list)) {
+      if (section.cells.size) section.box.setAttribute(name, value);
+      else section.box.removeAttribute(name);
+    }
+    if (section.cells.size)
       this.stop(section, section.cells.has(section.at) ? section.at : Math.min(...section.cells.keys()));
-    } else for (const name of ["role", "aria-multiselectable", "aria-label"]) section.box.removeAttribute(name);
   }
 
   cellAt(section, at) {
@@ -96,7 +93,7 @@ class Grid {
     const cell = make(
       "div",
       {
-        class: isFar(i) ? "image far" : "image",
+        class: isOutlier(i) ? "image outlier" : "image",
         role: "option",
         "data-image": i,
         "data-at": at,
@@ -116,46 +113,27 @@ class Grid {
     return cell;
   }
 
-  // The one cell of a section that Tab comes to.
+  // Makes one cell of a section the one that Tab comes to.
   stop(section, at) {
-    if (section.stop === at && section.cells.get(at)?.tabIndex === 0) return;
-    const before = section.cells.get(section.stop);
+    const [before, cell] = [section.stop, at].map((index) => section.cells.get(index));
     if (before) before.tabIndex = -1;
-    section.stop = at;
-    const cell = section.cells.get(at);
     if (cell) cell.tabIndex = 0;
+    section.stop = at;
   }
 
-  focused(section, event) {
-    const cell = event.target.closest(".image");
-    if (!cell) return;
-    section.at = Number(cell.dataset.at);
-    this.stop(section, section.at);
-    showDetails(Number(cell.dataset.image));
-  }
-
-  click(section, event) {
-    const cell = event.target.closest(".image");
-    if (!cell) return;
-    const at = Number(cell.dataset.at),
-      from = section.at;
-    cell.focus({ preventScroll: true });
+  click(section, at, event) {
+    const from = section.at;
+    section.cells.get(at).focus({ preventScroll: true });
     if (event.shiftKey) select(section.images.slice(Math.min(from, at), Math.max(from, at) + 1), true);
     else select([section.images[at]]);
   }
 
   key(section, event) {
-    const last = section.images.length - 1,
-      at = section.at;
-    const to = {
-      ArrowRight: at + 1,
-      ArrowLeft: at - 1,
-      ArrowDown: at + this.columns,
-      ArrowUp: at - this.columns,
-      Home: 0,
-      End: last,
-    }[event.key];
-    if (to !== undefined) this.go(section, Math.max(0, Math.min(last, to)));
+    const { at } = section;
+    const last = section.images.length - 1;
+    const steps = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: last };
+    Object.assign(steps, { ArrowDown: at + this.columns, ArrowUp: at - this.columns });
+    if (event.key in steps) this.go(section, Math.max(0, Math.min(last, steps[event.key])));
     else if (event.key === " " || event.key === "Enter") select([section.images[at]]);
     else if (event.key === "a" && (event.ctrlKey || event.metaKey)) select(section.images, true);
     else return;
@@ -170,7 +148,7 @@ class Grid {
     this.draw();
   }
 
-  // After the selection has changed.
+  // Shows a changed selection.
   mark() {
     for (const { cells } of this.sections) {
       for (const cell of cells.values())
@@ -179,8 +157,8 @@ class Grid {
   }
 }
 
-let grid = null,
-  drawing = 0;
+let grid = null;
+let drawing = 0;
 function redraw() {
   drawing ||= requestAnimationFrame(() => {
     drawing = 0;

@@ -1,21 +1,13 @@
-// What is open, and what the rest of the page is to it.
+// The page around the open view.
 function show() {
-  const shown = Object.entries(views).filter(([, view]) => view.there());
-  if (!shown.some(([key]) => key === state.view)) state.view = "groups";
-  tabs(
-    $("aspects"),
-    data.aspects.map((aspect, i) => [i, aspect.name]),
-    state.aspect,
-    (aspect) => {
-      if (aspect !== state.aspect) openView({ aspect, only: null, cell: null, other: -1 });
-    },
-  );
-  tabs(
-    $("views"),
-    shown.map(([key, view]) => [key, view.title()]),
-    state.view,
-    (view) => openView({ view }),
-  );
+  const existing = Object.entries(views).filter(([, view]) => view.exists());
+  if (!existing.some(([key]) => key === state.view)) state.view = "groups";
+  const names = data.aspects.map((aspect, i) => [i, aspect.name]);
+  tabs($("aspects"), names, state.aspect, (aspect) => {
+    if (aspect !== state.aspect) openView({ aspect, only: null, cell: null, other: -1 });
+  });
+  const titles = existing.map(([key, view]) => [key, view.title()]);
+  tabs($("views"), titles, state.view, (view) => openView({ view }));
   const host = $("view");
   host.setAttribute("aria-labelledby", `aspects-${state.aspect} views-${state.view}`);
   host.replaceChildren();
@@ -30,26 +22,29 @@ function openView(change) {
   state.selected.clear();
   show();
   selectionChanged();
-  $("said").textContent = "";
+  announce("");
   window.scrollTo(0, 0);
 }
 
 function begin() {
+  const folder = data.folder ? `; their pictures are in the folder ${data.folder} next to this page` : "";
   $("title").textContent = data.title;
-  const beside = data.folder ? `; their pictures are in the folder ${data.folder} beside this page` : "";
   $("summary").textContent =
-    `${count(data.images, "image")}, grouped by ${count(data.aspects.length, "aspect")}${beside}`;
+    `${count(data.images, "image")}, grouped by ${count(data.aspects.length, "aspect")}${folder}`;
   $("notes").replaceChildren(...data.notes.map((note) => make("p", { class: "note" }, note)));
   $("tools").hidden = !editable;
-  $("undo").onclick = undoLast;
-  $("save").onclick = saveEdits;
-  $("move").onclick = moveSelected;
-  $("leave").onclick = leaveSelected;
-  $("clear").onclick = clearSelection;
+  const actions = {
+    undo: undoLast,
+    save: saveEdits,
+    move: moveSelected,
+    leave: unassignSelected,
+    clear: clearSelection,
+  };
+  for (const [id, action] of Object.entries(actions)) $(id).onclick = action;
   document.addEventListener("keydown", (event) => {
-    const writing = event.target.closest("input, select, dialog");
-    if (event.key === "Escape" && state.selected.size && !writing) clearSelection();
-    if (event.key === "z" && (event.ctrlKey || event.metaKey) && !writing) {
+    if (event.target.closest("input, select, dialog")) return;
+    if (event.key === "Escape" && state.selected.size) clearSelection();
+    if (event.key === "z" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       undoLast();
     }

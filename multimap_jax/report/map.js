@@ -1,19 +1,9 @@
-// A map of the images of one aspect: a point each, in the colour of its group.
-const HUES = [
-  "#3b73d9",
-  "#e07b1a",
-  "#2f9e5b",
-  "#d64550",
-  "#8a63d2",
-  "#a8703f",
-  "#d667a8",
-  "#7c828c",
-  "#a8a41e",
-  "#1fa7b8",
-];
-const colour = (n) => (n < HUES.length ? HUES[n] : `hsl(${Math.round(n * 137.5) % 360} 60% 52%)`);
-const NEAR = 14,
-  MARGIN = 24;
+// A map of the images of one aspect: one point an image, in the colour of its group.
+const HUES = "3b73d9 e07b1a 2f9e5b d64550 8a63d2 a8703f d667a8 7c828c a8a41e 1fa7b8".split(" ");
+const colour = (n) => (n < HUES.length ? `#${HUES[n]}` : `hsl(${Math.round(n * 137.5) % 360} 60% 52%)`);
+const REACH = 14; // pixels from the pointer to a point that it touches
+const MARGIN = 24; // pixels around the points
+const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
 
 class Plot {
   constructor(host) {
@@ -24,105 +14,82 @@ class Plot {
       "aria-label": `Map of ${open().name}: arrow keys go from image to image, space selects, a drawn frame selects all within it`,
     });
     this.legend = make("div", { class: "legend", role: "group", "aria-label": "Groups on the map" });
-    host.append(
-      make(
-        "p",
-        { class: "quiet" },
-        "A point is an image, its colour the group. The axes are the first two principal axes of the rows that k-means " +
-          "ran on: far points differ in them, near ones may differ in what is not drawn. Click a point to select it, " +
-          "drag a frame for many.",
-      ),
-      make("div", { class: "map" }, this.canvas, this.legend),
-    );
-    this.at = null;
-    this.frame = null;
+    const help =
+      "Each point is an image, in the colour of its group. The axes are the first two principal axes of the features " +
+      "that k-means ran on: distant points differ in them, close points may still differ in others. Click a point to " +
+      "select it, or drag a frame around several.";
+    host.append(quiet(help), make("div", { class: "map" }, this.canvas, this.legend));
+    this.at = this.frame = null;
     this.listen();
     this.refresh();
   }
 
   listen() {
-    const { canvas } = this,
-      at = (event) => [event.offsetX, event.offsetY];
-    canvas.addEventListener("pointerdown", (event) => {
-      canvas.setPointerCapture(event.pointerId);
-      this.frame = [...at(event), ...at(event)];
+    const on = (name, listener) =>
+      this.canvas.addEventListener(name, (event) => {
+        listener(event, [event.offsetX, event.offsetY]);
+        this.draw();
+      });
+    on("pointerdown", (event, position) => {
+      this.canvas.setPointerCapture(event.pointerId);
+      this.frame = [...position, ...position];
     });
-    canvas.addEventListener("pointermove", (event) => {
-      if (this.frame) [this.frame[2], this.frame[3]] = at(event);
-      else this.point(this.nearest(...at(event)));
-      this.draw();
+    on("pointermove", (_, position) => {
+      if (this.frame) this.frame.splice(2, 2, ...position);
+      else this.point(this.nearest(...position));
     });
-    canvas.addEventListener("pointerup", () => this.release());
-    canvas.addEventListener("pointercancel", () => {
-      this.frame = null;
-      this.draw();
-    });
-    canvas.addEventListener("pointerleave", () => {
-      if (!this.frame) this.point(null);
-      this.draw();
-    });
-    canvas.addEventListener("keydown", (event) => this.key(event));
-    canvas.addEventListener("blur", () => {
-      this.point(null);
-      this.draw();
-    });
+    on("pointerup", () => this.release());
+    on("pointercancel", () => (this.frame = null));
+    on("pointerleave", () => this.frame || this.point(null));
+    on("keydown", (event) => this.key(event));
+    on("blur", () => this.point(null));
   }
 
-  // After an edit or a change of size: where each point is, and its colour.
+  // Computes the position and colour of each point, after an edit or a change of size.
   refresh() {
-    const { x, y } = open().map,
-      found = current(),
-      wide = this.canvas.clientWidth,
-      high = this.canvas.clientHeight;
-    const scale = window.devicePixelRatio || 1,
-      most = (values) => values.reduce((a, b) => Math.max(a, b), 1);
-    Object.assign(this.canvas, { width: wide * scale, height: high * scale });
-    const size = Math.min((wide - 2 * MARGIN) / most(x), (high - 2 * MARGIN) / most(y));
-    const left = (wide - size * most(x)) / 2,
-      top = (high - size * most(y)) / 2;
-    this.x = Float32Array.from(x, (each) => left + size * each);
-    this.y = Float32Array.from(y, (each) => high - top - size * each);
-    this.paints = new Map(found.groups.map((group, n) => [group.id, colour(n)]));
-    this.paints.set(LEFT, "#9097a3");
-    this.entries(found);
+    const { x, y } = open().map;
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const scale = window.devicePixelRatio || 1;
+    Object.assign(this.canvas, { width: width * scale, height: height * scale });
+    const [right, top] = [x, y].map((values) => values.reduce((a, b) => Math.max(a, b), 1));
+    const size = Math.min((width - 2 * MARGIN) / right, (height - 2 * MARGIN) / top);
+    this.x = Float32Array.from(x, (value) => (width - size * right) / 2 + size * value);
+    this.y = Float32Array.from(y, (value) => (height + size * top) / 2 - size * value);
+    this.paints = new Map(current().groups.map((group, n) => [group.id, colour(n)]));
+    this.paints.set(UNASSIGNED, "#9097a3");
+    this.showLegend();
     this.draw();
   }
 
-  entries(found) {
-    const rows = found.groups.map((group) => [group.id, group.name, group.size]);
-    if (found.left.size) rows.push([LEFT, LEFT_NAME, found.left.size]);
-    this.legend.replaceChildren(
-      ...rows.map(([id, name, size]) => {
-        const mark = make("i");
-        mark.style.background = this.paints.get(id);
-        return make(
-          "button",
-          {
-            type: "button",
-            "aria-pressed": state.only === id,
-            title: "Show this group alone",
-            onclick: () => {
-              state.only = state.only === id ? null : id;
-              this.entries(found);
-              this.draw();
-            },
-          },
-          mark,
-          `${name} (${size.toLocaleString("en")})`,
-        );
-      }),
-    );
+  showLegend() {
+    const { groups, unassigned } = current();
+    const rows = groups.map(({ id, name, size }) => [id, name, size]);
+    if (unassigned.size) rows.push([UNASSIGNED, UNASSIGNED_NAME, unassigned.size]);
+    const entry = ([id, name, size]) => {
+      const toggle = () => {
+        state.only = state.only === id ? null : id;
+        this.showLegend();
+        this.draw();
+      };
+      const element = button(`${name} (${decimal(size)})`, toggle, {
+        "aria-pressed": state.only === id,
+        title: "Show this group alone",
+      });
+      const mark = make("i");
+      mark.style.background = this.paints.get(id);
+      element.prepend(mark);
+      return element;
+    };
+    this.legend.replaceChildren(...rows.map(entry));
   }
 
   draw() {
-    const { canvas } = this,
-      brush = canvas.getContext("2d"),
-      scale = window.devicePixelRatio || 1;
-    const { labels } = current(),
-      style = getComputedStyle(document.body),
-      side = labels.length > 3000 ? 4 : 6;
+    const { labels } = current();
+    const brush = this.canvas.getContext("2d");
+    const scale = window.devicePixelRatio || 1;
+    const side = labels.length > 3000 ? 4 : 6;
     brush.setTransform(scale, 0, 0, scale, 0, 0);
-    brush.clearRect(0, 0, canvas.width, canvas.height);
+    brush.clearRect(0, 0, this.canvas.width, this.canvas.height);
     brush.globalAlpha = 0.8;
     for (const [id, paint] of this.paints) {
       if (state.only !== null && state.only !== id) continue;
@@ -132,7 +99,7 @@ class Plot {
       }
     }
     brush.globalAlpha = 1;
-    brush.strokeStyle = style.color;
+    brush.strokeStyle = getComputedStyle(document.body).color;
     brush.lineWidth = 2;
     for (const i of state.selected)
       brush.strokeRect(this.x[i] - side / 2 - 1, this.y[i] - side / 2 - 1, side + 2, side + 2);
@@ -149,17 +116,32 @@ class Plot {
     }
   }
 
-  seen(i) {
+  isShown(i) {
     return state.only === null || current().labels[i] === state.only;
   }
 
-  nearest(x, y, least = NEAR) {
-    let best = null;
+  // The shown point of the least cost below `limit`, null for none. cost: (x, y) -> number.
+  best(cost, limit) {
+    let found = null;
     for (let i = 0; i < this.x.length; i++) {
-      const far = Math.hypot(this.x[i] - x, this.y[i] - y);
-      if (far < least && this.seen(i)) [best, least] = [i, far];
+      const value = cost(this.x[i], this.y[i]);
+      if (value < limit && this.isShown(i)) [found, limit] = [i, value];
     }
-    return best;
+    return found;
+  }
+
+  nearest(x, y, limit = REACH) {
+    return this.best((a, b) => Math.hypot(a - x, b - y), limit);
+  }
+
+  // The nearest point in a direction; distance to the side counts three times.
+  neighbour(right, down) {
+    const [x, y] = [this.x[this.at], this.y[this.at]];
+    return this.best((a, b) => {
+      const ahead = (a - x) * right + (b - y) * down;
+      const aside = Math.abs((a - x) * down) + Math.abs((b - y) * right);
+      return ahead > 0.5 && ahead >= aside ? ahead + 3 * aside : Infinity;
+    }, Infinity);
   }
 
   point(i) {
@@ -176,44 +158,22 @@ class Plot {
       if (i !== null) select([i]);
     } else {
       const inside = (value, one, other) => value >= Math.min(one, other) && value <= Math.max(one, other);
-      const all = Array.from(this.x.keys()).filter(
-        (i) => this.seen(i) && inside(this.x[i], a, c) && inside(this.y[i], b, d),
-      );
-      select(all, true);
+      const framed = (i) => this.isShown(i) && inside(this.x[i], a, c) && inside(this.y[i], b, d);
+      select(Array.from(this.x.keys()).filter(framed), true);
     }
-    this.draw();
   }
 
   key(event) {
-    const [right, down] =
-      { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key] ?? [];
-    if (right !== undefined) {
-      const to =
-        this.at === null
-          ? this.nearest(this.canvas.clientWidth / 2, this.canvas.clientHeight / 2, Infinity)
-          : this.beside(right, down);
+    if (event.key in ARROWS) {
+      const { clientWidth, clientHeight } = this.canvas;
+      const start = () => this.nearest(clientWidth / 2, clientHeight / 2, Infinity);
+      const to = this.at === null ? start() : this.neighbour(...ARROWS[event.key]);
       if (to !== null) {
         this.point(to);
-        say(`${data.names[to]}, ${groupName(state.aspect, to)}`);
+        announce(`${data.names[to]}, ${groupName(state.aspect, to)}`);
       }
     } else if ((event.key === " " || event.key === "Enter") && this.at !== null) select([this.at]);
     else return;
     event.preventDefault();
-    this.draw();
-  }
-
-  // The nearest point in a direction: what lies aside counts three times.
-  beside(right, down) {
-    let best = null,
-      least = Infinity;
-    for (let i = 0; i < this.x.length; i++) {
-      const x = this.x[i] - this.x[this.at],
-        y = this.y[i] - this.y[this.at];
-      const ahead = x * right + y * down,
-        aside = Math.abs(x * down) + Math.abs(y * right);
-      if (ahead > 0.5 && ahead >= aside && ahead + 3 * aside < least && this.seen(i))
-        [best, least] = [i, ahead + 3 * aside];
-    }
-    return best;
   }
 }

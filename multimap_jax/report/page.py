@@ -1,9 +1,10 @@
-"""What the page knows of each aspect, and which images it holds."""
+"""The page's data of each aspect, and the images that it holds."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,145 +12,135 @@ import numpy as np
 from multimap_jax.clustering.axes import coordinates
 from multimap_jax.clustering.kmeans import members
 
-# Images that a page holds at most; of each group and of the least sure ones, those that come first if there are more.
-PAGE_IMAGES, FIRST = 20_000, 60
-EXEMPLARS = 6
-SCALE = 10_000  # of whole numbers that coordinates are written as
+PAGE_IMAGES = 20_000  # on a page, at most
+FIRST = 60  # images of each group that a page holds in any case
+EXEMPLARS = 6  # of a group, where none are given
+SCALE = 10_000  # of coordinates, which are written as whole numbers
 
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """One aspect's result. What is None is not known, and its view is not shown.
+    """One aspect's result. None is unknown, and its view is not shown.
 
     Attributes:
       aspect: its name.
-      labels: int [images]. names: of each group. confidences: float [groups], how sure each name is, 0 where that is
-        not known.
-      outliers: bool [images], of something else than the others. distances: float [images], to the centre of the own
-        group.
-      metrics: from `run.measure`, with the baselines' under "beside" by the names to show.
-      separability: whether the encoder sees the aspect, a sentence, or "". words: where its words come from, the same.
-      sure: float [images], 0 … 1, how sure it is that an image belongs to its group.
-      leftover: bool [images], those that belong to no group.
-      exemplars: for each group indices of images that show it best; those nearest to the centre if None.
+      labels: int [images]. names: of each group. name_confidences: float [groups], 0 unknown.
+      outliers: bool [images]. distances: float [images], to the centroid of the image's group.
+      metrics: from `runs.evaluation`, with the baselines' under "beside" by the names to show.
+      separability: a sentence on whether the encoder separates the words, or "". words: one on their source, or "".
+      confidences: float [images], 0 … 1, of the image's group.
+      leftover: bool [images], those without a group.
+      exemplars: for each group indices of images that show it best; those nearest to the centroid if None.
       rows: [images, d], what k-means ran on, for the map.
-      number: why there are so many groups, a sentence, or "". evidence: for that, a row for each candidate, mappings or
-        dataclasses; the chosen one has "chosen", else it is the first.
-      merges: what a hierarchy of the groups says, in sentences.
+      selection: a sentence on the number of groups, or "". candidates: a row for each number, mappings or dataclasses;
+        the chosen one has "chosen", else it is the first.
+      merge_order: sentences, the most similar groups first.
     """
 
     aspect: str
     labels: np.ndarray
     names: Sequence[str]
-    confidences: Sequence[float]
+    name_confidences: Sequence[float]
     outliers: np.ndarray
     distances: np.ndarray
     metrics: dict | None = None
     separability: str = ""
     words: str = ""
-    sure: np.ndarray | None = None
+    confidences: np.ndarray | None = None
     leftover: np.ndarray | None = None
     exemplars: Sequence[Sequence[int]] | None = None
     rows: object | None = None
-    number: str = ""
-    evidence: Sequence | None = None
-    merges: Sequence[str] = ()
+    selection: str = ""
+    candidates: Sequence | None = None
+    merge_order: Sequence[str] = ()
 
     @functools.cached_property
-    def order(self) -> np.ndarray:
-        """Images by closeness to the centre of their group, int [images]."""
-        return np.argsort(self.distances, kind="stable")
-
-    @functools.cached_property
-    def left(self) -> np.ndarray:
+    def is_leftover(self) -> np.ndarray:
         """bool [images]."""
         return np.zeros(len(self.labels), bool) if self.leftover is None else np.asarray(self.leftover, bool)
 
     @functools.cached_property
     def members(self) -> list[np.ndarray]:
-        """Images of each group, nearest to its centre first."""
-        return members(np.where(self.left, -1, self.labels), self.distances, len(self.names))
+        """Images of each group, nearest to its centroid first."""
+        return members(np.where(self.is_leftover, -1, self.labels), self.distances, len(self.names))
 
     @functools.cached_property
-    def least_sure(self) -> np.ndarray:
-        """Images in groups, the least sure first; the farthest first where nothing is known of that."""
-        known = self.sure is not None
-        order = np.argsort(self.sure, kind="stable") if known else self.order[::-1]
-        return order[~self.left[order]]
+    def least_confident(self) -> np.ndarray:
+        """Images in groups by rising confidence, by falling distance where it is unknown."""
+        known = self.confidences is not None
+        order = np.argsort(self.confidences if known else self.distances, kind="stable")[:: 1 if known else -1]
+        return order[~self.is_leftover[order]]
 
-    def shown_best(self) -> list[list[int]]:
+    def shown_exemplars(self) -> list[list[int]]:
         """Exemplars of each group."""
         if self.exemplars is not None:
             return [[int(i) for i in group] for group in self.exemplars]
-        return [members[:EXEMPLARS].tolist() for members in self.members]
+        return [images[:EXEMPLARS].tolist() for images in self.members]
 
 
-def held(pages: Sequence[Page], images: int, most: int = PAGE_IMAGES) -> np.ndarray:
-    """Indices of the images that the page holds, in order: all, or if they are too many those that each view begins
-    with, and an even share of the rest."""
+def shown_images(pages: Sequence[Page], images: int, most: int = PAGE_IMAGES) -> np.ndarray:
+    """Indices of the images that the page holds, in order: all, or if they are too many the first ones of each view,
+    and an even sample of the rest."""
     if images <= most:
         return np.arange(images)
     first: list[np.ndarray] = []
     for page in pages:
-        each = max(1, min(FIRST, most // (4 * len(pages) * max(1, len(page.names)))))
-        first += [np.array(group[:each], np.int64) for group in page.shown_best()]
-        first += [members[:each] for members in page.members]
-        some = most // (8 * len(pages))
-        first += [page.least_sure[:some], np.flatnonzero(page.left)[:some], np.flatnonzero(page.outliers)[:some]]
+        in_group = max(1, min(FIRST, most // (4 * len(pages) * max(1, len(page.names)))))
+        in_view = most // (8 * len(pages))
+        first += [np.array(group[:in_group], np.int64) for group in (*page.shown_exemplars(), *page.members)]
+        views = (page.least_confident, np.flatnonzero(page.is_leftover), np.flatnonzero(page.outliers))
+        first += [view[:in_view] for view in views]
     begin = np.unique(np.concatenate(first))[:most]
     rest = np.setdiff1d(np.arange(images), begin)
     return np.sort(np.concatenate([begin, rest[np.linspace(0, len(rest) - 1, most - len(begin)).astype(np.int64)]]))
 
 
 def page_content(page: Page, shown: np.ndarray) -> dict:
-    """What the page is told of one aspect, of the images `shown` alone but for sizes."""
-    place = {int(i): at for at, i in enumerate(shown)}
-    best = [[place[i] for i in group if i in place] for group in page.shown_best()]
-    sizes = [len(members) for members in page.members]
-    groups = [
-        {"name": str(name), "size": size, "sure": number(sure) or None, "exemplars": own}
-        for name, size, sure, own in zip(page.names, sizes, page.confidences, best)
-    ]
-    known = page.sure is not None
+    """The page's data of one aspect: of the images `shown` alone, but sizes of all."""
+    position = {int(i): at for at, i in enumerate(shown)}
+    exemplars = [[position[i] for i in group if i in position] for group in page.shown_exemplars()]
+    groups = zip(page.names, page.members, page.name_confidences, exemplars)
+    known = page.confidences is not None
     return {
         "name": page.aspect,
-        "groups": groups,
-        "left": int(page.left.sum()),
+        "groups": [
+            {"name": str(name), "size": len(images), "name_confidence": number(confidence) or None, "exemplars": best}
+            for name, images, confidence, best in groups
+        ],
         "labels": page.labels[shown].tolist(),
-        "distances": [number(each) for each in page.distances[shown]],
-        "sure": [number(each, 3) for each in page.sure[shown]] if known else None,
-        "far": np.flatnonzero(page.outliers[shown]).tolist(),
-        "leftover": np.flatnonzero(page.left[shown]).tolist(),
+        "distances": [number(distance) for distance in page.distances[shown]],
+        "confidences": [number(confidence, 3) for confidence in page.confidences[shown]] if known else None,
+        "outliers": np.flatnonzero(page.outliers[shown]).tolist(),
+        "leftover": np.flatnonzero(page.is_leftover[shown]).tolist(),
+        "leftover_size": int(page.is_leftover.sum()),
         "map": _map(page, shown),
         "separability": page.separability,
         "words": page.words,
         "metrics": _metrics(page.metrics),
-        "number": page.number,
-        "evidence": _evidence(page.evidence),
-        "merges": list(page.merges),
+        "selection": page.selection,
+        "candidates": _candidates(page.candidates),
+        "merge_order": list(page.merge_order),
     }
 
 
-def crossed(pages: Sequence[Page], shown: np.ndarray, images: int) -> dict[str, list[list[int]]] | None:
-    """Counts of the images that the page does not hold, by the groups of two aspects ("0,1": [groups, groups]), those
-    that are left over last; None where it holds all."""
+def hidden_counts(pages: Sequence[Page], shown: np.ndarray, images: int) -> dict[str, list[list[int]]] | None:
+    """Counts of the images that are not on the page, by the groups of two aspects ("0,1": [groups, groups]), leftover
+    images last; None where it holds all."""
     if len(shown) == images:
         return None
-    rest = np.ones(images, bool)
-    rest[shown] = False
-    labels = [np.where(page.left, len(page.names), page.labels)[rest] for page in pages]
-    found = {}
-    for i, one in enumerate(pages):
-        for j in range(i + 1, len(pages)):
-            shape = len(one.names) + 1, len(pages[j].names) + 1
-            cells = np.bincount(labels[i] * shape[1] + labels[j], minlength=shape[0] * shape[1])
-            found[f"{i},{j}"] = cells.reshape(shape).tolist()
-    return found
+    hidden = np.ones(images, bool)
+    hidden[shown] = False
+    labels = [np.where(page.is_leftover, len(page.names), page.labels)[hidden] for page in pages]
+    counts = {}
+    for i, j in itertools.combinations(range(len(pages)), 2):
+        table = np.zeros((len(pages[i].names) + 1, len(pages[j].names) + 1), int)
+        np.add.at(table, (labels[i], labels[j]), 1)
+        counts[f"{i},{j}"] = table.tolist()
+    return counts
 
 
 def _map(page: Page, shown: np.ndarray) -> dict | None:
-    """Whole numbers x and y of 0 … SCALE, both in one scale; None where all images are at one place, or none is
-    known."""
+    """Whole numbers x and y of 0 … SCALE, both in one scale; None where there are no rows, or all are the same."""
     if page.rows is None or not len(shown):
         return None
     points = coordinates(page.rows, shown)
@@ -165,32 +156,34 @@ def _metrics(metrics: dict | None) -> dict | None:
         return None
     columns = [name for name, value in metrics.items() if isinstance(value, float)]
     rows = {"these groups": metrics} | metrics["beside"]
-    table = [[name, *(number(values[column], 3) for column in columns)] for name, values in rows.items()]
-    head = [name.upper() if len(name) < 4 else name for name in columns]
-    return {"images": metrics["images"], "of": metrics["of"], "columns": head, "rows": table}
+    return {
+        "images": metrics["images"],
+        "of": metrics["of"],
+        "columns": [name.upper() if len(name) < 4 else name for name in columns],
+        "rows": [[name, *(number(values[column], 3) for column in columns)] for name, values in rows.items()],
+    }
 
 
-def _evidence(rows: Sequence | None) -> dict | None:
+def _candidates(rows: Sequence | None) -> dict | None:
     if rows is None or not len(rows):
         return None
     rows = [dataclasses.asdict(row) if dataclasses.is_dataclass(row) else row for row in rows]
     columns = [name for name in rows[0] if name != "chosen"]
-    chosen = [i for i, row in enumerate(rows) if row.get("chosen")]
     return {
         "columns": [str(name) for name in columns],
         "rows": [[_cell(row.get(name)) for name in columns] for row in rows],
-        "chosen": chosen or [0],
+        "chosen": [i for i, row in enumerate(rows) if row.get("chosen")] or [0],
     }
 
 
 def _cell(value):
-    """A value of a table as JSON has it."""
+    """A value of a table for JSON."""
     value = value.item() if isinstance(value, np.generic) else value
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    return number(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return number(value)
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 def number(value: float, digits: int = 4) -> float | None:
-    """As many digits as are of use; None for what is no number, which JSON does not have."""
+    """The value rounded; None for infinities and NaN, which JSON does not have."""
     return round(float(value), digits) if np.isfinite(value) else None

@@ -1,12 +1,13 @@
 "use strict";
-// What the page shows: what the run found, with the edits made here replayed on it. Edits name groups as these were
-// called when each was made, just as `multimap edit` reads them.
+// The result of the run, with the edits made on this page replayed on it. Edits name groups as they were called when
+// each was made, just as `multimap edit` reads them.
 const data = JSON.parse(document.getElementById("data").textContent);
-const LEFT = -1,
-  LEFT_NAME = "(left over)",
-  LONGEST = 200;
-const editable = data.run !== ""; // groups are edited where they were found, not where new images were put into them
-const place = new Map(data.names.map((name, i) => [name, i]));
+const UNASSIGNED = -1;
+const UNASSIGNED_NAME = "(left over)"; // as in labels.csv
+const LONGEST = 200; // characters of a name; MAX_NAME in editing/edits.py
+const MOST_PARTS = 100; // groups that one group is split into; MAX_PARTS in editing/edits.py
+const editable = data.run !== ""; // groups are edited in the run that found them, not where new images were added
+const indices = new Map(data.names.map((name, i) => [name, i]));
 const state = {
   aspect: 0,
   view: "groups",
@@ -18,120 +19,118 @@ const state = {
   only: null,
 };
 
-// The result of an aspect before any edit. A group holds `rest` images that are not in this page.
-function begun(aspect) {
+// The result of an aspect before any edit. A group has `hidden` images that are not on this page.
+function original(aspect) {
   const labels = Int32Array.from(aspect.labels);
-  for (const i of aspect.leftover) labels[i] = LEFT;
-  const groups = aspect.groups.map((group, id) => ({ ...group, id, into: 0, rest: group.size }));
-  let rest = aspect.left;
-  for (const label of labels) label === LEFT ? rest-- : groups[label].rest--;
-  return { aspect, groups, labels, rest, parts: [] };
+  for (const i of aspect.leftover) labels[i] = UNASSIGNED;
+  const groups = aspect.groups.map((group, id) => ({ ...group, id, into: 0, hidden: group.size }));
+  let hidden = aspect.leftover_size;
+  for (const label of labels) label === UNASSIGNED ? hidden-- : groups[label].hidden--;
+  return { groups, labels, hidden, reserved: [] };
 }
 
-const named = (found, name) => found.groups.find((group) => group.name === name);
+const named = (result, name) => result.groups.find((group) => group.name === name);
 
-function replayed(found, edit) {
-  if (edit.rename !== undefined) rename(found, edit);
-  else if (edit.merge) merge(found, edit);
-  else if (edit.split !== undefined) split(found, edit);
-  else if (edit.move) assign(found, edit.move, named(found, edit.to).id);
-  else assign(found, edit.leftover, LEFT);
+function assign(result, names, label) {
+  for (const name of names) result.labels[indices.get(name)] = label;
 }
 
-function rename(found, edit) {
-  Object.assign(named(found, edit.rename), { name: edit.to, sure: null });
-}
+const replays = {
+  rename: (result, edit) => Object.assign(named(result, edit.rename), { name: edit.to, name_confidence: null }),
+  merge(result, edit) {
+    const [kept, ...others] = edit.merge.map((name) => named(result, name));
+    const merged = new Set(others.map((group) => group.id));
+    result.labels.forEach((label, i) => merged.has(label) && (result.labels[i] = kept.id));
+    for (const group of others) {
+      kept.hidden += group.hidden;
+      kept.exemplars = kept.exemplars.concat(group.exemplars);
+    }
+    result.groups = result.groups.filter((group) => !merged.has(group.id));
+    Object.assign(kept, { name: edit.into, name_confidence: null });
+  },
+  // `multimap edit` splits the group. Until then it stays as it is, and the names of its parts are reserved.
+  split(result, edit) {
+    named(result, edit.split).into = edit.into;
+    for (let i = 1; i <= edit.into; i++) result.reserved.push(`${edit.split} ${i}`);
+  },
+  move: (result, edit) => assign(result, edit.move, named(result, edit.to).id),
+  leftover: (result, edit) => assign(result, edit.leftover, UNASSIGNED),
+};
 
-function merge(found, edit) {
-  const [kept, ...others] = edit.merge.map((name) => named(found, name));
-  const gone = new Set(others.map((group) => group.id));
-  for (let i = 0; i < found.labels.length; i++) if (gone.has(found.labels[i])) found.labels[i] = kept.id;
-  for (const group of others) {
-    kept.rest += group.rest;
-    kept.exemplars = kept.exemplars.concat(group.exemplars);
+function replay(result, index, kinds = Object.keys(replays)) {
+  for (const edit of state.edits) {
+    const kind = kinds.find((kind) => kind in edit);
+    if (kind && edit.aspect === data.aspects[index].name) replays[kind](result, edit);
   }
-  found.groups = found.groups.filter((group) => !gone.has(group.id));
-  Object.assign(kept, { name: edit.into, sure: null });
+  return result;
 }
 
-// What the parts hold is found by `multimap edit`; until then the group stays as it is, and its parts' names are taken.
-function split(found, edit) {
-  const group = named(found, edit.split);
-  group.into = edit.into;
-  for (let i = 1; i <= edit.into; i++) found.parts.push(`${edit.split} ${i}`);
-}
-
-function assign(found, names, label) {
-  for (const name of names) found.labels[place.get(name)] = label;
-}
-
-// Of the aspect that is open, once after each edit: its groups with the images of each, best ones first.
+// The result of an aspect with its edits, computed once after each edit: groups with their images, typical ones first.
 const cache = new Map();
 function current(index = state.aspect) {
   if (cache.has(index)) return cache.get(index);
-  const aspect = data.aspects[index],
-    found = begun(aspect);
-  for (const edit of state.edits) if (edit.aspect === aspect.name) replayed(found, edit);
-  const members = new Map(found.groups.map((group) => [group.id, []]));
-  members.set(LEFT, []);
-  for (const i of closest(index)) members.get(found.labels[i]).push(i);
-  for (const group of found.groups) {
-    const best = group.exemplars.filter((i) => found.labels[i] === group.id),
-      first = new Set(best);
-    group.images = best.concat(members.get(group.id).filter((i) => !first.has(i)));
-    group.size = group.images.length + group.rest;
+  const result = replay(original(data.aspects[index]), index);
+  const members = new Map([UNASSIGNED, ...result.groups.map((group) => group.id)].map((id) => [id, []]));
+  for (const i of closest(index)) members.get(result.labels[i]).push(i);
+  for (const group of result.groups) {
+    const exemplars = group.exemplars.filter((i) => result.labels[i] === group.id);
+    group.images = [...new Set([...exemplars, ...members.get(group.id)])];
+    group.size = group.images.length + group.hidden;
   }
-  found.left = { images: members.get(LEFT), size: members.get(LEFT).length + found.rest };
-  cache.set(index, found);
-  return found;
+  const images = members.get(UNASSIGNED);
+  result.unassigned = { images, size: images.length + result.hidden };
+  cache.set(index, result);
+  return result;
 }
 
+// Images by their distance from the centroid.
 const orders = new Map();
 function closest(index) {
   if (!orders.has(index)) {
-    const away = (i) => data.aspects[index].distances[i] ?? Infinity;
-    orders.set(
-      index,
-      Array.from(data.names.keys()).sort((a, b) => away(a) - away(b) || a - b),
-    );
+    const distance = (i) => data.aspects[index].distances[i] ?? Infinity;
+    const order = Array.from(data.names.keys()).sort((a, b) => distance(a) - distance(b) || a - b);
+    orders.set(index, order);
   }
   return orders.get(index);
 }
 
-function leastSure(index) {
-  const { sure } = data.aspects[index],
-    found = current(index);
+// Images in groups by rising confidence, by falling distance where it is unknown.
+function leastConfident(index) {
+  const { confidences } = data.aspects[index];
   const order = closest(index).slice().reverse();
-  if (sure) order.sort((a, b) => sure[a] - sure[b]);
-  return order.filter((i) => found.labels[i] !== LEFT);
+  if (confidences) order.sort((a, b) => confidences[a] - confidences[b]);
+  return order.filter((i) => current(index).labels[i] !== UNASSIGNED);
 }
 
 function groupName(index, i) {
-  const found = current(index),
-    label = found.labels[i];
-  return label === LEFT ? LEFT_NAME : found.groups.find((group) => group.id === label).name;
+  const { groups, labels } = current(index);
+  return labels[i] === UNASSIGNED ? UNASSIGNED_NAME : groups.find((group) => group.id === labels[i]).name;
 }
 
-const far = data.aspects.map((aspect) => new Set(aspect.far));
-const isFar = (i) => far[state.aspect].has(i);
+const outliers = data.aspects.map((aspect) => new Set(aspect.outliers));
+const isOutlier = (i) => outliers[state.aspect].has(i);
 const open = () => data.aspects[state.aspect];
-const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+const decimal = (number) => number.toLocaleString("en");
+const count = (number, noun) => `${decimal(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 // A name without regard to case, blanks, or how its letters are composed, as `multimap edit` compares names.
 const normal = (name) => name.normalize("NFC").toUpperCase().toLowerCase().trim().replace(/\s+/g, " ");
 
-// What is wrong with a name for a group, "" where nothing is. own: names that the group may keep.
-function wrongName(name, own) {
-  const found = current();
+// A group with one of these names, undefined for none. replaced: names that are given up.
+function taken(names, replaced = []) {
+  const { groups, reserved } = current();
+  const forms = new Set(names.map(normal));
+  const other = groups.map((group) => group.name).filter((name) => !replaced.includes(name));
+  return [...other, ...reserved].find((name) => forms.has(normal(name)));
+}
+
+// What is wrong with a new name of a group, "" where nothing is. replaced: names that the group may keep.
+function wrongName(name, replaced) {
   if (!name) return "Give a name.";
   if (name.length > LONGEST) return `Give a name of at most ${LONGEST} letters.`;
-  if (name === LEFT_NAME) return "Images that are left over are called so: give another name.";
-  if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) return "A name is one line of text.";
-  const taken = found.groups
-    .map((group) => group.name)
-    .filter((each) => !own.includes(each))
-    .concat(found.parts);
-  const other = taken.find((each) => normal(each) === normal(name));
+  if (name === UNASSIGNED_NAME) return "This is the name of unassigned images: give another name.";
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) return "Give a name of one line.";
+  const other = taken([name], replaced);
   return other ? `There is a group called ${other}: merge both, or give another name.` : "";
 }
 

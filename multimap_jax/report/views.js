@@ -1,285 +1,193 @@
 // The views of one aspect. Each fills the element it is given.
+const LOW_CONFIDENCE = 500; // images that the view of low confidence shows, at most
 let plot = null;
 
 const views = {
-  groups: { title: () => "Groups", there: () => true, show: showGroups },
-  map: {
-    title: () => "Map",
-    there: () => open().map !== null,
-    show: (host) => {
-      plot = new Plot(host);
-    },
+  groups: { title: () => "Groups", exists: () => true, show: showGroups },
+  map: { title: () => "Map", exists: () => open().map !== null, show: (host) => (plot = new Plot(host)) },
+  compare: { title: () => "Compare aspects", exists: () => data.aspects.length > 1, show: showComparison },
+  confidence: { title: () => "Low confidence", exists: () => true, show: showLowConfidence },
+  unassigned: {
+    title: () => `Unassigned, outliers (${decimal(unassignedSections().reduce((sum, { size }) => sum + size, 0))})`,
+    exists: () => unassignedSections().length > 0,
+    show: (host) => (grid = new Grid(host, unassignedSections())),
   },
-  crossed: { title: () => "Crossed", there: () => data.aspects.length > 1, show: showCrossed },
-  unsure: { title: () => "Least sure", there: () => true, show: showUnsure },
-  left: {
-    title: () =>
-      `Left over, outliers (${leftSections()
-        .reduce((sum, each) => sum + each.size, 0)
-        .toLocaleString("en")})`,
-    there: () => leftSections().length > 0,
-    show: showLeft,
-  },
-  about: { title: () => "About", there: () => true, show: showAbout },
+  about: { title: () => "About", exists: () => true, show: showAbout },
 };
-const UNSURE = 500;
 
-function heading(name, small, ...buttons) {
-  return make(
-    "div",
-    { class: "heading" },
-    make("h2", {}, name),
-    make("small", {}, small),
-    buttons.length ? make("div", { class: "tools" }, ...buttons) : null,
-  );
-}
-
-function more(group) {
-  return group.images.length < group.size ? `, ${group.images.length.toLocaleString("en")} are in this page` : "";
-}
-
-// How sure it is on average that images of a group belong to it; "" where not all of them are in this page.
-function surely(group) {
-  const known = open().sure;
-  if (!known || !group.images.length || group.images.length < group.size) return "";
-  const mean = group.images.reduce((sum, i) => sum + known[i], 0) / group.images.length;
-  return `, ${Math.round(100 * mean)}% sure of them`;
+// A section of the grid. size: of the images, with those that are not on this page.
+function section(key, name, images, facts, { size = images.length, buttons = [] } = {}) {
+  if (images.length < size) facts = `${facts}, ${decimal(images.length)} are in this page`;
+  const heading = make("div", { class: "heading" }, make("h2", {}, name), make("small", {}, facts));
+  if (buttons.length) heading.append(make("div", { class: "tools" }, ...buttons));
+  return { key, heading, label: `${name}, ${facts}`, images, size };
 }
 
 function groupSection(group) {
-  const sure = group.sure ? `, ${Math.round(100 * group.sure)}% sure of the name` : "";
-  const parts = group.into ? `, to be split in ${group.into} by multimap edit` : "";
-  const small = count(group.size, "image") + surely(group) + sure + more(group) + parts;
-  const button = (text, ask) =>
-    make(
-      "button",
-      {
-        type: "button",
-        "aria-label": `${text} ${group.name}`,
-        "data-does": text.toLowerCase(),
-        disabled: group.into > 0,
-        onclick: () => ask(group),
-      },
-      text,
-    );
-  const buttons = !editable ? [] : [button("Rename", askRename), button("Merge", askMerge), button("Split", askSplit)];
-  return {
-    key: group.id,
-    heading: heading(group.name, small, ...buttons),
-    label: `${group.name}, ${small}`,
-    images: group.images,
-  };
+  const { confidences } = open();
+  const facts = [count(group.size, "image")];
+  if (confidences && group.images.length && group.images.length === group.size) {
+    const mean = group.images.reduce((sum, i) => sum + confidences[i], 0) / group.size;
+    facts.push(`confidence ${mean.toFixed(2)}`);
+  }
+  if (group.name_confidence) facts.push(`name ${group.name_confidence.toFixed(2)}`);
+  if (group.into) facts.push(`to be split in ${group.into} by multimap edit`);
+  const edit = (text, ask) =>
+    button(text, () => ask(group), {
+      "aria-label": `${text} ${group.name}`,
+      "data-does": text.toLowerCase(),
+      disabled: group.into > 0,
+    });
+  const buttons = editable ? [edit("Rename", askRename), edit("Merge", askMerge), edit("Split", askSplit)] : [];
+  return section(group.id, group.name, group.images, facts.join(", "), { size: group.size, buttons });
+}
+
+function unassignedSection() {
+  const { images, size } = current().unassigned;
+  return size ? [section("unassigned", UNASSIGNED_NAME, images, count(size, "image"), { size })] : [];
+}
+
+function unassignedSections() {
+  const { labels } = current();
+  const images = closest(state.aspect).filter((i) => isOutlier(i) && labels[i] !== UNASSIGNED);
+  const facts = `${count(images.length, "image")} that ${images.length === 1 ? "shows" : "show"} something else`;
+  return [...unassignedSection(), ...(images.length ? [section("outliers", "Outliers", images.reverse(), facts)] : [])];
 }
 
 function showGroups(host) {
-  const found = current(),
-    sections = found.groups.map(groupSection);
-  if (found.left.size) sections.push(leftSection(found));
-  const seen = [open().separability, open().number].filter(Boolean).map((text) => make("p", {}, text));
-  const box = make("div", {});
-  host.append(...seen, box);
-  grid = new Grid(box, sections);
+  const texts = [open().separability, open().selection].filter(Boolean);
+  const box = make("div");
+  host.append(...texts.map((text) => paragraph(text)), box);
+  grid = new Grid(box, [...current().groups.map(groupSection), ...unassignedSection()]);
 }
 
-function leftSection(found) {
-  const small = count(found.left.size, "image") + more(found.left);
-  return {
-    key: "left",
-    heading: heading(LEFT_NAME, small),
-    label: `${LEFT_NAME}, ${small}`,
-    images: found.left.images,
-    size: found.left.size,
-  };
+function showLowConfidence(host) {
+  const order = open().confidences
+    ? "lowest first"
+    : "unknown in this run: farthest from the centre of the group first";
+  const images = leastConfident(state.aspect).slice(0, LOW_CONFIDENCE);
+  grid = new Grid(host, [section("confidence", "Low confidence", images, order)]);
 }
 
-function leftSections() {
-  const found = current(),
-    sections = found.left.size ? [leftSection(found)] : [];
-  const away = closest(state.aspect)
-    .filter((i) => isFar(i) && found.labels[i] !== LEFT)
-    .reverse();
-  const small = `${count(away.length, "image")} of something else than the others`;
-  if (away.length)
-    sections.push({
-      key: "far",
-      heading: heading("Outliers", small),
-      label: `Outliers, ${small}`,
-      images: away,
-      size: away.length,
-    });
-  return sections;
-}
-
-function showLeft(host) {
-  grid = new Grid(host, leftSections());
-}
-
-function showUnsure(host) {
-  const images = leastSure(state.aspect).slice(0, UNSURE);
-  const small = open().sure
-    ? "the least sure first"
-    : "those farthest from their group's centre first; this run says no confidence";
-  grid = new Grid(host, [
-    { key: "unsure", heading: heading("Least sure images", small), label: "Least sure images", images },
-  ]);
-}
-
-// Two aspects: how many images each pair of groups has; a cell opens them.
-function showCrossed(host) {
+// Two aspects: the number of images in each pair of groups; a cell opens them.
+function showComparison(host) {
   const others = data.aspects.map((_, i) => i).filter((i) => i !== state.aspect);
   if (!others.includes(state.other)) [state.other, state.cell] = [others[0], null];
-  const choice = make(
-    "select",
-    {
-      id: "other",
-      onchange: (event) => {
-        state.other = Number(event.target.value);
-        state.cell = null;
-        show();
-      },
-    },
-    ...others.map((i) => make("option", { value: i, selected: i === state.other }, data.aspects[i].name)),
-  );
-  const box = make("div", {});
-  host.append(make("p", {}, make("label", { for: "other" }, `${open().name} and `), choice), crossTable(), box);
-  if (!state.cell)
-    return box.append(make("p", { class: "quiet" }, "A number opens the images that are in both groups."));
-  const [name, other] = state.cell,
-    images = pairs().get(JSON.stringify(state.cell))?.images ?? [];
-  const small = count(images.length, "image");
-  grid = new Grid(box, [
-    { key: "cell", heading: heading(`${name} and ${other}`, small), label: `${name} and ${other}, ${small}`, images },
-  ]);
+  const onchange = (event) => {
+    Object.assign(state, { other: Number(event.target.value), cell: null });
+    show();
+  };
+  const options = others.map((i) => option(i, data.aspects[i].name, i === state.other));
+  const choice = make("select", { id: "other", onchange }, ...options);
+  const found = pairs();
+  const box = make("div");
+  host.append(paragraph(make("label", { for: "other" }, `${open().name} and `), choice), pairTable(found), box);
+  if (!state.cell) return box.append(quiet("A number opens the images that are in both groups."));
+  const images = found.get(JSON.stringify(state.cell))?.images ?? [];
+  grid = new Grid(box, [section("cell", state.cell.join(" and "), images, count(images.length, "image"))]);
 }
 
-// [group, other group] as JSON -> {images in this page, size of all}.
+// [group, other group] as JSON -> {images on this page, size with the hidden ones}.
 function pairs() {
-  const own = current(),
-    theirs = current(state.other),
-    found = new Map(),
-    names = [own, theirs].map((one) => new Map(one.groups.map((group) => [group.id, group.name])));
-  const cell = (a, b) => {
-    const key = JSON.stringify([names[0].get(a) ?? LEFT_NAME, names[1].get(b) ?? LEFT_NAME]);
+  const results = [state.aspect, state.other].map((index) => current(index));
+  const names = results.map(({ groups }) => new Map(groups.map((group) => [group.id, group.name])));
+  const found = new Map();
+  const pair = (...ids) => {
+    const key = JSON.stringify(ids.map((id, n) => names[n].get(id) ?? UNASSIGNED_NAME));
     if (!found.has(key)) found.set(key, { images: [], size: 0 });
     return found.get(key);
   };
   for (const i of closest(state.aspect)) {
-    const one = cell(own.labels[i], theirs.labels[i]);
+    const one = pair(...results.map(({ labels }) => labels[i]));
     one.images.push(i);
     one.size++;
   }
-  return data.rest ? withRest(found, cell) : found;
-}
-
-// Images that are not in this page count where the edits of groups, not of images, have put them.
-function withRest(found, cell) {
-  const flipped = state.aspect > state.other;
-  const counts = data.rest[[state.aspect, state.other].sort((a, b) => a - b).join(",")];
-  const to = [state.aspect, state.other].map((index) => merged(index));
+  if (!data.hidden) return found;
+  // Hidden images count where edits of groups have put them.
+  const swapped = state.aspect > state.other;
+  const groups = [state.aspect, state.other].map(groupAfterEdits);
+  const counts = data.hidden[[state.aspect, state.other].sort((a, b) => a - b).join(",")];
   counts.forEach((row, a) =>
     row.forEach((number, b) => {
-      if (number) cell(to[0](flipped ? b : a), to[1](flipped ? a : b)).size += number;
+      if (number) pair(groups[0](swapped ? b : a), groups[1](swapped ? a : b)).size += number;
     }),
   );
   return found;
 }
 
-// Group as the run numbered it -> group after the merges made here.
-function merged(index) {
-  const aspect = data.aspects[index],
-    found = { ...begun(aspect), labels: Int32Array.from(aspect.groups.keys()) };
-  for (const edit of state.edits)
-    if (edit.aspect === aspect.name && !edit.move && !edit.leftover) replayed(found, edit);
-  return (id) => (id < aspect.groups.length ? found.labels[id] : LEFT);
+// A function: number of a group in the run -> its id after the merges made here.
+function groupAfterEdits(index) {
+  const { groups } = data.aspects[index];
+  const result = { ...original(data.aspects[index]), labels: Int32Array.from(groups.keys()) };
+  replay(result, index, ["rename", "merge", "split"]);
+  return (id) => (id < groups.length ? result.labels[id] : UNASSIGNED);
 }
 
-function crossTable() {
-  const found = pairs(),
-    [own, theirs] = [current(), current(state.other)].map((one) =>
-      one.groups.map((group) => group.name).concat(one.left.size ? [LEFT_NAME] : []),
-    );
-  const most = Math.max(1, ...[...found.values()].map((one) => one.size));
+function pairTable(found) {
+  const [names, others] = [state.aspect, state.other].map((index) => {
+    const { groups, unassigned } = current(index);
+    return groups.map((group) => group.name).concat(unassigned.size ? [UNASSIGNED_NAME] : []);
+  });
+  const largest = Math.max(1, ...[...found.values()].map(({ size }) => size));
   const cell = (name, other) => {
-    const key = JSON.stringify([name, other]),
-      size = found.get(key)?.size ?? 0,
-      chosen = JSON.stringify(state.cell) === key;
-    const button = make(
-      "button",
-      {
-        type: "button",
-        "aria-pressed": chosen,
-        "aria-label": `${name} and ${other}: ${count(size, "image")}`,
-        disabled: !size,
-        "data-cell": key,
-        onclick: () => {
-          state.cell = chosen ? null : [name, other];
-          show();
-          document.querySelector(`[data-cell=${CSS.escape(key)}]`)?.focus();
-        },
-      },
-      size.toLocaleString("en"),
-    );
-    if (size)
-      button.style.background = `color-mix(in srgb, var(--chosen) ${Math.round((100 * size) / most)}%, var(--raised))`;
-    return make("td", {}, button);
+    const key = JSON.stringify([name, other]);
+    const size = found.get(key)?.size ?? 0;
+    const chosen = JSON.stringify(state.cell) === key;
+    const toggle = () => {
+      state.cell = chosen ? null : [name, other];
+      show();
+      document.querySelector(`[data-cell=${CSS.escape(key)}]`)?.focus();
+    };
+    const label = `${name} and ${other}: ${count(size, "image")}`;
+    const attributes = { "aria-pressed": chosen, "aria-label": label, disabled: !size, "data-cell": key };
+    const element = button(decimal(size), toggle, attributes);
+    const share = Math.round((100 * size) / largest);
+    if (size) element.style.background = `color-mix(in srgb, var(--chosen) ${share}%, var(--raised))`;
+    return make("td", {}, element);
   };
-  const head = make(
-    "tr",
-    {},
-    make("th", { scope: "col" }, `${open().name} / ${data.aspects[state.other].name}`),
-    ...theirs.map((name) => make("th", { scope: "col" }, name)),
-  );
-  const rows = own.map((name) =>
-    make("tr", {}, make("th", { scope: "row" }, name), ...theirs.map((other) => cell(name, other))),
-  );
-  return make(
-    "div",
-    { class: "scroll" },
-    make("table", { class: "cells" }, make("thead", {}, head), make("tbody", {}, ...rows)),
-  );
+  const rows = names.map((name) => [make("th", { scope: "row" }, name), ...others.map((other) => cell(name, other))]);
+  return table([`${open().name} / ${data.aspects[state.other].name}`, ...others], rows, { type: "cells" });
 }
 
-const BECOME =
-  "Which groups would become one, the first first, and how much of what tells groups apart would be given up by that:";
-
-// The parts of "About": a title and what stands below it, null for what is not known.
-const parts = {
-  "Does the encoder see it?": ({ separability, words }) =>
+// The sections of "About": a title and a function to its elements, none where nothing is known.
+const about = {
+  "Can the encoder separate these words?": ({ separability, words }) =>
     separability || words
-      ? [make("p", {}, separability || "What was found stands at the top of this page."), make("p", {}, words)]
-      : null,
-  "The number of groups": ({ number, evidence, merges }) =>
-    evidence || merges.length
-      ? [
-          number ? make("p", {}, number) : null,
-          evidence ? make("p", {}, "What speaks for each number; the chosen one is marked.") : null,
-          evidence ? table(evidence.columns, evidence.rows, evidence.chosen) : null,
-          merges.length ? make("p", {}, BECOME) : null,
-          ...merges.map((text) => make("p", {}, text)),
-        ].filter(Boolean)
-      : null,
-  "Agreement with the labels given": ({ metrics }) =>
-    metrics && [
-      make(
-        "p",
-        {},
-        `For ${metrics.images.toLocaleString("en")} of ${count(metrics.of, "image")}, before any edit here:`,
+      ? [paragraph(separability || "See the message at the top of this page."), paragraph(words)]
+      : [],
+  "Number of groups": ({ selection, candidates, merge_order }) => [
+    selection && paragraph(selection),
+    candidates && paragraph("Evidence for each number of groups; the chosen one is marked."),
+    candidates && table(candidates.columns, candidates.rows, candidates),
+    merge_order.length &&
+      paragraph(
+        "Most similar groups, in the order in which they would be merged, with the separation that this costs:",
       ),
-      table(["groups by", ...metrics.columns], metrics.rows, [], 3),
-    ],
-  "The same run again": () => (data.repeat ? [make("pre", { id: "repeat", tabindex: 0 }, data.repeat)] : null),
+    ...merge_order.map((text) => paragraph(text)),
+  ],
+  "Compared with your labels": ({ metrics }) =>
+    metrics
+      ? [
+          paragraph(`${decimal(metrics.images)} of ${count(metrics.of, "image")}, without the edits made here:`),
+          table(["groups by", ...metrics.columns], metrics.rows, { digits: 3 }),
+        ]
+      : [],
+  "Command of this run": () => [data.command && make("pre", { id: "command", tabindex: 0 }, data.command)],
   "Edits made here": () =>
     editable
       ? [
-          make("p", {}, "Save edits, then put them into effect; the run itself stays as it is:"),
+          paragraph("Save the edits, then apply them with this command. The run itself does not change:"),
           make("pre", { tabindex: 0 }, editLine()),
         ]
-      : null,
-  Settings: () => (data.settings.length ? [table(["setting", "value"], data.settings)] : null),
+      : [],
+  Settings: () => [data.settings.length && table(["setting", "value"], data.settings)],
 };
 
 function showAbout(host) {
-  const found = Object.entries(parts).map(([title, part]) => [title, part(open())]);
-  const there = found.filter(([, below]) => below);
-  host.append(make("div", { class: "about" }, ...there.flatMap(([title, below]) => [make("h2", {}, title), ...below])));
+  const box = make("div", { class: "about" });
+  for (const [title, elements] of Object.entries(about)) {
+    const known = elements(open()).filter(Boolean);
+    if (known.length) box.append(make("h2", {}, title), ...known);
+  }
+  host.append(box);
 }

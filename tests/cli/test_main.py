@@ -138,7 +138,7 @@ BAD = {
     "no vocabulary": ([*ONE, "--vocabulary=none.txt"], "there is no vocabulary none.txt"),
     "no WordNet": ([*ONE, "--words=color=wordnet", "--wordnet={empty}"], "found no WordNet in"),
     "no model": ([*ONE, "--llm=https://host/v1"], "--llm and --llm_model belong together"),
-    "no address": ([*ONE, "--words=color=llm"], "need --llm=URL"),
+    "no address": ([*ONE, "--words=color=llm"], "by a language model need"),
     "other aspect": (["--images={fruit}", *ASPECTS, *WORDS, "--words=shape=round"], "'shape'"),
     "twice": (["--images={fruit}", "--aspect=color", "--aspect=color", WORDS[0]], "twice"),
     "twice, in capitals": (["--images={fruit}", "--aspect=color", "--aspect=Color", WORDS[0]], "twice"),

@@ -15,7 +15,7 @@ from tests.report.test_report import page_of
 EVIL = ['<img src=x onerror="hacked=1">', "\"><script>hacked=1</script>", "</script><script>hacked=1</script>",
         "{{data}}", "__proto__", "constructor", "${hacked=1}", "javascript:hacked=1"]  # fmt: skip
 COLOURS = ["red", "green", "blue"]
-VIEWS = ["groups", "map", "crossed", "unsure", "left", "about"]
+VIEWS = ["groups", "map", "compare", "confidence", "unassigned", "about"]
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,11 @@ def report_of(number, **more):
     random, labels = np.random.default_rng(1), np.arange(number) % 3
     rows = np.eye(3)[labels] * 5 + random.normal(size=(number, 3))
     far, left = np.arange(number) == 4, np.arange(number) == 5
-    evidence = [{"k": k, "stability": k / 10, "chosen": k == 3} for k in (2, 3, 4)]
+    candidates = [{"k": k, "stability": k / 10, "chosen": k == 3} for k in (2, 3, 4)]
     metrics = {"nmi": 0.5, "images": number, "of": number, "beside": {"zero-shot words": {"nmi": 0.25}}}
     first = page_of(
-        "color", labels, COLOURS, outliers=far, leftover=left, sure=np.linspace(0.2, 1, number), rows=rows,
-        evidence=evidence, merges=["red and blue would be one first."], metrics=metrics, separability="It is seen.",
+        "color", labels, COLOURS, outliers=far, leftover=left, confidences=np.linspace(0.2, 1, number), rows=rows,
+        candidates=candidates, merge_order=["red and blue would be one first."], metrics=metrics, separability="It is seen.",
     )  # fmt: skip
     second = page_of("half", (np.arange(number) * 2 // number), ["first", "second"], rows=rows)
     images = painted(number)
@@ -69,9 +69,9 @@ def test_views_show_what_the_run_found(browser, small):
     assert browser.text("#title") == "drawn" and browser.text("#summary") == "60 images, grouped by 2 aspects"
     assert browser.headings() == [*COLOURS, "(left over)"]
     assert browser.images("red")[:3] == ["00000.png", "00003.png", "00006.png"]
-    browser.view("unsure")
-    assert browser.images("Least sure images")[:4] == ["00000.png", "00001.png", "00002.png", "00003.png"]
-    browser.view("left")
+    browser.view("confidence")
+    assert browser.images("Low confidence")[:4] == ["00000.png", "00001.png", "00002.png", "00003.png"]
+    browser.view("unassigned")
     assert browser.images("(left over)") == ["00005.png"] and browser.images("Outliers") == ["00004.png"]
     browser.view("about")
     said = browser.text("#view")
@@ -81,8 +81,8 @@ def test_views_show_what_the_run_found(browser, small):
     assert browser.complaints() == []
 
 
-def test_crossed_cells_open_their_images(browser, small):
-    browser.open(small).view("crossed")
+def test_compared_cells_open_their_images(browser, small):
+    browser.open(small).view("compare")
     counts = [int(each.text) for each in browser.all(".cells button")]
     assert sum(counts) == 60 and len(counts) == 8
     cell = browser.one('[data-cell=\'["red","second"]\']')
@@ -207,7 +207,7 @@ def test_wrong_names_and_numbers_are_said_in_the_dialog(browser, small):
     browser.does("red", "rename")
     for name, said in (
         (" ", "Give a name."),
-        ("(left over)", "are called so"),
+        ("(left over)", "the name of unassigned images"),
         ("blue", "There is a group called blue"),
         (" BLUE", "There is a group called blue"),
     ):
@@ -227,7 +227,7 @@ def test_hostile_names_words_and_edits_do_nothing(browser, tmp_path):
     images = {f"{name}{i}": picture for i, (name, picture) in enumerate(zip(EVIL * 2, painted(16).values()))}
     pages = [page_of(f"{name} {i}", np.arange(16) % 8, EVIL, rows=np.random.default_rng(0).normal(size=(16, 2)),
                      separability=EVIL[i], words=EVIL[0], outliers=np.arange(16) == 1,
-                     evidence=[dict.fromkeys(EVIL, EVIL[0])])
+                     candidates=[dict.fromkeys(EVIL, EVIL[0])])
              for i, name in enumerate(EVIL[:2])]  # fmt: skip
     settings = [(name, name) for name in EVIL]
     report = make_report(EVIL[1], images, list(images), pages, EVIL, settings, EVIL[2], EVIL[0])
@@ -235,7 +235,7 @@ def test_hostile_names_words_and_edits_do_nothing(browser, tmp_path):
     assert browser.driver.title == EVIL[1] and browser.text("#title") == EVIL[1]
     for view in VIEWS:
         browser.view(view)
-    browser.click("#views-crossed")
+    browser.click("#views-compare")
     browser.click(".cells button:not(:disabled)")
     browser.view("groups")
     browser.click(".image")
@@ -286,15 +286,15 @@ def test_without_its_folder_of_pictures_a_page_shows_names(browser, tmp_path, mo
 
 
 def test_a_page_that_holds_a_share_counts_all(browser, tmp_path, monkeypatch):
-    held = report_of.__globals__["make_report"].__globals__["held"]
-    monkeypatch.setattr("multimap_jax.report.write.held", lambda pages, images: held(pages, images, 200))
+    held = report_of.__globals__["make_report"].__globals__["shown_images"]
+    monkeypatch.setattr("multimap_jax.report.write.shown_images", lambda pages, images: held(pages, images, 200))
     browser.open(write(tmp_path, report_of(900)))
     assert "299 images, " in browser.group("blue").text + " " and "are in this page" in browser.group("blue").text
     browser.does("red", "merge")
     browser.fill("#with", "blue")
     browser.click("#yes")
     assert browser.group("red").text.startswith("red\n599 images")
-    browser.view("crossed")
+    browser.view("compare")
     assert sum(int(each.text.replace(",", "")) for each in browser.all(".cells button")) == 900
 
 

@@ -22,7 +22,7 @@ def page_of(aspect, labels, names, **more):
     labels = np.asarray(labels)
     distances = more.pop("distances", np.arange(len(labels), dtype=float))
     outliers = more.pop("outliers", np.zeros(len(labels), bool))
-    return Page(aspect, labels, names, more.pop("confidences", [0.0] * len(names)), outliers, distances, **more)
+    return Page(aspect, labels, names, more.pop("name_confidences", [0.0] * len(names)), outliers, distances, **more)
 
 
 def grey(number):
@@ -34,7 +34,7 @@ def report():
     """A report of 70 images in two groups, one of 69, with names that are markup."""
     labels, metrics = [0] * 69 + [1], {"nmi": 0.5, "ri": 0.25, "images": 60, "of": 70}
     metrics["beside"] = {"k-means on image embeddings": {"nmi": 0.125, "ri": 0.0625}}
-    more = {"outliers": np.arange(70) == 2, "confidences": [0.9, 0.0], "metrics": metrics}
+    more = {"outliers": np.arange(70) == 2, "name_confidences": [0.9, 0.0], "metrics": metrics}
     more["rows"] = np.random.default_rng(0).normal(size=(70, 3))
     page = page_of("<i>color", labels, ["<script>alert(1)</script>", "blue"], **more)
     other = page_of("species", labels, ["apple", "pear"], distances=np.arange(70.0)[::-1])
@@ -73,9 +73,14 @@ def test_scripts_make_no_markup_of_text():
 def test_an_aspect_is_told_with_its_groups_in_their_order(report):
     color, species = content(report.html)["aspects"]
     assert [group["size"] for group in color["groups"]] == [69, 1]
-    assert [group["sure"] for group in color["groups"]] == [0.9, None]
+    assert [group["name_confidence"] for group in color["groups"]] == [0.9, None]
     assert color["groups"][0]["exemplars"] == [0, 1, 2, 3, 4, 5] and species["groups"][0]["exemplars"][0] == 68
-    assert color["far"] == [2] and color["sure"] is None and color["evidence"] is None and species["map"] is None
+    assert (
+        color["outliers"] == [2]
+        and color["confidences"] is None
+        and color["candidates"] is None
+        and species["map"] is None
+    )
     assert len(color["map"]["x"]) == 70 and min(color["map"]["x"] + color["map"]["y"]) == 0
 
 
@@ -86,20 +91,22 @@ def test_metrics_say_over_how_many_images_and_rivals_stand_beside(report):
 
 
 def test_what_is_known_of_confidence_leftovers_and_the_number_of_groups_is_told():
-    evidence = [
+    candidates = [
         {"k": 2, "stability": 0.5, "chosen": False},
         {"k": np.int64(3), "stability": float("nan"), "chosen": True},
     ]
     page = page_of(
-        "a", [0, 0, 1], ["x", "y"], sure=np.array([0.9, 0.2, 0.8]), leftover=np.array([False, True, False]),
-        exemplars=[[0], [2]], evidence=evidence, merges=["x and y would be one first."],
+        "a", [0, 0, 1], ["x", "y"], confidences=np.array([0.9, 0.2, 0.8]), leftover=np.array([False, True, False]),
+        exemplars=[[0], [2]], candidates=candidates, merge_order=["x and y would be one first."],
     )  # fmt: skip
     names = list("abc")
     told = content(make_report("t", dict(zip(names, grey(3))), names, [page], []).html)["aspects"][0]
-    assert told["leftover"] == [1] and told["left"] == 1 and [group["size"] for group in told["groups"]] == [1, 1]
-    assert told["sure"] == [0.9, 0.2, 0.8] and told["merges"] == ["x and y would be one first."]
-    assert told["evidence"] == {"columns": ["k", "stability"], "rows": [[2, 0.5], [3, None]], "chosen": [1]}
-    assert page.least_sure.tolist() == [2, 0]
+    assert (
+        told["leftover"] == [1] and told["leftover_size"] == 1 and [group["size"] for group in told["groups"]] == [1, 1]
+    )
+    assert told["confidences"] == [0.9, 0.2, 0.8] and told["merge_order"] == ["x and y would be one first."]
+    assert told["candidates"] == {"columns": ["k", "stability"], "rows": [[2, 0.5], [3, None]], "chosen": [1]}
+    assert page.least_confident.tolist() == [2, 0]
 
 
 def test_an_image_that_is_gone_costs_its_thumbnail_alone(tmp_path):
@@ -108,7 +115,7 @@ def test_an_image_that_is_gone_costs_its_thumbnail_alone(tmp_path):
     report = make_report("t", images, [*images, "unknown.png"], [page_of("a", [0, 0, 0], ["x"])], [])
     told = content(report.html)
     assert told["lost"] == [1, 2] and told["pictures"][0] and told["pictures"][1:] == ["", ""]
-    assert "2 of 3 pictures could not be opened to be shown." in told["notes"]
+    assert "2 of 3 images could not be opened for display." in told["notes"]
 
 
 def test_members_are_walked_once_and_nearest_first():
@@ -136,10 +143,12 @@ def test_a_page_of_too_many_images_holds_a_share_and_counts_all(monkeypatch):
     images = 1000
     labels, other = np.arange(images) % 3, np.arange(images) % 2
     each = [page_of("a", labels, ["x", "y", "z"], leftover=np.arange(images) > 990), page_of("b", other, ["p", "q"])]
-    shown = pages.held(each, images, most=200)
+    shown = pages.shown_images(each, images, most=200)
     assert len(shown) == 200 and (np.diff(shown) > 0).all() and {0, 1, 2, 999} <= set(shown.tolist())
-    rest = np.array(pages.crossed(each, shown, images)["0,1"])
+    rest = np.array(pages.hidden_counts(each, shown, images)["0,1"])
     assert rest.shape == (4, 3) and rest.sum() == 800 and not rest[:, 2].any()
     told = pages.page_content(each[0], shown)
-    assert sum(group["size"] for group in told["groups"]) + told["left"] == images and len(told["labels"]) == 200
-    assert pages.crossed(each, np.arange(images), images) is None
+    assert (
+        sum(group["size"] for group in told["groups"]) + told["leftover_size"] == images and len(told["labels"]) == 200
+    )
+    assert pages.hidden_counts(each, np.arange(images), images) is None
