@@ -1,15 +1,17 @@
-"""How models and finished runs show themselves in a notebook: groups with a few pictures, and a figure of them."""
+"""Finished runs in a notebook: a table of groups with a few images, and a figure of them."""
 
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from multimap_jax.errors import InputError
 from multimap_jax.images.thumbnails import pick, thumbnails
-from multimap_jax.report.html import FIGURE, SHOWN, Shown, groups_html, nearest_of
+from multimap_jax.report.html import FIGURE_IMAGES, TABLE_IMAGES, GroupSummary, groups_html, nearest_images
 from multimap_jax.storage.filenames import printable
 from multimap_jax.storage.paths import parse_path
 from multimap_jax.storage.reading import explained
@@ -19,7 +21,7 @@ class Run:
     """A finished run of the command, in its --out folder, or new images in the groups of one.
 
     Attributes:
-      folder: where it is. aspects: names of what it was grouped by.
+      folder: its path. aspects: the names of its aspects.
     """
 
     def __init__(self, folder: str | Path):
@@ -34,33 +36,36 @@ class Run:
         return printable(f"Run({f'{self.folder}'!r}: {', '.join(self.aspects)})")
 
     def _repr_html_(self) -> str:
-        return "".join(groups_html(aspect, self.groups(aspect, SHOWN)) for aspect in self.aspects)
+        return "".join(groups_html(aspect, self.groups(aspect, TABLE_IMAGES)) for aspect in self.aspects)
 
     def labels(self, aspect: str) -> dict[str, str]:
         """Image name -> the name of its group."""
-        return dict(zip(*self._columns("image", self._known(aspect))))
+        self._index(aspect)
+        return dict(zip(*self._columns("image", aspect)))
 
-    def groups(self, aspect: str, number: int) -> list[Shown]:
-        """The groups of an aspect, the largest first as the run has them, each with `number` images at most."""
+    def groups(self, aspect: str, number: int) -> list[GroupSummary]:
+        """The groups of an aspect, the largest first as in the run, each with `number` images at most."""
         from multimap_jax.runs.finished import AGAIN
 
-        aspect = self._known(aspect)
+        groups = self._content.aspects[self._index(aspect)].groups
         with explained(f"the run in {self.folder}", AGAIN):
-            own = [
-                (group.name, group.images, group.name_confidence or 0)
-                for group in self._content.aspects[self.aspects.index(aspect)].groups
-            ]
             names, labels, distances = self._columns("image", f"{aspect}: group", f"{aspect}: distance")
             labels = np.array(labels, np.int64)
-            if labels.max(initial=-1) >= len(own):
+            if labels.max(initial=-1) >= len(groups):
                 raise ValueError("images of other groups than it has")
-            best = nearest_of(labels, np.array(distances, float), len(own), number)
-        return [Shown(*group, pick(self._images, [names[i] for i in each])) for group, each in zip(own, best)]
+            nearest = nearest_images(labels, np.array(distances, float), len(groups), number)
+        return [
+            GroupSummary(
+                group.name, group.images, group.name_confidence or 0, pick(self._images, [names[i] for i in images])
+            )
+            for group, images in zip(groups, nearest)
+        ]
 
-    def _known(self, aspect: str) -> str:
+    def _index(self, aspect: str) -> int:
         if aspect not in self.aspects:
-            raise ValueError(f"the run in {self.folder} has no aspect {aspect!r}: it has {', '.join(self.aspects)}")
-        return aspect
+            message = f"the run in {self.folder} has no aspect {aspect!r}: it has {', '.join(self.aspects)}"
+            raise InputError(message, "aspect")
+        return self.aspects.index(aspect)
 
     def _columns(self, *columns: str) -> list[list]:
         from multimap_jax.runs.export import columns_of
@@ -75,33 +80,32 @@ class Run:
 
 
 def open_run(folder: str | Path) -> Run:
-    """The finished run in a folder, the --out of a command. Errors as `Run`."""
+    """The finished run in a folder, the --out of a command. Errors as in `Run`."""
     return Run(folder)
 
 
-def show(run: Run | str | Path, aspect: str | None = None, images: int = FIGURE):
-    """A matplotlib figure with a row for each group and its images nearest to the centre.
+def show(run: Run | str | Path, aspect: str | None = None, images: int = FIGURE_IMAGES):
+    """A matplotlib figure with a row for each group and its most typical images.
 
-    run: a finished run, or its folder. aspect: the first one if None. images: in a row at most.
+    Args:
+      run: a finished run, or its folder. aspect: None for the first one. images: in a row, at most.
 
-    Raises ImportError where matplotlib is not installed, ValueError for an aspect that the run does not have.
+    Raises ImportError where matplotlib is not installed, InputError for an aspect that the run does not have.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError("mm.show needs matplotlib: pip install 'multimap_jax[experiments]'") from None
-    import io
-
     from PIL import Image
 
     run = run if isinstance(run, Run) else open_run(run)
     aspect = run.aspects[0] if aspect is None else aspect
     groups = run.groups(aspect, images)
     figure = Figure(figsize=(1.2 * images + 2, 1.3 * len(groups)), layout="constrained")
-    figure.suptitle(_text(aspect))
+    figure.suptitle(_plain(aspect))
     cells = figure.subplots(len(groups), images, squeeze=False)
     for group, row in zip(groups, cells):
-        row[0].set_ylabel(f"{_text(group.name)}\n{group.size:,}", rotation=0, ha="right", va="center")
+        row[0].set_ylabel(f"{_plain(group.name)}\n{group.size:,}", rotation=0, ha="right", va="center")
         pictures = thumbnails(group.images)
         for cell, picture in zip(row, [*pictures, *[b""] * (images - len(pictures))]):
             cell.set(xticks=[], yticks=[])
@@ -111,6 +115,6 @@ def show(run: Run | str | Path, aspect: str | None = None, images: int = FIGURE)
     return figure
 
 
-def _text(name: str) -> str:
-    """A name as it is: a dollar would begin a formula."""
+def _plain(name: str) -> str:
+    """A name without formulas, which a dollar would begin."""
     return name.replace("$", r"\$")

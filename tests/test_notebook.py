@@ -7,20 +7,21 @@ import numpy as np
 import pytest
 
 import multimap_jax as mm
-from multimap_jax.report.html import Shown, groups_html, nearest_of
+from multimap_jax.report.html import GroupSummary, groups_html, nearest_images
 
 
 def test_nothing_that_a_user_named_becomes_markup():
     text = groups_html(
-        "<i>t", [Shown("<script>x</script>", 1200, 0.5, [np.zeros((4, 4, 3), np.uint8)]), Shown("b", 1, 0, [])]
+        "<i>t",
+        [GroupSummary("<script>x</script>", 1200, 0.5, [np.zeros((4, 4, 3), np.uint8)]), GroupSummary("b", 1, 0, [])],
     )
     assert "<script>" not in text and "&lt;script&gt;" in text and "<i>" not in text
-    assert "1,200" in text and "50%" in text and text.count("data:image/jpeg") == 1
+    assert "1,200" in text and "0.50" in text and text.count("data:image/jpeg") == 1
 
 
 def test_nearest_images_of_each_group():
     labels = np.array([0, 1, 0, -1, 0])
-    assert nearest_of(labels, np.array([3.0, 1, 2, 0, 1]), 3, 2) == [[4, 2], [1], []]
+    assert nearest_images(labels, np.array([3.0, 1, 2, 0, 1]), 3, 2) == [[4, 2], [1], []]
 
 
 def test_a_model_shows_its_groups(finished):

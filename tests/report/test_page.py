@@ -50,7 +50,8 @@ def report_of(number, **more):
     metrics = {"nmi": 0.5, "images": number, "of": number, "beside": {"zero-shot words": {"nmi": 0.25}}}
     first = page_of(
         "color", labels, COLOURS, outliers=far, leftover=left, confidences=np.linspace(0.2, 1, number), rows=rows,
-        candidates=candidates, merge_order=["red and blue would be one first."], metrics=metrics, separability="It is seen.",
+        candidates=candidates, merge_order=["red and blue would be one first."], metrics=metrics,
+        separability="It is seen.",
     )  # fmt: skip
     second = page_of("half", (np.arange(number) * 2 // number), ["first", "second"], rows=rows)
     images = painted(number)
