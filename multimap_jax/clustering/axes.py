@@ -29,4 +29,4 @@ def coordinates(rows, indices: np.ndarray | None = None) -> np.ndarray:
     mean, axes = first_axes(rows)
     if indices is not None:
         return (take_rows(rows, indices) - mean) @ axes if len(indices) else np.zeros((0, 2))
-    return np.concatenate([(np.asarray(part, np.float64) - mean) @ axes for _, part in walk(rows)])
+    return np.concatenate([(np.asarray(batch, np.float64) - mean) @ axes for _, batch in walk(rows)])

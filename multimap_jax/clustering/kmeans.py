@@ -87,10 +87,10 @@ def nearest(rows, centroids: np.ndarray, spread: float = 1.0) -> tuple[np.ndarra
     """
     labels, distances, confidences = np.empty(len(rows), np.int64), np.empty(len(rows)), np.empty(len(rows))
     step = max(1, 2**20 // centroids.size)  # differences of about 8 MB stay in the cache
-    for batch, part in walk(rows):
-        for begin in range(0, len(part), step):
-            apart = np.linalg.norm(centroids - part[begin : begin + step, None], axis=2)
-            here = slice(batch.start + begin, batch.start + begin + len(apart))
+    for index, batch in walk(rows):
+        for begin in range(0, len(batch), step):
+            apart = np.linalg.norm(centroids - batch[begin : begin + step, None], axis=2)
+            here = slice(index.start + begin, index.start + begin + len(apart))
             labels[here], distances[here] = apart.argmin(1), apart.min(1)
             # Sorted, so that the sum has the same bits in whatever order the centroids come.
             farther = np.sort(np.square(apart) - np.square(distances[here, None]), axis=1)
@@ -138,9 +138,9 @@ def members(labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarra
 def cluster_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
     """Means of the rows [images, d] of each of k clusters, float64 [k, d]; 0 where a cluster is empty."""
     totals: np.ndarray | float = 0.0
-    for batch, part in walk(rows):
-        batch_labels = labels[batch]
-        totals = totals + np.stack([part[batch_labels == label].sum(0, dtype=np.float64) for label in range(k)])
+    for index, batch in walk(rows):
+        batch_labels = labels[index]
+        totals = totals + np.stack([batch[batch_labels == label].sum(0, dtype=np.float64) for label in range(k)])
     return totals / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
 
 

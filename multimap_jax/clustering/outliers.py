@@ -38,8 +38,8 @@ class Inliers:
     def distances(self, embeddings) -> np.ndarray:
         """Distances of image embeddings [images, embed] from the centre, [images], in standard deviations."""
         found = []
-        for _, part in walk(embeddings):
-            along, rest = split_by_axes(part, self.centre, self.axes)
+        for _, batch in walk(embeddings):
+            along, rest = split_by_axes(batch, self.centre, self.axes)
             excess = np.maximum((rest - self.rest[0]) / self.rest[1], 0)
             found.append(np.sqrt(np.square(along / self.spread).sum(1) + np.square(excess)))
         return np.concatenate(found)

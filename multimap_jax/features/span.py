@@ -100,8 +100,8 @@ def whitening(rows, labels: np.ndarray, k: int) -> np.ndarray:
     """
     means, width = cluster_means(rows, labels, k), len(rows[:1][0])
     covariance, fourth = np.zeros((width, width)), 0.0
-    for batch, part in walk(rows):
-        rest = part - means[labels[batch]]
+    for index, batch in walk(rows):
+        rest = batch - means[labels[index]]
         covariance += rest.T @ rest / len(rows)
         fourth += np.square(np.square(rest).sum(1)).sum() / len(rows)
     sphere = np.trace(covariance) / width
