@@ -33,13 +33,8 @@ def evaluate(true_labels, labels) -> dict[str, float]:
         "ri": float(metrics.rand_score(true_labels, labels)),
         "ari": float(metrics.adjusted_rand_score(true_labels, labels)),
         "ami": float(metrics.adjusted_mutual_info_score(true_labels, labels)),
-        "accuracy": matched_accuracy(true_labels, labels),
+        "accuracy": float(matched(true_labels, labels).sum() / len(labels)),
     }
-
-
-def matched_accuracy(true_labels: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images whose cluster is matched to their true label, under the best one-to-one matching."""
-    return float(matched(true_labels, labels).sum() / len(labels))
 
 
 def matched(true_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""k-means, the nearest centre and how sure it is, what is left over, what would become one."""
+"""k-means, nearest centroids and confidence, leftover images, merge order."""
 
 import numpy as np
 import pytest
