@@ -168,7 +168,9 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         projection = begin = None
         material = kinds.Material(clip, config, embeddings, proxies, projection)
         rows = None if feature.fit else feature.rows(material)
-        few, few_names = sample_rows(np.arange(len(embeddings)), names, 0, OUTLIER_IMAGES)  # so that names are hashed once
+        few, few_names = sample_rows(
+            np.arange(len(embeddings)), names, 0, OUTLIER_IMAGES
+        )  # so that names are hashed once
         table = []
         if clusters is None:
             table = self._select_n_clusters(embeddings[few], rows if rows is None else rows[few], few_names)

@@ -11,6 +11,7 @@ import numpy as np
 
 from multimap_jax.clustering.axes import coordinates
 from multimap_jax.clustering.kmeans import members
+from multimap_jax.clustering.result import AspectResult, Assignment
 
 PAGE_IMAGES = 20_000  # on a page, at most
 FIRST = 60  # images of each group that a page holds in any case
@@ -20,61 +21,50 @@ SCALE = 10_000  # of coordinates, which are written as whole numbers
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """One aspect's result. None is unknown, and its view is not shown.
+    """One aspect's result, and the sentences about it. What is None is unknown, and its view is not shown.
 
     Attributes:
-      aspect: its name.
-      labels: int [images]. names: of each group. name_confidences: float [groups], 0 unknown.
-      outliers: bool [images]. distances: float [images], to the centroid of the image's group.
-      metrics: from `runs.evaluation`, with the baselines' under "beside" by the names to show.
-      separability: a sentence on whether the encoder separates the words, or "". words: one on their source, or "".
-      confidences: float [images], 0 … 1, of the image's group.
-      leftover: bool [images], those without a group.
-      exemplars: for each group indices of images that show it best; those nearest to the centroid if None.
-      rows: [images, d], what k-means ran on, for the map.
-      selection: a sentence on the number of groups, or "". candidates: a row for each number, mappings or dataclasses;
-        the chosen one has "chosen", else it is the first.
-      merge_order: sentences, the most similar groups first.
+      result: with the names to show for baselines in its metrics.
+      separability: whether the encoder separates the words, or "". words: where they come from, or "". selection: why
+        there are so many groups, or "". merge_order: the most similar groups first.
     """
 
-    aspect: str
-    labels: np.ndarray
-    names: Sequence[str]
-    name_confidences: Sequence[float]
-    outliers: np.ndarray
-    distances: np.ndarray
-    metrics: dict | None = None
+    result: AspectResult
     separability: str = ""
     words: str = ""
-    confidences: np.ndarray | None = None
-    leftover: np.ndarray | None = None
-    exemplars: Sequence[Sequence[int]] | None = None
-    rows: object | None = None
     selection: str = ""
-    candidates: Sequence | None = None
     merge_order: Sequence[str] = ()
+
+    @property
+    def images(self) -> Assignment:
+        return self.result.assignment
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.result.cluster_names
 
     @functools.cached_property
     def is_leftover(self) -> np.ndarray:
         """bool [images]."""
-        return np.zeros(len(self.labels), bool) if self.leftover is None else np.asarray(self.leftover, bool)
+        return np.asarray(self.images.leftover, bool)
 
     @functools.cached_property
     def members(self) -> list[np.ndarray]:
         """Images of each group, nearest to its centroid first."""
-        return members(np.where(self.is_leftover, -1, self.labels), self.distances, len(self.names))
+        return members(self.result.groups, self.images.distances, len(self.names))
 
     @functools.cached_property
     def least_confident(self) -> np.ndarray:
         """Images in groups by rising confidence, by falling distance where it is unknown."""
-        known = self.confidences is not None
-        order = np.argsort(self.confidences if known else self.distances, kind="stable")[:: 1 if known else -1]
+        known = self.images.confidences is not None
+        values = self.images.confidences if known else self.images.distances
+        order = np.argsort(values, kind="stable")[:: 1 if known else -1]
         return order[~self.is_leftover[order]]
 
     def shown_exemplars(self) -> list[list[int]]:
         """Exemplars of each group."""
-        if self.exemplars is not None:
-            return [[int(i) for i in group] for group in self.exemplars]
+        if self.result.exemplars is not None:
+            return [[int(i) for i in group] for group in self.result.exemplars]
         return [images[:EXEMPLARS].tolist() for images in self.members]
 
 
@@ -88,7 +78,7 @@ def shown_images(pages: Sequence[Page], images: int, most: int = PAGE_IMAGES) ->
         in_group = max(1, min(FIRST, most // (4 * len(pages) * max(1, len(page.names)))))
         in_view = most // (8 * len(pages))
         first += [np.array(group[:in_group], np.int64) for group in (*page.shown_exemplars(), *page.members)]
-        views = (page.least_confident, np.flatnonzero(page.is_leftover), np.flatnonzero(page.outliers))
+        views = (page.least_confident, np.flatnonzero(page.is_leftover), np.flatnonzero(page.images.outliers))
         first += [view[:in_view] for view in views]
     begin = np.unique(np.concatenate(first))[:most]
     rest = np.setdiff1d(np.arange(images), begin)
@@ -99,26 +89,26 @@ def page_content(page: Page, shown: np.ndarray) -> dict:
     """The page's data of one aspect: of the images `shown` alone, but sizes of all."""
     position = {int(i): at for at, i in enumerate(shown)}
     exemplars = [[position[i] for i in group if i in position] for group in page.shown_exemplars()]
-    groups = zip(page.names, page.members, page.name_confidences, exemplars)
-    known = page.confidences is not None
+    groups = zip(page.names, page.members, page.result.name_confidences, exemplars)
+    known = page.images.confidences is not None
     return {
-        "name": page.aspect,
+        "name": page.result.aspect.name,
         "groups": [
             {"name": str(name), "size": len(images), "name_confidence": number(confidence) or None, "exemplars": best}
             for name, images, confidence, best in groups
         ],
-        "labels": page.labels[shown].tolist(),
-        "distances": [number(distance) for distance in page.distances[shown]],
-        "confidences": [number(confidence, 3) for confidence in page.confidences[shown]] if known else None,
-        "outliers": np.flatnonzero(page.outliers[shown]).tolist(),
+        "labels": page.images.labels[shown].tolist(),
+        "distances": [number(distance) for distance in page.images.distances[shown]],
+        "confidences": [number(confidence, 3) for confidence in page.images.confidences[shown]] if known else None,
+        "outliers": np.flatnonzero(page.images.outliers[shown]).tolist(),
         "leftover": np.flatnonzero(page.is_leftover[shown]).tolist(),
         "leftover_size": int(page.is_leftover.sum()),
         "map": _map(page, shown),
         "separability": page.separability,
         "words": page.words,
-        "metrics": _metrics(page.metrics),
+        "metrics": _metrics(page.result.metrics),
         "selection": page.selection,
-        "candidates": _candidates(page.candidates),
+        "candidates": _candidates(page.result.candidates),
         "merge_order": list(page.merge_order),
     }
 
@@ -130,7 +120,7 @@ def hidden_counts(pages: Sequence[Page], shown: np.ndarray, images: int) -> dict
         return None
     hidden = np.ones(images, bool)
     hidden[shown] = False
-    labels = [np.where(page.is_leftover, len(page.names), page.labels)[hidden] for page in pages]
+    labels = [np.where(page.is_leftover, len(page.names), page.images.labels)[hidden] for page in pages]
     counts = {}
     for i, j in itertools.combinations(range(len(pages)), 2):
         table = np.zeros((len(pages[i].names) + 1, len(pages[j].names) + 1), int)
@@ -141,9 +131,9 @@ def hidden_counts(pages: Sequence[Page], shown: np.ndarray, images: int) -> dict
 
 def _map(page: Page, shown: np.ndarray) -> dict | None:
     """Whole numbers x and y of 0 … SCALE, both in one scale; None where there are no rows, or all are the same."""
-    if page.rows is None or not len(shown):
+    if page.result.rows is None or not len(shown):
         return None
-    points = coordinates(page.rows, shown)
+    points = coordinates(page.result.rows, shown)
     low, span = points.min(0), np.ptp(points, axis=0).max()
     if not np.isfinite(span) or span <= 0:
         return None

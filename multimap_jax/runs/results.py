@@ -284,27 +284,15 @@ def run_settings(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def page_of(result: AspectResult) -> Page:
-    metrics = result.metrics
-    if metrics:
+    if metrics := result.metrics:
         metrics = metrics | {"beside": {BASELINES[name]: values for name, values in metrics["beside"].items()}}
     separability = result.separability
     return Page(
-        result.aspect.name,
-        result.assignment.labels,
-        result.cluster_names,
-        result.name_confidences,
-        result.assignment.outliers,
-        result.assignment.distances,
-        metrics=metrics,
-        separability=str(separability) if separability and separability.verdict == "clear" else "",  # else on top
-        words=words_text(result),
-        sure=result.assignment.confidences,
-        leftover=result.assignment.leftover,
-        exemplars=result.exemplars,
-        rows=result.rows,
-        number=selection_text(result),
-        evidence=result.candidates,
-        merges=merge_texts(result),
+        dataclasses.replace(result, metrics=metrics),
+        str(separability) if separability and separability.verdict == "clear" else "",  # else on top
+        words_text(result),
+        selection_text(result),
+        merge_texts(result),
     )
 
 

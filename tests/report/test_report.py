@@ -4,11 +4,13 @@ import base64
 import hashlib
 import io
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from multimap_jax.clustering.result import AspectResult, Assignment
 from multimap_jax.images.thumbnails import SIDE
 from multimap_jax.report import Page, make_report
 from multimap_jax.report import page as pages
@@ -19,10 +21,21 @@ EVIL = '"><script>evil()</script>'
 
 
 def page_of(aspect, labels, names, **more):
-    labels = np.asarray(labels)
-    distances = more.pop("distances", np.arange(len(labels), dtype=float))
-    outliers = more.pop("outliers", np.zeros(len(labels), bool))
-    return Page(aspect, labels, names, more.pop("name_confidences", [0.0] * len(names)), outliers, distances, **more)
+    """A page of one aspect; what is not given is unknown, or 0."""
+    labels, texts = np.asarray(labels), ("separability", "words", "selection", "merge_order")
+    page = {name: more.pop(name) for name in texts if name in more}
+    assignment = Assignment(
+        labels,
+        more.pop("distances", np.arange(len(labels), dtype=float)),
+        more.pop("confidences", None),
+        more.pop("outliers", np.zeros(len(labels), bool)),
+        more.pop("leftover", np.zeros(len(labels), bool)),
+    )
+    confidences = more.pop("name_confidences", [0.0] * len(names))
+    aspect = SimpleNamespace(name=aspect)
+    return Page(
+        AspectResult(aspect, (), "", None, assignment, names, confidences, np.zeros(len(names)), **more), **page
+    )
 
 
 def grey(number):
