@@ -37,6 +37,7 @@ setup(
         "scikit-learn>=1.6",
         "scipy>=1.13",
         "tqdm>=4.66",
+        "tokenizers>=0.22",
         "transformers>=5.0",
         "universal_pathlib>=0.3",
     ],

@@ -41,9 +41,9 @@ from PIL import Image
 
 from multimap_jax.editing.editor import Editor, begun, of_content
 from multimap_jax.editing.edits import read_edits
-from multimap_jax.encoders.clip import model as clip_model
-from multimap_jax.encoders.clip.checkpoint import read_arrays, save_checkpoint, towers_from_arrays
+from multimap_jax.encoders.clip.checkpoint import read_arrays, read_config, save_checkpoint, towers_from_arrays
 from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
+from multimap_jax.encoders.clip.preprocessing import read_preprocessing
 from multimap_jax.encoders.clip.tokenizer import Tokenizer
 from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.images.decoding import Unreadable, decode
@@ -406,7 +406,7 @@ def rows_reader(folder: Path) -> None:
 
 
 def config_reader(folder: Path) -> None:
-    config = clip_model._read_config(folder)
+    config = read_config(folder)
     towers_from_arrays(read_arrays(folder), config, "the fuzzed checkpoint")
 
 
@@ -434,7 +434,7 @@ def readers() -> dict[str, tuple]:
         "config": (changed_json(parsed["config.json"]), in_folder("config.json", "model.safetensors", config_reader)),
         "preprocessor": (
             changed_json(parsed["preprocessor_config.json"]),
-            in_folder("preprocessor_config.json", "", lambda folder: clip_model._preprocessing(folder, SMALL)),
+            in_folder("preprocessor_config.json", "", lambda folder: read_preprocessing(folder, SMALL.image.size)),
         ),
         "vocabulary": (
             changed_json(parsed["vocab.json"]),

@@ -41,7 +41,7 @@ class Instant:
         return getattr(self.clip, name)
 
     def embed_readable(self, images, bar=None):
-        from multimap_jax.encoders.clip.model import EmbeddedImages
+        from multimap_jax.encoders.encoder import EmbeddedImages
 
         rows = np.zeros((len(images), self.clip.config.image.embed), np.float32)
         rows[:, 0] = 1

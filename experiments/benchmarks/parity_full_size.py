@@ -80,7 +80,7 @@ def main(_):
 
     model, random = random_model(), np.random.default_rng(FLAGS.seed)
     arrays = {name: value.detach().numpy() for name, value in model.state_dict().items()}
-    towers = towers_from_arrays(arrays, CLIPConfig.from_transformers(model.config), "the PyTorch model")
+    towers = towers_from_arrays(arrays, CLIPConfig.from_json(model.config.to_dict()), "the PyTorch model")
     pixels = random.normal(size=(FLAGS.images, 224, 224, 3)).astype(np.float32)
     ids = random.integers(1, 49000, (FLAGS.images, 77))
     ids[:, 40] = 49407

@@ -59,7 +59,7 @@ def main(_):
     def embed(place: Path) -> None:
         source = open_source(place)
         source.versions()
-        assert len(clip.embed_readable(list(source.images.values())).kept) == FLAGS.images
+        assert len(clip.embed_readable(list(source.images.values())).indices) == FLAGS.images
 
     with tempfile.TemporaryDirectory() as base:
         folder = Path(base) / "folder"

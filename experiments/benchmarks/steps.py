@@ -77,9 +77,8 @@ def compiled_steps(
     compiled chunk; seconds of its compilation). Weights and images are random."""
     import jax
 
-    from multimap_jax.encoders.clip.slot import unit
+    from multimap_jax.encoders.clip.slot import compiled_slot_encoder, unit
     from multimap_jax.encoders.clip.towers import TextTower
-    from multimap_jax.proxies.fit import compiled_encoder
     from multimap_jax.proxies.loss import Common, Target
     from multimap_jax.proxies.solver import compiled_chunk, compiled_start
     from multimap_jax.runtime.mesh import image_mesh
@@ -92,7 +91,7 @@ def compiled_steps(
 
     with matmul_precision(precision):
         tower = jax.tree.map(lambda array: array.astype(compute_dtype(precision)), TextTower(config))
-        encoder = compiled_encoder(tower, IDS, SLOT, True, True)
+        encoder = compiled_slot_encoder(tower, IDS, SLOT, True, True)
         numbers = jax.tree.map(np.float32, recipe)
         common = Common(encoder, rows(4, config.width), rows(2, config.width), np.float32(1), None, numbers)
         image = np.asarray(unit(rows(images, config.embed)))

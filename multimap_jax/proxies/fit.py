@@ -14,7 +14,7 @@ import numpy as np
 
 from multimap_jax.arrays.rows import StoredRows, allocate
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.encoders.clip.slot import slot_encoder
+from multimap_jax.errors import InputError
 from multimap_jax.prompts.aspect import Aspect, Prompt, check_words, make_prompt, reference_words
 from multimap_jax.proxies.loss import Common, Target
 from multimap_jax.proxies.recipes import ProxyConfig
@@ -100,11 +100,10 @@ def check_proxies(clip: Clip, aspect: Aspect, contrast: Sequence[str], config: P
             "with no contrast aspect the contrastive concept term is always 0; name some, or set concept='none'",
             stacklevel=3,
         )
-    text = clip.config.text
-    if config.traits.text_space and text.width != text.embed:
-        raise ValueError(
-            f"the {config.recipe} recipe puts text embeddings ({text.embed} wide) where token embeddings "
-            f"({text.width} wide) go, so it needs a checkpoint where the two are equal"
+    if config.traits.text_space and clip.token_width != clip.embedding_width:
+        raise InputError(
+            f"the {config.recipe} recipe puts text embeddings ({clip.embedding_width} wide) where token embeddings "
+            f"({clip.token_width} wide) go, so it needs a checkpoint where the two are equal"
         )
     return make_prompt(aspect, clip.tokenizer)
 
@@ -114,13 +113,13 @@ def embed_words(clip: Clip, proxies: np.ndarray | StoredRows, config: ProxyConfi
 
     The tower runs as the recipe says (the released program's word features).
     """
-    tokenizer, whole = clip.tokenizer, not config.traits.plain_tower
+    tokenizer = clip.tokenizer
     ids = (tokenizer.start, *tokenizer.encode("*")[-1:], tokenizer.end)
     mesh, block = image_mesh(), (config.block_size or default_block_size())
     size = block * mesh.size
     with matmul_precision("float32"):
-        encoder = compiled_encoder(clip.towers.text, ids, 1, whole, whole)
-        found = allocate((len(proxies), clip.config.text.embed))
+        encoder = clip.slot_encoder(ids, 1, plain=config.traits.plain_tower)
+        found = allocate((len(proxies), clip.embedding_width))
         for begin in range(0, len(proxies), size):
             rows = proxies[begin : begin + size]
             found[begin : begin + size] = np.asarray(_embed_words(mesh, encoder, pad_rows(rows, size)))[: len(rows)]
@@ -155,10 +154,7 @@ def prepare(
     if not aspect.words:
         config, words = dataclasses.replace(config, reference_weight=0.0), concepts[:1]
     scale = float(np.linalg.norm(words, axis=1).mean()) if traits.own_unit else 1.0
-    dtype = compute_dtype(config.precision)
-    tower = jax.tree.map(lambda array: jnp.asarray(array, dtype), clip.towers.text)
-    whole = not traits.plain_tower
-    encoder = compiled_encoder(tower, prompt.ids, prompt.slot, whole, whole)
+    encoder = clip.slot_encoder(prompt.ids, prompt.slot, compute_dtype(config.precision), traits.plain_tower)
     common = Common(encoder, jnp.asarray(words), jnp.asarray(concepts), real(scale), order, jax.tree.map(real, config))
     which, total = among or (np.arange(len(reference)), len(reference))
     batch = which // (config.batch_size or total)
@@ -169,11 +165,6 @@ def prepare(
         embeddings.astype(real, copy=False), reference.astype(np.int32), batch.astype(np.int32), sizes.astype(real)
     )
     return common, targets
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
-def compiled_encoder(tower, ids, slot, positions, final_norm):
-    return slot_encoder(tower, ids, slot, positions, final_norm)
 
 
 def _text_vectors(clip: Clip, words: Sequence[str]) -> np.ndarray:

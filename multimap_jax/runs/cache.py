@@ -169,13 +169,13 @@ class EmbeddingCache(ShardCache):
                 own_range += found.own_range
                 now = source.versions(name for name, _ in images)
                 same = [found_now == planned for found_now, (_, planned) in zip(now, images)]
-                rows = [row for row, i in enumerate(found.kept) if same[i]]
+                rows = [row for row, i in enumerate(found.indices) if same[i]]
                 failed = [failure for failure in found.failures if same[failure.index]]
                 failed += [Unreadable(i, images[i][0], CHANGED, True) for i, known in enumerate(same) if not known]
                 why = {"reason": [one.reason for one in failed], "again": [one.passing for one in failed]}
                 contents = {
                     "skipped": as_table(columns([images[one.index] for one in failed]) | why),
-                    "metadata": as_table(columns([images[found.kept[row]] for row in rows])),
+                    "metadata": as_table(columns([images[found.indices[row]] for row in rows])),
                     "img_emb": as_array(found.embeddings[rows]),
                 }
                 write_all(self.out, {self.file(shard, kind): content for kind, content in contents.items()})

@@ -12,8 +12,6 @@ import pytest
 from PIL import Image
 
 import multimap_jax as mm
-from multimap_jax.encoders.clip.model import resized
-from multimap_jax.encoders.clip.transformers_alone import transformers_alone
 from multimap_jax.images import decoding as images_module
 from multimap_jax.images.decoding import Room, Unreadable, as_list, decode, opened_image, stream_pixels
 from multimap_jax.sources import formats as kinds
@@ -281,20 +279,6 @@ def test_wrong_arguments(clip):
     with pytest.raises(TypeError, match="put it in a list"):
         clip.embed_texts("one text")
     assert clip.embed_images([]).shape == (0, 32)
-
-
-@pytest.mark.parametrize("size", [{"shortest_edge": 32}, {"shortest_edge": 40}, {"height": 32, "width": 32}])
-@pytest.mark.parametrize("resample", [0, 2, 3])
-def test_resizing_before_the_processor_changes_no_pixel(size, resample):
-    with transformers_alone():
-        from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-
-        processor = CLIPImageProcessorPil(size=size, crop_size={"height": 32, "width": 32}, resample=resample)
-    random = np.random.default_rng(0)
-    for shape in [(32, 32), (5, 3), (3, 5), (40, 61), (333, 218), (64, 32), (50, 1), (1, 49), (1000, 707)]:
-        image = Image.fromarray(random.integers(0, 256, (*shape, 3), np.uint8))
-        ours = processor(resized(image, processor), return_tensors="np")["pixel_values"]
-        assert (ours == processor(image, return_tensors="np")["pixel_values"]).all()
 
 
 def test_what_waits_is_not_decoded_where_nobody_reads_on():

@@ -31,7 +31,7 @@ def pair(request):
     model = tiny_model(**SETTINGS[request.param])
     arrays = {name: value.detach().numpy() for name, value in model.state_dict().items()}
     with matmul_precision("float32"):
-        yield model, towers_from_arrays(arrays, CLIPConfig.from_transformers(model.config), "the test")
+        yield model, towers_from_arrays(arrays, CLIPConfig.from_json(model.config.to_dict()), "the test")
 
 
 def close(ours, theirs):
@@ -114,7 +114,7 @@ def test_prefix_and_suffix_equal_the_whole_context(slot, plain):
     ids = (598, 5, 6, 7, 8, 9, 599)
     model = tiny_model().double()
     arrays = {name: value.detach().numpy() for name, value in model.state_dict().items()}
-    towers = towers_from_arrays(arrays, CLIPConfig.from_transformers(model.config), "the test")
+    towers = towers_from_arrays(arrays, CLIPConfig.from_json(model.config.to_dict()), "the test")
     random = np.random.default_rng(slot)
     proxy, target = random.normal(size=32), random.normal(size=32)
     theirs = torch.tensor(proxy[None], requires_grad=True)

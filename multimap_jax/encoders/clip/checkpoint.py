@@ -22,6 +22,7 @@ from flax import nnx
 
 from multimap_jax.encoders.clip.config import CLIPConfig
 from multimap_jax.encoders.clip.towers import Towers
+from multimap_jax.errors import InputError, MissingError
 from multimap_jax.storage.paths import check_regular, error_text
 from multimap_jax.storage.reading import explained, read_json
 
@@ -41,7 +42,7 @@ def patch_layout(patch: int):
     )
 
 
-# Stored name -> our path, layout. "layers.{l}" stands for every layer; a part p of three is a third of the last axis.
+# Stored name -> our path, layout.
 TOP = (
     ("logit_scale", "logit_scale", SAME),
     ("text_model.embeddings.token_embedding.weight", "text.tokens", SAME),
@@ -58,6 +59,7 @@ TOP = (
     ("vision_model.post_layernorm.bias", "image.final_norm.bias", SAME),
     ("visual_projection.weight", "image.projection.kernel", TRANSPOSED),
 )
+# The same within each layer; and, of arrays that we hold as one, which third of its last axis it is.
 LAYER = (
     ("layer_norm1.weight", "norm_1.scale", SAME, None),
     ("layer_norm1.bias", "norm_1.bias", SAME, None),
@@ -76,15 +78,14 @@ LAYER = (
     ("mlp.fc2.weight", "down.kernel", TRANSPOSED, None),
     ("mlp.fc2.bias", "down.bias", SAME, None),
 )
-# Names beside the towers', and any name of a CLIP with what stands before it.
+# Names outside the towers, and any name of a CLIP with what stands before it.
 SINGLES = ("logit_scale", "text_projection.weight", "visual_projection.weight")
 KNOWN = re.compile(rf"(.*?\.|)(?:(?:text|vision)_model\..*|{'|'.join(map(re.escape, SINGLES))})", re.DOTALL)
 FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
 AGAIN = "fetch or save it again"
-LISTED = 40
-# How far below a folder a checkpoint is looked for, as in the hub's cache (hub/models--x--y/snapshots/HASH), and in how
-# many folders.
-DEEPEST, FOLDERS = 4, 1000
+LISTED = 40  # names in one error
+DEPTH = 4  # folders below the given one in which a checkpoint is looked for, as in hub/models--x--y/snapshots/HASH
+FOLDERS = 1000  # folders that are looked into for one
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 WEIGHTS = (".safetensors", ".msgpack", ".h5", ".onnx", *PICKLED)
 # Written by old releases; they hold 0, 1, 2, … and nothing learnt.
@@ -92,7 +93,7 @@ IGNORED = ("text_model.embeddings.position_ids", "vision_model.embeddings.positi
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class Destination:
     """Where one stored array goes: `index` into our array at `path`."""
 
     path: str
@@ -101,82 +102,85 @@ class Place:
     save: Callable
 
 
-def name_table(config: CLIPConfig) -> dict[str, Place]:
+def name_table(config: CLIPConfig) -> dict[str, Destination]:
     """Every stored name of a CLIP of this configuration."""
     table = {}
     for name, path, layout in TOP:
         load, save = layout(config.image.patch) if layout is patch_layout else layout
-        table[name] = Place(path, (...,), load, save)
+        table[name] = Destination(path, (...,), load, save)
     for prefix, ours, tower in (("text_model", "text", config.text), ("vision_model", "image", config.image)):
         for layer in range(tower.layers):
-            for name, path, (load, save), part in LAYER:
-                third = slice(None) if part is None else slice(part * tower.width, (part + 1) * tower.width)
-                place = Place(f"{ours}.layers.{path}", (layer, ..., third), load, save)
-                table[f"{prefix}.encoder.layers.{layer}.{name}"] = place
+            for name, path, (load, save), third in LAYER:
+                columns = slice(None) if third is None else slice(third * tower.width, (third + 1) * tower.width)
+                destination = Destination(f"{ours}.layers.{path}", (layer, ..., columns), load, save)
+                table[f"{prefix}.encoder.layers.{layer}.{name}"] = destination
     return table
 
 
 def towers_from_arrays(arrays: Mapping[str, np.ndarray | Stored], config: CLIPConfig, source: str) -> Towers:
     """Towers holding `arrays` (stored names) as float32.
 
-    Shapes are compared before memory is asked for. ValueError lists all that is missing, unknown, misshapen or, where
+    Shapes are compared before memory is allocated. InputError lists all that is missing, unknown, misshapen or, where
     nothing is, not finite.
     """
     arrays = without_prefix(arrays, source)
     layers = config.text.layers + config.image.layers
     if layers * len(LAYER) > len(arrays):  # with thousands of them even their names take long
-        raise ValueError(
-            f"the weights in {source} do not fit its config.json: {len(arrays)} arrays are too few for {layers} layers"
+        raise InputError(
+            f"the weights in {source} do not fit its config.json: {len(arrays)} arrays are too few for {layers} layers",
+            "clip",
         )
     leaves, structure = jax.tree_util.tree_flatten_with_path(nnx.eval_shape(lambda: Towers(config)))
     shapes = {_path(keys): leaf.shape for keys, leaf in leaves}
     table = name_table(config)
     problems = [f"missing: {name}" for name in table if name not in arrays]
     problems += [f"unknown: {name} {arrays[name].shape}" for name in sorted(set(arrays) - set(table) - set(IGNORED))]
-    for name, place in table.items():
+    for name, destination in table.items():
         if name in arrays:
-            expected = place.save(np.broadcast_to(np.float32(0), shapes[place.path])[place.index]).shape
+            expected = np.broadcast_to(np.float32(0), shapes[destination.path])[destination.index]
+            expected = destination.save(expected).shape
             # Several trainers store a single number as an array of one.
             if expected != arrays[name].shape and not (expected == () and math.prod(arrays[name].shape) == 1):
                 found = f"{name} has shape {arrays[name].shape}, expected {expected} by config.json"
                 problems.append(f"misshapen: {found}")
     refuse(problems, f"the weights in {source} do not fit its config.json")
     ours = {path: np.zeros(shape, np.float32) for path, shape in shapes.items()}
-    for name, place in table.items():
-        found = np.asarray(arrays[name]).astype(np.float32)
+    for name, destination in table.items():
+        found, target = np.asarray(arrays[name]).astype(np.float32), ours[destination.path]
         if not np.isfinite(found).all():
             problems.append(name)
-        ours[place.path][place.index] = place.load(found if ours[place.path].shape else found.reshape(()))
+        target[destination.index] = destination.load(found if target.shape else found.reshape(()))
     refuse(problems, f"the weights in {source} hold NaN or infinite numbers: {AGAIN}")
     return jax.tree_util.tree_unflatten(structure, [jnp.asarray(ours[_path(keys)]) for keys, _ in leaves])
 
 
 def without_prefix(arrays: Mapping, source: str) -> Mapping:
-    """`arrays` without what stands before every name, as "module." where a wrapper around the CLIP was saved, or before
-    names of its towers alone.
+    """`arrays` without the prefix of every name, as "module." where a wrapper around the CLIP was saved, or of the
+    towers' names alone.
 
-    ValueError where it stands before some of these only: what the others belong to cannot be known.
+    InputError where only some names have it: what the others belong to cannot be known.
     """
     prefixes = {match[1] for match in map(KNOWN.fullmatch, arrays) if match} - {""}
     if not prefixes:
         return arrays
     prefix = min(prefixes)
-    with_it = [name for name in arrays if name.startswith(prefix)]
+    prefixed = [name for name in arrays if name.startswith(prefix)]
     found = {name.removeprefix(prefix): array for name, array in arrays.items()}
-    others = {name for name in arrays if not name.startswith(prefix)} - set(SINGLES)
-    if len(prefixes) > 1 or len(found) < len(arrays) or others:
-        raise ValueError(
-            f"{len(with_it):,} of the {len(arrays):,} arrays in {source} have the prefix {prefix!r} before their "
-            "names, the others do not: save the CLIP alone, with CLIPModel.save_pretrained"
+    bare = set(arrays) - set(prefixed) - set(SINGLES)
+    if len(prefixes) > 1 or len(found) < len(arrays) or bare:
+        raise InputError(
+            f"{len(prefixed):,} of the {len(arrays):,} arrays in {source} have the prefix {prefix!r} before their "
+            "names, the others do not: save the CLIP alone, with CLIPModel.save_pretrained",
+            "clip",
         )
     return found
 
 
-def refuse(problems: list[str], said: str) -> None:
-    """ValueError with the first problems, where there are any."""
+def refuse(problems: list[str], sentence: str) -> None:
+    """InputError with the first problems, where there are any."""
     if problems:
         lines = problems[:LISTED] + [f"and {len(problems) - LISTED:,} more"] * (len(problems) > LISTED)
-        raise ValueError(f"{said} ({len(problems):,} arrays):\n  " + "\n  ".join(lines))
+        raise InputError(f"{sentence} ({len(problems):,} arrays):\n  " + "\n  ".join(lines), "clip")
 
 
 def arrays_from_towers(towers: Towers) -> dict[str, np.ndarray]:
@@ -185,8 +189,8 @@ def arrays_from_towers(towers: Towers) -> dict[str, np.ndarray]:
     ours = {_path(keys): np.asarray(leaf, np.float32) for keys, leaf in leaves}
     config = CLIPConfig(towers.text.config, towers.image.config)
     return {
-        name: np.array(place.save(ours[place.path][place.index]), order="C")
-        for name, place in name_table(config).items()
+        name: np.array(destination.save(ours[destination.path][destination.index]), order="C")
+        for name, destination in name_table(config).items()
     }
 
 
@@ -195,37 +199,51 @@ def _path(keys) -> str:
 
 
 def read_arrays(directory: Path) -> dict[str, np.ndarray | Stored]:
-    """All arrays of the checkpoint in `directory` under their PyTorch names; those of safetensors are read when asked
-    for. FileNotFoundError says what to do, ValueError what is damaged."""
+    """All arrays of the checkpoint in `directory` under their PyTorch names; those of safetensors are read when they
+    are used. Raises MissingError where there are none, InputError where they are damaged."""
     if (directory / SINGLE).exists():
         return _read_safetensors(directory / SINGLE)
     if (directory / INDEX).exists():
         return _read_shards(directory)
     if (directory / FLAX).exists():
         return _read_flax(directory / FLAX)
-    there = weights_there(directory)
-    if there and all(name.endswith(PICKLED) for name in there):
-        raise ValueError(
-            f"{directory} holds only pickled weights ({', '.join(there[:3])}), which are not read because unpickling "
+    names = weight_names(directory)
+    if names and all(name.endswith(PICKLED) for name in names):
+        raise InputError(
+            f"{directory} holds only pickled weights ({', '.join(names[:3])}), which are not read because unpickling "
             "runs code; convert them once where you trust them: CLIPModel.from_pretrained(old).save_pretrained(new) "
-            "with PyTorch"
+            "with PyTorch",
+            "clip",
         )
-    raise FileNotFoundError(
-        f"{directory} has no weights: expected {EXPECTED}{said_instead(directory)}; save them with "
-        f"CLIPModel.save_pretrained{checkpoints_below(directory)}"
+    raise MissingError(
+        f"{directory} has no weights: expected {EXPECTED}{found_instead(directory)}; save them with "
+        f"CLIPModel.save_pretrained{checkpoints_below(directory)}",
+        "clip",
     )
 
 
-def weights_there(directory: Path) -> list[str]:
+def read_config(directory: Path) -> CLIPConfig:
+    """The configuration in `directory`. Raises MissingError where there is none, InputError where it cannot be used."""
+    path = directory / "config.json"
+    if not path.exists():
+        raise MissingError(
+            f"{directory} has no config.json: expected a CLIP in the Hugging Face layout (config.json, {SINGLE}, …)"
+            f"{found_instead(directory)}{checkpoints_below(directory)}",
+            "clip",
+        )
+    return CLIPConfig.from_json(read_json(path), path)
+
+
+def weight_names(directory: Path) -> list[str]:
     """Files of weights, whatever they are called."""
     return sorted(path.name for path in directory.iterdir() if path.suffix in WEIGHTS)
 
 
-def said_instead(directory: Path) -> str:
+def found_instead(directory: Path) -> str:
     """Weights under other names than are read, as the end of a sentence; "" where there are none."""
-    others = [name for name in weights_there(directory) if name not in (SINGLE, FLAX)]
-    more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
-    return f", found {', '.join(others[:3])}{more}" if others else ""
+    names = [name for name in weight_names(directory) if name not in (SINGLE, FLAX)]
+    rest = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return f", found {', '.join(names[:3])}{rest}" if names else ""
 
 
 def checkpoints_below(directory: Path) -> str:
@@ -239,8 +257,8 @@ def checkpoints_below(directory: Path) -> str:
         with contextlib.suppress(OSError):  # a folder of somebody else
             if depth and (folder / "config.json").is_file():
                 found.append(folder)
-            below = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-            waiting += [(each, depth + 1) for each in below[:FOLDERS]] if depth < DEEPEST else []
+            below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+            waiting += [(path, depth + 1) for path in below[:FOLDERS]] if depth < DEPTH else []
     return f"; give the subfolder that has one: {' or '.join(map(str, found))}" if found else ""
 
 
@@ -255,7 +273,7 @@ def weight_files(directory: Path) -> list[Path]:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """An array in a safetensors file: its shape is known, its numbers are read by `np.asarray`."""
+    """An array in a safetensors file, whose numbers are read by `np.asarray`."""
 
     file: object
     name: str
@@ -266,9 +284,10 @@ class Stored:
         return tuple(self.file.get_slice(self.name).get_shape())
 
     def __array__(self, dtype=None, copy=None):
-        kind = self.file.get_slice(self.name).get_dtype()
-        if kind not in FLOATS:
-            raise ValueError(f"{self.name} in {self.path} is stored as {kind}, expected one of {', '.join(FLOATS)}")
+        stored = self.file.get_slice(self.name).get_dtype()
+        if stored not in FLOATS:
+            expected = ", ".join(FLOATS)
+            raise InputError(f"{self.name} in {self.path} is stored as {stored}, expected one of {expected}", "clip")
         with explained(f"{self.name} in {self.path}", AGAIN):
             return self.file.get_tensor(self.name)
 
@@ -281,14 +300,14 @@ def _read_safetensors(path: Path) -> dict[str, Stored]:
         file = safe_open(path, "numpy")
         return {name: Stored(file, name, path) for name in file.keys()}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error_text(error)}); {AGAIN}") from error
+        raise InputError(f"{path} is not a whole safetensors file ({error_text(error)}); {AGAIN}", "clip") from error
 
 
 def _shard_names(directory: Path) -> list[str]:
     """The files of an index, each once."""
     found = read_json(directory / INDEX).get("weight_map")
     if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
-        raise ValueError(f"{directory / INDEX} has no weight_map from names of arrays to files: {AGAIN}")
+        raise InputError(f"{directory / INDEX} has no weight_map from names of arrays to files: {AGAIN}", "clip")
     # A name with a folder in it could point outside the checkpoint.
     return sorted({Path(name).name for name in found.values()})
 
@@ -297,7 +316,8 @@ def _read_shards(directory: Path) -> dict[str, Stored]:
     shards = _shard_names(directory)
     absent = [name for name in shards if not (directory / name).is_file()]
     if absent:
-        raise FileNotFoundError(f"{directory / INDEX} names shards that are not there: {', '.join(absent[:LISTED])}")
+        names = ", ".join(absent[:LISTED])
+        raise MissingError(f"{directory / INDEX} names shards that are not there: {names}", "clip")
     arrays = {}
     for name in shards:
         arrays |= _read_safetensors(directory / name)
@@ -320,7 +340,7 @@ def _read_flax(path: Path) -> dict[str, np.ndarray]:
             arrays[".".join((*module, leaf))] = array.astype(np.float32)
         return arrays
     except Exception as error:  # msgpack has no common base class for what a damaged file raises
-        raise ValueError(f"{path} is not a whole Flax checkpoint ({error_text(error)}); {AGAIN}") from error
+        raise InputError(f"{path} is not a whole Flax checkpoint ({error_text(error)}); {AGAIN}", "clip") from error
 
 
 def save_checkpoint(directory: str | Path, towers: Towers, dtype=np.float32) -> None:
@@ -330,6 +350,6 @@ def save_checkpoint(directory: str | Path, towers: Towers, dtype=np.float32) -> 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     config = CLIPConfig(towers.text.config, towers.image.config)
-    (directory / "config.json").write_text(json.dumps(config.to_transformers(), indent=1) + "\n")
+    (directory / "config.json").write_text(json.dumps(config.to_json(), indent=1) + "\n")
     arrays = {name: array.astype(dtype) for name, array in arrays_from_towers(towers).items()}
     save_file(arrays, directory / SINGLE, metadata={"format": "pt"})

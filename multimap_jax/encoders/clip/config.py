@@ -1,8 +1,10 @@
-"""Sizes and conventions of a CLIP, read from a configuration in the Hugging Face layout."""
+"""Sizes and conventions of a CLIP, read from a config.json in the Hugging Face layout."""
 
 from __future__ import annotations
 
 import dataclasses
+
+from multimap_jax.errors import InputError
 
 ACTIVATIONS = ("quick_gelu", "gelu")
 # The largest of every size: far above any CLIP, and small enough that nothing is asked for that no machine has.
@@ -17,11 +19,33 @@ LIMITS = {
     "image_size": 2**10,
     "patch_size": 2**10,
 }
-PATCHES = 2**13  # of an image: attention takes memory by their square
-# What is read of config.json, and of its two parts.
-PARTS = ("text_config", "vision_config", "text_config_dict", "vision_config_dict")
-TOP = ("model_type", "projection_dim", *PARTS)
-TOWER = (*LIMITS, "hidden_act", "layer_norm_eps", "num_channels", "bos_token_id", "eos_token_id", "pad_token_id")
+MOST_PATCHES = 2**13  # of an image: attention takes memory by their square
+# What transformers takes for a setting that is missing (openai/clip-vit-base-patch32).
+DEFAULTS = {
+    "text_config": {
+        "vocab_size": 49408,
+        "max_position_embeddings": 77,
+        "hidden_size": 512,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 8,
+        "intermediate_size": 2048,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+        "eos_token_id": 49407,
+    },
+    "vision_config": {
+        "image_size": 224,
+        "patch_size": 32,
+        "num_channels": 3,
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+    },
+    "projection_dim": 512,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,76 +79,97 @@ class ImageConfig:
     epsilon: float = 1e-5
 
 
+# Field of both configurations -> setting in config.json.
+TOWER = {
+    "width": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "mlp_width": "intermediate_size",
+    "embed": "projection_dim",
+    "activation": "hidden_act",
+    "epsilon": "layer_norm_eps",
+}
+TEXT = {"vocabulary": "vocab_size", "context": "max_position_embeddings", **TOWER}
+IMAGE = {"size": "image_size", "patch": "patch_size", **TOWER}
+
+
 @dataclasses.dataclass(frozen=True)
 class CLIPConfig:
     text: TextConfig
     image: ImageConfig
 
     @classmethod
-    def from_transformers(cls, config) -> CLIPConfig:
-        """From a `transformers.CLIPConfig`; ValueError lists every setting that the towers cannot have."""
-        text, image = config.text_config, config.vision_config
-        parts = (
-            ("text_config", text, ("vocab_size", "max_position_embeddings", *OF_BOTH)),
-            ("vision_config", image, ("image_size", "patch_size", *OF_BOTH)),
-        )
-        problems = [problem for name, part, sizes in parts for problem in problems_of(name, part, sizes)]
-        problems += size_problems("config.json", {"projection_dim": config.projection_dim})
-        if image.num_channels != 3:
-            problems.append(f"vision_config has num_channels {image.num_channels!r} (expected 3)")
-        if not problems and image.patch_size > image.image_size:
-            problems.append(f"vision_config has patch_size {image.patch_size} for image_size {image.image_size}")
-        patches = 0 if problems else (image.image_size // image.patch_size) ** 2
-        if patches > PATCHES:
-            problems.append(f"vision_config has {patches:,} patches (expected {PATCHES:,} at most)")
-        if text.eos_token_id is not None and not isinstance(text.eos_token_id, int):
-            problems.append(f"text_config has eos_token_id {text.eos_token_id!r} (expected a whole number)")
+    def from_json(cls, content: dict, path="config.json") -> CLIPConfig:
+        """From what the config.json at `path` holds. InputError lists every setting that the towers cannot have."""
+        if content.get("model_type") != "clip":
+            raise InputError(
+                f"{path} describes a model of type {content.get('model_type')!r}, expected 'clip' (a CLIP with ViT "
+                "image tower, such as openai/clip-vit-base-patch32); other architectures cannot be run here",
+                "clip",
+            )
+        embed = {"projection_dim": content.get("projection_dim", DEFAULTS["projection_dim"])}
+        text, image = (tower_settings(content, name, path) for name in ("text_config", "vision_config"))
+        problems = size_problems("config.json", embed)
+        problems += tower_problems("text_config", text) + tower_problems("vision_config", image)
+        if image["num_channels"] != 3:
+            problems.append(f"vision_config has num_channels {image['num_channels']!r} (expected 3)")
+        if not problems and image["patch_size"] > image["image_size"]:
+            problems.append(f"vision_config has patch_size {image['patch_size']} for image_size {image['image_size']}")
+        patches = 0 if problems else (image["image_size"] // image["patch_size"]) ** 2
+        if patches > MOST_PATCHES:
+            problems.append(f"vision_config has {patches:,} patches (expected {MOST_PATCHES:,} at most)")
+        end_token = text["eos_token_id"]
+        if end_token is not None and type(end_token) is not int:
+            problems.append(f"text_config has eos_token_id {end_token!r} (expected a whole number)")
         if problems:
-            raise ValueError("this CLIP cannot be run here: " + "; ".join(problems))
-        # Early conversions wrote eos_token_id 2, which is no end token; transformers too takes the argmax there.
-        end_token = None if text.eos_token_id == 2 else text.eos_token_id
+            raise InputError(f"{path} cannot be used: {'; '.join(problems)}", "clip")
+        text, image = text | embed, image | embed
         return cls(
-            TextConfig(text.vocab_size, text.max_position_embeddings, *_sizes(text, config), end_token=end_token),
-            ImageConfig(image.image_size, image.patch_size, *_sizes(image, config)),
+            # Early conversions wrote eos_token_id 2, which is no end token; transformers too takes the argmax there.
+            TextConfig(**{f: text[name] for f, name in TEXT.items()}, end_token=None if end_token == 2 else end_token),
+            ImageConfig(**{f: image[name] for f, name in IMAGE.items()}),
         )
 
-    def to_transformers(self) -> dict:
-        """The dictionary that `config.json` holds, read by transformers and by `from_transformers`."""
-        text = _tower(self.text) | {
-            "model_type": "clip_text_model",
-            "vocab_size": self.text.vocabulary,
-            "max_position_embeddings": self.text.context,
-        }
+    def to_json(self) -> dict:
+        """What `config.json` holds, as transformers and `from_json` read it."""
+        text = {name: getattr(self.text, f) for f, name in TEXT.items()} | {"model_type": "clip_text_model"}
         if self.text.end_token is not None:
             end = self.text.end_token
             text |= {"bos_token_id": end - 1, "eos_token_id": end, "pad_token_id": end}
-        image = _tower(self.image) | {
-            "model_type": "clip_vision_model",
-            "image_size": self.image.size,
-            "patch_size": self.image.patch,
-            "num_channels": 3,
-        }
+        image = {name: getattr(self.image, f) for f, name in IMAGE.items()}
         return {
             "architectures": ["CLIPModel"],
             "model_type": "clip",
             "projection_dim": self.text.embed,
             "text_config": text,
-            "vision_config": image,
+            "vision_config": image | {"model_type": "clip_vision_model", "num_channels": 3},
         }
 
 
-OF_BOTH = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+def tower_settings(content: dict, name: str, path) -> dict:
+    """What config.json says of one tower, with the defaults of what it leaves out.
+
+    "text_config_dict", which old releases of transformers wrote, replaces "text_config" there, and so here.
+    """
+    key = name if content.get(f"{name}_dict") is None else f"{name}_dict"
+    found = {} if content.get(key) is None else content[key]
+    if not isinstance(found, dict):
+        raise InputError(f"{key} in {path} is {str(found)[:40]}, expected an object: fetch or save it again", "clip")
+    return DEFAULTS[name] | found
 
 
-def problems_of(name: str, part, sizes: tuple[str, ...]) -> list[str]:
+def tower_problems(name: str, found: dict) -> list[str]:
     """What is wrong with the settings of one tower."""
-    problems = size_problems(name, {size: getattr(part, size) for size in sizes})
-    if part.hidden_act not in ACTIVATIONS:
-        problems.append(f"{name} has hidden_act {part.hidden_act!r} (known: {', '.join(ACTIVATIONS)})")
-    if not isinstance(part.layer_norm_eps, float | int) or not 0 < part.layer_norm_eps < 1:
-        problems.append(f"{name} has layer_norm_eps {part.layer_norm_eps!r} (expected a number above 0, below 1)")
-    if not problems and part.hidden_size % part.num_attention_heads:
-        problems.append(f"{name} has hidden_size {part.hidden_size} for {part.num_attention_heads} attention heads")
+    problems = size_problems(name, found)
+    epsilon = found["layer_norm_eps"]
+    if found["hidden_act"] not in ACTIVATIONS:
+        problems.append(f"{name} has hidden_act {found['hidden_act']!r} (known: {', '.join(ACTIVATIONS)})")
+    if not isinstance(epsilon, float | int) or not 0 < epsilon < 1:
+        problems.append(f"{name} has layer_norm_eps {epsilon!r} (expected a number above 0, below 1)")
+    if not problems and found["hidden_size"] % found["num_attention_heads"]:
+        problems.append(
+            f"{name} has hidden_size {found['hidden_size']} for {found['num_attention_heads']} attention heads"
+        )
     return problems
 
 
@@ -135,27 +180,3 @@ def size_problems(name: str, found: dict) -> list[str]:
         for size, value in found.items()
         if size in LIMITS and (type(value) is not int or not 0 < value <= LIMITS[size])
     ]
-
-
-def _sizes(part, config):
-    return (
-        part.hidden_size,
-        part.num_hidden_layers,
-        part.num_attention_heads,
-        part.intermediate_size,
-        config.projection_dim,
-        part.hidden_act,
-        part.layer_norm_eps,
-    )
-
-
-def _tower(part) -> dict:
-    return {
-        "hidden_size": part.width,
-        "num_hidden_layers": part.layers,
-        "num_attention_heads": part.heads,
-        "intermediate_size": part.mlp_width,
-        "projection_dim": part.embed,
-        "hidden_act": part.activation,
-        "layer_norm_eps": part.epsilon,
-    }

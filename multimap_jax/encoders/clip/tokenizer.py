@@ -1,63 +1,84 @@
-"""Text to token ids, by the tokenizer that lies in the checkpoint's directory."""
+"""Text to token ids, by the tokenizer that lies in the checkpoint's directory.
+
+CLIP's byte-pair encoding is set up here with the `tokenizers` library and gives the ids that
+`transformers.CLIPTokenizer` gives. Any other tokenizer is left to transformers.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from multimap_jax.encoders.clip.config import TextConfig
-from multimap_jax.encoders.clip.transformers_alone import transformers_alone
+from multimap_jax.errors import InputError, MissingError
 from multimap_jax.storage.reading import explained, read_json
 
-ADDED = 1000  # special tokens: CLIP has two, and each costs more than the one before
-COPY = "copy vocab.json and merges.txt (or tokenizer.json) of this checkpoint there"
+ADDED_TOKENS = 1000  # special tokens that are read at most: CLIP has two, and each costs more than the one before
+ADVICE = "copy vocab.json and merges.txt (or tokenizer.json) of this checkpoint there"
+CLIP_TOKENIZERS = (None, "CLIPTokenizer", "CLIPTokenizerFast")
+START, END = "<|startoftext|>", "<|endoftext|>"
+SPECIAL_TOKENS = {
+    "bos_token": START,
+    "eos_token": END,
+    "unk_token": END,
+    "sep_token": None,
+    "pad_token": END,
+    "cls_token": None,
+    "mask_token": None,
+}
+# Settings that are transformers' business where they hold anything.
+OTHER_SETTINGS = (
+    "additional_special_tokens",
+    "extra_special_tokens",
+    "split_special_tokens",
+    "init_inputs",
+    "vocab",
+    "merges",
+)
+# Pieces of a text that merges never cross (Radford et al. 2021, the regular expression of the released tokenizer).
+WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"  # one digit each
 
 
 class Tokenizer:
-    """CLIP's byte-pair tokenizer. `start` and `end` are the ids that open and close every text."""
+    """A checkpoint's tokenizer. `start` and `end` are the ids that open and close every text.
+
+    Raises InputError for files that give another tokenizer than config.json describes, MissingError where there are
+    none.
+    """
 
     def __init__(self, directory: Path, config: TextConfig):
-        _check_files(directory)
-        with transformers_alone():
-            from transformers.models.clip.tokenization_clip import CLIPTokenizer
-
-            with explained(f"the tokenizer in {directory}", COPY):
-                check_ids(directory, config.vocabulary)
-                self._tokenizer = CLIPTokenizer.from_pretrained(directory)
-                check_merges(self._tokenizer)
-                self.encode("a word")  # settings of the wrong kind are noticed where they are used
+        check_files(directory)
+        with explained(f"the tokenizer in {directory}", ADVICE):
+            check_ids(directory, config.vocabulary)
+            self._encode, self.start, self.end, size = clip_tokenizer(directory) or other_tokenizer(directory)
+            self.encode("a word")  # settings of the wrong kind are noticed where they are used
         self.context = config.context
-        self.start, self.end = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
+        problem = ""
         # A damaged vocabulary gives a working tokenizer of two tokens, so its size is looked at.
-        if not 2 < len(self._tokenizer) <= config.vocabulary:
-            raise ValueError(
-                f"the tokenizer in {directory} has {len(self._tokenizer)} tokens, config.json says "
-                f"{config.vocabulary}: {COPY}"
-            )
-        if not all(type(each) is int and 0 <= each < config.vocabulary for each in (self.start, self.end)):
-            raise ValueError(f"the tokenizer in {directory} knows no tokens that begin and end a text: {COPY}")
-        if config.end_token not in (None, self.end):
-            raise ValueError(
-                f"the tokenizer in {directory} ends texts with token {self.end}, where the tower of config.json "
-                f"looks for {config.end_token}: {COPY}"
-            )
+        if not 2 < size <= config.vocabulary:
+            problem = f"has {size} tokens, config.json says {config.vocabulary}"
+        elif not all(type(token) is int and 0 <= token < config.vocabulary for token in (self.start, self.end)):
+            problem = "knows no tokens that begin and end a text"
+        elif config.end_token not in (None, self.end):
+            problem = f"ends texts with token {self.end}, where the tower of config.json looks for {config.end_token}"
+        if problem:
+            raise InputError(f"the tokenizer in {directory} {problem}: {ADVICE}", "clip")
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text without start and end."""
-        return self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return self._encode(text)
 
     def pad(self, texts: Sequence[str]) -> np.ndarray:
         """int32 [texts, t]: start, tokens, end, then end tokens; t is the longest, rounded up to 8 for fewer shapes.
 
-        ValueError for a text longer than the context.
+        Raises InputError for a text longer than the context.
         """
         rows = [[self.start, *self.encode(text), self.end] for text in texts]
         longest = max(range(len(rows)), key=lambda i: len(rows[i]))
         if len(rows[longest]) > self.context:
-            raise ValueError(
+            raise InputError(
                 f"a text has {len(rows[longest])} tokens, the context holds {self.context}: shorten "
                 f"{texts[longest][:80]!r}"
             )
@@ -65,44 +86,154 @@ class Tokenizer:
         return np.array([row + [self.end] * (length - len(row)) for row in rows], np.int32)
 
 
+def clip_tokenizer(directory: Path) -> tuple[Callable, int | None, int | None, int] | None:
+    """(encode, id of the start, id of the end, number of tokens); None for a tokenizer that is not CLIP's."""
+    from tokenizers import Regex, models, normalizers, pre_tokenizers
+    from tokenizers import Tokenizer as Backend
+
+    settings = read_optional(directory / "tokenizer_config.json")
+    saved = read_optional(directory / "tokenizer.json")
+    if saved:
+        model = saved["model"]
+        if model.get("type", "BPE") != "BPE" or not isinstance(model["vocab"], dict) or "merges" not in model:
+            return None
+        vocabulary, merges = model["vocab"], [as_pair(merge) for merge in model["merges"]]
+    else:
+        vocabulary, merges = read_json(directory / "vocab.json"), read_merges(directory / "merges.txt")
+    added = added_tokens(directory, settings, saved)
+    if added is None:
+        return None
+    tokens, names = added
+    backend = Backend(models.BPE(vocabulary, merges, end_of_word_suffix="</w>", unk_token=names["unk_token"]))
+    check_merges(vocabulary, merges, {token.content for token in tokens})
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    backend.add_tokens(tokens)
+    start, end = (backend.token_to_id(names[name]) for name in ("bos_token", "eos_token"))
+    return lambda text: backend.encode(text, add_special_tokens=False).ids, start, end, backend.get_vocab_size()
+
+
+def added_tokens(directory: Path, settings: dict, saved: dict) -> tuple[list, dict[str, str]] | None:
+    """(tokens that are found in a text before it is split, name -> special token), in the order in which transformers
+    adds them; None where the files say more than CLIP's usually do.
+
+    settings: tokenizer_config.json. saved: tokenizer.json, {} where there is none.
+    """
+    from tokenizers import AddedToken
+
+    if "added_tokens_decoder" in settings:
+        found = {int(index): AddedToken(**token) for index, token in settings["added_tokens_decoder"].items()}
+    else:
+        special = read_optional(directory / "special_tokens_map.json")
+        settings = settings | {name: with_type(token) for name, token in special.items()}
+        found = {token["id"]: AddedToken(**without(token, "id")) for token in saved.get("added_tokens", ())}
+    unknown = [name for name in settings if name.endswith("_token") and name not in SPECIAL_TOKENS]
+    if (
+        settings.get("tokenizer_class") not in CLIP_TOKENIZERS
+        or (directory / "added_tokens.json").exists()
+        or any(settings.get(name) for name in OTHER_SETTINGS)
+        or any(isinstance(settings[name], str | dict) for name in unknown)
+    ):
+        return None
+    by_content, named = {token.content: token for token in found.values()}, {}
+    for name, usual in SPECIAL_TOKENS.items():
+        token = settings.get(name, usual)
+        if isinstance(token, dict) and token.get("__type") == "AddedToken":
+            token = AddedToken(**without(token, "__type"))
+        elif isinstance(token, str):
+            token = AddedToken(token, special=True)
+        elif token is None and usual is None:
+            continue
+        else:
+            return None
+        named[name] = by_content.get(token.content, token)
+    tokens = [*(found[index] for index in sorted(found)), *named.values()]
+    names = {name: token.content for name, token in named.items()}
+    for token in tokens:
+        token.special = token.special or token.content in names.values()
+    return tokens, names
+
+
+def with_type(token):
+    """A token of special_tokens_map.json as tokenizer_config.json writes it."""
+    return token | {"__type": "AddedToken", "special": True} if isinstance(token, dict) else token
+
+
+def without(entries: dict, name: str) -> dict:
+    return {key: value for key, value in entries.items() if key != name}
+
+
+def read_optional(path: Path) -> dict:
+    return read_json(path) if path.exists() else {}
+
+
+def as_pair(merge) -> tuple[str, str]:
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return left, right
+
+
+def read_merges(path: Path) -> list[tuple[str, str]]:
+    """The pairs of a merges.txt. ValueError for a line that is none."""
+    lines = path.read_bytes().decode("utf-8-sig").split("\n")
+    lines = [line.removesuffix("\r") for line in lines if not line.startswith("#version")]
+    return [as_pair(line) for line in (lines if lines[-1:] != [""] else lines[:-1])]
+
+
+def other_tokenizer(directory: Path) -> tuple[Callable, int | None, int | None, int]:
+    """What `clip_tokenizer` gives, of the checkpoint's tokenizer as transformers has it."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+
+    def encode(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+
+    return encode, tokenizer.bos_token_id, tokenizer.eos_token_id, len(tokenizer)
+
+
 def check_ids(directory: Path, vocabulary: int) -> None:
     """ValueError where the files of a tokenizer give tokens other ids than 0 to vocabulary - 1: the library that reads
     them asks for memory for every id up to the largest."""
     found: list = []
     for name in ("vocab.json", "added_tokens.json"):
-        if (directory / name).exists():
-            found += read_json(directory / name).values()
+        found += read_optional(directory / name).values()
     if (directory / "tokenizer.json").exists():
         content = read_json(directory / "tokenizer.json")
-        found += content["model"]["vocab"].values()
+        tokens = content["model"]["vocab"]
+        found += tokens.values() if isinstance(tokens, dict) else range(len(tokens))
         found += [token["id"] for token in content.get("added_tokens", ())]
-    if (directory / "tokenizer_config.json").exists():
-        settings = read_json(directory / "tokenizer_config.json")
-        found += map(int, settings.get("added_tokens_decoder") or ())
-        added = max(len(value) for value in [(), *settings.values()] if isinstance(value, list | dict | tuple))
-        if added > ADDED:
-            raise ValueError(f"tokenizer_config.json lists {added:,} tokens, expected {ADDED:,} at most")
-    wrong = [each for each in found if type(each) is not int or not 0 <= each < vocabulary]
+    settings = read_optional(directory / "tokenizer_config.json")
+    found += map(int, settings.get("added_tokens_decoder") or ())
+    added = max(len(value) for value in [(), *settings.values()] if isinstance(value, list | dict | tuple))
+    if added > ADDED_TOKENS:
+        raise ValueError(f"tokenizer_config.json lists {added:,} tokens, expected {ADDED_TOKENS:,} at most")
+    wrong = [token for token in found if type(token) is not int or not 0 <= token < vocabulary]
     if wrong:
         raise ValueError(f"a token has the id {str(wrong[0])[:40]}, config.json says {vocabulary} tokens")
 
 
-def check_merges(tokenizer) -> None:
+def check_merges(vocabulary: dict, merges: list[tuple[str, str]], added: set[str]) -> None:
     """ValueError where the merges do not make every token that is longer than a letter, as those of a file that was cut
     short: such a tokenizer works, and gives every word other tokens than the checkpoint was trained with."""
-    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-    made = {left + right for left, right in model["merges"]} | set(tokenizer.added_tokens_encoder)
-    lost = [token for token in model["vocab"] if len(token.removesuffix("</w>")) > 1 and token not in made]
+    made = {left + right for left, right in merges} | added
+    lost = [token for token in vocabulary if len(token.removesuffix("</w>")) > 1 and token not in made]
     if lost:
-        raise ValueError(f"no merge makes {len(lost):,} of {len(model['vocab']):,} tokens, the first {lost[0]!r}")
+        raise ValueError(f"no merge makes {len(lost):,} of {len(vocabulary):,} tokens, the first {lost[0]!r}")
 
 
-def _check_files(directory: Path) -> None:
-    if (directory / "tokenizer.json").exists():
-        return
+def check_files(directory: Path) -> None:
+    """MissingError where a directory has neither CLIP's tokenizer nor a SentencePiece model."""
     missing = [name for name in ("vocab.json", "merges.txt") if not (directory / name).exists()]
-    if missing:
-        raise FileNotFoundError(
+    if missing and not (directory / "tokenizer.json").exists() and not any(directory.glob("*.model")):
+        raise MissingError(
             f"{directory} has no tokenizer: {' and '.join(missing)} missing (or one tokenizer.json); "
-            "save it with CLIPTokenizer.save_pretrained"
+            "save it with CLIPTokenizer.save_pretrained",
+            "clip",
         )

@@ -1,0 +1,201 @@
+"""From an RGB image to the pixels that a checkpoint was trained on, as its preprocessor_config.json says.
+
+CLIP's own processor is done here with Pillow and a table of 256 levels for each channel, to the same bits as
+`transformers.CLIPImageProcessorPil` computes. Any other processor is left to transformers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from multimap_jax.errors import InputError, MissingError
+from multimap_jax.storage.reading import explained, read_json
+
+ADVICE = "save it with CLIPImageProcessor.save_pretrained"
+# The most pixels that one image may be scaled to. The longer side follows from the shorter one, so that a narrow image
+# could take any amount of memory.
+SCALED_PIXELS = 2**24
+CLIP_PROCESSORS = (
+    None,
+    "CLIPImageProcessor",
+    "CLIPImageProcessorFast",
+    "CLIPImageProcessorPil",
+    "CLIPFeatureExtractor",
+)
+# What transformers.CLIPImageProcessorPil takes where a setting is missing.
+DEFAULTS = {
+    "do_resize": True,
+    "size": {"shortest_edge": 224},
+    "resample": Image.Resampling.BICUBIC,
+    "do_center_crop": True,
+    "crop_size": {"height": 224, "width": 224},
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": (0.48145466, 0.4578275, 0.40821073),
+    "image_std": (0.26862954, 0.26130258, 0.27577711),
+}
+# Steps, which are left out where they are false or null, and what each needs.
+STEPS = {
+    "do_resize": ("size", "resample"),
+    "do_center_crop": ("crop_size",),
+    "do_rescale": ("rescale_factor",),
+    "do_normalize": ("image_mean", "image_std"),
+}
+SQUARE, EDGE = {"height", "width"}, {"shortest_edge"}
+
+
+def read_preprocessing(directory: Path, size: int) -> Callable[[Image.Image], np.ndarray]:
+    """RGB image -> float32 [size, size, 3], as the checkpoint's settings say; tried here on a small image.
+
+    Raises InputError for settings that cannot be used, MissingError where there are none.
+    """
+    path, settings = read_settings(directory)
+    with explained(f"{path}", ADVICE):
+        is_clip = settings.get("image_processor_type", settings.get("feature_extractor_type")) in CLIP_PROCESSORS
+        settings = (DEFAULTS if is_clip else {}) | settings
+        absent = [name for step in STEPS if settings.get(step) for name in STEPS[step] if settings.get(name) is None]
+        if is_clip and absent:
+            raise ValueError(f"{' and '.join(absent)} missing")
+        for name, shape in (("size", EDGE), ("crop_size", SQUARE)):
+            settings[name] = as_sides({} if settings.get(name) is None else settings[name], shape)
+            check_sides(settings[name], size)
+        if settings.get("do_pad"):
+            raise ValueError("it pads images, as no CLIP of this kind does")
+        usual = is_clip and (not settings["do_resize"] or set(settings["size"]) in (SQUARE, EDGE))
+        usual = usual and not settings.keys() & {"use_square_size", "default_to_square"}  # an edge that means a square
+        scale = ClipProcessor.from_settings(settings) if usual else other_processor(directory, settings)
+
+    def preprocess(image: Image.Image) -> np.ndarray:
+        pixels = scale(image)
+        if pixels.shape != (size, size, 3):
+            found, expected = (pixels.shape[-1:] + pixels.shape[:-1]), (3, size, size)
+            raise ValueError(f"it makes images of shape {found}, config.json says {expected}")
+        return pixels
+
+    with explained(f"{path}", ADVICE):
+        with np.errstate(all="ignore"):
+            tried = preprocess(Image.new("RGB", (5, 3), "white"))
+        if not np.isfinite(tried).all():
+            raise ValueError("it makes images of NaN or infinite numbers")
+    return preprocess
+
+
+def read_settings(directory: Path) -> tuple[Path, dict]:
+    """The file that says how images are scaled, and its content: processor_config.json where it says so, as
+    transformers 5 writes and prefers it, else preprocessor_config.json."""
+    path = directory / "processor_config.json"
+    settings = read_json(path).get("image_processor") if path.exists() else None
+    if settings is not None and not isinstance(settings, dict):
+        raise InputError(f"image_processor in {path} is {str(settings)[:40]}, expected an object: {ADVICE}", "clip")
+    if settings is not None:
+        return path, settings
+    path = directory / "preprocessor_config.json"
+    if not path.exists():
+        raise MissingError(
+            f"{directory} has no preprocessor_config.json (or processor_config.json with an image_processor in it), "
+            f"which says how its images are scaled; {ADVICE}",
+            "clip",
+        )
+    return path, read_json(path)
+
+
+def as_sides(size, shape: set[str]) -> dict:
+    """A size as an object: old files hold one number, which means `shape`, or [height, width]."""
+    if isinstance(size, list | tuple):
+        return dict(zip(("height", "width"), size, strict=True))
+    return size if isinstance(size, dict) else dict.fromkeys(shape, size)
+
+
+def check_sides(sides: dict, size: int) -> None:
+    """ValueError for a side that no encoder of images of `size` asks for, and which could take any amount of memory."""
+    wrong = [side for side in sides.values() if side is not None and not (type(side) is int and 0 < side <= 2 * size)]
+    if wrong:
+        raise ValueError(f"it scales images to {wrong[0]!r}, expected 1 to {2 * size} for encoders of {size}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipProcessor:
+    """RGB image [h, w] -> float32 [height, width, 3]: resized, cut in the middle, rescaled, normalized.
+
+    size: {"shortest_edge"} or {"height", "width"}, None for no resizing. crop: (height, width), None for none.
+    levels float32 [3 * 256]: what becomes of each value of each channel.
+    """
+
+    size: dict | None
+    resample: int
+    crop: tuple[int, int] | None
+    levels: np.ndarray
+
+    @classmethod
+    def from_settings(cls, settings: dict) -> ClipProcessor:
+        crop = (settings["crop_size"]["height"], settings["crop_size"]["width"]) if settings["do_center_crop"] else None
+        size = settings["size"] if settings["do_resize"] else None
+        return cls(size, settings["resample"], crop, levels(settings))
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        if self.size:
+            image = image.resize(target_size(image.size, self.size), self.resample)
+        if self.crop:
+            (width, height), (crop_height, crop_width) = image.size, self.crop
+            left, top = (width - crop_width) // 2, (height - crop_height) // 2
+            image = image.crop((left, top, left + crop_width, top + crop_height))  # black outside the image
+        return np.take(self.levels, np.asarray(image) + CHANNELS)
+
+
+CHANNELS = np.array([0, 256, 512], np.uint16)  # where each channel's levels begin
+
+
+def levels(settings: dict) -> np.ndarray:
+    """What becomes of the values 0 … 255 of each channel, float32 [3 * 256], rounded where transformers rounds."""
+    values = np.arange(256).astype(np.float64)
+    if settings["do_rescale"]:
+        values = values * settings["rescale_factor"]
+    values = np.repeat(values.astype(np.float32)[None], 3, axis=0)
+    if settings["do_normalize"]:
+        mean, deviation = (per_channel(settings[name]) for name in ("image_mean", "image_std"))
+        with np.errstate(all="ignore"):
+            values = (values - mean) / deviation
+    return values.reshape(-1)
+
+
+def per_channel(value) -> np.ndarray:
+    """One number, or one a channel, as float32 [3, 1]."""
+    found = np.array(value, np.float32)
+    if found.shape not in ((), (3,)):
+        raise ValueError(f"{value!r} for three channels")
+    return np.broadcast_to(found, 3)[:, None]
+
+
+def target_size(size: tuple[int, int], wanted: dict) -> tuple[int, int]:
+    """(width, height) that an image of this (width, height) is resized to. ValueError where that takes too much."""
+    (width, height), edge = size, wanted.get("shortest_edge")
+    if edge is None:
+        target = wanted["width"], wanted["height"]
+    else:
+        target = (edge, int(edge * height / width)) if width <= height else (int(edge * width / height), edge)
+    if target[0] * target[1] > SCALED_PIXELS:
+        raise ValueError(f"{width:,} by {height:,} pixels are too narrow for this encoder: cut it")
+    return target
+
+
+def other_processor(directory: Path, settings: dict) -> Callable[[Image.Image], np.ndarray]:
+    """The checkpoint's processor as transformers has it."""
+    from transformers import AutoImageProcessor
+
+    processor = AutoImageProcessor.from_pretrained(
+        directory, backend="pil", local_files_only=True, trust_remote_code=False
+    )
+
+    def scale(image: Image.Image) -> np.ndarray:
+        if settings["size"].keys() >= EDGE:
+            target_size(image.size, settings["size"])  # refuses what takes too much memory
+        pixels = processor(image, return_tensors="np")["pixel_values"][0]
+        return np.ascontiguousarray(np.moveaxis(pixels, 0, -1), np.float32)
+
+    return scale
