@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
-from multimap_jax.arrays.rows import ProjectedRows, RootProbabilities, StoredRows
+from multimap_jax.arrays.rows import StoredRows
 from multimap_jax.arrays.sampling import sample_indices, sample_rows
 from multimap_jax.choices import AUTO
 from multimap_jax.clustering.kmeans import (
@@ -32,6 +32,7 @@ from multimap_jax.clustering.outliers import OUTLIER_IMAGES, fit_inliers
 from multimap_jax.clustering.result import AspectResult, Assignment
 from multimap_jax.clustering.selection import Candidate, select_n_clusters, stability
 from multimap_jax.encoders.clip.model import Clip, load_clip
+from multimap_jax.encoders.zero_shot import RootProbabilities
 from multimap_jax.errors import InputError, InputTypeError
 from multimap_jax.features import table as kinds
 from multimap_jax.images.decoding import as_list
@@ -291,7 +292,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             words = float(np.exp(entr(shares).sum()))
         if rows is None:
             texts = word_embeddings(clip, self.aspect).astype(np.float64)
-            rows = RootProbabilities(ProjectedRows(embeddings, clip.temperature_scale * texts.T))
+            rows = RootProbabilities(clip, embeddings, texts)
         return select_n_clusters(rows, words, names)
 
     def _repr_html_(self) -> str:

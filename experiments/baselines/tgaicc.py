@@ -20,10 +20,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import softmax
 
 import multimap_jax as mm
 from experiments.evaluation.case import Case, by_seed
-from multimap_jax.arrays.rows import ProjectedRows, RootProbabilities
+from multimap_jax.arrays.rows import ProjectedRows
 from multimap_jax.prompts.aspect import word_embeddings
 
 TEMPLATES = (
@@ -56,7 +57,7 @@ def answers(case: Case, aspect: mm.Aspect) -> list[np.ndarray]:
     """Square roots of the probabilities of the aspect's words, [images, words] for every template."""
     filled = [mm.Aspect(aspect.name, aspect.subject, aspect.words, template) for template in TEMPLATES]
     scaled = [case.clip.temperature_scale * word_embeddings(case.clip, each).T for each in filled]
-    return [RootProbabilities(ProjectedRows(case.embeddings, texts))[:] for texts in scaled]
+    return [np.sqrt(softmax(ProjectedRows(case.embeddings, texts)[:], axis=1)) for texts in scaled]
 
 
 def one_clustering(rows: np.ndarray, k: int, seed: int) -> np.ndarray:

@@ -72,14 +72,12 @@ def best_silhouette(clip, embeddings: np.ndarray, aspect) -> int:
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 
-    from multimap_jax.arrays.rows import ProjectedRows, RootProbabilities
+    from multimap_jax.encoders.zero_shot import RootProbabilities
     from multimap_jax.prompts.aspect import word_embeddings
 
     rows = embeddings
     if aspect.words:
-        rows = RootProbabilities(
-            ProjectedRows(embeddings, clip.temperature_scale * word_embeddings(clip, aspect).astype(float).T)
-        )[:]
+        rows = RootProbabilities(clip, embeddings, word_embeddings(clip, aspect).astype(float))[:]
     ks = range(2, min(SILHOUETTE, len(rows) - 1) + 1)
     labels = [KMeans(k, n_init=3, random_state=0).fit_predict(rows) for k in ks]
     return max(zip(ks, labels), key=lambda each: silhouette_score(rows, each[1], sample_size=2000, random_state=0))[0]
@@ -160,12 +158,13 @@ def stranger_row(embeddings: np.ndarray, strangers: np.ndarray) -> dict:
 
 def seconds_row(embeddings: np.ndarray, words: int) -> dict:
     """Seconds of `find_number` among 10,000 images that are made from those given."""
-    from multimap_jax.arrays.rows import RootProbabilities
+    from scipy.special import softmax
+
     from multimap_jax.clustering.selection import select_n_clusters
 
     random = np.random.default_rng(0)
     rows = embeddings[random.integers(len(embeddings), size=10_000)]
-    rows = RootProbabilities(100 * rows @ rows[:words].T) if words else rows
+    rows = np.sqrt(softmax(100 * rows @ rows[:words].T, axis=1)) if words else rows
     begin = time.perf_counter()
     most = max(each.groups for each in select_n_clusters(rows, float(words)))
     return {"images": 10_000, "words": words, "most": most, "seconds": round(time.perf_counter() - begin, 2)}

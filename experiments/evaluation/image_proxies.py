@@ -44,7 +44,7 @@ def image_proxies(case: Case, rows: str = "prompt_embeddings", moved: bool = Fal
 def move(case: Case) -> np.ndarray:
     """Every image where the words are, unit rows [images, embed]: a group of its own."""
     texts = word_embeddings(case.clip, case.asked()).astype(np.float64)
-    return cluster_targets(texts, case.embeddings, np.arange(len(case.embeddings)), case.clip.temperature_scale)
+    return cluster_targets(texts, case.embeddings, np.arange(len(case.embeddings)), case.clip)
 
 
 KINDS = {

@@ -50,8 +50,8 @@ def default(case: Case) -> np.ndarray:
 
 def default_words(case: Case) -> np.ndarray:
     """The groups that the words make (step 1 of `fit_span`): k-means on square roots of zero-shot probabilities."""
-    texts, scale = word_embeddings(case.clip, case.asked()).astype(np.float64), case.clip.temperature_scale
-    return by_seed(lambda seed: word_clusters(texts, case.embeddings, case.clusters, scale, seed))
+    texts = word_embeddings(case.clip, case.asked()).astype(np.float64)
+    return by_seed(lambda seed: word_clusters(texts, case.embeddings, case.clusters, case.clip, seed))
 
 
 def default_round(case: Case) -> np.ndarray:

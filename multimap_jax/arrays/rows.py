@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.special import softmax
 
 # Rows taken at once, in no table. A result's bits depend on it where there are more rows, by rounding alone.
 BATCH_ROWS = 4096
@@ -83,19 +82,6 @@ class ProjectedRows:
 
     def __getitem__(self, index) -> np.ndarray:
         return np.asarray(self.rows[index], np.float64) @ self.matrix
-
-
-@dataclasses.dataclass(frozen=True)
-class RootProbabilities:
-    """Square roots of the probabilities that a softmax makes of rows [n, d]."""
-
-    rows: np.ndarray | ProjectedRows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index) -> np.ndarray:
-        return np.sqrt(softmax(self.rows[index], axis=1))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import softmax
 
-from multimap_jax.arrays.rows import ProjectedRows, RootProbabilities, StoredRows, mean_row, walk
+from multimap_jax.arrays.rows import ProjectedRows, StoredRows, mean_row, walk
 from multimap_jax.clustering.kmeans import cluster, cluster_means
 from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.encoders.encoder import Encoder
+from multimap_jax.encoders.zero_shot import RootProbabilities
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
 from multimap_jax.proxies.fit import fit_proxies
@@ -55,27 +56,26 @@ def fit_span(
     Raises InputError for words that are all the same to the encoder.
     """
     images = embeddings if isinstance(embeddings, StoredRows) else np.asarray(embeddings)
-    scale = clip.temperature_scale
     texts = word_embeddings(clip, aspect).astype(np.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of words: given when they were checked; of empty clusters: given at the end
         axes = word_axes(texts)
         if len(texts) < k:
-            labels = word_clusters(texts, images, k, scale, seed, drawn)
+            labels = word_clusters(texts, images, k, clip, seed, drawn)
             labels = cluster(ProjectedRows(images, whitening(images, labels, k)), k, seed, drawn).labels
             # Its own block size: there are few clusters, and they must not depend on the block size of images.
             config = dataclasses.replace(config or ProxyConfig(), block_size=-(-k // 8) * 8)
-            targets = cluster_targets(texts, images, labels, scale)
+            targets = cluster_targets(texts, images, labels, clip)
             learnt = fit_proxies(clip, targets, aspect, contrast, config).prompt_embeddings
             texts = np.concatenate([texts, learnt])
             axes = word_axes(texts)
-        labels = word_clusters(texts, images, k, scale, seed, drawn)
+        labels = word_clusters(texts, images, k, clip, seed, drawn)
     return Span(axes @ whitening(ProjectedRows(images, axes), labels, k), labels)
 
 
-def word_clusters(texts: np.ndarray, images: np.ndarray, k: int, scale: float, seed: int, drawn=None) -> np.ndarray:
+def word_clusters(texts: np.ndarray, images: np.ndarray, k: int, encoder: Encoder, seed: int, drawn=None) -> np.ndarray:
     """k clusters of images with similar word probabilities, int [images]."""
-    return cluster(RootProbabilities(ProjectedRows(images, scale * texts.T)), k, seed, drawn).labels
+    return cluster(RootProbabilities(encoder, images, texts), k, seed, drawn).labels
 
 
 def word_axes(texts: np.ndarray) -> np.ndarray:
@@ -86,10 +86,9 @@ def word_axes(texts: np.ndarray) -> np.ndarray:
     return axes[lengths > 1e-4 * lengths[0]].T
 
 
-def word_shares(texts: np.ndarray, images: np.ndarray, scale: float) -> np.ndarray:
+def word_shares(texts: np.ndarray, images: np.ndarray, encoder: Encoder) -> np.ndarray:
     """Mean zero-shot probability p_w of every word over the images, [words]."""
-    similar = ProjectedRows(images, scale * texts.T)
-    return sum(softmax(part, axis=1).sum(0) for _, part in walk(similar)) / len(images)
+    return sum(encoder.probabilities(rows, texts).sum(0) for _, rows in walk(images)) / len(images)
 
 
 def whitening(rows, labels: np.ndarray, k: int) -> np.ndarray:
@@ -114,12 +113,12 @@ def whitening(rows, labels: np.ndarray, k: int) -> np.ndarray:
     return vectors / np.sqrt(np.maximum(values, 1e-9 * sphere))
 
 
-def cluster_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, scale: float) -> np.ndarray:
+def cluster_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, encoder: Encoder) -> np.ndarray:
     """Unit rows [clusters, embed] that proxies are fitted to: the clusters' mean images, moved to the words' prompts.
 
     Means are moved from the mean image to the words' centre, and spread as widely as the words.
     """
-    share = word_shares(texts, images, scale)
+    share = word_shares(texts, images, encoder)
     middle = share @ texts
     labels, counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
     means = cluster_means(images, labels, len(counts)) - mean_row(images)

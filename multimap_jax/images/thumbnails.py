@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from multimap_jax.images.decoding import Unreadable, stream_pixels
 from multimap_jax.runtime.progress import open_bar
 
-SIDE, QUALITY = 128, 75
-AT_ONCE = 64
-# Thumbnails that stand within the page; with more of them they have a folder beside it.
-INLINE = 2_000
+SIDE = 128  # pixels of the longer side
+QUALITY = 75  # of a JPEG
+BATCH = 64  # images that are decoded ahead
+INLINE = 2_000  # thumbnails within the page, at most; more of them have a folder beside it
 
 
 def thumbnails(images: Sequence, progress: bool = False, side: int = SIDE) -> list[bytes]:
@@ -28,9 +28,9 @@ def thumbnails(images: Sequence, progress: bool = False, side: int = SIDE) -> li
 
     found: list[bytes] = []
     with open_bar(len(images), "making thumbnails", "image", shown=progress) as bar:
-        for part in stream_pixels(images, shrink, AT_ONCE):
-            found += [b"" if isinstance(each, Unreadable) else each for each in part]
-            bar.update(len(part))
+        for batch in stream_pixels(images, shrink, BATCH):
+            found += [b"" if isinstance(item, Unreadable) else item for item in batch]
+            bar.update(len(batch))
     return found
 
 

@@ -15,6 +15,7 @@ from multimap_jax.arrays.rows import walk
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.encoders.clip.tokenizer import Tokenizer
+from multimap_jax.errors import InputError, InputTypeError
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import CONTROLS, is_plain_name
 
@@ -23,7 +24,7 @@ from multimap_jax.storage.filenames import CONTROLS, is_plain_name
 class Aspect:
     """One way to group images: by `name` ("color") of a `subject` ("fruit"), with candidate `words` ("red", …) or none.
 
-    `template` must hold "{word}" once and may hold "{subject}" and "{name}". Raises ValueError for a template without
+    `template` must hold "{word}" once and may hold "{subject}" and "{name}". Raises InputError for a template without
     the slot and for empty or repeated words (compared by `normal_form`).
     """
 
@@ -34,49 +35,53 @@ class Aspect:
 
     def __post_init__(self):
         if isinstance(self.words, str):
-            raise TypeError(f"words of {self.name!r}: expected a sequence of words, found the string {self.words!r}")
+            raise InputTypeError(
+                f"words of {self.name!r}: expected a sequence of words, found the string {self.words!r}", "words"
+            )
         for name in ("name", "subject", "template"):
             if not isinstance(getattr(self, name), str):
-                raise TypeError(f"{name} of an aspect: expected a string, found {getattr(self, name)!r}")
+                parameter = "aspect" if name == "name" else name
+                raise InputTypeError(
+                    f"{name} of an aspect: expected a string, found {getattr(self, name)!r}", parameter
+                )
         object.__setattr__(self, "words", tuple(self.words))
         for text in (self.name, *self.words):
             check_text(text)
         for text in (self.subject, self.template):  # for the tokenizer alone, which takes any text
             check_text(text, ("Cs",))
         if not self.name.strip():
-            raise ValueError("an aspect needs a name, found an empty one")
+            raise InputError("an aspect needs a name, found an empty one", "aspect")
         forms = [normal_form(word) for word in self.words]
         if "" in forms:
-            raise ValueError(f"word {forms.index('') + 1} of aspect {self.name!r} is empty")
+            raise InputError(f"word {forms.index('') + 1} of aspect {self.name!r} is empty", "words")
         for text in (self.name, *self.words):
             if not is_plain_name(text):
-                raise ValueError(f"{ascii(text)} cannot be read as it is: expected a text without invisible letters")
+                raise InputError(f"{ascii(text)} cannot be read as it is: expected a text without invisible letters")
         repeated = sorted(word for word, count in collections.Counter(forms).items() if count > 1)
         if repeated:
-            raise ValueError(f"aspect {self.name!r} has repeated words: {', '.join(repeated)}")
+            raise InputError(f"aspect {self.name!r} has repeated words: {', '.join(repeated)}", "words")
         self.sides()
 
     def sides(self) -> tuple[str, str]:
         """The template filled in, left and right of the slot."""
-        values, sides = {"subject": self.subject, "name": self.name}, [""]
+        values, sides, problem = {"subject": self.subject, "name": self.name}, [""], ""
         try:
             pieces = list(string.Formatter().parse(self.template))
         except ValueError as error:
-            raise ValueError(f"template {self.template!r} cannot be read: {error}") from None
+            pieces, problem = [], f"cannot be read: {error}"
         for literal, field, spec, conversion in pieces:
             sides[-1] += literal
             if spec or conversion:
-                raise ValueError(
-                    f"template {self.template!r} formats {{{field}}}, which goes in as it is: take that out"
-                )
-            if field == "word":
+                problem = problem or f"formats {{{field}}}, which goes in as it is: take that out"
+            elif field == "word":
                 sides.append("")
             elif field in values:
                 sides[-1] += values[field]
             elif field is not None:
-                raise ValueError(f"template {self.template!r} has {{{field}}}; known: {{subject}}, {{name}}, {{word}}")
-        if len(sides) != 2:
-            raise ValueError(f"template {self.template!r} holds {{word}} {len(sides) - 1} times, expected once")
+                problem = problem or f"has {{{field}}}; known: {{subject}}, {{name}}, {{word}}"
+        if problem or len(sides) != 2:
+            problem = problem or f"holds {{word}} {len(sides) - 1} times, expected once"
+            raise InputError(f"template {self.template!r} {problem}", "template")
         return sides[0], sides[1]
 
     def fill(self, word: str) -> str:
@@ -86,12 +91,12 @@ class Aspect:
 
 
 def check_text(text: str, refused: Sequence[str] = CONTROLS) -> None:
-    """TypeError for what is no string, ValueError for one with a control character or bytes that are no UTF-8."""
+    """InputTypeError for what is no string, InputError for one with control characters or bytes that are no UTF-8."""
     if not isinstance(text, str):
-        raise TypeError(f"expected words as strings, found {text!r}")
-    wrong = [each for each in text if unicodedata.category(each) in refused]
+        raise InputTypeError(f"expected words as strings, found {text!r}", "words")
+    wrong = [letter for letter in text if unicodedata.category(letter) in refused]
     if wrong:
-        raise ValueError(f"{ascii(text)} holds {ascii(wrong[0])}: expected text in UTF-8 without control characters")
+        raise InputError(f"{ascii(text)} holds {ascii(wrong[0])}: expected text in UTF-8 without control characters")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,38 +115,39 @@ def make_prompt(aspect: Aspect, tokenizer: Tokenizer) -> Prompt:
     """The aspect's prompt with "*" at the slot.
 
     Left and right of the slot are tokenised apart and spliced: "*." is a single token of CLIP, so that in a template
-    ending in "{word}." the slot would be lost. ValueError for a prompt longer than the context.
+    ending in "{word}." the slot would be lost. InputError for a prompt longer than the context.
     """
     left, right = (tokenizer.encode(side) for side in aspect.sides())
     ids = (tokenizer.start, *left, *tokenizer.encode("*")[-1:], *right, tokenizer.end)
     if len(ids) > tokenizer.context:
-        raise ValueError(
+        raise InputError(
             f"the prompt of aspect {aspect.name[:80]!r} has {len(ids)} tokens, the context holds {tokenizer.context}: "
-            "shorten its template"
+            "shorten its template",
+            "template",
         )
     return Prompt(ids, slot=1 + len(left))
 
 
 def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> None:
-    """ValueError for words that the tokenizer cannot represent or that make a prompt too long for the context, and for
+    """InputError for words that the tokenizer cannot represent or that make a prompt too long for the context, and for
     a contrast that holds the aspect; a warning for words that the checkpoint has never seen."""
     if isinstance(contrast, str):
-        raise TypeError(f"contrast: expected a sequence of aspect names, found the string {contrast!r}")
+        raise InputTypeError(
+            f"contrast: expected a sequence of aspect names, found the string {contrast!r}", "contrast"
+        )
     if aspect.name in contrast:
-        raise ValueError(f"contrast of aspect {aspect.name!r} holds the aspect itself: take it out")
+        raise InputError(f"contrast of aspect {aspect.name!r} holds the aspect itself: take it out", "contrast")
     for word in (*aspect.words, aspect.name, *contrast):
         check_text(word)
         if not is_representable(clip.tokenizer, word):
-            raise ValueError(f"the tokenizer of {clip.name} cannot represent the word {word!r}: use another one")
+            raise InputError(
+                f"the tokenizer of {clip.name} cannot represent the word {word!r}: use another one", "words"
+            )
     if aspect.words:
         clip.tokenizer.pad([aspect.fill(word) for word in aspect.words])
     if clip.known_words is not None:
-        seen = clip.known_words
-        unseen = [
-            word
-            for word in (aspect.subject, aspect.name, *aspect.words)
-            if not seen.issuperset(normal_form(word).split())
-        ]
+        texts = (aspect.subject, aspect.name, *aspect.words)
+        unseen = [text for text in texts if not clip.known_words.issuperset(normal_form(text).split())]
         if unseen:
             warnings.warn(
                 f"the checkpoint {clip.name!r} has never seen: {', '.join(unseen)}; "
@@ -158,8 +164,8 @@ def is_representable(tokenizer: Tokenizer, word: str) -> bool:
 
 def has_room_for(aspect: Aspect, word: str, tokenizer: Tokenizer) -> bool:
     """Whether the aspect's prompt can be made with a word."""
-    whole = len(tokenizer.encode(aspect.fill(word))) + 2  # the tokens that begin and end it
-    return whole <= tokenizer.context and is_representable(tokenizer, word)
+    tokens = len(tokenizer.encode(aspect.fill(word))) + 2  # with those that begin and end it
+    return tokens <= tokenizer.context and is_representable(tokenizer, word)
 
 
 def word_embeddings(clip: Clip, aspect: Aspect, bare: bool = False) -> np.ndarray:
@@ -180,4 +186,4 @@ def reference_words(clip: Clip, embeddings: np.ndarray, aspect: Aspect, bare: bo
     if not aspect.words:
         return np.full(len(embeddings), -1)
     texts = word_embeddings(clip, aspect, bare).T
-    return np.concatenate([(part @ texts).argmax(1) for _, part in walk(embeddings)])
+    return np.concatenate([(rows @ texts).argmax(1) for _, rows in walk(embeddings)])

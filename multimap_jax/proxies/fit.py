@@ -1,4 +1,4 @@
-"""Proxy words of images: from embeddings and an aspect to what `descent` and `blocks` compute (paper, section 3)."""
+"""Proxy words of images: from embeddings and an aspect to what `solver` computes (paper, section 3)."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def fit_proxies(
         try:
             found = run_blocks(common, targets, int(config.steps), block, progress)
         except DivergedError as error:
-            raise ValueError(
+            raise InputError(
                 f"the proxies of aspect {aspect.name!r} diverged: {error.images} or more of {len(reference)} have no "
                 f"finite loss at step {error.step}; use a learning rate below {float(config.learning_rate):g}"
             ) from None
@@ -176,7 +176,7 @@ def _batch_order(config: ProxyConfig, images: int, given, seed: int) -> np.ndarr
     """The order of the batches, int32 [epochs, batches], where it matters."""
     if not config.batches_matter:
         if given is not None:
-            raise ValueError("batch_order has a meaning under the released recipe with weight decay only")
+            raise InputError("batch_order has a meaning under the released recipe with weight decay only")
         return None
     batches = -(-images // config.batch_size)
     if given is None:
@@ -184,7 +184,7 @@ def _batch_order(config: ProxyConfig, images: int, given, seed: int) -> np.ndarr
         given = np.stack([random.permutation(batches) for _ in range(config.steps)])
     order = np.asarray(given, np.int32)
     if order.shape != (config.steps, batches) or (np.sort(order, 1) != np.arange(batches)).any():
-        raise ValueError(
+        raise InputError(
             f"batch_order has shape {list(order.shape)}, expected [{config.steps}, {batches}] (epochs, batches), "
             f"each row an order of 0 … {batches - 1}"
         )

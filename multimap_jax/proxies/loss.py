@@ -1,4 +1,4 @@
-"""One proxy: its loss and one update of it (paper, section 3), for ONE image; vmapped in `blocks`."""
+"""One proxy: its loss and one update of it (paper, section 3), for ONE image; vmapped in `solver`."""
 
 from __future__ import annotations
 
@@ -92,11 +92,11 @@ def update(proxy, state, step, target: Target, common: Common):
         return jax.lax.fori_loop(0, count, lambda _, c: descend(*c, jnp.zeros_like(proxy), step, common), carry)
 
     batches = common.order.shape[1]
-    place = jnp.argmax(common.order[step] == target.batch)
-    proxy, state = decay(place, (proxy, state))
+    position = jnp.argmax(common.order[step] == target.batch)
+    proxy, state = decay(position, (proxy, state))
     loss, gradient = jax.value_and_grad(proxy_loss)(proxy, target, common)
     carry = descend(proxy, state, gradient / target.batch_images, step, common)
-    return *decay(batches - 1 - place, carry), loss
+    return *decay(batches - 1 - position, carry), loss
 
 
 def start(common: Common, target: Target):

@@ -132,8 +132,8 @@ def _run_in_turn(common: Common, targets: Target, size: int, steps: int, bar, fo
 
 
 def _finish_block(mesh, common, proxies, rows, picked, found: list[np.ndarray]) -> None:
-    for whole, part in zip(found, (proxies, *compiled_finish(mesh, common, proxies, rows))):
-        whole[picked] = np.asarray(part)[: len(picked)]
+    for array, block in zip(found, (proxies, *compiled_finish(mesh, common, proxies, rows))):
+        array[picked] = np.asarray(block)[: len(picked)]
 
 
 def _run_to_rest(common: Common, targets: Target, size: int, steps: int, bar, found: list[np.ndarray]):
@@ -146,7 +146,7 @@ def _run_to_rest(common: Common, targets: Target, size: int, steps: int, bar, fo
         for picked, rows in _blocks(targets, everyone, size)
     ]
     carry = jax.tree.map(
-        lambda *parts: np.concatenate(parts), *(jax.tree.map(lambda a, n=n: np.asarray(a)[:n], s) for s, n in starts)
+        lambda *blocks: np.concatenate(blocks), *(jax.tree.map(lambda a, n=n: np.asarray(a)[:n], s) for s, n in starts)
     )
     active, last = everyone, np.zeros(images)
     for first in range(0, steps, CHUNK):
@@ -154,8 +154,8 @@ def _run_to_rest(common: Common, targets: Target, size: int, steps: int, bar, fo
         losses[first : first + count] = last.sum() - last[active].sum()
         for picked, rows in _blocks((carry, targets), active, size):
             moved, chunk = compiled_chunk(mesh, common, first, count, *_padded(rows, size))
-            for whole, part in zip(jax.tree.leaves(carry), jax.tree.leaves(moved)):
-                whole[picked] = np.asarray(part)[: len(picked)]
+            for array, block in zip(jax.tree.leaves(carry), jax.tree.leaves(moved)):
+                array[picked] = np.asarray(block)[: len(picked)]
             chunk = np.asarray(chunk, np.float64)[: len(picked), :count]
             check_finite(chunk, first)
             losses[first : first + count] += chunk.sum(0)

@@ -27,7 +27,8 @@ import numpy as np
 from multimap_jax.arrays.rows import StoredRows
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
-from multimap_jax.images.decoding import Unreadable, say_own_range
+from multimap_jax.images.color import warn_of_own_range
+from multimap_jax.images.decoding import Unreadable
 from multimap_jax.proxies.fit import ProxyFit
 from multimap_jax.runtime.profiling import traced
 from multimap_jax.runtime.progress import open_bar
@@ -172,14 +173,14 @@ class EmbeddingCache(ShardCache):
                 rows = [row for row, i in enumerate(found.indices) if same[i]]
                 failed = [failure for failure in found.failures if same[failure.index]]
                 failed += [Unreadable(i, images[i][0], CHANGED, True) for i, known in enumerate(same) if not known]
-                why = {"reason": [one.reason for one in failed], "again": [one.passing for one in failed]}
+                why = {"reason": [one.reason for one in failed], "again": [one.transient for one in failed]}
                 contents = {
                     "skipped": as_table(columns([images[one.index] for one in failed]) | why),
                     "metadata": as_table(columns([images[found.indices[row]] for row in rows])),
                     "img_emb": as_array(found.embeddings[rows]),
                 }
                 write_all(self.out, {self.file(shard, kind): content for kind, content in contents.items()})
-        say_own_range(own_range)
+        warn_of_own_range(own_range)
 
     def gather(self, shards: dict[Image, int]) -> tuple[StoredRows, np.ndarray, list[Unreadable]]:
         """What was embedded of the images: (their rows in the order of the images, which images these are int [kept],

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.special import entr, softmax
+from scipy.special import entr
 
-from multimap_jax.arrays.rows import ProjectedRows, StoredRows, take_rows, walk
+from multimap_jax.arrays.rows import StoredRows, take_rows, walk
 from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.encoders.encoder import Encoder
 from multimap_jax.errors import InputError
 from multimap_jax.features.span import word_shares
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
@@ -51,18 +52,18 @@ def choose_words(clip: Clip, embeddings: np.ndarray | StoredRows, aspect: Aspect
             f"aspect {aspect.name!r} has {len(aspect.words)} words: expected two or more to choose from", "words"
         )
     rows = take_rows(sample_rows(embeddings, names, seed, WORD_IMAGES)[0], None)
-    texts, scale = word_embeddings(clip, aspect).astype(np.float64), clip.temperature_scale
-    words, shares, merged = np.arange(len(texts)), word_shares(texts, rows, scale), {}
+    texts = word_embeddings(clip, aspect).astype(np.float64)
+    words, shares, merged = np.arange(len(texts)), word_shares(texts, rows, clip), {}
     while True:
         least = MIN_SHARE / np.exp(entr(shares).sum())
         kept = (shares >= least) | np.isin(np.arange(len(words)), np.argsort(-shares, kind="stable")[:2])
         if kept.all():
             break
         words = words[kept]
-        shares = word_shares(texts[words], rows, scale)
+        shares = word_shares(texts[words], rows, clip)
     levels = list(LEVELS)
     while levels and len(words) > 2:
-        into = merge_targets(overlaps(texts[words], rows, scale), shares, levels[0])
+        into = merge_targets(overlaps(texts[words], rows, clip), shares, levels[0])
         changed = np.flatnonzero(into != np.arange(len(words)))
         if not len(changed):
             levels.pop(0)
@@ -70,7 +71,7 @@ def choose_words(clip: Clip, embeddings: np.ndarray | StoredRows, aspect: Aspect
         for i in changed:
             merged[aspect.words[words[i]]] = (aspect.words[words[into[i]]], round(float(shares[i]), 4))
         words = words[np.unique(into)]
-        shares = word_shares(texts[words], rows, scale)
+        shares = word_shares(texts[words], rows, clip)
     order = np.argsort(-shares, kind="stable")
     return Choice(tuple(aspect.words[i] for i in words[order]), shares[order], merged, len(texts))
 
@@ -91,12 +92,12 @@ def merge_targets(overlap: np.ndarray, shares: np.ndarray, level: float) -> np.n
     return into
 
 
-def overlaps(texts: np.ndarray, images: np.ndarray, scale: float) -> np.ndarray:
+def overlaps(texts: np.ndarray, images: np.ndarray, encoder: Encoder) -> np.ndarray:
     """Cosine of the probabilities of every two words [words, embed] over the images, [words, words], 0 … 1; 0 for a
     word with itself."""
     totals = np.zeros((len(texts), len(texts)))
-    for _, part in walk(ProjectedRows(images, scale * texts.T)):
-        probable = softmax(part, axis=1)
+    for _, rows in walk(images):
+        probable = encoder.probabilities(rows, texts)
         totals += probable.T @ probable
     roots = np.sqrt(np.diag(totals))
     totals /= np.maximum(np.outer(roots, roots), 1e-300)

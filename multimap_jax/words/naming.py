@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import softmax
 
 from multimap_jax.arrays.rows import take_rows, walk
 from multimap_jax.clustering.kmeans import members
@@ -31,7 +30,7 @@ def word_scores(clip: Clip, embeddings: np.ndarray, aspect: Aspect, labels: np.n
         return np.zeros((k, 0))
     texts, totals = word_embeddings(clip, aspect), np.zeros((k, len(aspect.words)))
     for whole, images in walk(embeddings):
-        totals += np.eye(k)[labels[whole]].T @ softmax(clip.temperature_scale * (images @ texts.T), axis=1)
+        totals += np.eye(k)[labels[whole]].T @ clip.probabilities(images, texts)
     return totals / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
 
 

@@ -11,8 +11,9 @@ from experiments.baselines import multi_sub, od_crl, tgaicc
 from experiments.evaluation import methods
 from experiments.evaluation.case import SEEDS, Case
 from experiments.paper.released_eval import Evaluation
-from multimap_jax.arrays.rows import RootProbabilities
 from multimap_jax.clustering.kmeans import cluster
+from multimap_jax.encoders.zero_shot import RootProbabilities
+from tests.zero_shot import AtScale
 
 COLOR, SHAPE = mm.Aspect("color", "thing", ("red", "green", "blue")), mm.Aspect("shape", "thing", ("ball", "ring"))
 
@@ -126,7 +127,9 @@ def test_the_consensus_of_equal_clusterings_is_theirs():
 
 
 def test_square_roots_of_probabilities_have_unit_rows_however_large_the_logits():
-    found = RootProbabilities(np.array([[1e4, 0.0], [0.0, 0.0]], np.float32))[:]
+    found = RootProbabilities(AtScale(1.0), np.array([[1e4], [0.0]], np.float32), np.array([[1.0], [0.0]], np.float32))[
+        :
+    ]
     assert found == pytest.approx(np.array([[1, 0], [np.sqrt(0.5)] * 2]))
 
 

@@ -11,6 +11,7 @@ from multimap_jax.arrays.rows import BATCH_ROWS, ProjectedRows
 from multimap_jax.clustering.kmeans import cluster
 from multimap_jax.features.span import cluster_targets, fit_span, whitening, word_axes, word_clusters, word_shares
 from tests.tiny import unit_rows
+from tests.zero_shot import AtScale
 
 
 def test_axes_leave_out_what_words_share():
@@ -19,7 +20,7 @@ def test_axes_leave_out_what_words_share():
     assert axes.shape == (4, 2) and np.allclose(axes.T @ axes, np.eye(2))
     assert np.abs(axes[[0, 3]]).max() < 1e-12
     images = np.array([[1.0, 1, 0, 0], [1, -1, 0, 0]] * 5) / np.sqrt(2)
-    assert word_shares(texts, images, 50).round(3).tolist() == [0.5, 0.5, 0.0]
+    assert word_shares(texts, images, AtScale(50)).round(3).tolist() == [0.5, 0.5, 0.0]
 
 
 def test_words_that_are_one_to_the_encoder_are_refused():
@@ -30,7 +31,7 @@ def test_words_that_are_one_to_the_encoder_are_refused():
 def test_groups_of_words_are_zero_shot_where_it_is_sure():
     texts = np.eye(4)[:3]
     images = texts[np.arange(30) % 3] + 0.01 * unit_rows(30, seed=1)[:, :4]
-    labels = word_clusters(texts, images, 3, 50.0, 0)
+    labels = word_clusters(texts, images, 3, AtScale(50.0), 0)
     assert adjusted_rand_score(np.arange(30) % 3, labels) == 1
 
 
@@ -65,13 +66,13 @@ def test_rounding_stands_groups_without_scatter():
 
 def test_targets_of_groups_lie_where_the_words_are():
     texts, images = unit_rows(4, seed=0).astype(float), unit_rows(30, seed=1).astype(float)
-    targets = cluster_targets(texts, images, np.arange(30) % 3, 50)
+    targets = cluster_targets(texts, images, np.arange(30) % 3, AtScale(50))
     assert targets.shape == (3, 32) and np.allclose(np.linalg.norm(targets, axis=1), 1, atol=1e-6)
     # An image far along what two groups differ in is nearer to its own group's target.
     labels = (images[:, 0] > 0).astype(int)
-    targets = cluster_targets(texts, images, labels, 50)
+    targets = cluster_targets(texts, images, labels, AtScale(50))
     assert ((images @ targets.T)[:, 1] - (images @ targets.T)[:, 0])[labels == 1].mean() > 0
-    assert cluster_targets(texts, np.repeat(images[:1], 4, axis=0), np.zeros(4, int), 50).shape == (1, 32)
+    assert cluster_targets(texts, np.repeat(images[:1], 4, axis=0), np.zeros(4, int), AtScale(50)).shape == (1, 32)
 
 
 def test_projection_of_few_words_and_many(clip):

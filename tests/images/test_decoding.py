@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 import multimap_jax as mm
-from multimap_jax.images import decoding as images_module
-from multimap_jax.images.decoding import Room, Unreadable, as_list, decode, opened_image, stream_pixels
+from multimap_jax.images import color, memory
+from multimap_jax.images.decoding import Unreadable, as_list, decode, opened_image, stream_pixels
+from multimap_jax.images.memory import Room
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources.folder import read_folder
 from multimap_jax.sources.source import PackedImage
@@ -173,7 +174,7 @@ def test_narrow_and_huge_images_are_refused_before_they_take_memory(tmp_path, mo
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)
     assert reason(tmp_path / "huge.png") == "more than 134,217,728 pixels: make it smaller"
     monkeypatch.undo()
-    monkeypatch.setattr(images_module, "MOST_BYTES", 8 * 80_000)
+    monkeypatch.setattr(memory, "MOST_BYTES", 8 * 80_000)
     assert reason(tmp_path / "huge.png") == "more than 80,000 pixels: make it smaller"
     Image.new("F", (300, 300)).save(tmp_path / "wide.tiff")
     assert reason(tmp_path / "wide.tiff") == "more than 53,333 pixels: make it smaller"
@@ -192,7 +193,7 @@ def test_pixels_are_the_same_whatever_is_converted_at_once(mode, monkeypatch):
         image.info["transparency"] = bytes(range(256))
     assert image.mode == mode
     whole = decode(image, 0, np.asarray)
-    monkeypatch.setattr(images_module, "STRIP", 100)
+    monkeypatch.setattr(color, "STRIP", 100)
     parts = decode(image, 0, np.asarray)
     assert whole.shape == (37, 23, 3) and (whole == parts).all()
 
@@ -220,7 +221,7 @@ def test_threads_together_hold_no_more_pixels_than_there_is_room_for(tmp_path, m
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     Image.new("RGB", (60, 60)).save(tmp_path / "large.png")
     inside, most, lock, room = [0], [0], threading.Lock(), Room(1000)
-    monkeypatch.setattr(images_module, "ROOM", room)
+    monkeypatch.setattr(memory, "ROOM", room)
 
     def preprocess(image):
         pixels = min(image.width * image.height, 1000)
@@ -300,7 +301,7 @@ def test_what_waits_is_not_decoded_where_nobody_reads_on():
 def test_formats_that_take_more_memory_may_be_smaller(kind, most, tmp_path):
     Image.new("RGB", (64, 64)).save(tmp_path / "x", kind)
     with Image.open(tmp_path / "x") as image:
-        assert images_module.MOST_BYTES // images_module.bytes_of_pixel(image) // 10**6 == most
+        assert memory.MOST_BYTES // memory.bytes_of_pixel(image) // 10**6 == most
 
 
 def test_a_large_jpeg_is_decoded_smaller_where_its_memory_is_bounded(tmp_path, monkeypatch):
@@ -310,18 +311,18 @@ def test_a_large_jpeg_is_decoded_smaller_where_its_memory_is_bounded(tmp_path, m
     whole = decode(tmp_path / "a.jpg", 0, np.array)
     assert whole.shape == (400, 300, 3)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)  # Pillow refuses twice as many
-    monkeypatch.setattr(images_module, "MOST_BYTES", 8 * 400 * 300)
+    monkeypatch.setattr(memory, "MOST_BYTES", 8 * 400 * 300)
     assert (decode(tmp_path / "a.jpg", 0, np.array) == whole).all()
     assert decode(tmp_path / "progressive.jpg", 0, np.array).shape == (300, 400, 3)
-    monkeypatch.setattr(images_module, "MOST_BYTES", 500_000)
+    monkeypatch.setattr(memory, "MOST_BYTES", 500_000)
     half = decode(tmp_path / "a.jpg", 0, np.array)
     assert half.shape == (200, 150, 3) and np.abs(half.astype(int) - whole[::2, ::2]).max() < 6
     assert decode(tmp_path / "progressive.jpg", 0, np.array).shape == (150, 200, 3)
-    monkeypatch.setattr(images_module, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(memory, "MOST_BYTES", 100_000)
     assert decode(tmp_path / "a.jpg", 0, np.array).shape == (100, 75, 3)
     # All coefficients of a progressive one are held, at whatever scale.
     assert reason(tmp_path / "progressive.jpg").startswith("more than 32,653 pixels")
-    monkeypatch.setattr(images_module, "JPEG_PIXELS", 100_000)
+    monkeypatch.setattr(memory, "JPEG_PIXELS", 100_000)
     assert reason(tmp_path / "a.jpg").startswith("more than 100,000 pixels")
 
 
@@ -352,7 +353,7 @@ def test_values_of_more_than_8_bits(name):
     values, own_range = VALUES[name]
     with opened_image(Image.fromarray(values)) as image:
         found = np.asarray(image)
-        assert (images_module.OWN_RANGE in image.info) == own_range
+        assert (color.OWN_RANGE in image.info) == own_range
     if own_range:
         assert found.min() == 0 and found.max() == 255 and 100 < np.median(found) < 155
     else:

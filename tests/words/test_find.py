@@ -16,6 +16,7 @@ from multimap_jax.words import choose
 from multimap_jax.words.choose import choose_words, merge_targets, overlaps
 from multimap_jax.words.vocabulary import read_vocabulary
 from tests.pages import content
+from tests.zero_shot import AtScale
 
 COLORS = ("red", "green", "yellow")
 
@@ -60,7 +61,7 @@ def test_what_words_share_is_none_of_themselves_and_all_of_their_doubles():
     random = np.random.default_rng(0)
     images = random.normal(size=(50, 4))
     texts = np.concatenate([np.eye(4)[:2], np.eye(4)[:1]])
-    overlap = overlaps(texts, images, 20.0)
+    overlap = overlaps(texts, images, AtScale(20.0))
     assert overlap[0, 2] == pytest.approx(1) and overlap[0, 1] < 0.2 and not np.diag(overlap).any()
 
 

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
-from scipy.special import softmax
 
 from multimap_jax.arrays.rows import StoredRows, unit_rows
 from multimap_jax.encoders.clip.checkpoint import (
@@ -31,15 +30,10 @@ from multimap_jax.encoders.clip.slot import SlotEncoder, compiled_slot_encoder
 from multimap_jax.encoders.clip.tokenizer import Tokenizer
 from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.encoders.encoder import EmbeddedImages
+from multimap_jax.encoders.zero_shot import softmax_probabilities
 from multimap_jax.errors import InputError, InputTypeError, MissingError
-from multimap_jax.images.decoding import (
-    OWN_RANGE,
-    Unreadable,
-    UnreadableImagesError,
-    as_list,
-    say_own_range,
-    stream_pixels,
-)
+from multimap_jax.images.color import OWN_RANGE, warn_of_own_range
+from multimap_jax.images.decoding import Unreadable, UnreadableImagesError, as_list, stream_pixels
 from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.precision import matmul_precision
 from multimap_jax.runtime.profiling import chunk_done
@@ -133,14 +127,8 @@ class Clip:
         return float(np.exp(self.towers.logit_scale[...]))
 
     def probabilities(self, rows: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        """Zero-shot probabilities of texts, unit rows [texts, embed], for images, unit rows [images, embed].
-
-        Returns [images, texts], each row with sum 1: the softmax of the cosines times `temperature_scale`. In float32
-        where the texts are float32, else in float64. The order of the products decides the last bits of a result.
-        """
-        if texts.dtype == np.float32:
-            return softmax(self.temperature_scale * (rows @ texts.T), axis=1)
-        return softmax(np.asarray(rows, np.float64) @ (self.temperature_scale * texts.T), axis=1)
+        """Zero-shot probabilities [images, texts] of unit rows [images, embed], [texts, embed]; rows sum to 1."""
+        return softmax_probabilities(rows, texts, self.temperature_scale)
 
     def embed_images(self, images, on_error: str = "raise", normalize: bool = True, progress: bool = False):
         """Image embeddings, float32 [images, embed], unit rows unless `normalize=False`.
@@ -159,7 +147,7 @@ class Clip:
         result = self.embed_readable(images, normalize, progress, stop_at_failure=on_error == "raise")
         if result.failures and (on_error == "raise" or not len(result.indices)):
             raise UnreadableImagesError(result.failures, len(images))
-        say_own_range(result.own_range)
+        warn_of_own_range(result.own_range)
         return (result.embeddings, result.indices) if on_error == "skip" else result.embeddings
 
     def embed_readable(

@@ -1,0 +1,39 @@
+"""Zero-shot probabilities: how likely an encoder finds each text for an image (Radford et al. 2021, section 3.1)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import softmax
+
+if TYPE_CHECKING:
+    from multimap_jax.arrays.rows import StoredRows
+    from multimap_jax.encoders.encoder import Encoder
+
+
+def softmax_probabilities(rows: np.ndarray, texts: np.ndarray, scale: float) -> np.ndarray:
+    """The softmax of `scale` times the cosines of unit rows [images, embed] and [texts, embed], [images, texts].
+
+    In float32 where the texts are float32, else in float64. The order of the products decides the last bits.
+    """
+    if texts.dtype == np.float32:
+        return softmax(scale * (rows @ texts.T), axis=1)
+    return softmax(np.asarray(rows, np.float64) @ (scale * texts.T), axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class RootProbabilities:
+    """Square roots of zero-shot probabilities of `texts` [texts, embed] for `images` [images, embed], computed as they
+    are asked for: their Euclidean distances are the probabilities' Hellinger distances."""
+
+    encoder: Encoder
+    images: np.ndarray | StoredRows
+    texts: np.ndarray
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index) -> np.ndarray:
+        return np.sqrt(self.encoder.probabilities(self.images[index], self.texts))
