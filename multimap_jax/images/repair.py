@@ -55,20 +55,20 @@ def _jpeg(content: bytes) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
 
 def _jpeg_segments(content: bytes, with_exif: bool) -> tuple[bytes, bytes, int]:
     """(a JPEG without the metadata before its first scan, what its frame's header says, where the first scan is)."""
-    kept, frame, place = [content[:2]], b"", 2
-    while place + 4 <= len(content) and content[place : place + 2] != b"\xff\xda":
-        marker = content[place + 1]
-        if content[place] != 0xFF or marker in (0, 1, 0xFF) or 0xD0 <= marker <= 0xD8:
-            place += 1  # fill bytes and what has no length
+    kept, frame, position = [content[:2]], b"", 2
+    while position + 4 <= len(content) and content[position : position + 2] != b"\xff\xda":
+        marker = content[position + 1]
+        if content[position] != 0xFF or marker in (0, 1, 0xFF) or 0xD0 <= marker <= 0xD8:
+            position += 1  # fill bytes and what has no length
             continue
-        stop = place + 2 + int.from_bytes(content[place + 2 : place + 4])
-        body = content[place + 4 : stop]
+        stop = position + 2 + int.from_bytes(content[position + 2 : position + 4])
+        body = content[position + 4 : stop]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             frame = body
         if _shows_in_pixels(marker, body) or (with_exif and marker == 0xE1 and body.startswith(b"Exif\0\0")):
-            kept.append(content[place:stop])
-        place = stop
-    return b"".join([*kept, content[place:]]), frame, sum(map(len, kept))
+            kept.append(content[position:stop])
+        position = stop
+    return b"".join([*kept, content[position:]]), frame, sum(map(len, kept))
 
 
 def _shows_in_pixels(marker: int, body: bytes) -> bool:
@@ -85,8 +85,8 @@ def _has_all_scans(content: bytes, frame: bytes, begin: int) -> bool:
     between two scans looks whole and is coarse."""
     done = set()
     for match in re.finditer(rb"\xff\xda..(.)", content[begin:], re.DOTALL):
-        place, components = begin + match.end(), match[1][0]
-        scan = content[place : place + 2 * components + 3]
+        position, components = begin + match.end(), match[1][0]
+        scan = content[position : position + 2 * components + 3]
         if len(scan) == 2 * components + 3 and scan[-1] & 15 == 0:
             done |= {(name, i) for name in scan[: 2 * components : 2] for i in range(scan[-3], min(scan[-2], 63) + 1)}
     return len(frame) > 5 and len(done) == 64 * frame[5]
@@ -105,18 +105,21 @@ def _png(content: bytes) -> Iterator[bytes]:
 def _png_chunks(content: bytes, kept: set[bytes]) -> bytes:
     """A PNG of its critical chunks, and of those of `kept` whose checksum is right. How many frames it has is counted
     anew: what says so may be damaged."""
-    view, parts, place, frames, begun = memoryview(content), [content[:8]], 8, 0, None
-    while place + 8 <= len(content):
-        stop, name = place + 12 + int.from_bytes(content[place : place + 4]), content[place + 4 : place + 8]
-        wanted = name in kept or (b"eXIf" in kept and content.startswith(PNG_TEXTS, place + 8))
+    view, parts, position, frames, begun = memoryview(content), [content[:8]], 8, 0, None
+    while position + 8 <= len(content):
+        stop, name = (
+            position + 12 + int.from_bytes(content[position : position + 4]),
+            content[position + 4 : position + 8],
+        )
+        wanted = name in kept or (b"eXIf" in kept and content.startswith(PNG_TEXTS, position + 8))
         if name == b"acTL" and wanted:
             begun = begun or len(parts)
         elif not name[0] & 32 or (
-            wanted and zlib.crc32(view[place + 4 : stop - 4]) == int.from_bytes(content[stop - 4 : stop])
+            wanted and zlib.crc32(view[position + 4 : stop - 4]) == int.from_bytes(content[stop - 4 : stop])
         ):
-            parts.append(view[place:stop])
+            parts.append(view[position:stop])
             frames += name == b"fcTL"
-        place = stop
+        position = stop
     if begun and frames:
         body = b"acTL" + struct.pack(">II", frames, 0)
         parts.insert(begun, struct.pack(">I", 8) + body + struct.pack(">I", zlib.crc32(body)))
@@ -125,17 +128,20 @@ def _png_chunks(content: bytes, kept: set[bytes]) -> bytes:
 
 def _webp(content: bytes) -> Iterator[bytes]:
     for kept in (WEBP_KEPT | {b"EXIF"}, WEBP_KEPT):
-        parts, place = [], 12
-        while place + 8 <= len(content):
-            name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
-            stop = place + 8 + size + size % 2
+        parts, position = [], 12
+        while position + 8 <= len(content):
+            name, size = (
+                content[position : position + 4],
+                int.from_bytes(content[position + 4 : position + 8], "little"),
+            )
+            stop = position + 8 + size + size % 2
             if name == b"EXIF" and stop > len(content):  # what is left of it may say how the image is turned
                 size = min(size, EXIF_BYTES)
-                body = content[place + 8 : place + 8 + size].ljust(size + size % 2, b"\0")
+                body = content[position + 8 : position + 8 + size].ljust(size + size % 2, b"\0")
                 parts += [name + size.to_bytes(4, "little") + body] if name in kept else []
             elif name in kept:
-                parts.append(content[place:stop])
-            place = stop
+                parts.append(content[position:stop])
+            position = stop
         if parts and parts[0].startswith(b"VP8X") and len(parts[0]) > 8:
             flags = parts[0][8] & ~0x2C | 8 * any(part.startswith(b"EXIF") for part in parts)  # ICC, EXIF and XMP
             parts[0] = parts[0][:8] + bytes((flags,)) + parts[0][9:]
