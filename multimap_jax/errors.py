@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class InputError(ValueError):
     """Something that was given is wrong, or does not go with the rest.
@@ -35,6 +38,16 @@ class InputOSError(OSError, InputError):
 
 class MissingError(InputOSError, FileNotFoundError):
     """A file or folder that was given is not there."""
+
+
+@contextlib.contextmanager
+def about(parameter: str) -> Iterator[None]:
+    """Within this context, or in a function that this decorates, errors are about a parameter unless they name one."""
+    try:
+        yield
+    except InputError as error:
+        error.parameter = error.parameter or parameter
+        raise
 
 
 def hint(parameter: str, value: str = "") -> str:

@@ -294,7 +294,7 @@ def _turned(image: Image.Image) -> Image.Image:
 
 def name_of(image, index: int) -> str:
     if isinstance(image, PackedImage):
-        return f"{image.file}, {image.place}"
+        return f"{image.file}, {image.position}"
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
 
 

@@ -32,7 +32,7 @@ from multimap_jax.images.decoding import Unreadable
 from multimap_jax.proxies.fit import ProxyFit
 from multimap_jax.runtime.profiling import traced
 from multimap_jax.runtime.progress import open_bar
-from multimap_jax.sources.plan import MEND, Image, ShardPlan, check_texts, is_sound, numbers_of
+from multimap_jax.sources.plan import REPAIR, Image, ShardPlan, check_texts, is_sound, numbers_of
 from multimap_jax.sources.source import Source
 from multimap_jax.storage.encoding import as_array, as_arrays, as_json, as_table, slug
 from multimap_jax.storage.output import delete, set_aside, units, write, write_all
@@ -208,7 +208,7 @@ class EmbeddingCache(ShardCache):
 
     def read(self, kind: str, shard: int) -> dict[str, list]:
         more, path = ("reason", "again") if kind == "skipped" else (), self.out / self.file(shard, kind)
-        with explained(f"{path}", MEND):
+        with explained(f"{path}", REPAIR):
             return read_table(path, ("image_path", "version", *more))
 
 

@@ -85,7 +85,7 @@ def run_edit(job: EditJob, say: Callable[[str], None] = print, progress: bool = 
     more = edited_content(job, content, len(edits), groups)
     if images.note:  # as the run says, for whoever has them
         more["images"] = content.images
-    job = dataclasses.replace(job, images=job.images or images.source.place)
+    job = dataclasses.replace(job, images=job.images or images.source.path)
     with locked(job.out):
         check_out(job.run, job.out, again=True)  # once more: another command may have finished meanwhile
         sweep(job.out)
@@ -103,7 +103,7 @@ def edited_content(job: EditJob, content: finished.RunContent, edits: int, group
     if job.embeddings:
         embeddings = whole(job.embeddings)
     else:
-        embeddings = whole(job.run) if finished.base(job.run) else content.embeddings or whole(job.run)
+        embeddings = whole(job.run) if finished.embeddings_folder(job.run) else content.embeddings or whole(job.run)
     digest = hashlib.sha256(groups.encode()).hexdigest()
     return {"edited": {"run": whole(job.run), "edits": edits, "groups": digest}, "embeddings": embeddings}
 

@@ -77,11 +77,11 @@ def embed_source(source: Source, clip: Clip, out: Path, process_group: ProcessGr
     cache.compute(clip, shards, processes.own(agreed["shards"]), source, progress)
     process_group.barrier(set(agreed["shards"]), cache.done)
     if not source.is_there():
-        raise MissingError(f"{source.place} was taken away while it was read; {GO_ON}")
+        raise MissingError(f"{source.path} was taken away while it was read; {GO_ON}")
     rows, kept, failures = cache.gather(shards)
     if not len(kept):
         total = count(len(failures), "image")
-        raise InputError(f"none of {total} in {source.place} can be read; the first is {failures[0]}", "images")
+        raise InputError(f"none of {total} in {source.path} can be read; the first is {failures[0]}", "images")
     return RunEmbeddings(rows, Texts(images[i][0] for i in kept), lambda: [images[i][1] for i in kept], failures)
 
 
@@ -91,7 +91,7 @@ def matching_embeddings(ready: ReadyEmbeddings, clip: Clip) -> RunEmbeddings:
     if found != width or ready.hash not in ("", clip.hash):
         same = "" if found != width else ", or this one with other files beside its weights"
         raise InputError(
-            f"the embeddings in {ready.source.place} have {found} numbers each, {clip.name} makes {width}: they are by "
+            f"the embeddings in {ready.source.path} have {found} numbers each, {clip.name} makes {width}: they are by "
             f"another encoder{same}; give theirs",
             "clip",
         )

@@ -18,7 +18,8 @@ from multimap_jax.estimator import MultiMaP
 from multimap_jax.prompts.aspect import reference_words
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.runs.embeddings import RunEmbeddings
-from multimap_jax.sources.tables import LONGEST, opened_csv
+from multimap_jax.sources.csv_files import opened_csv
+from multimap_jax.sources.names import PATH_CHARACTERS
 from multimap_jax.storage.filenames import known_name
 from multimap_jax.storage.paths import exists, is_remote
 
@@ -70,7 +71,7 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
                 for aspect, value in zip(known, values):
                     labels[aspect] |= {name: value} if value else {}
             elif name and unknown < MANY:  # nothing else is held of the file
-                lines[name[:LONGEST]] = line
+                lines[name[:PATH_CHARACTERS]] = line
                 unknown += 1
     if not any(name in known_images for name in lines):
         names = list(itertools.islice(known_images, MANY))

@@ -43,14 +43,14 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
     missing = [name for name in names if not is_there(images.source.images, name)]
     if missing:
         raise FileNotFoundError(
-            f"{len(missing):,} of {count(len(names), 'image')} are not in {images.source.place}, the first is "
+            f"{len(missing):,} of {count(len(names), 'image')} are not in {images.source.path}, the first is "
             f"{missing[0]}: give their folder with --images"
         )
     found = {name: images.source.images[name] for name in names}
     strange = {name: None for name in names if not is_image(found[name])}
     if len(strange) == len(names):
         raise ValueError(
-            f"none of {count(len(names), 'file')} in {images.source.place} is an image: nothing is exported"
+            f"none of {count(len(names), 'file')} in {images.source.path} is an image: nothing is exported"
         )
     if strange:
         first = next(iter(strange))

@@ -22,7 +22,7 @@ from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.runs.models import file_hash, file_hashes, model_name
 from multimap_jax.settings import Settings
 from multimap_jax.sources.detect import open_source
-from multimap_jax.sources.embeddings import base, read_embeddings
+from multimap_jax.sources.embeddings import embeddings_folder, read_embeddings
 from multimap_jax.sources.source import PackedImage, Source
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, printable, without_secrets
 from multimap_jax.storage.output import GROUPS, RUN, TABLE
@@ -238,7 +238,7 @@ def images_of(run: Path, content: RunContent | ResultsContent, given: Path | Non
         return RunImages(Source(run, {}), f"{run} does not say where its images are: give --images=FOLDER.")
     try:
         there = readable_path(run, text, "images")
-        if base(there) or there.suffix == ".npy":
+        if embeddings_folder(there) or there.suffix == ".npy":
             source = read_embeddings(there).source
         else:
             source = open_source(there, addresses=is_remote(there))
@@ -294,8 +294,8 @@ def rows_of(
     given: where they lie now. Raises FileNotFoundError or ValueError, each with a sentence, where they are not there.
     """
     if given is None:
-        given = run if base(run) else readable_path(run, content.embeddings or str(run), "embeddings")
-        if base(given) is None and given.suffix != ".npy":
+        given = run if embeddings_folder(run) else readable_path(run, content.embeddings or str(run), "embeddings")
+        if embeddings_folder(given) is None and given.suffix != ".npy":
             raise MissingError(f"the embeddings of {run} are not in {given}: give their folder", "embeddings")
     embedded = read_embeddings(given)
     where = newest(embedded, names)

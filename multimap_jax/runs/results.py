@@ -173,7 +173,7 @@ def columns_left_out(source: Source, aspects: Sequence[str]) -> list[str]:
     taken = {"image", *aspects, *(f"{aspect}: {column}" for aspect in aspects for column in COLUMNS)}
     lost = [name for name in source.columns if name in taken]
     why = f"have names that {TABLE} uses itself, and are left out"
-    return [f"columns of {source.place} {why}: {', '.join(map(name_of_path, lost))[:200]}."] if lost else []
+    return [f"columns of {source.path} {why}: {', '.join(map(name_of_path, lost))[:200]}."] if lost else []
 
 
 def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence[AspectResult], source: Source) -> None:

@@ -9,59 +9,55 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from multimap_jax.sources import formats as kinds
+from multimap_jax.errors import InputError, InputOSError, MissingError
+from multimap_jax.sources import formats
 from multimap_jax.sources.remote import objects_below, remote_image
 from multimap_jax.sources.source import Source
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.markers import MARK, written_folder
 from multimap_jax.storage.paths import is_remote, open_file
 
-LOOKED_AT = 1_000  # files without the ending of an image whose content is looked at
+# Files without the ending of an image whose content is looked at.
+LOOKED_AT = 1_000
 
 
-def read_folder(path: str | Path) -> Source:
-    """Image files below `path`, by their endings, sorted by name; hidden files and folders are passed over, and so are
-    folders that multimap wrote, unless images are in these alone.
+def read_folder(path: str | Path, files: Sequence[Path] = (), addresses: bool = True) -> Source:
+    """Image files below `path`, by their endings, sorted by name. Hidden files and folders are skipped, and so are
+    folders that multimap wrote, unless only these hold images.
 
-    Notes say which those are, what else looks like photographs and is not read, and which folders cannot be.
+    Linked folders are followed once. Notes say what was skipped: links to what is read anyway or to a folder above,
+    folders that cannot be read, folders that multimap wrote, and what looks like photographs and is not read.
 
-    Linked folders are followed once: where a link leads to a place that is read anyway, or back to a folder that it
-    stands in, a note says that it was passed over.
+    files: the folders that `path` names as a pattern.
 
-    Raises FileNotFoundError or NotADirectoryError for a bad folder, ValueError where it holds no image file.
+    Raises InputError for several folders and for one without images, MissingError or InputOSError for a bad folder.
     """
-    if is_remote(path):
-        return read_remote_folder(path)
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no folder {path}")
-    if not path.is_dir():
-        raise NotADirectoryError(f"{path} is a file, expected a folder of images")
+    if len(files) > 1:
+        raise InputError(f"{path} names {len(files):,} folders: give the folder that they are in")
+    folder = files[0] if files else path
     notes: list[str] = []
-    names = files_below(path, notes)
-    found, others = sort_out(path, names, notes)
-    notes += unnamed_images(path, others)
-    check_any_image(path, len(found), len(others), notes)
-    return Source(path, {name_of_path(name): path / name for name in found}, tuple(notes))
-
-
-def read_remote_folder(path) -> Source:
-    """As `read_folder`, below a path of a store, which lists it at once."""
-    objects, notes = objects_below(path), []
-    if not objects:
-        raise FileNotFoundError(f"there is nothing below {path}")
-    found, others = sort_out(path, objects, notes)
-    check_any_image(path, len(found), len(others), notes)
-    images = {name_of_path(name): remote_image(path / name, objects[name]) for name in found}
-    return Source(path, images, tuple(notes))
+    if is_remote(folder):
+        objects = objects_below(folder)
+        if not objects:
+            raise MissingError(f"there is nothing below {folder}")
+        found = image_files(folder, list(objects), notes)
+        images = {name_of_path(name): remote_image(folder / name, objects[name]) for name in found}
+        return Source(folder, images, tuple(notes))
+    folder = Path(folder)
+    if not folder.exists():
+        raise MissingError(f"there is no folder {folder}")
+    if not folder.is_dir():
+        raise InputOSError(f"{folder} is a file, expected a folder of images")
+    found = image_files(folder, files_below(folder, notes), notes)
+    return Source(folder, {name_of_path(name): folder / name for name in found}, tuple(notes))
 
 
 def files_below(path: Path, notes: list[str]) -> list[str]:
-    """All files below a folder, by their paths from there, but for those in hidden folders. notes: gets what is to be
-    said of folders."""
+    """All files below a folder, by their paths from there, except those in hidden folders. notes: gets sentences on
+    folders that are skipped."""
 
-    def closed(error: OSError) -> None:
-        name = relative_name(Path(error.filename), path)
+    def note_unreadable(error: OSError) -> None:
+        name = name_of_path(Path(error.filename).relative_to(path).as_posix())
         notes.append(f"the folder {name} was passed over: it cannot be read ({error.strerror})")
 
     found: list[str] = []
@@ -69,7 +65,7 @@ def files_below(path: Path, notes: list[str]) -> list[str]:
     waiting = [path]
     while waiting:
         links = []
-        for root, folders, names in os.walk(waiting.pop(0), onerror=closed):
+        for root, folders, names in os.walk(waiting.pop(0), onerror=note_unreadable):
             seen.add(os.path.realpath(root))
             visible = sorted(name for name in folders if not name.startswith("."))
             links += [Path(root, name) for name in visible if os.path.islink(os.path.join(root, name))]
@@ -78,7 +74,7 @@ def files_below(path: Path, notes: list[str]) -> list[str]:
             found += [(folder / name).as_posix() for name in names]
         # Folders that are there by themselves come before links to them.
         for link in links:
-            target, name = os.path.realpath(link), relative_name(link, path)
+            target, name = os.path.realpath(link), name_of_path(link.relative_to(path).as_posix())
             if os.path.join(os.path.realpath(link.parent), "").startswith(os.path.join(target, "")):
                 notes.append(f"the linked folder {name} was passed over: it leads back to a folder that it stands in")
             elif target in seen:
@@ -89,9 +85,10 @@ def files_below(path: Path, notes: list[str]) -> list[str]:
     return found
 
 
-def sort_out(path, names: Sequence[str], notes: list[str]) -> tuple[list[str], list[str]]:
-    """Images and other files among files of a folder, each sorted. notes: gets what is to be said of others."""
-    suffixes = kinds.suffixes()
+def image_files(path, names: Sequence[str], notes: list[str]) -> list[str]:
+    """The images among the files of a folder, sorted. notes: gets sentences on other files. InputError where there are
+    none."""
+    suffixes = formats.suffixes()
     marked = {name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == MARK} - {""}
     written = functools.cache(lambda folder: written_folder(folder, marked))
     names = sorted(name for name in names if "/." not in f"/{name}")
@@ -102,54 +99,43 @@ def sort_out(path, names: Sequence[str], notes: list[str]) -> tuple[list[str], l
         folders = sorted({written(name.rpartition("/")[0]) for name in found} - {""})
         first = name_of_path(folders[0])
         notes.append(f"folders that multimap wrote were passed over: {len(folders):,} (the first: {first})")
-    notes += passed_over([name for name in names if ending(name) in kinds.PHOTOGRAPHS])
-    return given or found, [name for name in names if ending(name) not in suffixes]
+        found = given
+    others = [name for name in names if ending(name) not in suffixes]
+    photographs = [name for name in others if ending(name) in formats.PHOTOGRAPHS]
+    if photographs:
+        counts = collections.Counter(map(ending, photographs))
+        kinds = ", ".join(f"{number:,} {ending}" for ending, number in sorted(counts.items()))
+        first = name_of_path(photographs[0])
+        notes.append(f"files of kinds that are not read were passed over: {kinds} (the first: {first})")
+    if not is_remote(path):
+        note_unnamed_images(path, [name for name in others if ending(name) not in formats.PHOTOGRAPHS], notes)
+    if not found:
+        reasons = "".join(f"; {note}" for note in notes[-2:])
+        raise InputError(
+            f"no image files (.jpg, .png, .heic, …) in {path}; files of other kinds there: {len(others)}{reasons}"
+        )
+    return found
+
+
+def note_unnamed_images(path: Path, names: Sequence[str], notes: list[str]) -> None:
+    """Says which files begin as images do and have no ending of one. LOOKED_AT are looked at, those without any ending
+    first."""
+    looked_at = sorted(names, key=lambda name: bool(ending(name)))[:LOOKED_AT]
+    found = sorted(name for name in looked_at if formats.begins_as_image(beginning(path / name)))
+    if found:
+        least = "at least " if len(names) > LOOKED_AT else ""
+        notes.append(
+            f"images whose names do not end as those of images were passed over: {least}{len(found):,} (the first: "
+            f"{name_of_path(found[0])}): add an ending such as .jpg"
+        )
 
 
 def ending(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def passed_over(names: Sequence[str]) -> list[str]:
-    """What is to be said of files that look like photographs and are not read."""
-    if not names:
-        return []
-    counts = collections.Counter(map(ending, names))
-    found = ", ".join(f"{number:,} {ending}" for ending, number in sorted(counts.items()))
-    first = name_of_path(min(names))
-    return [f"files of kinds that are not read were passed over: {found} (the first: {first})"]
-
-
-def unnamed_images(path: Path, names: Sequence[str]) -> list[str]:
-    """What is to be said of files that begin as images do and have no ending of one. LOOKED_AT are looked at, those
-    without any ending first."""
-    asked = sorted(
-        (name for name in names if ending(name) not in kinds.PHOTOGRAPHS), key=lambda name: bool(ending(name))
-    )
-    found = sorted(name for name in asked[:LOOKED_AT] if kinds.begins_as_image(beginning(path / name)))
-    if not found:
-        return []
-    least = "at least " if len(asked) > LOOKED_AT else ""
-    return [
-        f"images whose names do not end as those of images were passed over: {least}{len(found):,} (the first: "
-        f"{name_of_path(found[0])}): add an ending such as .jpg"
-    ]
-
-
 def beginning(file: Path) -> bytes:
     """The first bytes of a file, b"" where it cannot be read."""
     with contextlib.suppress(OSError, ValueError), open_file(file) as content:
-        return content.read(kinds.BEGINNING)
+        return content.read(formats.BEGINNING)
     return b""
-
-
-def check_any_image(path: Path, found: int, others: int, notes: Sequence[str]) -> None:
-    """ValueError where no image file was found."""
-    if not found:
-        more = "".join(f"; {note}" for note in notes[-2:])
-        raise ValueError(f"no image files (.jpg, .png, .heic, …) in {path}; files of other kinds there: {others}{more}")
-
-
-def relative_name(file: Path, folder: Path) -> str:
-    """What an image is called: its path below the folder, with "/", as `name_of_path` writes it."""
-    return name_of_path(file.relative_to(folder).as_posix())

@@ -1,23 +1,31 @@
-"""Many texts in little memory: the names of ten million images."""
+"""The names of ten million images in little memory, and notes on what was passed over."""
 
 from __future__ import annotations
 
 import bisect
+import collections
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from multimap_jax.errors import InputError
 from multimap_jax.storage.filenames import name_of_path
 
-PART = 2**16
-TURNS = 20  # in which names are made unique: those that were made may be there already
-# What `name_of_path` leaves as it is and can be seen at once: printable ASCII without the backslash.
-PLAIN = r"^[\x20-\x5b\x5d-\x7e]*$"
+# Characters of a name or a path: PATH_MAX of Linux.
+PATH_CHARACTERS = 4096
+# Texts that are Python objects at once.
+BATCH_TEXTS = 2**16
+# Rounds in which names are made unique: a name that was made may exist already.
+ROUNDS = 20
+# What `name_of_path` leaves as it is and Arrow can see: printable ASCII without the backslash.
+UNCHANGED = r"^[\x20-\x5b\x5d-\x7e]*$"
+# Examples in a note.
+EXAMPLES = 5
 
 
 class Texts(Sequence):
-    """Texts, held as Arrow holds them: some bytes each beside their characters, where Python's own take a hundred."""
+    """Texts as Arrow holds them: some bytes each beside their characters, where Python's own take a hundred."""
 
     def __init__(self, texts: Iterable[str]):
         import pyarrow as pa
@@ -28,60 +36,69 @@ class Texts(Sequence):
         return len(self.arrow)
 
     def __getitem__(self, index: int | slice):
-        if isinstance(index, slice):
-            return Texts(self.arrow[index])
-        return self.arrow[index].as_py()
+        found = self.arrow[index]
+        return Texts(found) if isinstance(index, slice) else found.as_py()
 
     def __iter__(self) -> Iterator[str]:
-        for begin in range(0, len(self), PART):
-            yield from self.arrow.slice(begin, PART).to_pylist()
+        for begin in range(0, len(self), BATCH_TEXTS):
+            yield from self.arrow.slice(begin, BATCH_TEXTS).to_pylist()
 
     def take(self, indices: np.ndarray) -> Texts:
         return Texts(self.arrow.take(indices))
 
+    def equal(self, other) -> np.ndarray:
+        """Which texts equal one text or those of an Arrow array, bool [texts]."""
+        import pyarrow.compute as pc
 
-def concatenated(parts: Sequence[Texts]) -> Texts:
+        return pc.equal(self.arrow, other).to_numpy(zero_copy_only=False)
+
+    def replace(self, indices: np.ndarray, texts: Sequence[str]) -> Texts:
+        """These texts with others at `indices`, int [n], ascending."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not len(indices):
+            return self
+        mask = np.zeros(len(self), bool)
+        mask[indices] = True
+        return Texts(pc.replace_with_mask(self.arrow, pa.array(mask), pa.array(texts, pa.large_string())))
+
+
+def concatenated(arrays: Sequence[Texts]) -> Texts:
     import pyarrow as pa
 
-    return Texts(pa.concat_arrays([part.arrow for part in parts]))
+    return Texts(pa.concat_arrays([texts.arrow for texts in arrays]))
 
 
-def names_of(texts: Texts) -> Texts:
+def names_of_paths(paths: Texts) -> Texts:
     """`name_of_path` of each."""
     import pyarrow.compute as pc
 
-    plain = pc.match_substring_regex(texts.arrow, PLAIN).to_numpy(zero_copy_only=False)
-    others = np.flatnonzero(~plain)
-    return replaced(texts, others, [name_of_path(texts[int(i)]) for i in others]) if len(others) else texts
+    unchanged = pc.match_substring_regex(paths.arrow, UNCHANGED).to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(~unchanged)
+    return paths.replace(rows, [name_of_path(paths[int(row)]) for row in rows])
 
 
-def replaced(texts: Texts, places: np.ndarray, others: Sequence[str]) -> Texts:
-    """Texts with others at some places."""
-    import pyarrow as pa
+def sorted_unique(names: Texts) -> tuple[np.ndarray, Texts]:
+    """(order int [names], the names in that order, made unique): a name that repeats gets "#" and its row.
+
+    Raises InputError where no form of the names tells them apart.
+    """
     import pyarrow.compute as pc
 
-    mask = np.zeros(len(texts), bool)
-    mask[places] = True
-    return Texts(pc.replace_with_mask(texts.arrow, pa.array(mask), pa.array(others, pa.large_string())))
-
-
-def ordered(names: Texts) -> tuple[np.ndarray, Texts]:
-    """(the order of names, in it the names as unique ones): a name that is there already gets "#" and its place."""
-    import pyarrow.compute as pc
-
-    for _ in range(TURNS):
+    for _ in range(ROUNDS):
         order = pc.sort_indices(names.arrow).to_numpy(zero_copy_only=False)
-        known = names.take(order)
-        same = pc.equal(known.arrow[1:], known.arrow[:-1]).to_numpy(zero_copy_only=False)
+        in_order = names.take(order)
+        same = pc.equal(in_order.arrow[1:], in_order.arrow[:-1]).to_numpy(zero_copy_only=False)
         if not same.any():
-            return order, known
-        places = np.sort(order[1:][same])
-        names = replaced(names, places, [f"{names[int(i)]}#{i}" for i in places])
-    raise ValueError("names of images repeat in every form that tells them apart: give each image a name of its own")
+            return order, in_order
+        rows = np.sort(order[1:][same])
+        names = names.replace(rows, [f"{names[int(row)]}#{row}" for row in rows])
+    raise InputError("names of images repeat in every form that tells them apart: give each image a name of its own")
 
 
 class SortedPaths(Mapping):
-    """name -> path, of names in their order, without an object for each. path_of: what makes a path of what is held."""
+    """name -> path, of sorted names, without an object for each. path_of: makes a path of a held text."""
 
     def __init__(self, names: Texts, paths: Texts, path_of: Callable[[str], str] = str):
         self.names, self.paths, self.path_of = names, paths, path_of
@@ -93,7 +110,32 @@ class SortedPaths(Mapping):
         return iter(self.names)
 
     def __getitem__(self, name: str) -> Path:
-        place = bisect.bisect_left(self.names, name.encode(), key=str.encode)
-        if place == len(self) or self.names[place] != name:
+        row = bisect.bisect_left(self.names, name.encode(), key=str.encode)
+        if row == len(self) or self.names[row] != name:
             raise KeyError(name)
-        return Path(self.path_of(self.paths[place]))
+        return Path(self.path_of(self.paths[row]))
+
+
+class Notes:
+    """Sentences on what was passed over or chosen, each once, with examples."""
+
+    def __init__(self):
+        self.counts: collections.Counter = collections.Counter()
+        self.examples: dict[tuple, list[str]] = collections.defaultdict(list)
+
+    def add(self, before: str, example: str, after: str = "", counted: bool = False) -> None:
+        """One more example of the sentence `before` example `after`. counted: it begins with how many there are."""
+        key = (before, after, counted)
+        self.counts[key] += 1
+        if len(self.examples[key]) < EXAMPLES:
+            self.examples[key].append(name_of_path(example))
+
+    def sentences(self) -> list[str]:
+        found = []
+        for (before, after, counted), count in self.counts.items():
+            examples = self.examples[before, after, counted]
+            hidden = 0 if counted else count - len(examples)
+            more = f" and {hidden:,} more" if hidden else ""
+            number = f"{count:,} " if counted else ""
+            found.append(f"{number}{name_of_path(before)}{', '.join(examples)}{more}{name_of_path(after)}")
+        return found

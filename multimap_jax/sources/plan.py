@@ -1,4 +1,4 @@
-"""The plan: which image is in which shard."""
+"""The shard plan: which image is in which shard, the unit of work, of writing and of resuming."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from pathlib import Path
 
 from multimap_jax.storage.encoding import as_table
 from multimap_jax.storage.output import set_aside, write
-from multimap_jax.storage.reading import (
-    explained,
-    is_transient,
-    read_table,
-)
+from multimap_jax.storage.reading import explained, is_transient, read_table
 
-MOST_SHARDS = 10**9
-MEND = "run again with one worker and no --part, which mends it"
-Image = tuple[str, str]  # name and version
+# No plan has a shard of this number: a damaged file may hold any.
+SHARD_LIMIT = 10**9
+# What to do about a damaged file of a run.
+REPAIR = "run again with one worker for all images, which repairs it"
+
+# The name and the version of an image.
+Image = tuple[str, str]
+# The images of finished shards.
+Held = dict[int, set[Image]]
 
 
 class ShardPlan:
-    """Which shard each image is in: files plan_*.parquet in the folder `name` of `out`, to which is only ever added."""
+    """Files plan_*.parquet in the folder `name` of `out`. New images get new files; no file is changed."""
 
     def __init__(self, out: Path, name: str):
         self.out, self.name, self.folder = out, name, out / name
@@ -34,8 +36,10 @@ class ShardPlan:
             found |= read_plan(file)
         return found
 
-    def mend(self, held: dict[int, set[Image]]) -> list[Path]:
-        """Replaces files that are damaged by what the shards that are done say themselves; returns those files."""
+    def mend(self, held: Held) -> list[Path]:
+        """Replaces damaged files by what the finished shards hold; returns the damaged files.
+
+        held: what each finished shard holds."""
         damaged = [file for file in self.files() if not is_sound(read_plan, file)]
         if damaged:
             known = {image: shard for shard, images in held.items() for image in images}
@@ -48,10 +52,10 @@ class ShardPlan:
         table = {"name": [name for name, _ in shards], "version": [read for _, read in shards]}
         write(self.out, f"{self.name}/{file}", as_table(table | {"shard": list(shards.values())}))
 
-    def extend(self, images: Sequence[Image], size: int, held: dict[int, set[Image]]) -> dict[Image, int]:
-        """The shards of all `images`; those that have none go into new shards of `size`, and this is written down.
+    def extend(self, images: Sequence[Image], size: int, held: Held) -> dict[Image, int]:
+        """The shards of all `images`. Those that have none go into new shards of `size`, in a new file.
 
-        held: what the shards that are done hold. An image that its shard was done without has no shard.
+        held: what each finished shard holds. An image that is missing in its finished shard has none.
         """
         planned = self.read()
         lost = {image for image, shard in planned.items() if shard in held and image not in held[shard]}
@@ -67,22 +71,22 @@ class ShardPlan:
 
 
 def read_plan(file: Path) -> dict[Image, int]:
-    """{(name, version): shard} of one file; any error where it is damaged."""
-    with explained(f"{file}", MEND):
+    """{(name, version): shard} of one file; ValueError where it is damaged."""
+    with explained(f"{file}", REPAIR):
         table = read_table(file, ("name", "version", "shard"))
     check_texts(table["name"], table["version"])
-    if not all(type(shard) is int and 0 <= shard < MOST_SHARDS for shard in table["shard"]):
-        raise ValueError("shards that are no numbers")
+    if not all(type(shard) is int and 0 <= shard < SHARD_LIMIT for shard in table["shard"]):
+        raise ValueError(f"{file} holds shards that are no numbers")
     return dict(zip(zip(table["name"], table["version"]), table["shard"]))
 
 
 def numbers_of(files: Iterable[Path], like: Path) -> list[int]:
-    """The numbers of files that are called as `like` is with another number, in order; others have made copies of their
-    own."""
-    begin, found = like.stem.rpartition("_")[0], {path.name for path in files}
-    numbers = {name.removesuffix(like.suffix).rpartition("_")[2] for name in found}
-    known = sorted({int(number) for number in numbers if number.isascii() and number.isdecimal()})
-    return [number for number in known if f"{begin}_{number:06}{like.suffix}" in found]
+    """The numbers of the files that are called as `like` is with any number, sorted. Other files may be copies that
+    somebody has made."""
+    prefix, names = like.stem.rpartition("_")[0], {path.name for path in files}
+    texts = {name.removesuffix(like.suffix).rpartition("_")[2] for name in names}
+    numbers = sorted({int(text) for text in texts if text.isascii() and text.isdecimal()})
+    return [number for number in numbers if f"{prefix}_{number:06}{like.suffix}" in names]
 
 
 def check_texts(*columns: list) -> None:
@@ -91,8 +95,8 @@ def check_texts(*columns: list) -> None:
 
 
 def is_sound(read: Callable, *arguments) -> bool:
-    """Whether a file of a store is as it was written. Without memory or with a disk that fails nothing is known of it,
-    and that is raised."""
+    """Whether `read` accepts a file. A transient error, such as a lack of memory, says nothing about it and is
+    raised."""
     try:
         read(*arguments)
     except FileNotFoundError:

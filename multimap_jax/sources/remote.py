@@ -9,22 +9,23 @@ from collections.abc import Iterable
 from multimap_jax.sources.source import PackedImage
 from multimap_jax.storage.paths import error_text, is_web, object_version, reaching, read_object
 
-IMAGE_BYTES = 2**29  # of the file of one image
+# Bytes of the file of one image.
+IMAGE_BYTES = 2**29
 
 
 def objects_below(path) -> dict[str, dict]:
     """What a store says of all objects below a path, by their paths from there."""
     with reaching(path):
         found = path.fs.find(path.path, detail=True)
-    own = path.path.rstrip("/") + "/"
-    return {name.removeprefix(own): info for name, info in found.items() if name.startswith(own)}
+    folder = path.path.rstrip("/") + "/"
+    return {name.removeprefix(folder): info for name, info in found.items() if name.startswith(folder)}
 
 
 def remote_images(paths: Iterable) -> list[PackedImage]:
     """Images of a store, fetched when they are decoded.
 
-    Each folder that they are in is listed once; not on web servers, where a listing says nothing of them and a password
-    for an image is not one for its folder.
+    Each of their folders is listed once; not on web servers, where a listing says nothing of them and a password for an
+    image is not one for its folder.
     """
     paths = list(paths)
     folders = {str(path.parent): path.parent for path in paths if not is_web(path)}
@@ -45,8 +46,8 @@ def remote_image(path, info: dict | None) -> PackedImage:
 
 
 def fetch(path, size: int | None = None, begin: int | None = None, end: int | None = None) -> bytes:
-    """An object, or its bytes from `begin` to `end`. An OSError that may pass where the store does not answer, or what
-    it gives is not of the size that was listed; ValueError for more than an image may have."""
+    """An object, or its bytes from `begin` to `end`. A transient OSError where the store does not answer, or sends
+    another size than it listed; ValueError for more than an image may have."""
     try:
         content = read_object(path, IMAGE_BYTES, size, begin, end)
     except (FileNotFoundError, ValueError):

@@ -239,7 +239,7 @@ def shared_values(values) -> list:
     return found.tolist()
 
 
-class AddressError(ValueError):
+class AddressError(InputError):
     """A list that nobody has typed holds addresses, which nobody has asked to reach."""
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from multimap_jax.arrays import rows as module
 from multimap_jax.arrays.rows import BATCH_ROWS, ConcatenatedRows, StoredRows, allocate, mean_row, take_rows, walk
-from multimap_jax.sources.names import SortedPaths, Texts, names_of, ordered
+from multimap_jax.sources.names import SortedPaths, Texts, names_of_paths, sorted_unique
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def test_large_computed_rows_go_to_a_file(monkeypatch):
 
 def test_names_are_escaped_ordered_and_unique():
     given = Texts(["b", "a", "a\\b", "é", "b", "a", "b#0", "\x07"])
-    names = names_of(given)
+    names = names_of_paths(given)
     assert list(names) == ["b", "a", "a\\\\b", "é", "b", "a", "b#0", "\\x07"]
-    order, known = ordered(names)
+    order, known = sorted_unique(names)
     assert list(known) == sorted(known) and len(set(known)) == 8
     assert {"a", "a#5", "b", "b#4", "b#0"} <= set(known)
     assert list(given.take(order))[list(known).index("a#5")] == "a"
@@ -61,5 +61,5 @@ def test_names_are_escaped_ordered_and_unique():
 
 
 def test_a_name_that_a_repeated_one_would_take_is_not_lost():
-    order, known = ordered(Texts(["a", "a", "a#1"]))
+    order, known = sorted_unique(Texts(["a", "a", "a#1"]))
     assert sorted(order) == [0, 1, 2] and len(set(known)) == 3

@@ -22,7 +22,7 @@ from multimap_jax.runs.results import columns_left_out, write_labels
 from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import read_embeddings
-from multimap_jax.sources.names import Texts, ordered
+from multimap_jax.sources.names import Texts, sorted_unique
 from multimap_jax.sources.source import PackedImage, files_of
 from multimap_jax.storage import paths as places
 from multimap_jax.storage import reading as readers
@@ -712,7 +712,7 @@ def test_images_that_begin_late_are_seen_and_only_some_rows_looked_at(tmp_path, 
         assert f"reading column {expected} " in open_source(place).notes[0]
     pq.write_table(table, place, row_group_size=1100)  # of which the first says that it holds none
     assert "reading column own " in open_source(place).notes[0]
-    monkeypatch.setattr("multimap_jax.sources.columns.SHARED", 50)
+    monkeypatch.setattr("multimap_jax.sources.columns.GROUP_BYTES", 50)
     assert "reading column path " in open_source(place).notes[0]
 
 
@@ -878,7 +878,7 @@ def test_lists_as_programs_write_them(name, tmp_path):
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
 def test_another_encoding_is_said_with_what_to_do(encoding, tmp_path):
     (tmp_path / "a.csv").write_bytes("path,a\ngrün.png,1\n".encode(encoding))
-    with pytest.raises(ValueError, match=r"a.csv is not a csv file in UTF-8 \(.*\): save it as UTF-8$"):
+    with pytest.raises(ValueError, match=r"a.csv is not a csv file in UTF-8 \(.*\): save it as UTF-8 \(see images=\)$"):
         open_source(tmp_path / "a.csv")
 
 
@@ -945,7 +945,7 @@ def test_names_that_repeat_whatever_is_added_to_them_are_a_sentence():
         name = f"{name}#{i}"
         names.append(name)
     with pytest.raises(ValueError, match="give each image a name of its own"):
-        ordered(Texts(names))
+        sorted_unique(Texts(names))
 
 
 def test_a_tar_of_headers_and_names_without_end_is_looked_at_quickly(fruit, tmp_path):

@@ -15,7 +15,7 @@ from PIL import Image
 from multimap_jax.cli import main as cli
 from multimap_jax.scenes import write_scenes
 from multimap_jax.sources.remote import remote_images
-from multimap_jax.sources.tables import read_list
+from multimap_jax.sources.tables import read_tables
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, without_secrets
 from multimap_jax.storage.paths import OBJECT_BYTES, BoundedFile, missing_package, open_file, parse_path, read_object
 
@@ -296,7 +296,7 @@ class TestWeb:
 
     def test_errors_for_a_python_user_hold_no_secret(self, server, tmp_path):
         (tmp_path / "l.csv").write_text("image\nhttp://bob:hunter2@127.0.0.1:9/a.png?sig=SECRETSIG\n")
-        source = read_list(tmp_path / "l.csv", [tmp_path / "l.csv"])
+        source = read_tables(tmp_path / "l.csv", [tmp_path / "l.csv"])
         (image,) = source.images.values()
         with pytest.raises(OSError) as caught:
             image.read()
