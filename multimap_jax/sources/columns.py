@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from multimap_jax.errors import InputError
@@ -24,7 +24,7 @@ IMAGES = ("img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes"
 # In names of columns that are made of the images.
 DERIVED = re.compile("mask|annotation|depth|seg|matte|label|thumb")
 # Bytes of the smallest image.
-IMAGE_BYTES = 32
+SMALLEST_BYTES = 32
 # What is looked at to see images: columns, groups of rows, rows of a column, values that are there.
 SAMPLE_COLUMNS, SAMPLE_GROUPS, SAMPLE_ROWS, SAMPLE_VALUES = 32, 4, 1024, 4
 # Bytes that are read at once.
@@ -83,11 +83,18 @@ def note_choice(notes: Notes, file: Path, column: str, kinds: Mapping[str, str])
         notes.add(f"reading column {column} of ", file.name, f" (not {', '.join(rest)[:200]})")
 
 
-def no_column(file: Path, columns: Sequence[str], types: Mapping[str, object] | None = None) -> InputError:
-    """The error for a table without a column of images. types: what its columns hold, where that is known."""
+def chosen_column(file: Path, kinds: Mapping[str, str], notes: Notes, types: Mapping[str, object] | None = None) -> str:
+    """`choose_column`, with a note on the choice. types: of all columns, where a file has them.
+
+    Raises InputError for a table without a column of images.
+    """
+    column = choose_column(kinds)
+    if column is not None:
+        note_choice(notes, file, column, kinds)
+        return column
     held = [f"; {name} holds {kind}"[:102] for name, kind in (types or {}).items() if is_known(name, PATHS + IMAGES)]
-    return InputError(
-        f"{file} has the columns {', '.join(columns)[:200] or '(none)'}; expected one of paths, called "
+    raise InputError(
+        f"{file} has the columns {', '.join(types or kinds)[:200] or '(none)'}; expected one of paths, called "
         f"{', '.join(PATHS)}{', or one of images' if types else ''}{''.join(held[:3])}"
     )
 
@@ -123,7 +130,7 @@ def kind_of_values(stored, column: str, kind) -> str:
         values = first_values(stored, column, "bytes" if fields else "")
         if any(begins_as_image(value[:BEGINNING]) for value in values or ()):
             return SEEN
-        if values is None or any(len(value) >= IMAGE_BYTES for value in values):
+        if values is None or any(len(value) >= SMALLEST_BYTES for value in values):
             return HELD
     named = is_text(fields.get("path")) and first_values(stored, column, "path") != []
     return HELD if named else BARE

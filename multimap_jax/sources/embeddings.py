@@ -12,10 +12,9 @@ import numpy as np
 from multimap_jax.arrays.rows import StoredRows, walk
 from multimap_jax.errors import InputError, MissingError, about
 from multimap_jax.runtime.progress import stage
-from multimap_jax.sources.columns import PATH, choose_column, fields_of, is_text, kinds_of, no_column, note_choice
+from multimap_jax.sources.columns import PATH, choose_column, chosen_column, fields_of, is_text, kinds_of, note_choice
 from multimap_jax.sources.csv_files import opened_csv
 from multimap_jax.sources.names import (
-    EXAMPLES,
     PATH_CHARACTERS,
     Notes,
     SortedPaths,
@@ -72,10 +71,9 @@ def read_embeddings(path: Path) -> ReadyEmbeddings:
     Rows of float16 or float32 become unit rows when they are read. Rows that are zero or not finite are left out, and
     notes say so. InputError, with a sentence, for anything else: a MissingError where nothing is there.
     """
-    gaps: list[str] = []
-    shards, ours = find_shards(path, gaps), encoder_hash(path)
-    arrays, good, lengths, texts, left_out = [], [], [], [], []
     notes, budget = Notes(), MemoryBudget(f"names of {path}")
+    shards, ours = find_shards(path, notes), encoder_hash(path)
+    arrays, good, lengths, texts = [], [], [], []
     for shard in shards:
         array = read_array(shard.array)
         names = read_names(shard.table, notes, budget, len(array), f"{shards[0].array.name}#0")
@@ -89,13 +87,11 @@ def read_embeddings(path: Path) -> ReadyEmbeddings:
         good.append(np.flatnonzero(usable))
         lengths.append(norms[usable].astype(np.float32))
         texts.append(names if usable.all() else names.take(good[-1]))
-        left_out += [f"{shard.array.name} row {row}" for row in np.flatnonzero(~usable)]
-    said = gaps + notes.sentences()
-    if left_out:
-        examples = ", ".join(left_out[:EXAMPLES])
-        said.append(f"{len(left_out):,} embeddings that are zero or no numbers were left out: {examples}")
+        for row in np.flatnonzero(~usable):
+            sentence = "embeddings that are zero or no numbers were left out: "
+            notes.add(sentence, f"{shard.array.name} row {row}", counted=True)
     if not any(map(len, good)):
-        raise InputError("; ".join([f"there is no row in {path}", *said]))
+        raise InputError("; ".join([f"there is no row in {path}", *notes.sentences()]))
     begins = np.cumsum([0, *map(len, arrays)])
     paths = concatenated(texts)
     given = paths if ours else names_of_paths(paths)  # the tables of a run hold names, not paths
@@ -107,12 +103,14 @@ def read_embeddings(path: Path) -> ReadyEmbeddings:
         numbers = np.searchsorted(begins, rows, side="right") - 1
         return [f"{of_arrays[number]}-{row}" for number, row in zip(numbers, rows - begins[numbers])]
 
-    source = Source(path, SortedPaths(names, paths.take(order), path_of_name if ours else str), tuple(said))
+    source = Source(
+        path, SortedPaths(names, paths.take(order), path_of_name if ours else str), tuple(notes.sentences())
+    )
     stored = StoredRows(arrays, rows, np.concatenate(lengths)[order])
     return ReadyEmbeddings(source, stored, given.take(order), versions, ours)
 
 
-def find_shards(path: Path, notes: list[str]) -> list[EmbeddingShard]:
+def find_shards(path: Path, notes: Notes) -> list[EmbeddingShard]:
     """The arrays of `path`, by number, with what names their rows. notes: gets a sentence on missing numbers."""
     if path.suffix.lower() == ".npy" and exists(path):
         tables = [table for table in map(path.with_suffix, TABLES) if exists(table)]
@@ -133,7 +131,7 @@ def find_shards(path: Path, notes: list[str]) -> list[EmbeddingShard]:
         raise InputError(f"{found[number]} has no file of its number in {folder / other}: {AGAIN}")
     missing = sorted(set(range(max(arrays) + 1)) - set(arrays))
     if missing and not exists(folder / "encoder.json"):
-        notes.append(f"{len(missing):,} numbers are missing in {folder / 'img_emb'}, the first is {missing[0]}")
+        notes.add(f"{len(missing):,} numbers are missing in ", f"{folder / 'img_emb'}", f", the first is {missing[0]}")
     return [EmbeddingShard(arrays[number], tables[number]) for number in sorted(arrays)]
 
 
@@ -161,7 +159,7 @@ def check_complete(out: Path, done: set[int]) -> None:
     if planned - done:
         raise InputError(
             f"{len(planned - done):,} of {len(planned):,} shards of {out} are not embedded yet: run multimap embed "
-            "again with the flags that it was begun with"
+            "again with the same settings"
         )
 
 
@@ -224,10 +222,7 @@ def read_listed_names(table: Path, notes: Notes, budget: MemoryBudget, count: in
     """`read_names` of a csv file. Blank lines at its end are no rows, unless there are as many rows in the array."""
     with opened_csv(table, budget) as (columns, rows):
         kinds = dict.fromkeys(columns, PATH)
-        column = choose_column(kinds)
-        if column is None:
-            raise no_column(table, columns)
-        note_choice(notes, table, column, kinds)
+        column = chosen_column(table, kinds, notes)
         position, end = columns.index(column), 0
 
         def names() -> Iterator[str]:
@@ -245,8 +240,8 @@ def without_blanks(names: Texts) -> Texts:
 
     bare = Texts(pc.utf8_trim_whitespace(names.arrow))
     changed = np.flatnonzero(~names.equal(bare.arrow))
-    kept = [int(row) for row in changed if os.path.lexists(names[int(row)])]
-    return bare.replace(np.array(kept, int), [names[row] for row in kept])
+    files = [int(row) for row in changed if os.path.lexists(names[int(row)])]
+    return bare.replace(np.array(files, int), [names[row] for row in files])
 
 
 def path_field(kind, column: str) -> str:

@@ -41,15 +41,16 @@ def read_folder(path: str | Path, files: Sequence[Path] = (), addresses: bool = 
         if not objects:
             raise MissingError(f"there is nothing below {folder}")
         found = image_files(folder, list(objects), notes)
-        images = {name_of_path(name): remote_image(folder / name, objects[name]) for name in found}
-        return Source(folder, images, tuple(notes))
-    folder = Path(folder)
-    if not folder.exists():
-        raise MissingError(f"there is no folder {folder}")
-    if not folder.is_dir():
-        raise InputOSError(f"{folder} is a file, expected a folder of images")
-    found = image_files(folder, files_below(folder, notes), notes)
-    return Source(folder, {name_of_path(name): folder / name for name in found}, tuple(notes))
+        paths = [remote_image(folder / name, objects[name]) for name in found]
+    else:
+        folder = Path(folder)
+        if not folder.exists():
+            raise MissingError(f"there is no folder {folder}")
+        if not folder.is_dir():
+            raise InputOSError(f"{folder} is a file, expected a folder of images")
+        found = image_files(folder, files_below(folder, notes), notes)
+        paths = [folder / name for name in found]
+    return Source(folder, dict(zip(map(name_of_path, found), paths)), tuple(notes))
 
 
 def files_below(path: Path, notes: list[str]) -> list[str]:
@@ -100,19 +101,19 @@ def image_files(path, names: Sequence[str], notes: list[str]) -> list[str]:
         first = name_of_path(folders[0])
         notes.append(f"folders that multimap wrote were passed over: {len(folders):,} (the first: {first})")
         found = given
-    others = [name for name in names if ending(name) not in suffixes]
-    photographs = [name for name in others if ending(name) in formats.PHOTOGRAPHS]
+    other_files = [name for name in names if ending(name) not in suffixes]
+    photographs = [name for name in other_files if ending(name) in formats.PHOTOGRAPHS]
     if photographs:
         counts = collections.Counter(map(ending, photographs))
         kinds = ", ".join(f"{number:,} {ending}" for ending, number in sorted(counts.items()))
         first = name_of_path(photographs[0])
         notes.append(f"files of kinds that are not read were passed over: {kinds} (the first: {first})")
     if not is_remote(path):
-        note_unnamed_images(path, [name for name in others if ending(name) not in formats.PHOTOGRAPHS], notes)
+        note_unnamed_images(path, [name for name in other_files if ending(name) not in formats.PHOTOGRAPHS], notes)
     if not found:
         reasons = "".join(f"; {note}" for note in notes[-2:])
         raise InputError(
-            f"no image files (.jpg, .png, .heic, …) in {path}; files of other kinds there: {len(others)}{reasons}"
+            f"no image files (.jpg, .png, .heic, …) in {path}; files of other kinds there: {len(other_files)}{reasons}"
         )
     return found
 

@@ -14,6 +14,7 @@ from multimap_jax.errors import InputError
 from multimap_jax.sources.columns import (
     PATH,
     choose_column,
+    chosen_column,
     fields_of,
     is_bytes,
     is_kept,
@@ -21,8 +22,6 @@ from multimap_jax.sources.columns import (
     is_written_as_text,
     kinds_of,
     looked_at,
-    no_column,
-    note_choice,
     plain_type,
 )
 from multimap_jax.sources.csv_files import REWRITE, opened_csv
@@ -32,14 +31,7 @@ from multimap_jax.sources.source import PackedImage, Source
 from multimap_jax.storage import paths as places
 from multimap_jax.storage.filenames import free_name, name_of_path
 from multimap_jax.storage.paths import open_file, remote_version
-from multimap_jax.storage.reading import (
-    AddressError,
-    MemoryBudget,
-    column_parts,
-    explained,
-    open_table,
-    read_columns,
-)
+from multimap_jax.storage.reading import AddressError, MemoryBudget, column_parts, explained, open_table, read_columns
 
 # Images of a parquet file that stay in memory, and their bytes: threads ask for them in nearly their order.
 WINDOW_ROWS, WINDOW_BYTES = 32, 2**27
@@ -102,8 +94,8 @@ class Listing:
     def add(self, file: Path, rows: list[Row], columns: Mapping[str, list], unnamed: int) -> None:
         """The rows of one more file, and how many rows of it name no image."""
         if unnamed:
-            said = "1 row without an image was" if unnamed == 1 else f"{unnamed:,} rows without an image were"
-            self.notes.add(f"{said} passed over, in ", file.name)
+            count = "1 row without an image was" if unnamed == 1 else f"{unnamed:,} rows without an image were"
+            self.notes.add(f"{count} passed over, in ", file.name)
         for name in dict.fromkeys([*self.columns, *columns]):
             self.budget.take(8 * len(rows))
             values = self.columns.setdefault(name, [self.blank] * len(self.names))
@@ -149,22 +141,19 @@ def read_csv(file: Path, listing: Listing) -> None:
     """Adds the images of a csv file. InputError where it has no column of paths, or no row."""
     with opened_csv(file, listing.budget) as (columns, lines):
         kinds = dict.fromkeys(columns, PATH)
-        column = choose_column(kinds)
-        if column is None:
-            raise no_column(file, columns)
-        note_choice(listing.notes, file, column, kinds)
+        column = chosen_column(file, kinds, listing.notes)
         position = columns.index(column)
         first = {name: len(columns) - 1 - i for i, name in enumerate(reversed(columns))}
-        kept = {name: first[name] for name in columns if name and name != column}
-        rows, unnamed, values = [], 0, {name: [] for name in kept}
+        positions = {name: first[name] for name in columns if name and name != column}
+        rows, unnamed, values = [], 0, {name: [] for name in positions}
         for _, row in lines:
             text = row[position] if position < len(row) else ""
             if not text.strip():
                 unnamed += any(row)
                 continue
-            listing.budget.take(ROW_BYTES + sum(map(len, row)) + 8 * len(kept))
+            listing.budget.take(ROW_BYTES + sum(map(len, row)) + 8 * len(positions))
             rows.append(listing.locate(file, text))
-            for name, i in kept.items():
+            for name, i in positions.items():
                 values[name].append(row[i] if i < len(row) else "")
     if not rows:
         raise InputError(f"{file} names no image: its column {column} is empty")
@@ -181,14 +170,12 @@ def read_parquet(file: Path, listing: Listing) -> None:
             read = named_rows if kinds[column] == PATH else held_rows
             images = read(file, table, column, listing)
             rows = [i for i, image in enumerate(images) if image]
-            others = [field for field in schema if field.name != column]
-            kept = [field.name for field in others if is_kept(field.type)]
-            values = {name: read_values(table, name, listing.budget) for name in kept}
+            rest = [field for field in schema if field.name != column]
+            names = [field.name for field in rest if is_kept(field.type)]
+            values = {name: read_values(table, name, listing.budget) for name in names}
             columns = {name: [found[i] for i in rows] for name, found in values.items()}
-    if column is None:
-        raise no_column(file, schema.names, {field.name: field.type for field in schema})
-    note_choice(listing.notes, file, column, kinds)
-    lost = [f"{each.name} ({str(plain_type(each.type))[:40]})" for each in others if not is_kept(each.type)]
+    chosen_column(file, kinds, listing.notes, {field.name: field.type for field in schema})
+    lost = [f"{field.name} ({str(plain_type(field.type))[:40]})" for field in rest if not is_kept(field.type)]
     if lost:
         listing.notes.add("columns of ", file.name, f" that do not come along: {', '.join(lost)[:200]}")
     listing.add(file, [images[i] for i in rows], columns, len(images) - len(rows))

@@ -26,7 +26,7 @@ SHOWN_CHARACTERS = 200
 # Bytes of an image, and of a text.
 MEMBER_BYTES, TEXT_BYTES = 200 * 2**20, 2**20
 # Bytes behind the end of a tar that are looked at, and at once.
-PADDING_BYTES, BLOCK_BYTES = 2**24, 2**20
+PADDING_BYTES, PADDING_BLOCK = 2**24, 2**20
 # Endings of texts, and the columns that they become.
 TEXTS = {".txt": "caption", ".json": "json"}
 
@@ -53,8 +53,8 @@ def read_tars(path: Path, files: Sequence[Path], addresses: bool = True) -> Sour
         if problem and not found:
             damaged.append(f"{name_of_path(file.name)} is no tar file, or an empty one ({problem})")
         elif problem:
-            said = f"{found:,} image{' in it was' if found == 1 else 's in it were'} read ({problem})"
-            damaged.append(f"{name_of_path(file.name)} is cut short: {said}")
+            count = f"{found:,} image{' in it was' if found == 1 else 's in it were'} read ({problem})"
+            damaged.append(f"{name_of_path(file.name)} is cut short: {count}")
         for ending, column in TEXTS.items():
             columns[column] |= samples.texts_of_images(ending)
     notes = damaged + skipped.sentences()
@@ -78,13 +78,14 @@ def read_members(
             skipped.add(f"members of tar files were passed over, {reason}: ", example, counted=True)
         elif ending in TEXTS:
             text = tar.extractfile(member).read().decode("utf-8", "replace").strip()
-            samples.add_text(member.name, ending, text)
+            stem, _, sample = samples.enter(member.name)
+            samples.texts[ending][sample][stem] = text
         else:
             name = name_of_path(member.name)
             if name in images:
                 name = free_name(f"{name_of_path(file.name)}#{row}", images)
             images[name] = packed(file, member.offset_data, member.size, version)
-            samples.add_image(member.name, name)
+            samples.images[name] = samples.enter(member.name)
 
 
 def members_of(content: BinaryIO) -> Iterator[tuple[int, tarfile.TarFile, tarfile.TarInfo]]:
@@ -111,8 +112,8 @@ def check_end(content: BinaryIO, offset: int) -> None:
         raise tarfile.ReadError(f"it ends at byte {offset + len(block):,}, without the blocks that end a tar")
     if any(block):
         raise tarfile.ReadError(f"no header at byte {offset:,}")
-    for _ in range(PADDING_BYTES // BLOCK_BYTES):
-        block = content.read(BLOCK_BYTES)
+    for _ in range(PADDING_BYTES // PADDING_BLOCK):
+        block = content.read(PADDING_BLOCK)
         if block.count(0) < len(block):
             raise tarfile.ReadError(f"a block of zeros at byte {offset:,}, and more behind it")
         if not block:
@@ -130,25 +131,18 @@ class Samples:
     def __init__(self):
         self.sample, self.key, self.members = 0, "", set()  # that is read now
         self.images: dict[str, tuple[str, str, int]] = {}  # name -> its stem, key and sample
-        self.texts: dict[str, dict[int, dict[str, str]]] = {ending: {} for ending in TEXTS}  # by sample, then by stem
+        self.texts = {ending: collections.defaultdict(dict) for ending in TEXTS}  # by sample, then by stem
         self.samples: dict[str, list[int]] = collections.defaultdict(list)  # by key
 
-    def add_image(self, member: str, name: str) -> None:
-        self.images[name] = (self._enter(member), self.key, self.sample)
-
-    def add_text(self, member: str, ending: str, text: str) -> None:
-        stem = self._enter(member)
-        self.texts[ending].setdefault(self.sample, {})[stem] = text
-
-    def _enter(self, member: str) -> str:
-        """The stem of a member, which is now of the sample that is read."""
+    def enter(self, member: str) -> tuple[str, str, int]:
+        """The stem, key and sample of the next member."""
         folder, slash, base = member.rpartition("/")
         key = f"{folder}{slash}{base.partition('.')[0]}"
         if key != self.key or member in self.members or not self.sample:
             self.sample, self.key, self.members = self.sample + 1, key, set()
             self.samples[key].append(self.sample)
         self.members.add(member)
-        return member.rpartition(".")[0]
+        return member.rpartition(".")[0], key, self.sample
 
     def texts_of_images(self, ending: str) -> dict[str, str]:
         """Names of images -> their texts of this ending, for those that have one."""
