@@ -40,6 +40,10 @@ class MissingError(InputOSError, FileNotFoundError):
     """A file or folder that was given is not there."""
 
 
+class NotFolderError(InputOSError, NotADirectoryError):
+    """A file was given where a folder is expected."""
+
+
 @contextlib.contextmanager
 def about(parameter: str) -> Iterator[None]:
     """Within this context, or in a function that this decorates, errors are about a parameter unless they name one."""

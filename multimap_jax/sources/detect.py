@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from multimap_jax.errors import InputError, InputOSError, MissingError, about
+from multimap_jax.errors import InputError, MissingError, NotFolderError, about
 from multimap_jax.runtime.progress import stage
 from multimap_jax.sources.folder import read_folder
 from multimap_jax.sources.source import Source, files_of
@@ -50,7 +50,7 @@ def open_source(path: Path, addresses: bool = True) -> Source:
             f"{files[0]} is compressed, so that images cannot be read one by one: unpack it, or give a .tar"
         )
     if ending not in READERS:
-        raise InputOSError(
+        raise NotFolderError(
             f"{files[0]} is a file, expected a folder of images, a list (.csv, .parquet), tables with images "
             "(.parquet) or .tar files"
         )

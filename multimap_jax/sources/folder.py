@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from multimap_jax.errors import InputError, InputOSError, MissingError
+from multimap_jax.errors import InputError, MissingError, NotFolderError
 from multimap_jax.sources import formats
 from multimap_jax.sources.remote import objects_below, remote_image
 from multimap_jax.sources.source import Source
@@ -30,7 +30,7 @@ def read_folder(path: str | Path, files: Sequence[Path] = (), addresses: bool = 
 
     files: the folders that `path` names as a pattern.
 
-    Raises InputError for several folders and for one without images, MissingError or InputOSError for a bad folder.
+    Raises InputError for several folders and for one without images, MissingError or NotFolderError for a bad folder.
     """
     if len(files) > 1:
         raise InputError(f"{path} names {len(files):,} folders: give the folder that they are in")
@@ -47,7 +47,7 @@ def read_folder(path: str | Path, files: Sequence[Path] = (), addresses: bool = 
         if not folder.exists():
             raise MissingError(f"there is no folder {folder}")
         if not folder.is_dir():
-            raise InputOSError(f"{folder} is a file, expected a folder of images")
+            raise NotFolderError(f"{folder} is a file, expected a folder of images")
         found = image_files(folder, files_below(folder, notes), notes)
         paths = [folder / name for name in found]
     return Source(folder, dict(zip(map(name_of_path, found), paths)), tuple(notes))
