@@ -25,7 +25,7 @@ def main() -> int:
 
 def _end_at_once() -> None:
     """Without Python's own end, which may crash beneath threads of JAX that compute yet."""
-    from multimap_jax.storage.paths import remove_fetched
+    from multimap_jax.storage.objects import remove_fetched
 
     remove_fetched()
     with contextlib.suppress(OSError, ValueError):  # nobody may read any more

@@ -40,6 +40,10 @@ class MissingError(InputOSError, FileNotFoundError):
     """A file or folder that was given is not there."""
 
 
+class InputExistsError(InputOSError, FileExistsError):
+    """A file that would be overwritten."""
+
+
 class NotFolderError(InputOSError, NotADirectoryError):
     """A file was given where a folder is expected."""
 

@@ -1,7 +1,7 @@
-"""Rows that are walked in parts, so that ten million of them never stand in memory at once.
+"""Rows that are walked batch by batch, so that ten million of them never stand in memory at once.
 
-Rows are anything with a length that gives an array [part, d] for a slice or for indices: an array, `StoredRows`
-on the disk, or one of the classes here that compute what is asked for and keep nothing.
+Rows are anything with a length that gives an array [batch, d] for a slice or for indices: an array, `StoredRows` on the
+disk, or `ComputedRows`, which compute what is asked for and keep nothing.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ SCRATCH_BYTES = 2**28
 
 
 def walk(rows) -> Iterator[tuple[slice, np.ndarray]]:
-    """(which, those rows) of PART rows after PART rows."""
+    """(slice, its rows [batch, d]) of all rows, BATCH_ROWS at a time."""
     for begin in range(0, len(rows), BATCH_ROWS):
-        part = slice(begin, begin + BATCH_ROWS)
-        yield part, rows[part]
+        batch = slice(begin, begin + BATCH_ROWS)
+        yield batch, rows[batch]
 
 
 def take_rows(rows, indices: np.ndarray | None) -> np.ndarray:
     """Rows at `indices`, or all of them, float64 [n, d]."""
-    picked = walk(rows) if indices is None else ((None, rows[some]) for _, some in walk(indices))
-    return np.concatenate([np.asarray(part, np.float64) for _, part in picked])
+    batches = walk(rows) if indices is None else ((None, rows[chosen]) for _, chosen in walk(indices))
+    return np.concatenate([np.asarray(batch, np.float64) for _, batch in batches])
 
 
 class StoredRows:
@@ -55,15 +55,15 @@ class StoredRows:
         if isinstance(index, slice):
             index = np.arange(*index.indices(len(self)))
         index = np.asarray(index)
-        places = index if self.where is None else self.where[index]
+        stored = index if self.where is None else self.where[index]
         rows = np.empty((len(index), *self.shape[1:]), np.float32)
-        pieces = np.searchsorted(self.ends, places, side="right")
-        for piece in np.unique(pieces):
-            here = np.flatnonzero(pieces == piece)
-            own = places[here] - (self.ends[piece] - len(self.arrays[piece]))
-            straight = own[-1] - own[0] == len(own) - 1 and (np.diff(own) == 1).all()
-            found = self.arrays[piece][own[0] : own[-1] + 1] if straight else self.arrays[piece][own]
-            rows[slice(here[0], here[-1] + 1) if len(here) == len(index) else here] = found
+        numbers = np.searchsorted(self.ends, stored, side="right")  # of the array that holds each row
+        for number in np.unique(numbers):
+            array, targets = self.arrays[number], np.flatnonzero(numbers == number)
+            sources = stored[targets] - (self.ends[number] - len(array))
+            consecutive = sources[-1] - sources[0] == len(sources) - 1 and (np.diff(sources) == 1).all()
+            found = array[sources[0] : sources[-1] + 1] if consecutive else array[sources]
+            rows[slice(targets[0], targets[-1] + 1) if len(targets) == len(index) else targets] = found
         return rows if self.lengths is None else rows / self.lengths[index, None]
 
     def __array__(self, dtype=None, copy=None):
@@ -71,31 +71,33 @@ class StoredRows:
 
 
 @dataclasses.dataclass(frozen=True)
-class ProjectedRows:
-    """Rows [n, e] times a matrix [e, d], float64."""
+class ComputedRows:
+    """What is computed of rows [n, …] when it is asked for."""
 
-    rows: np.ndarray | StoredRows | ProjectedRows
-    matrix: np.ndarray
+    rows: np.ndarray | StoredRows | ComputedRows
 
     def __len__(self):
         return len(self.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProjectedRows(ComputedRows):
+    """Rows [n, e] times a matrix [e, d], float64."""
+
+    matrix: np.ndarray
 
     def __getitem__(self, index) -> np.ndarray:
         return np.asarray(self.rows[index], np.float64) @ self.matrix
 
 
 @dataclasses.dataclass(frozen=True)
-class ConcatenatedRows:
-    """Rows [n, d] as unit rows with others [n, e] beside them."""
+class ConcatenatedRows(ComputedRows):
+    """Rows [n, d] as unit rows with others [n, e] appended to them."""
 
-    rows: np.ndarray | StoredRows
-    others: np.ndarray | StoredRows
-
-    def __len__(self):
-        return len(self.rows)
+    appended: np.ndarray | StoredRows
 
     def __getitem__(self, index) -> np.ndarray:
-        return np.concatenate([unit_rows(self.rows[index]), self.others[index]], axis=1)
+        return np.concatenate([unit_rows(self.rows[index]), self.appended[index]], axis=1)
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
@@ -104,7 +106,7 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 
 def mean_row(rows) -> np.ndarray:
     """The mean of rows [n, d], float64 [d]."""
-    totals = (part.sum(0, dtype=np.float64) for _, part in walk(rows))
+    totals = (batch.sum(0, dtype=np.float64) for _, batch in walk(rows))
     return functools.reduce(np.add, totals) / len(rows)
 
 

@@ -40,7 +40,8 @@ from multimap_jax.errors import InputError, hint
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.settings import ProxySettings, Settings
 from multimap_jax.storage.filenames import printable, without_secrets
-from multimap_jax.storage.paths import parse_path, remove_fetched
+from multimap_jax.storage.objects import remove_fetched
+from multimap_jax.storage.paths import parse_path
 
 USAGE = """Groups the images of a folder by what a word says, and another way for another word.
 

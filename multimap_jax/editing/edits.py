@@ -89,7 +89,7 @@ def read_edits(path: Path, aspects: Sequence[str]) -> list[Edit]:
 
     Raises InputError, ValueError or OSError, each with one sentence, for anything else.
     """
-    content = read_json(path, advice=ADVICE, most=EDITS_BYTES)
+    content = read_json(path, advice=ADVICE, limit=EDITS_BYTES)
     edits = content.get("edits")
     if not isinstance(edits, list) or set(content) != {"edits"}:
         raise InputError(f'{path} has {_keys(content)}, expected "edits" with a list: {ADVICE}', "edits")

@@ -27,9 +27,11 @@ from multimap_jax.images.memory import Room, UnfitError, check_scans, check_shap
 from multimap_jax.images.repair import repaired
 from multimap_jax.sources import formats
 from multimap_jax.sources.detect import READERS, open_source
-from multimap_jax.sources.remote import IMAGE_BYTES, remote_image
+from multimap_jax.sources.remote import IMAGE_BYTES, image_at
 from multimap_jax.sources.source import PackedImage
-from multimap_jax.storage.paths import BoundedFile, error_text, is_remote, parse_path, size_of
+from multimap_jax.storage.filenames import error_text
+from multimap_jax.storage.local import BoundedFile
+from multimap_jax.storage.paths import as_path, parse_path, size_of
 from multimap_jax.storage.reading import is_transient
 
 MOVING = ("AVIF", "GIF", "PNG", "WEBP")  # formats of animations
@@ -69,8 +71,7 @@ class UnreadableImagesError(InputError):
 
 def as_list(images) -> list:
     """A folder or another source, one path, a list or an array [images, h, w, 3] as a list of single images."""
-    if isinstance(images, (str, os.PathLike)) or is_remote(images):
-        path = images if is_remote(images) else parse_path(os.fspath(images))
+    if (path := as_path(images)) is not None:
         if path.is_file() and path.suffix.lower() not in READERS:
             return [path]
         source = open_source(path)
@@ -81,8 +82,7 @@ def as_list(images) -> list:
         raise InputTypeError(
             "expected a list of images (or an array [images, h, w, 3]), found a single one: put it in a list", "images"
         )
-    parsed = [parse_path(image) if isinstance(image, str) and "://" in image else image for image in images]
-    return [remote_image(image, None) if is_remote(image) else image for image in parsed]
+    return [image_at(parse_path(image) if isinstance(image, str) and "://" in image else image) for image in images]
 
 
 class Quiet:

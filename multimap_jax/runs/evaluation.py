@@ -21,7 +21,7 @@ from multimap_jax.runs.embeddings import RunEmbeddings
 from multimap_jax.sources.csv_files import opened_csv
 from multimap_jax.sources.names import PATH_CHARACTERS
 from multimap_jax.storage.filenames import known_name
-from multimap_jax.storage.paths import exists, is_remote
+from multimap_jax.storage.paths import exists
 
 # Images whose names are compared with those of a labels file that fits none, and names of such a file.
 MANY = 100_000
@@ -99,7 +99,7 @@ def column_of(name: str, columns: Sequence[str], aspects: Sequence[str]) -> str 
 
 def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
     """What would make the names of a labels file those of images, as the end of a sentence; "" where nothing does."""
-    below = f"{images if is_remote(images) else images.resolve()}/"
+    below = f"{images.resolve()}/"
     changes = {
         "with / for \\": (lambda name: name.replace("\\\\", "/"), None),
         "without ./ before them": (lambda name: name.removeprefix("./"), None),

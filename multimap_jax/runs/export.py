@@ -18,9 +18,16 @@ from multimap_jax.runs.messages import count
 from multimap_jax.runs.results import COLUMNS
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.storage.encoding import as_csv
-from multimap_jax.storage.filenames import is_plain_name, name_of_path, path_of_name, safe_path, safe_word
+from multimap_jax.storage.filenames import (
+    is_plain_name,
+    name_of_path,
+    path_of_name,
+    reason_text,
+    safe_path,
+    safe_word,
+)
 from multimap_jax.storage.output import GO_ON, TABLE
-from multimap_jax.storage.paths import error_text, exists, is_remote, open_file, write_file
+from multimap_jax.storage.paths import exists, open_file, write_file
 from multimap_jax.storage.reading import explained, read_table
 
 TABLES = (".parquet", ".csv")
@@ -83,8 +90,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None] | str, new: bool =
     except FileExistsError:
         raise FileExistsError(f"{path} is there and nothing is overwritten: give another one") from None
     except OSError as error:
-        reason = error_text(error) if is_remote(path) else error.strerror or str(error)
-        raise OSError(f"cannot write {path} ({reason}); {GO_ON}") from None
+        raise OSError(f"cannot write {path} ({reason_text(error)}); {GO_ON}") from None
 
 
 def check_column(column: str, values: Sequence) -> None:
@@ -113,7 +119,7 @@ def export_table(
 ) -> None:
     """A row for each image: its name and, for each aspect, group, confidence, distance and two coordinates; in parquet
     its embedding too."""
-    if exists(job.to) or (not is_remote(job.to) and job.to.is_symlink()):
+    if exists(job.to) or job.to.is_symlink():
         raise FileExistsError(f"{job.to} is there and nothing is overwritten: give another --to")
     (names,) = columns_of(job.run, ("image",))
     table: dict[str, Sequence] = {"image": names}

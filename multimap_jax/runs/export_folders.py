@@ -15,9 +15,10 @@ from multimap_jax.runs.messages import count
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources.source import PackedImage
+from multimap_jax.storage.local import rename_new
 from multimap_jax.storage.markers import make_marked
 from multimap_jax.storage.output import staging, tidy
-from multimap_jax.storage.paths import is_remote, rename_new
+from multimap_jax.storage.paths import storage_of
 from multimap_jax.storage.portable_names import make_distinct, portable_name, portable_path
 
 SHOWN = 20
@@ -36,7 +37,7 @@ class Put:
 
 def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say: Callable, progress: bool) -> None:
     """Says what is to be done, then does it. Errors as `run_export`, before anything is written."""
-    if is_remote(job.to):
+    if not storage_of(job.to).local:
         raise ValueError(f"--to={job.to} is in a store: folders are made on this machine; give one of it")
     if images.note:
         raise FileNotFoundError(images.note)

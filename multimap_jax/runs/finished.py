@@ -26,7 +26,7 @@ from multimap_jax.sources.embeddings import embeddings_folder, read_embeddings
 from multimap_jax.sources.source import PackedImage, Source
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, printable, without_secrets
 from multimap_jax.storage.output import GROUPS, RUN, TABLE
-from multimap_jax.storage.paths import exists, is_remote, local_folder_copy, parse_path
+from multimap_jax.storage.paths import exists, local_folder_copy, parse_path
 from multimap_jax.storage.reading import AddressError, explained, read_form, read_json, read_table
 
 AGAIN = "run multimap again"
@@ -211,16 +211,16 @@ class RunImages:
 def readable_path(run: Path, text: str, parameter: str) -> Path:
     """A place that only the file of a run names. ValueError for an address, which nobody has asked to reach, unless it
     is in the store of the run itself."""
-    if "://" in text and not (is_remote(run) and store_of(text) == store_of(str(run))):
+    if "://" in text and store_of(text) != store_of(str(run)):
         shown = without_secrets(text)[:200]
         raise InputError(f"{run} names {shown}, which is not on this machine and is not asked", parameter, shown)
     return parse_path(text) if "://" in text else Path(text)
 
 
-def store_of(text: str) -> tuple[str, str]:
-    """The scheme of an address and its bucket or server."""
-    scheme, _, rest = text.partition("://")
-    return scheme, rest.partition("/")[0]
+def store_of(text: str) -> tuple[str, str, str]:
+    """The scheme of an address, "://" if it is one, and its bucket or server."""
+    scheme, sign, rest = text.partition("://")
+    return scheme, sign, rest.partition("/")[0]
 
 
 def images_of(run: Path, content: RunContent | ResultsContent, given: Path | None) -> RunImages:
@@ -241,8 +241,8 @@ def images_of(run: Path, content: RunContent | ResultsContent, given: Path | Non
         if embeddings_folder(there) or there.suffix == ".npy":
             source = read_embeddings(there).source
         else:
-            source = open_source(there, addresses=is_remote(there))
-        if not is_remote(there) and came_with(run, there):
+            source = open_source(there, addresses="://" in text)
+        if "://" not in text and came_with(run, there):
             source = dataclasses.replace(source, images=Within(source.images, run))
         return RunImages(source)
     except AddressError as error:

@@ -42,7 +42,10 @@ from multimap_jax.runtime.progress import open_bar, with_bar
 from multimap_jax.settings import flag_of
 from multimap_jax.storage.filenames import printable
 from multimap_jax.storage.locks import locked
-from multimap_jax.storage.output import REPORT, sweep
+from multimap_jax.storage.output import (
+    REPORT,
+    sweep,
+)
 from multimap_jax.words.choose import WORD_IMAGES
 
 # How long a shard of proxies should take: what an interruption loses at most.

@@ -33,8 +33,8 @@ def put_model(stage: Staging, folder: str, files: dict[str, str]) -> None:
     """Puts the files of a model, which lie aside, in place; nothing is to be done where they are there already."""
     if file_hashes(stage.out / "models" / folder) != files:
         for name in files:
-            stage.take(f"models/{folder}/{name}", stage.folder / name)
-        stage.place()
+            stage.adopt(f"models/{folder}/{name}", stage.folder / name)
+        stage.commit()
 
 
 def prune_models(out: Path, kept: Sequence[dict]) -> None:

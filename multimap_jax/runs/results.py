@@ -48,7 +48,7 @@ from multimap_jax.storage.output import (
     staging,
     write_all,
 )
-from multimap_jax.storage.paths import exists, is_remote, is_same_file
+from multimap_jax.storage.paths import exists, is_same_file
 
 # Packages whose versions run.json names.
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
@@ -131,7 +131,7 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
         with staging(job.out) as stage_:
             for name in (name for name in (RUN, *RESULTS) if name in contents):
                 stage_.add(name, contents[name])
-            stage_.place(instead_of=RESULTS)
+            stage_.commit(instead_of=RESULTS)
         prune(job.out, "thumbnails-", report.folder)
     return [*files, *([report.folder] if report.folder else []), RUN]
 
@@ -266,7 +266,7 @@ def selection_content(result: AspectResult) -> dict:
 
 def whole(path) -> str:
     """A path that means the same wherever the next command is begun; an address without its secrets."""
-    return f"{path}" if is_remote(path) else str(Path(path).absolute())
+    return f"{path.absolute()}"
 
 
 def run_settings(record: RunRecord) -> list[tuple[str, str]]:
@@ -297,5 +297,4 @@ def page_of(result: AspectResult) -> Page:
 
 
 def title(images: Path, results: Sequence[AspectResult]) -> str:
-    name = images.name if is_remote(images) else images.resolve().name
-    return f"{name_of_path(name)} by {', '.join(result.aspect.name for result in results)}"
+    return f"{name_of_path(images.resolve().name)} by {', '.join(result.aspect.name for result in results)}"

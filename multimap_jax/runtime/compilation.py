@@ -6,15 +6,15 @@ import os
 import platform
 from pathlib import Path
 
-# What tells JAX where to compute. Without them it takes what is there.
-TOLD = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_NUM_CPU_DEVICES")
+# Variables that tell JAX where to compute. Without them it takes what is there.
+DEVICE_VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_NUM_CPU_DEVICES")
 
 
 def check_devices() -> None:
     """ValueError where JAX is told to compute on something that is not there, before it is needed; ConnectionError
     where another process ends while this one tells it of its devices."""
-    told = [f"{name}={os.environ[name]}" for name in TOLD if os.environ.get(name)]
-    if not told:
+    settings = [f"{name}={os.environ[name]}" for name in DEVICE_VARIABLES if os.environ.get(name)]
+    if not settings:
         return
     import jax
 
@@ -24,9 +24,10 @@ def check_devices() -> None:
         if "oordination" in str(error):  # what JAX's processes meet by is its coordination service
             raise ConnectionError("another process of this run ended: start all processes again") from None
         why = " ".join(str(error).partition(" (set JAX_PLATFORMS")[0].split()).rstrip(".")[:200]
+        reason = f" ({why})" if why else ""
         raise ValueError(
-            f"JAX finds no device with {' and '.join(told)}{f' ({why})' if why else ''}: unset it, and JAX takes what "
-            "is there, or name a platform of this machine, such as JAX_PLATFORMS=cpu"
+            f"JAX finds no device with {' and '.join(settings)}{reason}: unset it, and JAX takes what is there, or "
+            "name a platform of this machine, such as JAX_PLATFORMS=cpu"
         ) from None
 
 

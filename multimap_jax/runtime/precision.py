@@ -7,13 +7,14 @@ import contextlib
 import jax
 import numpy as np
 
+# precision -> JAX's name for how exact matrix products are, and the dtype of weights and activations
 _PRODUCTS = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "default", "float64": "highest"}
-_DTYPE = {"float32": np.float32, "tf32": np.float32, "bf16": jax.numpy.bfloat16, "float64": np.float64}
+_DTYPES = {"float32": np.float32, "tf32": np.float32, "bf16": jax.numpy.bfloat16, "float64": np.float64}
 
 
 def compute_dtype(precision: str):
     """The dtype of weights and activations under a precision."""
-    return _DTYPE[precision]
+    return _DTYPES[precision]
 
 
 def matmul_precision(precision: str) -> contextlib.AbstractContextManager:

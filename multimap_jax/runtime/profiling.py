@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from multimap_jax.storage.paths import is_remote, upload
+from multimap_jax.errors import InputError, InputOSError
+from multimap_jax.storage.filenames import reason_text
+from multimap_jax.storage.paths import storage_of
 
-# Chunks that are done where a trace begins and where it ends: the first one compiles.
-FIRST, LAST = 1, 4
+FIRST_CHUNKS = 1  # that are done where a trace begins: the first one compiles
+LAST_CHUNKS = 4  # that are done where it ends
 _traces: Traces | None = None
 
 
@@ -23,15 +24,15 @@ class Traces:
 
     def chunk_done(self) -> None:
         self.done += 1
-        if self.done == FIRST and self.kind and self.kind not in self.kinds:
+        if self.done == FIRST_CHUNKS and self.kind and self.kind not in self.kinds:
             self.start()
-        elif self.done == LAST:
+        elif self.done == LAST_CHUNKS:
             self.stop()
 
     def start(self) -> None:
         import jax
 
-        with self._no_end_of_the_run():
+        with self._errors_said():
             jax.profiler.start_trace(self.folder / self.kind)
             self.running = True
             self.kinds.append(self.kind)
@@ -41,11 +42,12 @@ class Traces:
 
         if self.running:
             self.running = False
-            with self._no_end_of_the_run():
+            with self._errors_said():
                 jax.profiler.stop_trace()
 
     @contextlib.contextmanager
-    def _no_end_of_the_run(self) -> Iterator[None]:
+    def _errors_said(self) -> Iterator[None]:
+        """Within this context no error ends the run."""
         try:
             yield
         except Exception as error:  # JAX's profiler raises whatever it likes
@@ -54,33 +56,32 @@ class Traces:
 
 @contextlib.contextmanager
 def traces_in(folder: Path, say: Callable[[str], None] = print) -> Iterator[None]:
-    """Within it the first chunks of each kind of work are traced into `folder`/KIND, beside what is there; at the end,
-    where `folder` is of a store. say: told where that could not be done.
+    """Within it the first chunks of each kind of work are traced into `folder`/KIND, beside what is there; in a store
+    they are there at the end. say: told where a trace could not be made.
 
-    Raises ValueError or OSError where `folder` cannot be one.
+    Raises InputError or InputOSError where `folder` cannot be one.
     """
-    if is_remote(folder):
-        with tempfile.TemporaryDirectory(prefix="multimap_") as here:
-            with traces_in(Path(here), say):
-                yield
-            for file in Path(here).rglob("*"):
-                if file.is_file():
-                    upload(file, folder / file.relative_to(here).as_posix())
-        return
     global _traces
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--profile={folder} is a file: give a folder for the traces")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"cannot write into {folder} ({error.strerror}): give another folder with --profile") from None
-    _traces = Traces(folder, say)
-    try:
-        yield
-        if not _traces.kinds:
-            say("there were too few chunks for a trace: nothing was left to compute, or little")
-    finally:
-        _traces = None
+    storage = storage_of(folder)
+    with contextlib.ExitStack() as stack:
+        try:
+            here = stack.enter_context(storage.working_folder(folder))
+        except FileExistsError:
+            raise InputError(f"{folder} is a file: give a folder for the traces", "profile") from None
+        except OSError as error:
+            reason = reason_text(error)
+            raise InputOSError(f"cannot write into {folder} ({reason}): give another folder", "profile") from None
+        _traces = Traces(here, say)
+        try:
+            yield
+            if not _traces.kinds:
+                say("there were too few chunks for a trace: nothing was left to compute, or little")
+        finally:
+            _traces = None
+        if here != folder:
+            for file in here.rglob("*"):
+                if file.is_file():
+                    storage.put(file, folder / file.relative_to(here).as_posix())
 
 
 @contextlib.contextmanager

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 
 from tqdm import tqdm
 
-EVERY_SECONDS, PATIENCE_SECONDS = 60, 2
+EVERY_SECONDS = 60  # between two lines of a stage in a log
+PATIENCE_SECONDS = 2  # before a terminal shows a stage that counts nothing
 _log: Log | None = None
-_shown = False
+_waiting_shown = False
 
 
 class Log:
@@ -24,14 +25,14 @@ class Log:
     """
 
     def __init__(self, process: int | None):
-        self.who = {} if process is None else {"process": process}
+        self.process = {} if process is None else {"process": process}
         self.stages: list[Stage] = []
-        self.saying, self.ended = threading.Lock(), threading.Event()
+        self.lock, self.ended = threading.Lock(), threading.Event()
         threading.Thread(target=self._every_minute, daemon=True).start()
 
     def say(self, stage: Stage) -> None:
-        line = {"time": datetime.now(UTC).isoformat(timespec="seconds")} | stage.state() | self.who
-        with self.saying, contextlib.suppress(OSError, ValueError):  # a reader that went away ends no run
+        line = {"time": datetime.now(UTC).isoformat(timespec="seconds")} | stage.state() | self.process
+        with self.lock, contextlib.suppress(OSError, ValueError):  # a reader that went away ends no run
             sys.stderr.write(json.dumps(line) + "\n")
             sys.stderr.flush()
 
@@ -41,17 +42,7 @@ class Log:
                 self.say(stage)
 
 
-class Closed:
-    """Closed where its context is left."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-
-class Stage(Closed):
+class Stage(contextlib.AbstractContextManager):
     """One stage of a run in a `Log`, moved on as a bar is."""
 
     def __init__(self, log: Log, total: int, desc: str):
@@ -72,32 +63,35 @@ class Stage(Closed):
         self.log.stages.remove(self)
         self.log.say(self)
 
+    def __exit__(self, *_) -> None:
+        self.close()
 
-class Part(Closed):
-    """A part of a bar. It takes all of its share with it where it ends well, though it may end before."""
 
-    def __init__(self, whole, total: int):
-        self.whole, self.left = whole, total
+class Share(contextlib.AbstractContextManager):
+    """A share of a bar, which is moved on by all of it where the context ends well, though the work may end before."""
+
+    def __init__(self, bar, total: int):
+        self.bar, self.remaining = bar, total
 
     def update(self, number: int = 1) -> None:
-        self.left -= number
-        self.whole.update(number)
+        self.remaining -= number
+        self.bar.update(number)
 
     def close(self) -> None:
-        self.whole.update(self.left)
+        self.bar.update(self.remaining)
 
     def __exit__(self, kind, *_) -> None:
         if kind is None:
             self.close()
 
 
-def open_bar(total: int, desc: str, unit: str, shown) -> tqdm | Stage | Part:
+def open_bar(total: int, desc: str, unit: str, shown) -> tqdm | Stage | Share:
     """What `update(number)` moves on until it is closed, or its context left.
 
     shown: whether a terminal shows it; or a bar over more than this, which is moved on instead.
     """
     if hasattr(shown, "update"):
-        return Part(shown, total)
+        return Share(shown, total)
     if _log and total:
         return Stage(_log, total, desc)
     return tqdm(total=total, desc=desc, unit=unit, unit_scale=unit == "step", disable=bool(_log) or not shown)
@@ -107,27 +101,25 @@ def open_bar(total: int, desc: str, unit: str, shown) -> tqdm | Stage | Part:
 def stage(desc: str) -> Iterator[None]:
     """A stage with nothing to count; decorates functions too. A terminal shows how long it has taken, if that is long,
     within `waiting_shown`."""
-    with (
-        open_bar(1, desc, "", shown=False) as moved,
-        _waiting(desc) if _shown and not _log else contextlib.nullcontext(),
-    ):
+    clock = _clock(desc) if _waiting_shown and not _log else contextlib.nullcontext()
+    with open_bar(1, desc, "", shown=False) as bar, clock:
         yield
-        moved.update(1)
+        bar.update(1)
 
 
 @contextlib.contextmanager
 def waiting_shown(shown: bool) -> Iterator[None]:
     """Within it stages with nothing to count are shown too, or not."""
-    global _shown
-    before, _shown = _shown, shown
+    global _waiting_shown
+    before, _waiting_shown = _waiting_shown, shown
     try:
         yield
     finally:
-        _shown = before
+        _waiting_shown = before
 
 
 @contextlib.contextmanager
-def _waiting(desc: str) -> Iterator[None]:
+def _clock(desc: str) -> Iterator[None]:
     ended = threading.Event()
 
     def show() -> None:
@@ -148,10 +140,10 @@ def _waiting(desc: str) -> Iterator[None]:
 
 def with_bar(items: Sequence, desc: str, shown: bool = False) -> Iterator:
     """`items` as a stage, which a terminal shows or not."""
-    with open_bar(len(items), desc, "", shown=shown) as moved:
+    with open_bar(len(items), desc, "", shown=shown) as bar:
         for item in items:
             yield item
-            moved.update(1)
+            bar.update(1)
 
 
 @contextlib.contextmanager

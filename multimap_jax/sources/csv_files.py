@@ -7,7 +7,6 @@ import contextlib
 import csv
 import io
 import itertools
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import TextIO
 
 from multimap_jax.errors import InputError
 from multimap_jax.sources.columns import is_known
-from multimap_jax.storage.paths import error_text, is_remote, open_file, size_of
+from multimap_jax.storage.filenames import error_text
+from multimap_jax.storage.paths import open_file, size_of, storage_of
 from multimap_jax.storage.reading import COLUMNS, MemoryBudget
 
 SEPARATORS = ",;\t"
@@ -62,7 +62,7 @@ def is_comment(path: Path, row: list[str]) -> bool:
     """Whether a row of a csv file of several columns is one text that begins with "#", and not the name of a file."""
     if len(row) != 1 or not row[0].lstrip().startswith("#"):
         return False
-    return is_remote(path) or not any(os.path.lexists(path.parent / name) for name in (row[0], row[0].strip()))
+    return not any(storage_of(path).has_name(path.parent / name) for name in (row[0], row[0].strip()))
 
 
 def heading(lines: Iterator[str], usual: str = "") -> tuple[str, int, str, Iterator[str]]:

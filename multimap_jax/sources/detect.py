@@ -14,7 +14,7 @@ from multimap_jax.sources.folder import read_folder
 from multimap_jax.sources.source import Source, files_of
 from multimap_jax.sources.tables import read_tables
 from multimap_jax.sources.tars import read_tars
-from multimap_jax.storage.paths import is_remote
+from multimap_jax.storage.paths import storage_of
 
 FOLDER = "/"
 # Ending -> (what was given, its files, whether addresses in lists are followed) -> Source.
@@ -24,7 +24,8 @@ COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 
 def is_folder(file: Path) -> bool:
     """A store is not asked about each of many objects: what has no known ending is a folder there."""
-    return file.suffix.lower() not in (*READERS, *COMPRESSED) if is_remote(file) else file.is_dir()
+    known = storage_of(file).is_folder(file)
+    return file.suffix.lower() not in (*READERS, *COMPRESSED) if known is None else known
 
 
 @stage("looking for images")

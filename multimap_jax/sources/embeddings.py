@@ -26,7 +26,14 @@ from multimap_jax.sources.names import (
 from multimap_jax.sources.source import Source, file_version
 from multimap_jax.storage.filenames import path_of_name
 from multimap_jax.storage.paths import exists, reaching, remote_version
-from multimap_jax.storage.reading import MemoryBudget, column_parts, explained, mapped_array, open_table, read_json
+from multimap_jax.storage.reading import (
+    MemoryBudget,
+    column_parts,
+    explained,
+    mapped_array,
+    open_table,
+    read_json,
+)
 
 # Rows that are not longer than this count as zero.
 TINY = 1e-6

@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from multimap_jax.errors import InputError, MissingError, NotFolderError
 from multimap_jax.sources import formats
-from multimap_jax.sources.remote import objects_below, remote_image
+from multimap_jax.sources.remote import image_at
 from multimap_jax.sources.source import Source
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.markers import MARK, written_folder
-from multimap_jax.storage.paths import is_remote, open_file
+from multimap_jax.storage.paths import open_file, storage_of
 
 # Files without the ending of an image whose content is looked at.
 LOOKED_AT = 1_000
@@ -34,28 +34,23 @@ def read_folder(path: str | Path, files: Sequence[Path] = (), addresses: bool = 
     """
     if len(files) > 1:
         raise InputError(f"{path} names {len(files):,} folders: give the folder that they are in")
-    folder = files[0] if files else path
+    folder = files[0] if files else Path(path) if isinstance(path, str) else path
     notes: list[str] = []
-    if is_remote(folder):
-        objects = objects_below(folder)
-        if not objects:
-            raise MissingError(f"there is nothing below {folder}")
-        found = image_files(folder, list(objects), notes)
-        paths = [remote_image(folder / name, objects[name]) for name in found]
-    else:
-        folder = Path(folder)
-        if not folder.exists():
-            raise MissingError(f"there is no folder {folder}")
-        if not folder.is_dir():
-            raise NotFolderError(f"{folder} is a file, expected a folder of images")
-        found = image_files(folder, files_below(folder, notes), notes)
-        paths = [folder / name for name in found]
-    return Source(folder, dict(zip(map(name_of_path, found), paths)), tuple(notes))
+    objects = storage_of(folder).objects_below(folder)  # at once; None on this machine, where folders are walked
+    if objects == {}:
+        raise MissingError(f"there is nothing below {folder}")
+    found = image_files(folder, list(objects or files_below(folder, notes)), notes)
+    images = {name_of_path(name): image_at(folder / name, objects and objects[name]) for name in found}
+    return Source(folder, images, tuple(notes))
 
 
 def files_below(path: Path, notes: list[str]) -> list[str]:
     """All files below a folder, by their paths from there, except those in hidden folders. notes: gets sentences on
-    folders that are skipped."""
+    folders that are skipped. Raises MissingError or NotFolderError for a bad folder."""
+    if not path.exists():
+        raise MissingError(f"there is no folder {path}")
+    if not path.is_dir():
+        raise NotFolderError(f"{path} is a file, expected a folder of images")
 
     def note_unreadable(error: OSError) -> None:
         name = name_of_path(Path(error.filename).relative_to(path).as_posix())
@@ -108,7 +103,7 @@ def image_files(path, names: Sequence[str], notes: list[str]) -> list[str]:
         kinds = ", ".join(f"{number:,} {ending}" for ending, number in sorted(counts.items()))
         first = name_of_path(photographs[0])
         notes.append(f"files of kinds that are not read were passed over: {kinds} (the first: {first})")
-    if not is_remote(path):
+    if storage_of(path).local:
         note_unnamed_images(path, [name for name in other_files if ending(name) not in formats.PHOTOGRAPHS], notes)
     if not found:
         reasons = "".join(f"; {note}" for note in notes[-2:])

@@ -1,48 +1,35 @@
-"""Images in a store: what it says of them, and how each is fetched."""
+"""Images by their paths: files of this machine as they are, those in a store as what fetches them."""
 
 from __future__ import annotations
 
 import errno
 import functools
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from multimap_jax.sources.source import PackedImage
-from multimap_jax.storage.paths import error_text, is_web, object_version, reaching, read_object
+from multimap_jax.storage.filenames import error_text
+from multimap_jax.storage.objects import listing, object_version, read_object
+from multimap_jax.storage.paths import storage_of
 
 # Bytes of the file of one image.
 IMAGE_BYTES = 2**29
 
 
-def objects_below(path) -> dict[str, dict]:
-    """What a store says of all objects below a path, by their paths from there."""
-    with reaching(path):
-        found = path.fs.find(path.path, detail=True)
-    folder = path.path.rstrip("/") + "/"
-    return {name.removeprefix(folder): info for name, info in found.items() if name.startswith(folder)}
+def image_at(path, info: dict | None = None):
+    """One image: anything but a path of a store is as it was. info: what the store says of it, where that is known."""
+    if storage_of(path).local:
+        return path
+    size, version = (None, "") if info is None else (info.get("size"), object_version(info))
+    return PackedImage(f"{path}", "", functools.partial(fetch, path, size), version, remote=True)
 
 
-def remote_images(paths: Iterable) -> list[PackedImage]:
-    """Images of a store, fetched when they are decoded.
-
-    Each of their folders is listed once; not on web servers, where a listing says nothing of them and a password for an
-    image is not one for its folder.
-    """
-    paths = list(paths)
-    folders = {str(path.parent): path.parent for path in paths if not is_web(path)}
+def images_at(paths: Sequence) -> list:
+    """As `image_at` of each; each folder of a store that they are in is listed once."""
+    folders = {str(path.parent): path.parent for path in paths if not storage_of(path).local}
     known: dict[str, dict] = {}
     for folder in folders.values():
-        try:
-            known |= {info["name"]: info for info in folder.fs.ls(folder.path, detail=True)}
-        except Exception:  # a folder that cannot be listed may hold objects that can be read
-            continue
-    return [remote_image(path, known.get(path.path)) for path in paths]
-
-
-def remote_image(path, info: dict | None) -> PackedImage:
-    """One image of a store. info: what its store says of it, None where that is not known."""
-    size = None if info is None else info.get("size")
-    read = functools.partial(fetch, path, size)
-    return PackedImage(f"{path}", "", read, "" if info is None else object_version(info), remote=True)
+        known |= listing(folder)
+    return [image_at(path, known.get(getattr(path, "path", None))) for path in paths]
 
 
 def fetch(path, size: int | None = None, begin: int | None = None, end: int | None = None) -> bytes:
@@ -53,7 +40,7 @@ def fetch(path, size: int | None = None, begin: int | None = None, end: int | No
     except (FileNotFoundError, ValueError):
         raise
     except Exception as error:
-        raise OSError(errno.EIO, error_text(error, path)) from None
+        raise OSError(errno.EIO, error_text(error, path.secrets())) from None
     if size is not None and len(content) != size:
         raise OSError(errno.ESTALE, "changed while it was read")
     return content

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import glob
 import hashlib
-import itertools
 import os
 import re
 import stat
@@ -15,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from multimap_jax.errors import InputError, MissingError
-from multimap_jax.storage.paths import exists, is_remote, reaching
+from multimap_jax.storage.paths import reaching, storage_of
 
 # Bytes of a file that enter its version, from its middle: pictures of one camera begin alike.
 SAMPLE_BYTES = 512
@@ -85,7 +83,7 @@ class Source:
 
     def is_there(self) -> bool:
         """Whether what was given still exists. A store reports on each image by itself."""
-        return is_remote(self.path) or bool(files_of(self.path))
+        return not storage_of(self.path).local or bool(files_of(self.path))
 
 
 def file_version(file: str) -> str:
@@ -115,7 +113,8 @@ def files_of(path: Path) -> list[Path]:
 
     Raises MissingError where some numbers of a pattern are missing, InputError for too many of them.
     """
-    if exists(path):
+    storage = storage_of(path)
+    if storage.exists(path):
         return [path]
     texts = [str(path)]
     while found := BRACES.search(texts[0]):
@@ -125,9 +124,9 @@ def files_of(path: Path) -> list[Path]:
         numbers = [f"{number:0{digits}}" for number in range(first, last + 1)]
         texts = [BRACES.sub(number, text, count=1) for text in texts for number in numbers]
     if texts != [str(path)]:
-        patterns = [_sibling(path, text) for text in texts]
+        patterns = [storage.like(path, text) for text in texts]
         known = {name for folder in {pattern.parent for pattern in patterns} for name in _listed(folder)}
-        matches = [[pattern] if str(pattern) in known else _matches(pattern) for pattern in patterns]
+        matches = [[pattern] if str(pattern) in known else storage.glob(pattern) for pattern in patterns]
         missing = [str(pattern) for pattern, files in zip(patterns, matches) if not files]
         if not missing:
             return list(dict.fromkeys(file for files in matches for file in files))
@@ -135,44 +134,7 @@ def files_of(path: Path) -> list[Path]:
             raise MissingError(
                 f"{len(missing):,} of the {len(patterns):,} files of {path} are not there, the first is {missing[0]}"
             )
-    return _matches(path)
-
-
-def _matches(path: Path) -> list[Path]:
-    """The files that match a path as a pattern of *, ? and [], sorted."""
-    if not glob.has_magic(str(path)):
-        return []
-    if not is_remote(path):
-        return sorted(_below(Path(path.anchor), path.relative_to(path.anchor).parts), key=str)
-    with reaching(path):
-        found = path.fs.glob(_escaped(path)) or path.fs.glob(path.path)
-        return [_sibling(path, f"{path.protocol}://{name}") for name in sorted(found)]
-
-
-def _below(folder: Path, names: Sequence[str]) -> list[Path]:
-    """The files below a folder that match a pattern, given as the names of its path. A name that exists as it is
-    written, such as "trip [2024]", comes before those that match it as a pattern."""
-    if not names:
-        return [folder]
-    name, *rest = names
-    found = _below(folder / name, rest) if os.path.lexists(folder / name) else []
-    if not found and glob.has_magic(name):
-        found = [file for match in glob.glob(name, root_dir=folder) for file in _below(folder / match, rest)]
-    return found
-
-
-def _escaped(path) -> str:
-    """A path of a store as a pattern, in which folders that exist as they are written are escaped."""
-    folders = [folder for folder in reversed(path.parents) if glob.has_magic(folder.name)]
-    existing = list(itertools.takewhile(exists, folders))
-    if not existing:
-        return path.path
-    return glob.escape(existing[-1].path) + path.path[len(existing[-1].path) :]
-
-
-def _sibling(path: Path, text: str) -> Path:
-    """Another path on this machine or in the same store."""
-    return type(path)(text, **path.storage_options) if is_remote(path) else Path(text)
+    return storage.glob(path)
 
 
 def _listed(folder: Path) -> list[str]:

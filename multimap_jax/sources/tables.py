@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import functools
 import itertools
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,11 +25,10 @@ from multimap_jax.sources.columns import (
 )
 from multimap_jax.sources.csv_files import REWRITE, opened_csv
 from multimap_jax.sources.names import PATH_CHARACTERS, Notes
-from multimap_jax.sources.remote import remote_images
+from multimap_jax.sources.remote import images_at
 from multimap_jax.sources.source import PackedImage, Source
-from multimap_jax.storage import paths as places
 from multimap_jax.storage.filenames import free_name, name_of_path
-from multimap_jax.storage.paths import open_file, remote_version
+from multimap_jax.storage.paths import open_file, parse_path, remote_version, storage_of
 from multimap_jax.storage.reading import AddressError, MemoryBudget, column_parts, explained, open_table, read_columns
 
 # Images of a parquet file that stay in memory, and their bytes: threads ask for them in nearly their order.
@@ -85,9 +83,9 @@ class Listing:
                 value=str(file),
             )
         if "://" in text:
-            return bare, places.parse_path(bare)
+            return bare, parse_path(bare)
         text, bare = text[: PATH_CHARACTERS + 1], bare[: PATH_CHARACTERS + 1]  # too long all the same
-        if bare != text and not places.is_remote(file) and not os.path.lexists(file.parent / text):
+        if bare != text and storage_of(file).has_name(file.parent / text) is False:
             text = bare
         return text, file.parent / text
 
@@ -109,21 +107,13 @@ class Listing:
         if not self.names:
             raise InputError(f"there is no row in {self.path}")
         found: dict = {}
-        for row, (name, image) in enumerate(zip(self.names, reachable(self.images))):
+        for row, (name, image) in enumerate(zip(self.names, images_at(self.images))):
             name = name_of_path(name) if name and len(name) <= PATH_CHARACTERS else ""
             if not name or name in found:
                 name = free_name(f"{name_of_path(files[0].name)}#{row}", found)
             found[name] = image
         columns = {name: as_column(values) for name, values in self.columns.items()}
         return Source(self.path, found, tuple(self.notes.sentences()), columns)
-
-
-def reachable(images: list) -> list:
-    """Paths of stores as images that are fetched; others as they are."""
-    remote = [i for i, image in enumerate(images) if places.is_remote(image)]
-    for i, image in zip(remote, remote_images(images[i] for i in remote)):
-        images[i] = image
-    return images
 
 
 def as_column(values: list) -> list:

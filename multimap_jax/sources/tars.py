@@ -15,8 +15,9 @@ from multimap_jax.sources import formats
 from multimap_jax.sources.names import PATH_CHARACTERS, Notes
 from multimap_jax.sources.remote import fetch
 from multimap_jax.sources.source import PackedImage, Source
-from multimap_jax.storage.filenames import free_name, name_of_path
-from multimap_jax.storage.paths import BoundedFile, error_text, open_file, remote_version
+from multimap_jax.storage.filenames import error_text, free_name, name_of_path
+from multimap_jax.storage.local import BoundedFile
+from multimap_jax.storage.paths import open_file, remote_version
 from multimap_jax.storage.reading import is_transient
 
 # Headers that a tar may give to all of its members.

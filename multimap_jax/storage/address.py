@@ -10,12 +10,12 @@ from upath.extensions import ProxyUPath
 from multimap_jax.storage.filenames import without_secrets
 
 WEB = ("http", "https")
-SHORTEST = 3  # letters of a secret: fewer stand in any text
+SECRET_LENGTH = 3  # letters of the shortest secret: fewer stand in any text
 
 
 class Address(ProxyUPath):
-    """A path of a store. In a sentence (an f-string) it is without user, password, query and fragment; `str` gives the
-    whole of it, for the store alone."""
+    """A path of a store. An f-string shows it without user, password, query and fragment; `str` gives all of it, for
+    the store alone."""
 
     def __format__(self, spec: str) -> str:
         return format(without_secrets(str(self)), spec)
@@ -24,20 +24,25 @@ class Address(ProxyUPath):
         return f"Address({format(self)!r})"
 
     def secrets(self) -> list[str]:
-        """What a text must not tell of this address: user and password, query and fragment, as they were written."""
+        """What no text may tell of this address: user and password, query and fragment, as they were written."""
         rest = str(self).partition("://")[2]
         user, at, _ = rest.rpartition("@")
-        query = re.split("[?#]", rest, maxsplit=1)[1:] if self.protocol in WEB else []
-        parts = [
-            *(re.split("[:/]", user) if at else []),
-            *query,
-            *(part for each in query for part in re.split("[=&#]", each)),
-        ]
-        return sorted({part for part in parts if len(part) >= SHORTEST}, key=len, reverse=True)
+        queries = re.split("[?#]", rest, maxsplit=1)[1:] if self.protocol in WEB else []
+        values = [value for query in queries for value in re.split("[=&#]", query)]
+        words = {*(re.split("[:/]", user) if at else []), *queries, *values}
+        return sorted((word for word in words if len(word) >= SECRET_LENGTH), key=len, reverse=True)
 
     def only_there(self) -> dict:
         """What to tell the driver of a web server, so that a password goes to this address and to no other."""
         return {"allow_redirects": False} if self.protocol in WEB and "@" in str(self) else {}
+
+    def is_symlink(self) -> bool:
+        return False
+
+    def resolve(self, strict: bool = False) -> Address:
+        return self
+
+    absolute = resolve
 
     @property
     def name(self) -> str:

@@ -50,7 +50,7 @@ def as_csv(rows: Iterable[Iterable]) -> str:
 
 def _cell(value) -> str:
     text = str(value)
-    return '"' + text.replace('"', '""') + '"' if any(each in text for each in ',";\t\r\n') else text
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',";\t\r\n') else text
 
 
 def bare(values: list) -> list:

@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 import unicodedata
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 # Marks that turn the direction of text, and that end a line though they are no line break.
 TURNING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -61,7 +61,7 @@ def known_name(given: str, known: Container[str]) -> str:
 def free_name(name: str, known: Container[str]) -> str:
     """`name`, with a number behind it where it is known."""
     numbered = (f"{name}#{i}" for i in itertools.count(2))
-    return next(each for each in itertools.chain([name], numbered) if each not in known)
+    return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in known)
 
 
 def _written(character: str) -> str:
@@ -85,6 +85,23 @@ def without_secrets(text: str) -> str:
     return INNER_ADDRESS.sub(lambda found: f"{found[1]}://{_bare(found[1], found[2])}", text)
 
 
+def error_text(error: BaseException, secrets: Iterable[str] = ()) -> str:
+    """An error in one line, of 200 letters at most and without secrets; its kind where it says nothing else.
+
+    secrets: what else must go, longest first. A server may say its address again, in pieces.
+    """
+    text = str(error)[:2000]
+    for secret in secrets:
+        text = text.replace(secret, "…")
+    return without_secrets(" ".join(text.split()) or type(error).__name__)[:200]
+
+
+def reason_text(error: OSError) -> str:
+    """Why the system or a store refused something, in its words and one line."""
+    text = error.strerror or " ".join(str(error).split())
+    return without_secrets(text) or type(error).__name__
+
+
 def _bare(scheme: str, rest: str) -> str:
     """What follows "://", without secrets. In doubt too much goes: a password may hold "/", "@", "?" and "#"."""
     first = re.split("[/?#]", rest, maxsplit=1)[0]
@@ -103,15 +120,12 @@ def _bare(scheme: str, rest: str) -> str:
 def is_plain_name(text) -> bool:
     """Whether this is a text that can be read as it is: with something to see in it, and nothing that is invisible,
     ends a line or turns text around. Joiners stay, which emoji and several scripts need."""
-    letters = [each for each in text if each not in JOINERS] if isinstance(text, str) else []
-    hidden = any(each in INVISIBLE or unicodedata.category(each) in HIDDEN for each in letters)
-    return not hidden and any(unicodedata.category(each)[0] in "LNPS" for each in letters)
+    letters = [letter for letter in text if letter not in JOINERS] if isinstance(text, str) else []
+    hidden = any(letter in INVISIBLE or unicodedata.category(letter) in HIDDEN for letter in letters)
+    return not hidden and any(unicodedata.category(letter)[0] in "LNPS" for letter in letters)
 
 
 def printable(text: str) -> str:
     """`text` for a terminal: what would steer it, or turn what is read, is written out. Lines stay lines."""
-    return "".join(ascii(each)[1:-1] if _steers(each) else each for each in text)
-
-
-def _steers(character: str) -> bool:
-    return character in TURNING or (unicodedata.category(character) in CONTROLS and character not in "\n\t")
+    steering = TURNING | {letter for letter in set(text) - set("\n\t") if unicodedata.category(letter) in CONTROLS}
+    return "".join(ascii(letter)[1:-1] if letter in steering else letter for letter in text)

@@ -13,12 +13,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from multimap_jax.errors import InputError
 from multimap_jax.storage.filenames import name_of_path
-from multimap_jax.storage.output import HIDDEN, discard, inside
-from multimap_jax.storage.paths import create_object, is_remote, write_object
+from multimap_jax.storage.objects import Unreachable
+from multimap_jax.storage.output import HIDDEN, discard, inside, unwritable
+from multimap_jax.storage.paths import storage_of, write_file
 from multimap_jax.storage.reading import read_json
 
-SIGN_SECONDS, SILENT_SECONDS, LOCK_BYTES = 10, 60, 2**16
+SIGN_SECONDS = 10  # between two signs of life
+SILENT_SECONDS = 60  # without one, after which a run of another host counts as dead
+LOCK_BYTES = 2**16  # of one lock
 
 
 @contextlib.contextmanager
@@ -53,98 +57,70 @@ def locked(out: Path, index: int = 0, count: int = 1) -> Iterator[None]:
 def check_others(out: Path, count: int) -> None:
     """ValueError where a run of another number of processes is at work; what dead ones left is taken away."""
     for path in inside(out, HIDDEN).glob("lock-*-of-*"):
-        parts = re.fullmatch(r"lock-\d+-of-(\d+)", path.name)
-        if parts and parts[1] != str(count):
+        found = re.fullmatch(r"lock-\d+-of-(\d+)", path.name)
+        if found and found[1] != str(count):
             check_free(path)
             break_lock(path)
 
 
 def check_free(path: Path) -> None:
-    """ValueError where the lock is of a run that is alive."""
-    if other := holder(path):
+    """InputError where the lock is of a run that is alive."""
+    if process := holder(path):
         count = path.name.rpartition("-")[2]
         company = "" if count == "1" else f", one of {count} processes"
-        raise ValueError(
-            f"another run is at work in {path.parent.parent} ({other}{company}): wait, or give another --out"
+        raise InputError(
+            f"another run is at work in {path.parent.parent} ({process}{company}): wait, or give another folder", "out"
         )
 
 
 def break_lock(path: Path) -> None:
-    """Takes away the lock of a dead run; not that of a run which did the same a moment before and is alive."""
-    if is_remote(path):  # nothing can be moved aside there: look once more, and take it
-        return None if holder(path) else remove_lock(path)
-    old = aside_of(path)
+    """Removes the lock of a dead run; not that of a run which did the same a moment before and is alive."""
     with contextlib.suppress(FileNotFoundError):
-        path.rename(old)
-        if holder(old):
-            write_lock(old, path)
-    remove_lock(old)
+        taken = storage_of(path).take(path, aside_of(path))
+        if holder(taken):
+            storage_of(path).put_back(taken, path)
+        else:
+            remove_lock(taken)
 
 
 def create_lock(text: str, path: Path) -> bool:
-    """Writes a lock where there is none, and says whether that was so."""
+    """Writes a lock where there is none, whole at once, and says whether that was so."""
     try:
-        if is_remote(path):
-            create_object(text.encode(), path)
-            return True
-        aside = aside_of(path)
-        try:
-            aside.parent.mkdir(exist_ok=True)
-            aside.write_text(text)
-            return write_lock(aside, path)
-        finally:
-            remove_lock(aside)
+        write_file(path, text, new=True)
     except FileExistsError:
         return False
+    except Unreachable:
+        raise
     except OSError as error:
-        if is_remote(path):
-            raise
-        raise OSError(
-            f"cannot write into {path.parent.parent} ({error.strerror}): give another folder with --out"
-        ) from None
-
-
-def write_lock(aside: Path, path: Path) -> bool:
-    """Puts a file in place, whole at once, and only where there is none; says whether that was so."""
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-            with open(descriptor, "wb") as file:
-                file.write(aside.read_bytes())
-            return True
-        return False
+        raise unwritable(path.parent.parent, error) from None
     return True
 
 
 def aside_of(path: Path) -> Path:
-    """A name beside a lock that no other process takes, and that `sweep` knows."""
+    """A name beside a lock that no other process takes."""
     return path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
 
 
 def remove_lock(path: Path) -> None:
-    """Takes away a lock, or what was written aside for one."""
+    """Removes a lock, or what was written aside for one."""
     discard(path.parent.parent, path.name)
 
 
 def holder(path: Path) -> str:
     """Who holds a lock, in words; "" where nobody does any more."""
     try:
-        found = read_json(path, most=LOCK_BYTES)
-        where, process, start = str(found["host"]), int(found["process"]), found["began"]
-        alive = began(process) == start if where == host() else silence(path) < SILENT_SECONDS
+        found = read_json(path, limit=LOCK_BYTES)
+        name, process, start = str(found["host"]), int(found["process"]), found["began"]
+        alive = began(process) == start if name == host() else silence(path) < SILENT_SECONDS
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return ""
-    return f"process {process} on {name_of_path(where.partition(' ')[0][:100])}" if alive else ""
+    return f"process {process} on {name_of_path(name.partition(' ')[0][:100])}" if alive else ""
 
 
 def is_of(path: Path, mine: dict) -> bool:
     """Whether a lock is still this run's: one that was silent for long may have lost it to another."""
     try:
-        return read_json(path, most=LOCK_BYTES) == mine
+        return read_json(path, limit=LOCK_BYTES) == mine
     except ValueError:
         return False
 
@@ -189,9 +165,5 @@ def began(process: int) -> str:
 def _give_signs(path: Path, mine: dict, done: threading.Event) -> None:
     while not done.wait(SIGN_SECONDS):
         with contextlib.suppress(OSError):
-            if not is_of(path, mine):
-                continue
-            if is_remote(path):
-                write_object(json.dumps(mine), path)
-            else:
-                os.utime(path)
+            if is_of(path, mine):
+                storage_of(path).touch(path, json.dumps(mine))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 MARK = ".multimap.json"
 THUMBNAILS = re.compile(r"thumbnails-[0-9a-f]{12}")
-SAID = "Images copied or linked by multimap export. Without this file multimap reads them as part of a folder above."
+CONTENT = "Images copied or linked by multimap export. Without this file multimap reads them as part of a folder above."
 
 
 def make_marked(folder: Path) -> bool:
@@ -22,16 +22,13 @@ def make_marked(folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     if not any(folder.iterdir()):
         with open(folder / MARK, "x", encoding="utf-8") as file:
-            json.dump({"multimap": SAID}, file)
+            json.dump({"multimap": CONTENT}, file)
     return os.path.lexists(folder / MARK)
 
 
 def written_folder(folder: str, marked: Container[str]) -> str:
     """The outermost folder that multimap wrote on the way to `folder`, itself or one above it, "" where there is none.
     Paths from the folder that is read, with "/". marked: those that hold the mark."""
-    parts = folder.split("/") if folder else []
-    for i, part in enumerate(parts, 1):
-        above = "/".join(parts[:i])
-        if above in marked or THUMBNAILS.fullmatch(part):
-            return above
-    return ""
+    names = folder.split("/") if folder else []
+    paths = ("/".join(names[: i + 1]) for i in range(len(names)))
+    return next((path for path, name in zip(paths, names) if path in marked or THUMBNAILS.fullmatch(name)), "")

@@ -16,37 +16,32 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import secrets
-import stat
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
+from multimap_jax.errors import InputError, InputExistsError, InputOSError
+from multimap_jax.storage.filenames import reason_text
+from multimap_jax.storage.local import Content, Version, file_version, write_content
 from multimap_jax.storage.markers import THUMBNAILS
-from multimap_jax.storage.paths import (
-    error_text,
-    exists,
-    is_remote,
-    open_file,
-    reaching,
-    upload,
-    write_content,
-    write_object,
-)
+from multimap_jax.storage.paths import exists, reaching, storage_of
 from multimap_jax.storage.reading import read_json
 
 HIDDEN = ".multimap"
 GO_ON = "what was finished is kept, and the same command goes on from there"
 # The files of results: what the last command asked for, whole.
-LABELS, TABLE, METRICS, REPORT, RUN = "labels.csv", "labels.parquet", "metrics.json", "report.html", "run.json"
+LABELS = "labels.csv"
+TABLE = "labels.parquet"
+METRICS = "metrics.json"
+REPORT = "report.html"
+RUN = "run.json"
 GROUPS = "groups.json"  # of a run whose groups were edited
 RESULTS = (LABELS, TABLE, METRICS, REPORT, GROUPS)
 
 MODEL = "[a-z0-9-]{1,32}-[0-9a-f]{8}-[0-9a-f]{12}"
-NUMBER, PROXIES = "[0-9]{6,9}", "[a-z0-9-]{1,32}-[0-9a-f]{16}"
+PROXIES = "[a-z0-9-]{1,32}-[0-9a-f]{16}"
+NUMBER = "[0-9]{6,9}"
 # The names that files of ours have, and the unit that each belongs to: what is recorded and deleted together.
 NAME_FORMS = tuple(
     (re.compile(form), unit)
@@ -66,10 +61,8 @@ UNIT = re.compile(r"[a-z0-9+_-]{1,100}")
 SCRATCH = re.compile(
     r"temporary/[0-9a-f]{16}(/[\w.-]{1,100})?|group-[0-9a-f]{16}(/[\w.-]{1,100})?|lock-\d{1,9}-of-\d{1,9}(\.\w{1,20}){0,4}"
 )
-RECORD_BYTES = 2**26
+RECORD_BYTES = 2**26  # of one record
 VERSIONS = 4  # of a file in a record: the one that is there while the next one comes, also after runs that were killed
-Content = str | bytes | Callable[[BinaryIO], None]
-Version = tuple[int, str]  # bytes, and their SHA-256
 
 
 def unit_of(name: str) -> str | None:
@@ -81,31 +74,27 @@ def unit_of(name: str) -> str | None:
 
 
 def inside(out: Path, name: str) -> Path:
-    """The path of `name` below `out`. ValueError where a link stands on the way."""
+    """The path of `name` below `out`. InputError where a link stands on the way."""
     path = out
-    for part in name.split("/"):
-        path = path / part
-        if not is_remote(path) and path.is_symlink():
-            raise ValueError(f"{path} is a link; multimap writes and deletes through none: give another --out")
+    for folder_or_file in name.split("/"):
+        path = path / folder_or_file
+        if path.is_symlink():
+            raise InputError(f"{path} is a link, which nothing is written or deleted through: give another one", "out")
     return path
 
 
 def prepare_folder(out: Path) -> None:
-    """Creates the folder `out` and tries it; OSError or ValueError says that it cannot be written."""
-    if not is_remote(out) and out.is_symlink() and not out.exists():
-        raise ValueError(f"{out} is a link that leads to nothing: give another folder with --out")
+    """Creates the folder `out` and tries it. InputError or InputOSError where it cannot be written."""
+    if out.is_symlink() and not out.exists():
+        raise InputError(f"{out} is a link that leads to nothing: give another folder", "out")
     try:
-        if is_remote(out):
-            tried = f"{HIDDEN}/temporary/{secrets.token_hex(8)}"
-            write_object("", out / tried)
-            _delete(out, tried, None)
-            return
-        hidden = inside(out, HIDDEN)
-        hidden.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=hidden).close()  # has no name: several processes may try, and one of them sweep
+        storage_of(out).check_writable(inside(out, HIDDEN))
     except OSError as error:
-        reason = error.strerror or error_text(error)
-        raise OSError(f"cannot write into {out} ({reason}): give another folder with --out") from None
+        raise unwritable(out, error) from None
+
+
+def unwritable(out: Path, error: OSError) -> OSError:
+    return InputOSError(f"cannot write into {out} ({reason_text(error)}): give another folder", "out")
 
 
 class Staging:
@@ -119,29 +108,23 @@ class Staging:
         """Writes one file aside; OSError with a sentence."""
         if unit_of(name) is None:
             raise ValueError(f"{name} is no name of a file that multimap writes")
-        try:
+        with explained_writing(self.out / name):
             path = self.write_aside(str(len(self.files)), content, sync)
-            known = content.encode() if isinstance(content, str) else content
-            version = (
-                (len(known), hashlib.sha256(known).hexdigest()) if isinstance(known, bytes) else file_version(path)
-            )
-        except OSError as error:
-            raise _failed(self.out / name, error) from None
-        self.files[name] = path, version
+            data = content.encode() if isinstance(content, str) else content
+            known = isinstance(data, bytes)  # not read again
+            self.files[name] = path, (len(data), hashlib.sha256(data).hexdigest()) if known else file_version(path)
 
-    def take(self, name: str, path: Path) -> None:
+    def adopt(self, name: str, path: Path) -> None:
         """A file that lies aside already."""
         self.files[name] = path, file_version(path)
 
     def write_aside(self, name: str, content: Content, sync: bool) -> Path:
         path = self.folder / name
         with path.open("wb") as file:
-            write_content(file, content)
-            if sync:
-                os.fsync(file.fileno())
+            write_content(file, content, sync)
         return path
 
-    def place(self, instead_of: Iterable[str] = ()) -> None:
+    def commit(self, instead_of: Iterable[str] = ()) -> None:
         """Puts all files in place, each whole. instead_of: results that go before the first new one comes.
 
         Raises FileExistsError where results would replace a file that is not as multimap wrote it; another file in the
@@ -153,57 +136,57 @@ class Staging:
         known = {name: versions for unit in units for name, versions in recorded(self.out, unit).items()}
         for name in self.files:
             path = inside(self.out, name)
-            if exists(path) and not _is_version(path, known.get(name, [])):
+            if exists(path) and not storage_of(path).has_version(path, known.get(name, [])):
                 if unit_of(name) == "results":
-                    raise FileExistsError(changed_text(path))
+                    raise InputExistsError(changed_text(path), "out")
                 set_aside(self.out, name)
-        try:
+        with explained_writing(self.out):
             for unit, files in units.items():
                 self._record(unit, files)
             for name in instead_of:
                 _delete(self.out, name, known.get(name, []))
             for name, (path, _) in self.files.items():
-                self.move(path, inside(self.out, name))
-        except OSError as error:
-            raise _failed(self.out, error) from None
+                self.move(path, name)
 
     def _record(self, unit: str, files: dict[str, Version]) -> None:
         known = recorded(self.out, unit)
         for name, version in files.items():
-            others = [each for each in known.get(name, []) if each != version]
-            known[name] = [version, *others][:VERSIONS]
-        text = json.dumps({"files": known})
-        self.move(self.write_aside("record", text, True), inside(self.out, f"{HIDDEN}/written/{unit}.json"))
+            earlier = [known_version for known_version in known.get(name, []) if known_version != version]
+            known[name] = [version, *earlier][:VERSIONS]
+        self.move(self.write_aside("record", json.dumps({"files": known}), True), f"{HIDDEN}/written/{unit}.json")
 
-    def move(self, path: Path, target: Path) -> None:
-        if is_remote(target):
-            return upload(path, target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, target)
+    def move(self, path: Path, name: str) -> None:
+        storage_of(self.out).put(path, inside(self.out, name))
 
 
 @contextlib.contextmanager
 def staging(out: Path) -> Iterator[Staging]:
     """A folder to write files aside for `out`; what was not put in place goes with it."""
-    if is_remote(out):
-        with tempfile.TemporaryDirectory() as folder:
-            yield Staging(out, Path(folder))
-        return
     name = f"{HIDDEN}/temporary/{secrets.token_hex(8)}"
-    folder = inside(out, name)
-    folder.mkdir(parents=True)
+    path = inside(out, name)
+    with storage_of(out).working_folder(path) as folder:
+        try:
+            yield Staging(out, folder)
+        finally:
+            if folder == path:
+                with contextlib.suppress(OSError):
+                    _delete(out, name, None)
+
+
+@contextlib.contextmanager
+def explained_writing(path: Path) -> Iterator[None]:
+    """Within this context an OSError gets a sentence, unless it is one."""
     try:
-        yield Staging(out, folder)
-    finally:
-        with contextlib.suppress(OSError):
-            _delete(out, name, None)
+        yield
+    except OSError as error:
+        if error.errno is None and error.strerror is None:
+            raise
+        raise type(error)(f"cannot write {path} ({reason_text(error)}); {GO_ON}") from None
 
 
 def write(out: Path, name: str, content: Content) -> None:
     """Puts one file into `out`, whole. OSError with a sentence."""
-    with staging(out) as stage:
-        stage.add(name, content)
-        stage.place()
+    write_all(out, {name: content})
 
 
 def write_all(out: Path, contents: dict[str, Content], sync: bool = True) -> None:
@@ -211,25 +194,23 @@ def write_all(out: Path, contents: dict[str, Content], sync: bool = True) -> Non
     with staging(out) as stage:
         for name, content in contents.items():
             stage.add(name, content, sync)
-        stage.place()
+        stage.commit()
 
 
 def write_scratch(out: Path, name: str, text: str) -> None:
     """Puts a file into `.multimap`, whole, by its name there. OSError with a sentence."""
     if not SCRATCH.fullmatch(name):
         raise ValueError(f"{name} is no name of a file that multimap needs while it is at work")
-    with staging(out) as stage:
-        try:
-            stage.move(stage.write_aside("scratch", text, sync=False), inside(out, f"{HIDDEN}/{name}"))
-        except OSError as error:
-            raise _failed(out / HIDDEN / name, error) from None
+    path = inside(out, f"{HIDDEN}/{name}")
+    with explained_writing(path):
+        storage_of(path).write(path, text)
 
 
 def recorded(out: Path, unit: str) -> dict[str, list[Version]]:
     """What was written of a unit, {} where nothing is known. Names of another unit are left out."""
     found: dict[str, list[Version]] = {}
     try:
-        content = read_json(inside(out, f"{HIDDEN}/written/{unit}.json"), most=RECORD_BYTES)["files"]
+        content = read_json(inside(out, f"{HIDDEN}/written/{unit}.json"), limit=RECORD_BYTES)["files"]
         for name, versions in content.items():
             if unit_of(name) == unit:
                 found[name] = [(int(size), str(digest)) for size, digest in versions]
@@ -249,15 +230,15 @@ def units(out: Path, beginning: str) -> list[str]:
 def is_ours(out: Path, name: str) -> bool:
     """Whether nothing is there, or what multimap wrote."""
     path = inside(out, name)
-    return not exists(path) or _is_version(path, recorded(out, unit_of(name)).get(name, []))
+    return not exists(path) or storage_of(path).has_version(path, recorded(out, unit_of(name)).get(name, []))
 
 
 def changed_text(path: Path) -> str:
-    return f"{path} was not written by multimap, or was changed since: move it away, or give another folder with --out"
+    return f"{path} was not written by multimap, or was changed since: move it away, or give another folder"
 
 
 def delete(out: Path, unit: str) -> list[str]:
-    """Takes away the files of a unit that are as they were written; returns those that are not, and stay."""
+    """Removes the files of a unit that are as they were written; returns those that are not, and stay."""
     stay = [name for name, versions in recorded(out, unit).items() if not _delete(out, name, versions)]
     if not stay:
         _delete(out, f"{HIDDEN}/written/{unit}.json", None)
@@ -265,113 +246,65 @@ def delete(out: Path, unit: str) -> list[str]:
 
 
 def prune(out: Path, beginning: str, kept: str) -> None:
-    """Takes away the units whose names begin so, but for one."""
+    """Removes the units whose names begin so, but for one."""
     for unit in units(out, beginning):
         if unit != kept:
             delete(out, unit)
 
 
 def discard(out: Path, name: str) -> None:
-    """Takes away what a run needed only while it was at work, by its name below `.multimap`."""
+    """Removes what a run needed only while it was at work, by its name below `.multimap`."""
     _delete(out, f"{HIDDEN}/{name}", None)
 
 
 def sweep(out: Path) -> None:
-    """Takes away what a run that was killed had not finished, and where its processes met."""
+    """Removes what a run that was killed had not finished, and where its processes met."""
     hidden = inside(out, HIDDEN)
-    for path in [*hidden.glob("group-*"), *(() if is_remote(out) else hidden.glob("temporary/*"))]:
-        with contextlib.suppress(OSError, ValueError):
-            discard(out, path.relative_to(hidden).as_posix() if not is_remote(out) else path.name)
+    for folder, names in (("", "group-*"), ("temporary/", "*")):
+        for path in hidden.glob(folder + names):
+            with contextlib.suppress(OSError, ValueError):
+                discard(out, f"{folder}{path.name}")
 
 
 def tidy(out: Path) -> None:
-    """Takes away the folder of temporary files, and ours, where nothing is in them."""
-    if not is_remote(out):
-        _without(out / HIDDEN / "temporary")
-        _without(out / HIDDEN)
+    """Removes the folder of temporary files, and ours, where nothing is in them."""
+    for folder in (out / HIDDEN / "temporary", out / HIDDEN):
+        storage_of(out).remove_empty(folder)
 
 
 def set_aside(out: Path, name: str) -> Path:
-    """Gives a file that stands in the way, or is damaged, another name beside its own; returns that."""
+    """Renames a file that stands in the way, or is damaged; returns its new path."""
     path = inside(out, name)
     aside = path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}")
-    if is_remote(path):
-        with reaching(path):
-            path.fs.mv(path.path, aside.path)
-    else:
-        path.rename(aside)
+    storage_of(path).rename(path, aside)
     return aside
 
 
 def _delete(out: Path, name: str, versions: list[Version] | None) -> bool:
-    """Takes away one file below `out`, and its folder where nothing is left in it: only here --out loses something.
+    """Removes one file below `out`, and its folder where nothing is left in it: only here --out loses something.
 
     Returns whether it is gone. It stays where it has no name of ours, is behind a link, or is none of `versions`.
 
     versions: None for what lies below `.multimap`, where all is ours.
     """
-    scratch = name.removeprefix(f"{HIDDEN}/") if name.startswith(f"{HIDDEN}/") else None
-    if scratch is None:
-        known = unit_of(name) is not None and versions is not None
+    is_scratch = name.startswith(f"{HIDDEN}/")
+    if is_scratch:
+        below = name.removeprefix(f"{HIDDEN}/")
+        declared = SCRATCH.fullmatch(below) or re.fullmatch(rf"written/{UNIT.pattern}\.json", below)
     else:
-        known = bool(SCRATCH.fullmatch(scratch) or re.fullmatch(rf"written/{UNIT.pattern}\.json", scratch))
-    if not known:
+        declared = unit_of(name) is not None and versions is not None
+    if not declared:
         return False
     folder, _, last = name.rpartition("/")
-    path = (inside(out, folder) if folder else out) / last
-    if is_remote(path):
-        return not exists(path) or _delete_object(path, versions)
-    if not os.path.lexists(path):
+    path, storage = (inside(out, folder) if folder else out) / last, storage_of(out)
+    if not exists(path) and not path.is_symlink():
         return True
-    if scratch is not None and path.is_dir() and not path.is_symlink():
-        gone = [_delete(out, f"{name}/{each.name}", None) for each in path.iterdir()]
-        return all(gone) and _without(path)
-    if scratch is None and not (stat.S_ISREG(path.lstat().st_mode) and _is_version(path, versions)):
+    if is_scratch and path.is_dir() and not path.is_symlink():
+        gone = [_delete(out, f"{name}/{file.name}", None) for file in path.iterdir()]
+        return all(gone) and storage.remove_empty(path)
+    if not is_scratch and not storage.has_version(path, versions):
         return False
-    path.unlink()  # of a link not what it leads to
-    if scratch is None and "/" in name:
-        _without(path.parent)
+    storage.remove(path)  # of a link not what it leads to
+    if not is_scratch and folder:
+        storage.remove_empty(path.parent)
     return True
-
-
-def _delete_object(path, versions: list[Version] | None) -> bool:
-    with reaching(path):
-        if versions is None:
-            path.fs.rm(path.path, recursive=True)
-        elif _is_version(path, versions):
-            path.fs.rm_file(path.path)
-        else:
-            return False
-    return True
-
-
-def _without(folder: Path) -> bool:
-    """Takes away a folder that is empty."""
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-    return not folder.exists()
-
-
-def file_version(path: Path) -> Version:
-    with open_file(path) as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return path.stat().st_size, digest
-
-
-def _is_version(path: Path, versions: list[Version]) -> bool:
-    if is_remote(path):
-        with reaching(path):
-            return path.fs.info(path.path)["size"] in [size for size, _ in versions]
-    try:
-        size = path.lstat().st_size
-        return any(size == known for known, _ in versions) and file_version(path) in versions
-    except ValueError:  # no regular file
-        return False
-
-
-def _failed(path: Path, error: OSError) -> OSError:
-    """With a sentence, unless it is one."""
-    if error.errno is None and error.strerror is None:
-        return error
-    reason = error_text(error) if is_remote(path) else error.strerror or str(error)
-    return type(error)(f"cannot write {path} ({reason}); {GO_ON}")

@@ -15,37 +15,37 @@ import msgspec
 import numpy as np
 
 from multimap_jax.errors import InputError
-from multimap_jax.storage.paths import error_text, local_copy, open_file, size_of
+from multimap_jax.storage.filenames import error_text
+from multimap_jax.storage.paths import local_copy, open_file, size_of
 
-# Of one that a run writes, which lists what it skipped; those of checkpoints are smaller.
-JSON_BYTES = 2**28
-# What is made of the names in tables and what stands beside them, or so many times what was read of them where that is
-# more; rows of a parquet file that are taken at once.
-COLUMN_BYTES, MULTIPLE, ROWS = 2**30, 16, 2**16
-NESTED_ROWS = 1024  # of fields of a column
-COLUMNS = 10_000  # of a table
-# Lists, objects and values of a JSON file: each takes some 70 bytes.
-JSON_VALUES = 2**24
+# Limits that keep what a stranger's file becomes in memory within bounds; ordinary files stay far below them.
+JSON_BYTES = 2**28  # of a JSON file; the longest is a run's, which lists what it skipped
+JSON_VALUES = 2**24  # lists, objects and values of one, each of which takes some 70 bytes
 HEADER_BYTES = 2**16  # of an npy file
-KINDS = {dict: "an object", list: "a list"}
+COLUMNS = 10_000  # of a table
+COLUMN_BYTES = 2**30  # that columns become, or …
+MULTIPLE = 16  # … so many times what was read of them, where that is more
+BATCH_ROWS = 2**16  # of a parquet file that are read at once
+NESTED_ROWS = 1024  # likewise of fields of a column
+JSON_KINDS = {dict: "an object", list: "a list"}
 
 
-def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it again", most: int = JSON_BYTES):
-    """What a JSON file of `most` bytes holds, an object or a list (`kind`). ValueError for anything else, with what to
-    do."""
-    text = read_json_text(path, advice, most)
+def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it again", limit: int = JSON_BYTES):
+    """What a JSON file of at most `limit` bytes holds, an object or a list (`kind`). ValueError for anything else, with
+    what to do."""
+    text = read_json_text(path, advice, limit)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path} is not JSON ({error_text(error)}): {advice}") from None
     if not isinstance(content, kind):
-        raise ValueError(f"{path} holds {json.dumps(content)[:40]}, expected {KINDS[kind]}: {advice}")
+        raise ValueError(f"{path} holds {json.dumps(content)[:40]}, expected {JSON_KINDS[kind]}: {advice}")
     return content
 
 
-def read_json_text(path: Path, advice: str, most: int) -> bytes:
-    """The text of a JSON file of at most `most` bytes and JSON_VALUES values; ValueError for a larger one."""
-    with open_file(path, most) as file:
+def read_json_text(path: Path, advice: str, limit: int) -> bytes:
+    """The text of a JSON file of at most `limit` bytes and JSON_VALUES values; ValueError for a larger one."""
+    with open_file(path, limit) as file:
         text = file.read()
     values = sum(map(text.count, (b",", b"[", b"{")))
     if values > JSON_VALUES:
@@ -53,14 +53,14 @@ def read_json_text(path: Path, advice: str, most: int) -> bytes:
     return text
 
 
-def read_form(path: Path, form: type, advice: str, most: int = JSON_BYTES, strict: bool = True):
+def read_form(path: Path, form: type, advice: str, limit: int = JSON_BYTES, strict: bool = True):
     """What a JSON file holds, as an instance of `form`: a msgspec Struct or a dataclass, whose annotations declare it.
 
     strict: fields that the form does not have are an error. Numbers are finite, since JSON has no others.
 
     Raises ValueError for anything else, with where in the file that is, and what to do.
     """
-    text = read_json_text(path, advice, most)
+    text = read_json_text(path, advice, limit)
     try:
         content = msgspec.json.decode(text, type=form)
         unknown = unknown_fields(msgspec.json.decode(text), msgspec.to_builtins(content)) if strict else []
@@ -177,7 +177,7 @@ def open_table(path: Path, room: MemoryBudget | None = None) -> Iterator:
 def read_columns(stored, columns: Sequence[str], room: MemoryBudget | None = None) -> dict[str, list]:
     """Columns of an `open_table`, "column.field" for a field of one. ValueError where there is no room for them."""
     return {
-        column: [value for part in column_parts(stored, column, room) for value in shared_values(part)]
+        column: [value for values in column_parts(stored, column, room) for value in shared_values(values)]
         for column in columns
     }
 
@@ -188,19 +188,20 @@ def column_parts(stored, column: str, room: MemoryBudget | None = None) -> Itera
     Without Arrow's threads, which abort a process that ends while they begin.
     """
     room, nested = room or MemoryBudget(column), column not in stored.schema_arrow.names
-    name, rows = column.rpartition(".")[0] if nested else column, ROWS
+    name, rows = column.rpartition(".")[0] if nested else column, BATCH_ROWS
     if nested:  # Arrow gives each value as often as it is there
         rows = max(1, min(NESTED_ROWS, COLUMN_BYTES // 2 // max(stored.largest, 1)))
-    for part in stored.iter_batches(rows, columns=[column], use_threads=False):
-        values = part.column(name).field(column.removeprefix(f"{name}.")) if nested else part.column(name)
+    for batch in stored.iter_batches(rows, columns=[column], use_threads=False):
+        values = batch.column(name)
+        values = values.field(column.removeprefix(f"{name}.")) if nested else values
         room.take(value_bytes(values))
         yield values
 
 
 def check_row_groups(metadata, size: int) -> int:
-    """Bytes that the largest part of a parquet file becomes. ValueError where the parts have other rows than the whole,
-    or become far more than the file is. What is said of single columns is not asked: Arrow ends the process where that
-    is damaged."""
+    """Bytes that the largest row group of a parquet file becomes. ValueError where the groups have other rows than the
+    file, or become far more than the file is. What is said of single columns is not asked: Arrow ends the process where
+    that is damaged."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     if sum(group.num_rows for group in groups) != metadata.num_rows:
         raise ValueError("row groups of other rows than the file has")
@@ -232,10 +233,10 @@ def shared_values(values) -> list:
 
     if not isinstance(values, pa.DictionaryArray):
         return values.to_pylist()
-    used, places = np.unique(used_values(values), return_inverse=True)
+    used, positions = np.unique(used_values(values), return_inverse=True)
     known = values.dictionary.take(pa.array(used)).to_pylist()
     found = np.full(len(values), None, object)
-    found[values.indices.is_valid().to_numpy(zero_copy_only=False)] = [known[place] for place in places.tolist()]
+    found[values.indices.is_valid().to_numpy(zero_copy_only=False)] = [known[i] for i in positions.tolist()]
     return found.tolist()
 
 

@@ -23,8 +23,8 @@ import msgspec
 
 from multimap_jax.errors import InputError, InputOSError
 from multimap_jax.prompts.normalize import normal_form
-from multimap_jax.storage.filenames import is_plain_name, printable
-from multimap_jax.storage.paths import error_text, write_file
+from multimap_jax.storage.filenames import is_plain_name, printable, reason_text
+from multimap_jax.storage.paths import write_file
 from multimap_jax.storage.reading import read_json
 
 SLEEP = time.sleep
@@ -125,7 +125,7 @@ def ask_words(
     if folder is not None:
         path = folder / f"words-{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]}.json"
         with contextlib.suppress(ValueError, OSError):  # missing or damaged: asked again
-            kept = read_json(path, most=2 * REPLY_BYTES)
+            kept = read_json(path, limit=2 * REPLY_BYTES)
             words = msgspec.convert(kept.pop("words", None), list[str])
             if kept == asked and 2 <= len(words) <= endpoint.most and words == usable(words):
                 return tuple(words)
@@ -146,8 +146,9 @@ def ask_words(
         try:
             write_file(path, json.dumps(asked | {"words": words}, indent=1))
         except OSError as error:
-            reason = error.strerror or error_text(error)
-            raise InputOSError(f"cannot keep the words in {path} ({reason}): give another folder", "out") from None
+            raise InputOSError(
+                f"cannot keep the words in {path} ({reason_text(error)}): give another folder", "out"
+            ) from None
     return tuple(words)
 
 

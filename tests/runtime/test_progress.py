@@ -171,7 +171,7 @@ def test_a_trace_that_fails_ends_no_run(monkeypatch, fruit, tmp_path, capfd):
     "flag, message",
     [
         ("--profile={file}", "is a file: give a folder for the traces"),
-        ("--profile={file}/below", "give another folder with --profile"),
+        ("--profile={file}/below", "give another folder"),
         ("--log=xml", "--log=xml"),
     ],
 )

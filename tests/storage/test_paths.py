@@ -3,6 +3,7 @@
 import base64
 import csv
 import http.server
+import inspect
 import json
 import os
 import socket
@@ -14,10 +15,12 @@ from PIL import Image
 
 from multimap_jax.cli import main as cli
 from multimap_jax.scenes import write_scenes
-from multimap_jax.sources.remote import remote_images
+from multimap_jax.sources.remote import images_at
 from multimap_jax.sources.tables import read_tables
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, without_secrets
-from multimap_jax.storage.paths import OBJECT_BYTES, BoundedFile, missing_package, open_file, parse_path, read_object
+from multimap_jax.storage.local import BoundedFile, LocalStorage
+from multimap_jax.storage.objects import OBJECT_BYTES, ObjectStorage, missing_package, read_object
+from multimap_jax.storage.paths import open_file, parse_path
 
 WITHOUT = {
     "http://bob:hunter2@host:8/x.jpg?sig=S": "http://…@host:8/x.jpg?…",
@@ -244,7 +247,7 @@ class TestWeb:
             read_object(parse_path(f"http://{server}/a.tar"), 2**20, begin=10, end=20)
 
     def test_the_password_of_an_image_goes_to_its_address_alone(self, server):
-        (image,) = remote_images([parse_path(f"http://bob:hunter2@{server}/folder/a.png?sig=S")])
+        (image,) = images_at([parse_path(f"http://bob:hunter2@{server}/folder/a.png?sig=S")])
         assert image.read() == Server.picture
         basic = "Basic " + base64.b64encode(b"bob:hunter2").decode()
         assert set(Server.asked) == {("/folder/a.png?sig=S", basic)}
@@ -257,15 +260,15 @@ class TestWeb:
                 file.read(8)
 
     def test_a_password_is_not_taken_elsewhere(self, server):
-        (image,) = remote_images([parse_path(f"http://bob:hunter2@{server}/elsewhere.png")])
+        (image,) = images_at([parse_path(f"http://bob:hunter2@{server}/elsewhere.png")])
         with pytest.raises(ValueError, match="sends on to another address"):
             image.read()
         assert [path for path, _ in Server.asked] == ["/elsewhere.png"]
-        (image,) = remote_images([parse_path(f"http://{server}/elsewhere.png")])
+        (image,) = images_at([parse_path(f"http://{server}/elsewhere.png")])
         assert image.read() == Server.picture
 
     def test_a_server_that_says_a_secret_again(self, server):
-        (image,) = remote_images([parse_path(f"http://bob:hunter2@{server}/echo.png?token=T0KEN&s=a'QUOTED")])
+        (image,) = images_at([parse_path(f"http://bob:hunter2@{server}/echo.png?token=T0KEN&s=a'QUOTED")])
         with pytest.raises(OSError) as caught:
             image.read()
         assert not [word for word in ("hunter2", "T0KEN", "QUOTED") if word in str(caught.value)]
@@ -309,3 +312,11 @@ class TestWeb:
 def test_files_that_say_they_are_empty_are_empty():
     with open_file(Path("/proc/self/environ")) as file:
         assert file.read() == b"" == file.read(100) and not list(file)
+
+
+def test_both_kinds_of_storage_offer_the_same():
+    def methods(kind):
+        found = {name: method for name, method in vars(kind).items() if name[0] != "_" and callable(method)}
+        return {name: list(inspect.signature(method).parameters) for name, method in found.items()}
+
+    assert methods(LocalStorage) == methods(ObjectStorage) and len(methods(LocalStorage)) > 15

@@ -184,10 +184,10 @@ def test_two_runs_in_one_bucket(bucket, tmp_path):
     script = """
 import sys, time
 from pathlib import Path
-from multimap_jax.storage.paths import place
+from multimap_jax.storage.paths import parse_path
 from multimap_jax.storage import locks as lock
 from multimap_jax.runs.distributed.process_group import ALONE
-out = place("s3://bucket/locked")
+out = parse_path("s3://bucket/locked")
 lock.SIGN_SECONDS, lock.SILENT_SECONDS = 0.2, 3
 with lock.locked(out):
     for host in (lock.host(), "another"):

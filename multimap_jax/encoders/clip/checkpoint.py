@@ -23,7 +23,8 @@ from flax import nnx
 from multimap_jax.encoders.clip.config import CLIPConfig
 from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.errors import InputError, MissingError
-from multimap_jax.storage.paths import check_regular, error_text
+from multimap_jax.storage.filenames import error_text
+from multimap_jax.storage.local import check_regular
 from multimap_jax.storage.reading import explained, read_json
 
 SINGLE, INDEX, FLAX = "model.safetensors", "model.safetensors.index.json", "flax_model.msgpack"

@@ -38,7 +38,8 @@ from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.precision import matmul_precision
 from multimap_jax.runtime.profiling import chunk_done
 from multimap_jax.runtime.progress import open_bar, stage
-from multimap_jax.storage.paths import check_regular, local_folder_copy, parse_path, reaching
+from multimap_jax.storage.local import check_regular
+from multimap_jax.storage.paths import local_folder_copy, parse_path, reaching
 from multimap_jax.storage.reading import read_json
 
 EMBEDDED = Path(__file__).parent.parent / "embedded"
@@ -359,7 +360,7 @@ def _load_directory(name: str, directory: Path) -> Clip:
         )
     for path in (directory / file for file in (*SMALL_FILES, "chat_template.jinja")):
         if path.exists():
-            check_regular(path, most=SMALL_BYTES)
+            check_regular(path, limit=SMALL_BYTES)
             if path.suffix == ".json":
                 read_json(path)
     config = read_config(directory)

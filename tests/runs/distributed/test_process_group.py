@@ -447,10 +447,10 @@ def test_of_two_runs_that_begin_at_the_same_moment_none_overlooks_the_other(tmp_
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_a_lock_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch, number):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(OSError, match=rf"^cannot write into .* \({os.strerror(number)}\): give another folder"):
         with lock.locked(tmp_path):
             pass

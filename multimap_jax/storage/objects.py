@@ -1,0 +1,349 @@
+"""Objects of a store that fsspec knows (gs://, s3://, hf://, https://, …).
+
+What is read as a whole is fetched, what is mapped into memory is fetched once into a folder that goes with this
+process, and an object is written in one piece, for none can be renamed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import functools
+import glob
+import hashlib
+import io
+import itertools
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from multimap_jax.storage.filenames import error_text, without_secrets
+from multimap_jax.storage.local import Content, Version, check_size, write_content
+
+WHOLE_BYTES = 2**26  # of an object that is fetched whole; a larger one is fetched in blocks
+BLOCK_BYTES = 2**23  # of one block
+OBJECT_BYTES = 2**30  # of an object that is read as a whole, whatever its store says of its length
+SLOWEST = 1000  # bytes a second that a web server must send …
+PATIENCE_SECONDS = 30  # … after so long
+# Addresses that lead wherever something else says.
+INDIRECT = ("reference", "generic", "dir", "git", "asynclocal", "async_wrapper", "cached", "zip", "tar", "libarchive")
+# What stores call the mark that changes with an object.
+MARKS = ("ETag", "etag", "generation", "blob_id", "content_md5", "md5Hash", "mtime", "LastModified", "created")
+
+
+class Unreachable(OSError):
+    """A store that does not answer, or not to this user: it may do so another time."""
+
+    def __init__(self, message: str):
+        super().__init__(errno.EIO, message)
+
+    def __str__(self):
+        return self.strerror
+
+
+def parse_address(text: str):
+    """The `Address` that a text with "://" in it is. ValueError where it is not read, or where no package for such a
+    store is installed, with the command that installs it; Unreachable where the store does not answer."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    from multimap_jax.storage.address import Address
+
+    scheme, shown = text.partition("://")[0].lower(), without_secrets(text)
+    if scheme in INDIRECT or "::" in re.sub(r"\[[0-9a-fA-F:.]*\]", "", text):  # but for hosts by number
+        raise ValueError(
+            f"{shown} leads from one address to another, which is not followed: give a path of this machine, or the "
+            "address itself, such as s3://bucket/folder"
+        )
+    try:
+        found = Address(text, use_listings_cache=False)
+        if isinstance(found.fs, LocalFileSystem):
+            raise ValueError("it leads to this machine: give the path")
+        return found
+    except ImportError as error:
+        raise ValueError(
+            f"{shown} needs a package that is not installed: pip install {missing_package(error, scheme)}"
+        ) from None
+    except (OSError, TimeoutError) as error:
+        raise Unreachable(
+            f"{shown} cannot be reached ({error_text(error)}): look at its name and the network"
+        ) from None
+    except Exception as error:  # packages raise whatever they like for an address that they do not understand
+        raise ValueError(f"{shown} cannot be read: {error_text(error)}") from None
+
+
+def missing_package(error: ImportError, scheme: str) -> str:
+    """What to install for a store: its package, else those that fsspec's driver names."""
+    from fsspec.registry import known_implementations
+
+    package = known_implementations.get(scheme, {}).get("class", scheme).partition(".")[0]
+    if package != "fsspec":
+        return package
+    named = " ".join(re.findall('"([\\w-]+)"', str(error)))
+    return named or getattr(error.__cause__, "name", None) or f"'fsspec[{scheme}]'"
+
+
+class ObjectStorage:
+    """Objects of a store, with the methods of `LocalStorage`; all raise Unreachable where it does not answer."""
+
+    local = False
+
+    @contextlib.contextmanager
+    def reaching(self, path) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise FileNotFoundError(f"there is nothing at {path}") from None  # packages name the whole address
+        except (FileExistsError, NotADirectoryError, NotImplementedError, ValueError, Unreachable):
+            raise
+        except Exception as error:  # packages raise whatever they like where a store does not answer
+            reason = error_text(error, path.secrets())
+            raise Unreachable(
+                f"{path} cannot be reached ({reason}): look at its name, the network and your credentials"
+            ) from None
+
+    def exists(self, path) -> bool:
+        try:
+            with self.reaching(path):
+                path.fs.info(path.path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def open(self, path, limit: int | None = None) -> BinaryIO:
+        with self.reaching(path):
+            size = path.fs.info(path.path, **path.only_there())["size"]
+            check_size(path, size, limit)
+            if size is not None and size > WHOLE_BYTES:
+                return open_in_ranges(path, size)
+            return io.BytesIO(read_object(path, OBJECT_BYTES if limit is None else limit, size))
+
+    def version(self, path) -> str:
+        with self.reaching(path):
+            return object_version(path.fs.info(path.path))
+
+    def has_version(self, path, versions: Iterable[Version]) -> bool:
+        with self.reaching(path):
+            return path.fs.info(path.path)["size"] in [size for size, _ in versions]
+
+    def is_same(self, path, other) -> bool:
+        return str(path) == str(other)
+
+    def local_copy(self, path) -> Path:
+        with self.reaching(path):
+            target = fetched_folder() / text_digest(f"{str(path)} {self.version(path)}") / path.name
+            if not target.exists():
+                target.parent.mkdir(exist_ok=True)
+                aside = target.with_name(f".{target.name}")
+                fetch_file(path, aside)
+                os.replace(aside, target)
+            return target
+
+    def local_folder_copy(self, path, files: Iterable) -> Path:
+        folder = fetched_folder() / text_digest(str(path))
+        folder.mkdir(exist_ok=True)
+        for file in files:
+            with self.reaching(file):
+                fetch_file(file, folder / file.name)
+        return folder
+
+    def like(self, path, text: str):
+        return type(path)(text, **path.storage_options)
+
+    def glob(self, path) -> list:
+        if not glob.has_magic(str(path)):
+            return []
+        with self.reaching(path):
+            found = path.fs.glob(self._pattern(path)) or path.fs.glob(path.path)
+            return [self.like(path, f"{path.protocol}://{name}") for name in sorted(found)]
+
+    def _pattern(self, path) -> str:
+        """A path as a pattern; its first folders are escaped where they are there as they are written."""
+        folders = [folder for folder in reversed(path.parents) if glob.has_magic(folder.name)]
+        existing = list(itertools.takewhile(self.exists, folders))
+        if not existing:
+            return path.path
+        return glob.escape(existing[-1].path) + path.path[len(existing[-1].path) :]
+
+    def objects_below(self, path) -> dict[str, dict]:
+        with self.reaching(path):
+            found = path.fs.find(path.path, detail=True)
+        folder = path.path.rstrip("/") + "/"
+        return {name.removeprefix(folder): info for name, info in found.items() if name.startswith(folder)}
+
+    def is_folder(self, path) -> None:
+        return None
+
+    def has_name(self, path) -> None:
+        return None
+
+    def write(self, path, content: Content, new: bool = False) -> None:
+        if new and self.exists(path):
+            raise FileExistsError(f"{path} is there")
+        if callable(content):
+            with tempfile.NamedTemporaryFile() as file:
+                write_content(file, content)
+                return self.put(Path(file.name), path)
+        data = content.encode() if isinstance(content, str) else content
+        with self.reaching(path):
+            if new:
+                with contextlib.suppress(NotImplementedError, TypeError):  # a store that cannot tell: of two at the
+                    return path.fs.pipe_file(path.path, data, mode="create")  # same moment one is lost
+            path.fs.pipe_file(path.path, data)
+
+    def put(self, file: Path, path) -> None:
+        with self.reaching(path):
+            path.fs.put_file(str(file), path.path)
+
+    def check_writable(self, folder) -> None:
+        trial = folder / f"temporary/{secrets.token_hex(8)}"
+        self.write(trial, "")
+        self.remove(trial)
+
+    @contextlib.contextmanager
+    def working_folder(self, folder) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="multimap_") as made:
+            yield Path(made)
+
+    def rename(self, path, other) -> None:
+        with self.reaching(path):
+            path.fs.mv(path.path, other.path)
+
+    def take(self, path, aside):
+        return path
+
+    def put_back(self, taken, path) -> None:
+        pass
+
+    def touch(self, path, text: str) -> None:
+        self.write(path, text)
+
+    def remove(self, path) -> None:
+        with self.reaching(path), contextlib.suppress(FileNotFoundError):
+            path.fs.rm_file(path.path)
+
+    def remove_empty(self, folder) -> bool:
+        return True
+
+
+class RangedObject(io.RawIOBase):
+    """An object of a known size, fetched in ranges of which each has a bound."""
+
+    def __init__(self, path, size: int):
+        self.path, self.size, self.position = path, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
+        return self.position
+
+    def readinto(self, buffer) -> int:
+        wanted = max(0, min(len(buffer), self.size - self.position))
+        end = self.position + wanted
+        content = read_object(self.path, wanted, begin=self.position, end=end) if wanted else b""
+        if len(content) < wanted:
+            raise OSError(errno.ESTALE, f"{self.path} ends before its length")
+        buffer[:wanted] = content
+        self.position = end
+        return wanted
+
+
+def open_in_ranges(path, size: int) -> BinaryIO:
+    if is_web(path):
+        return io.BufferedReader(RangedObject(path, size), BLOCK_BYTES)
+    return path.fs.open(path.path, "rb", block_size=BLOCK_BYTES)
+
+
+def read_object(path, limit: int, size: int | None = None, begin: int | None = None, end: int | None = None) -> bytes:
+    """An object, or its bytes from `begin` to `end`. ValueError where it is over `limit` bytes, whatever was said of
+    it: of web servers no more is taken than that, since they may say nothing, or something else than they send.
+
+    size: what its store says of it.
+    """
+    if end is not None and end - begin > limit or size is not None and size > limit:
+        raise ValueError(f"an object of {size or end - begin:,} bytes, expected {limit:,} at most")
+    if not is_web(path) and (size is not None or end is not None):
+        return path.fs.cat_file(path.path, start=begin, end=end)
+    options = {"headers": {"Range": f"bytes={begin}-{end - 1}"}} if end is not None else {}
+    options |= {"size": 1} if is_web(path) else {}  # so that it is not asked for, and answers as it comes
+    wanted, blocks, started = limit if end is None else end - begin, [], time.monotonic()
+    with path.fs.open(path.path, "rb", block_size=0, **options, **path.only_there()) as file:
+        status = getattr(getattr(file, "r", None), "status", None)
+        if status in range(300, 400):
+            raise ValueError("its server sends on to another address, which gets no password: give that one")
+        if end is not None and status not in (None, 206):
+            raise ValueError("its server does not send parts of a file: fetch it first")
+        left = wanted + 1
+        while left > 0 and (block := file.read(min(left, BLOCK_BYTES))):
+            blocks.append(block)
+            left -= len(block)
+            seconds = time.monotonic() - started
+            if seconds > PATIENCE_SECONDS and wanted + 1 - left < SLOWEST * seconds:
+                raise TimeoutError(f"it came at less than {SLOWEST} bytes a second")
+    if left <= 0:
+        raise ValueError(f"an object of more than {wanted:,} bytes, which are expected at most")
+    return b"".join(blocks)
+
+
+def is_web(path) -> bool:
+    """Whether an object is on a web server: anybody's, who may send whatever he likes."""
+    return path.protocol in ("http", "https")
+
+
+def listing(folder) -> dict[str, dict]:
+    """What a store says of the objects of a folder, by their paths; {} where it says nothing."""
+    if is_web(folder):  # a listing says nothing there, and a password for a file is not one for its folder
+        return {}
+    try:
+        return {info["name"]: info for info in folder.fs.ls(folder.path, detail=True)}
+    except Exception:  # a folder that cannot be listed may hold objects that can be read
+        return {}
+
+
+def object_version(info: dict) -> str:
+    """What changes where an object is changed: its size, and the mark that its store gives it."""
+    mark = next((str(info[name]) for name in MARKS if info.get(name)), "")
+    return f"{info.get('size')}-{mark}"
+
+
+def fetch_file(path, target: Path) -> None:
+    """Brings an object to this machine. ValueError where it is longer than its store says, or that is not known."""
+    left = size = path.fs.info(path.path, **path.only_there()).get("size")
+    if size is None:
+        raise ValueError(f"{path} has no length that its store tells: fetch it first")
+    with open_in_ranges(path, size) as file, target.open("wb") as written:
+        while block := file.read(BLOCK_BYTES):
+            left -= len(block)
+            if left < 0:
+                raise ValueError(f"{path} is longer than the {size:,} bytes that its store tells: fetch it first")
+            written.write(block)
+
+
+def text_digest(text: str) -> str:
+    """A name for what was fetched, which tells no secret of its address."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@functools.cache
+def fetched_folder() -> Path:
+    """The folder of what was fetched; it goes with this process."""
+    folder = tempfile.mkdtemp(prefix="multimap_jax_")
+    atexit.register(remove_fetched)
+    return Path(folder)
+
+
+def remove_fetched() -> None:
+    """Removes what was fetched: at the end of this process, or before it ends without one."""
+    if fetched_folder.cache_info().currsize:
+        shutil.rmtree(fetched_folder(), ignore_errors=True)
