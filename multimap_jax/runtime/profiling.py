@@ -65,23 +65,23 @@ def traces_in(folder: Path, say: Callable[[str], None] = print) -> Iterator[None
     storage = storage_of(folder)
     with contextlib.ExitStack() as stack:
         try:
-            here = stack.enter_context(storage.working_folder(folder))
+            working = stack.enter_context(storage.working_folder(folder))
         except FileExistsError:
             raise InputError(f"{folder} is a file: give a folder for the traces", "profile") from None
         except OSError as error:
             reason = reason_text(error)
             raise InputOSError(f"cannot write into {folder} ({reason}): give another folder", "profile") from None
-        _traces = Traces(here, say)
+        _traces = Traces(working, say)
         try:
             yield
             if not _traces.kinds:
                 say("there were too few chunks for a trace: nothing was left to compute, or little")
         finally:
             _traces = None
-        if here != folder:
-            for file in here.rglob("*"):
+        if working != folder:
+            for file in working.rglob("*"):
                 if file.is_file():
-                    storage.put(file, folder / file.relative_to(here).as_posix())
+                    storage.put(file, folder / file.relative_to(working).as_posix())
 
 
 @contextlib.contextmanager

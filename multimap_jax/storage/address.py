@@ -32,7 +32,7 @@ class Address(ProxyUPath):
         words = {*(re.split("[:/]", user) if at else []), *queries, *values}
         return sorted((word for word in words if len(word) >= SECRET_LENGTH), key=len, reverse=True)
 
-    def only_there(self) -> dict:
+    def request_options(self) -> dict:
         """What to tell the driver of a web server, so that a password goes to this address and to no other."""
         return {"allow_redirects": False} if self.protocol in WEB and "@" in str(self) else {}
 

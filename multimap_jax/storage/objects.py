@@ -118,7 +118,7 @@ class ObjectStorage:
 
     def open(self, path, limit: int | None = None) -> BinaryIO:
         with self.reaching(path):
-            size = path.fs.info(path.path, **path.only_there())["size"]
+            size = path.fs.info(path.path, **path.request_options())["size"]
             check_size(path, size, limit)
             if size is not None and size > WHOLE_BYTES:
                 return open_in_ranges(path, size)
@@ -278,20 +278,20 @@ def read_object(path, limit: int, size: int | None = None, begin: int | None = N
     options = {"headers": {"Range": f"bytes={begin}-{end - 1}"}} if end is not None else {}
     options |= {"size": 1} if is_web(path) else {}  # so that it is not asked for, and answers as it comes
     wanted, blocks, started = limit if end is None else end - begin, [], time.monotonic()
-    with path.fs.open(path.path, "rb", block_size=0, **options, **path.only_there()) as file:
+    with path.fs.open(path.path, "rb", block_size=0, **options, **path.request_options()) as file:
         status = getattr(getattr(file, "r", None), "status", None)
         if status in range(300, 400):
             raise ValueError("its server sends on to another address, which gets no password: give that one")
         if end is not None and status not in (None, 206):
             raise ValueError("its server does not send parts of a file: fetch it first")
-        left = wanted + 1
-        while left > 0 and (block := file.read(min(left, BLOCK_BYTES))):
+        remaining = wanted + 1
+        while remaining > 0 and (block := file.read(min(remaining, BLOCK_BYTES))):
             blocks.append(block)
-            left -= len(block)
+            remaining -= len(block)
             seconds = time.monotonic() - started
-            if seconds > PATIENCE_SECONDS and wanted + 1 - left < SLOWEST * seconds:
+            if seconds > PATIENCE_SECONDS and wanted + 1 - remaining < SLOWEST * seconds:
                 raise TimeoutError(f"it came at less than {SLOWEST} bytes a second")
-    if left <= 0:
+    if remaining <= 0:
         raise ValueError(f"an object of more than {wanted:,} bytes, which are expected at most")
     return b"".join(blocks)
 
@@ -319,13 +319,13 @@ def object_version(info: dict) -> str:
 
 def fetch_file(path, target: Path) -> None:
     """Brings an object to this machine. ValueError where it is longer than its store says, or that is not known."""
-    left = size = path.fs.info(path.path, **path.only_there()).get("size")
+    remaining = size = path.fs.info(path.path, **path.request_options()).get("size")
     if size is None:
         raise ValueError(f"{path} has no length that its store tells: fetch it first")
     with open_in_ranges(path, size) as file, target.open("wb") as written:
         while block := file.read(BLOCK_BYTES):
-            left -= len(block)
-            if left < 0:
+            remaining -= len(block)
+            if remaining < 0:
                 raise ValueError(f"{path} is longer than the {size:,} bytes that its store tells: fetch it first")
             written.write(block)
 

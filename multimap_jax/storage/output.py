@@ -222,8 +222,7 @@ def recorded(out: Path, unit: str) -> dict[str, list[Version]]:
 def units(out: Path, beginning: str) -> list[str]:
     """The units that were written and whose names begin so."""
     with reaching(out):
-        there = inside(out, f"{HIDDEN}/written").glob("*.json")
-        names = [path.name.removesuffix(".json") for path in there]
+        names = [path.name.removesuffix(".json") for path in inside(out, f"{HIDDEN}/written").glob("*.json")]
     return sorted(name for name in names if name.startswith(beginning) and UNIT.fullmatch(name))
 
 

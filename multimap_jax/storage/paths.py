@@ -60,9 +60,9 @@ def open_file(path, limit: int | None = None) -> BinaryIO:
 
 def size_of(file: BinaryIO) -> int:
     """Bytes of an opened file; it stands where it stood."""
-    here = file.tell()
+    position = file.tell()
     size = file.seek(0, os.SEEK_END)
-    file.seek(here)
+    file.seek(position)
     return size
 
 

@@ -207,7 +207,7 @@ def check_row_groups(metadata, size: int) -> int:
         raise ValueError("row groups of other rows than the file has")
     largest = max((group.total_byte_size for group in groups), default=0)
     if largest > COLUMN_BYTES and largest > MULTIPLE * size:
-        raise ValueError(f"a part of a file of {size:,} bytes that becomes {largest:,}")
+        raise ValueError(f"a row group of a file of {size:,} bytes that becomes {largest:,}")
     return largest
 
 
