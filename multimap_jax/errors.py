@@ -48,16 +48,16 @@ class NotFolderError(InputOSError, NotADirectoryError):
     """A file was given where a folder is expected."""
 
 
-@contextlib.contextmanager
-def about(parameter: str) -> Iterator[None]:
-    """Within this context, or in a function that this decorates, errors are about a parameter unless they name one."""
-    try:
-        yield
-    except InputError as error:
-        error.parameter = error.parameter or parameter
-        raise
-
-
 def hint(parameter: str, value: str = "") -> str:
     """What to change, behind a sentence. parameter: "words=" in Python, "--words" in the command."""
     return f" (use {parameter}{value})" if value else f" (see {parameter})"
+
+
+@contextlib.contextmanager
+def errors_about(parameter: str) -> Iterator[None]:
+    """Within it, also as a decorator, errors that carry no parameter get this one. Their kind and message stay."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        error.parameter = getattr(error, "parameter", "") or parameter
+        raise

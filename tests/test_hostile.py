@@ -510,8 +510,11 @@ FLAGS = {
     "an infinite tolerance": ([*WORDS, "--tolerance=1e999"], "tolerance is inf"),
     "endless steps": ([*WORDS, "--steps=99999999999"], "steps is 99999999999, expected a whole number of 0 to"),
     "a fraction of a step": ([*WORDS, "--steps=1.5"], "--steps=1.5"),
-    "a negative seed": ([*WORDS, "--seed=-1"], "the seed is -1, expected a whole number of 0 to 4,294,967,295"),
-    "a large seed": ([*WORDS, "--seed=4294967296"], "the seed is 4294967296"),
+    "a negative seed": (
+        [*WORDS, "--seed=-1"],
+        "random_state is -1, expected a whole number of 0 to 4,294,967,295 (see --seed)",
+    ),
+    "a large seed": ([*WORDS, "--seed=4294967296"], "random_state is 4294967296"),
     "a large block": ([*WORDS, "--block_size=1000000"], "block_size is 1,000,000 for 12 images"),
     "no block": ([*WORDS, "--block_size=0"], "block_size is 0"),
     "more groups than images": (["--clusters=color=13"], "13 groups asked for among 12 images"),

@@ -1,111 +1,126 @@
-"""How the command speaks with people: what is proposed for a wrong flag, and which flag an error is about."""
+"""How the command speaks: lines on standard output, notes, sentences for errors, progress."""
 
 from __future__ import annotations
 
-import difflib
-import functools
+import contextlib
+import logging
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Iterator, Sequence
 
 from absl import flags
 
-# What an error says that names no flag -> the flags to change; and what is looked at where no flag's value is in it.
-SURE = {
-    "groups asked for": "--clusters",
-    "the context holds": "--words or --template",
-    "{word}": "--template",
-    "{subject}": "--template or --subject",
-    "repeated words": "--words",
-    "words or more": "--words or --features",
-    "cannot be called": "--aspect",
-}
-ABOUT = {
-    "has no words": "--words",
-    "vocabulary": "--vocabulary",
-    "WordNet": "--wordnet",
-    "checkpoint": "--clip",
-    "can be read": "--images",
-    "is empty for every image": "--labels",
-    "column": "--labels",
-}
+from multimap_jax.cli.flags import parameter_flag
+from multimap_jax.errors import hint
+from multimap_jax.storage.filenames import printable, without_secrets
+from multimap_jax.storage.paths import parse_path
+
+_typed_addresses: list[str] = []
+_print_failures: list[str] = []  # why something that was to be printed was not
 
 
-def open_streams() -> None:
-    """Opens /dev/null for the standard streams that a process was begun without, as services and 2>&- begin it.
+def start(argv: Sequence[str]) -> None:
+    """Prepares the standard streams for one command.
 
-    Each takes the number of what is missing, the lowest that is free: what libraries write to it reaches no other file.
+    A process that was begun without them, as services and 2>&- begin it, gets /dev/null. Each takes the lowest free
+    number, that of the missing stream: what libraries write to it reaches no other file.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that cannot write a name is no reason to stop
+            stream.reconfigure(errors="replace")
+    _typed_addresses[:] = [value for _, _, value in (word.partition("=") for word in argv) if "://" in value]
+    _print_failures.clear()
+
+
+def print_failure() -> str:
+    """Why a line could not be printed since `start`, "" where all were."""
+    return _print_failures[0] if _print_failures else ""
 
 
 def write_line(name: str, text: str) -> OSError | None:
     """Writes to sys.stdout or sys.stderr. Returns why that failed; what comes after it then goes nowhere."""
     try:
-        print(text, file=getattr(sys, name), flush=True)
+        print(_safe(text), file=getattr(sys, name), flush=True)
     except OSError as error:
         setattr(sys, name, open(os.devnull, "w"))
         return error
     return None
 
 
-def check_folder() -> None:
-    """FileNotFoundError where the current folder is gone: libraries ask for it, whatever the flags name."""
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        raise FileNotFoundError("the current folder has been deleted: change into another one") from None
+def say(text: str) -> None:
+    """Prints. Where that fails the run goes on; a reader that went away (`multimap … | head`) is no failure at all."""
+    error = write_line("stdout", text)
+    if error and not isinstance(error, BrokenPipeError):
+        _print_failures.append(f"cannot write to standard output ({error.strerror}): redirect it to a disk with room")
 
 
-def refuse_second_values(values: flags.FlagValues) -> None:
-    """Has absl raise an error for a flag that is given twice and differs: it would take the last in silence."""
-    for flag in (values[name] for name in values):
-        if not isinstance(flag, flags.MultiFlag):
-            flag.parse = functools.partial(_parse_once, flag, flag.parse)
+def note(text: str) -> None:
+    write_line("stderr", f"multimap: note: {text}")
 
 
-def _parse_once(flag: flags.Flag, parse: Callable, argument: str) -> None:
-    given, before, typed = flag.present, flag.value, flag.serialize()
-    parse(argument)
-    if given and flag.value != before:
-        raise flags.IllegalFlagValueError(f"{typed} and {flag.serialize()} contradict each other: give one of them")
+def fail(message: str, status: int = 2) -> int:
+    """Says why the command ends; returns the exit status."""
+    write_line("stderr", f"multimap: {message}")
+    return status
 
 
-def unknown_flag(name: str, own: Iterable[str], verb: str, others: Mapping[str, Callable]) -> str:
-    """What to say of a flag that there is not. own: the flags that there are. others: verb -> its flags."""
-    said = f"unknown flag --{name}"
-    near = difflib.get_close_matches(name, list(own), 1, 0.6)
-    if near:
-        return f"{said}: did you mean --{near[0]}?"
-    for other, define in others.items():
-        if other != verb and name in define():
-            return f"{said}: it belongs to multimap {other}".rstrip()
-    return said
+def _safe(text: str) -> str:
+    """What may go to a terminal or a log: nothing that steers it, and no secret of an address. Where one that was typed
+    ends is known, whatever its password holds."""
+    for address in _typed_addresses:
+        text = text.replace(address, without_secrets(address))
+    return printable(without_secrets(text))
 
 
-def unknown_word(word: str, verbs: Iterable[str]) -> str:
-    """What to say of an argument that is no flag."""
-    near = difflib.get_close_matches(word, [verb for verb in verbs if verb], 1, 0.6)
-    verb = f"did you mean multimap {near[0]}?" if near else "everything is a flag, such as --images=FOLDER"
-    return f"unexpected argument {word!r}: {verb}"
+def sentence(error: Exception, values: flags.FlagValues) -> str:
+    """An error for a person: with the flag to change, where the error has a parameter and the verb that flag. Errors of
+    the system name their file and reason."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot read or write {error.filename} ({error.strerror}); the same command goes on from what is kept"
+    message, flag = getattr(error, "message", str(error)), parameter_flag(getattr(error, "parameter", ""))
+    if flag not in values or f"--{flag}" in message:
+        return message
+    value = getattr(error, "value", "")
+    return message + (hint(f"--{flag}=", value) if value else hint(f"--{flag}"))
 
 
-def with_flag(said: str, given: Mapping[str, object], known: Iterable[str]) -> str:
-    """What an error says, with the flag to change where it names none. given: flag -> its value. known: all flags."""
-    known = list(known)
-    if re.search(r"--\w", said):
-        return said
-    values = {name: str(value).rstrip("/") for name, value in given.items() if isinstance(value, str)}
-    inside = [name for name, value in values.items() if value and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", said)]
-    inside.sort(key=lambda name: -len(values[name]))
-    first = re.match(r"(?:the )?(\w+) is ", said)
-    about = [f"--{first[1]}"] if first and first[1] in known else []
-    about += _named(said, SURE, known) + [f"--{name}" for name in inside] + _named(said, ABOUT, known)
-    return f"{said} (see {about[0]})" if about else said
+@contextlib.contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Within it each warning is shown once, as a note; those meant for programmers are not."""
+    shown = set()
+
+    def show(message, *_, **__):
+        if str(message) not in shown:
+            shown.add(str(message))
+            note(str(message))
+
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # a damaged image is reported once, by its name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
-def _named(said: str, table: Mapping[str, str], known: list[str]) -> list[str]:
-    return [flags for text, flags in table.items() if text in said and flags.split()[0].lstrip("-") in known]
+@contextlib.contextmanager
+def reporting(values: flags.FlagValues, process: int | None = None) -> Iterator[dict]:
+    """Logs and traces what runs within as the flags ask. Yields the arguments `say` and `progress` of a run.
+
+    process: the number of this process, None where there is only one.
+    """
+    from multimap_jax.runtime.profiling import traces_in
+    from multimap_jax.runtime.progress import lines_of_json, waiting_shown
+
+    progress = values.progress and sys.stderr.isatty()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(waiting_shown(progress))
+        if values.profile:
+            folder = parse_path(values.profile)
+            stack.enter_context(traces_in(folder if process is None else folder / f"process-{process}", note))
+        if values.log == "json":
+            stack.enter_context(lines_of_json(process))
+        yield {"say": say, "progress": progress}

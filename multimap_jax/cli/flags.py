@@ -1,32 +1,111 @@
-"""Flags made from settings, and settings made from flags."""
+"""Flags: how they are defined and checked, those that several verbs share, and those made from settings."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import shlex
+from collections.abc import Callable, Sequence
 
 from absl import flags
+from absl.flags import FlagValues
 
-from multimap_jax.settings import flag_of
+from multimap_jax import choices
+from multimap_jax.errors import InputError
+from multimap_jax.settings import ProxySettings, Settings
+from multimap_jax.storage.filenames import without_secrets
+from multimap_jax.storage.paths import parse_path
 
+# Values that are given by one flag for each aspect.
+REPEATABLE = ("aspect", "words", "clusters")
+# Digits of a number at most: Python refuses to read very long ones, and no count of images or workers is longer.
+DIGITS = 12
+# Precisions without a flag: this one changes JAX for the whole process.
+PARITY_ONLY = ("float64",)
 TYPES = {"bool": flags.DEFINE_bool, "int": flags.DEFINE_integer, "float": flags.DEFINE_float}
-PARITY_ONLY = ("float64",)  # changes JAX for the whole process
 
 
-def define_settings(values: flags.FlagValues, settings: type, of_recipe: bool = False) -> None:
-    """Defines a flag for every field of a dataclass of `settings` that has a help text.
+def text(name: str, help: str, default: str | None = None, define: Callable = flags.DEFINE_string) -> Callable:
+    """A flag for `make_flags`, which calls what this returns. define: one of absl's DEFINE functions."""
+    return functools.partial(define, name, default, help)
+
+
+def switch(name: str, help: str, default: bool = False) -> Callable:
+    return functools.partial(flags.DEFINE_bool, name, default, help)
+
+
+def choice(name: str, help: str, among: Sequence[str], default: str | None) -> Callable:
+    return functools.partial(flags.DEFINE_enum, name, default, among, help)
+
+
+def integer(name: str, help: str, default: int | None = None, **bounds: int) -> Callable:
+    return functools.partial(flags.DEFINE_integer, name, default, help, **bounds)
+
+
+SOURCE_HELP = (
+    "folder of images, searched recursively; or a list (.csv, .parquet) with a column of paths; or parquet files that "
+    "hold images; or tar files: 'shards/{00000..00031}.tar', 'data/*.parquet'"
+)
+READY_HELP = (
+    "instead of --images: existing embeddings by --clip, in a folder as multimap or clip-retrieval write them, or one "
+    ".npy with a .csv or .parquet of the same name"
+)
+VOCABULARY_HELP = (
+    "files of aspects and words, with lines like color: red, green; later files take precedence; 'builtin' is the "
+    "package's own"
+)
+IMAGES = text("images", SOURCE_HELP)
+CLIP = text("clip", "'embedded', a directory in the Hugging Face layout, or a hub id", "embedded")
+# What is grouped, and what it shows.
+INPUTS = (IMAGES, text("embeddings", READY_HELP), text("subject", "what is in the images", choices.SUBJECT), CLIP)
+WORD_SOURCES = (
+    text("vocabulary", VOCABULARY_HELP, ["builtin"], flags.DEFINE_list),
+    text("wordnet", "folder of WordNet's index.noun and data.noun, if not the usual one"),
+)
+RUN = text("run", "folder of a finished run, its --out")
+# Where a finished run's files are, if they were moved since.
+RUN_CLIP = text("clip", "where the run's checkpoint is now")
+MOVED = (
+    text("images", "where the run's images are now"),
+    text("embeddings", "where the run's embeddings are now"),
+    RUN_CLIP,
+)
+LABELS = text("labels", "csv of true labels: a column called image, then one column for each aspect")
+COMMON = (
+    switch("progress", "show progress bars", True),
+    choice("log", "bars on a terminal, or one line a minute on stderr", choices.LOGS, "bars"),
+    text("profile", "folder for JAX traces of a few chunks of work"),
+    switch("version", "show the version"),
+    functools.partial(flags.DEFINE_bool, "help", False, "show this help", short_name="h"),
+)
+
+
+def make_flags(*definitions: Callable) -> FlagValues:
+    """The flags of a verb with those of all verbs, in a set of their own: importing this package defines no global
+    flag."""
+    values = FlagValues()
+    for define in (*definitions, *COMMON):
+        define(flag_values=values)
+    return values
+
+
+def settings_flags(settings: type, of_recipe: bool = False) -> list[Callable]:
+    """A flag for every field of a dataclass of `settings` that has a help text.
 
     of_recipe: the default of each is the recipe's.
     """
+    definitions = []
     for field in fields_with_flags(settings):
         default = None if of_recipe else field.default
-        text = f"instead of the recipe's: {field.metadata['help']}" if of_recipe else field.metadata["help"]
+        help = f"instead of the recipe's: {field.metadata['help']}" if of_recipe else field.metadata["help"]
         if among := [name for name in field.metadata["among"] if name not in PARITY_ONLY]:
-            flags.DEFINE_enum(flag_of(field), default, among, text, flag_values=values)
+            definitions.append(choice(flag_of(field), help, among, default))
         else:
-            TYPES[field.type.partition(" ")[0]](flag_of(field), default, text, flag_values=values)
+            definitions.append(text(flag_of(field), help, default, TYPES[field.type.partition(" ")[0]]))
+    return definitions
 
 
-def given_settings(values: flags.FlagValues, settings: type) -> dict:
+def given_settings(values: FlagValues, settings: type) -> dict:
     """The fields of a dataclass of `settings` whose flags have a value."""
     found = {field.name: values[flag_of(field)].value for field in fields_with_flags(settings)}
     return {name: value for name, value in found.items() if value is not None}
@@ -34,3 +113,89 @@ def given_settings(values: flags.FlagValues, settings: type) -> dict:
 
 def fields_with_flags(settings: type) -> list[dataclasses.Field]:
     return [field for field in dataclasses.fields(settings) if field.metadata["help"]]
+
+
+def flag_of(field: dataclasses.Field) -> str:
+    """The name of the flag of a setting."""
+    return field.metadata["flag"] or field.name
+
+
+# Arguments in Python whose flags have other names.
+RENAMED = {"n_clusters": "clusters"} | {
+    field.name: flag_of(field) for settings in (Settings, ProxySettings) for field in dataclasses.fields(settings)
+}
+
+
+def parameter_flag(parameter: str) -> str:
+    """The name of the flag for a parameter, as errors carry it."""
+    return RENAMED.get(parameter, parameter)
+
+
+def refuse_second_values(values: FlagValues) -> None:
+    """Has absl raise an error for a flag that is given twice and differs: it would silently take the last value."""
+    for flag in (values[name] for name in values):
+        if not isinstance(flag, flags.MultiFlag):
+            flag.parse = functools.partial(_parse_once, flag, flag.parse)
+
+
+def _parse_once(flag: flags.Flag, parse: Callable, argument: str) -> None:
+    given, before, typed = flag.present, flag.value, flag.serialize()
+    parse(argument)
+    if given and flag.value != before:
+        raise flags.IllegalFlagValueError(f"{typed} and {flag.serialize()} contradict each other: give one of them")
+
+
+def check_given(values: FlagValues, *names: str) -> None:
+    """InputError for a flag that is needed and has no value."""
+    for name in names:
+        if not values[name].value:
+            raise InputError(f"--{name} is missing: {values[name].help}")
+
+
+def check_source(values: FlagValues) -> None:
+    """InputError unless either --images or --embeddings is given."""
+    if not values.images and not values.embeddings:
+        raise InputError("--images is missing: give the images, or --embeddings instead")
+    if values.images and values.embeddings:
+        raise InputError("--images and --embeddings exclude each other: give one, not both")
+
+
+def paths_of(values: FlagValues, *names: str) -> dict:
+    """Flags that name files and folders -> their paths, None where they are not given."""
+    return {name: parse_path(values[name].value) if values[name].value else None for name in names}
+
+
+def split_words(text: str | None) -> tuple[str, ...]:
+    """ "red, green" -> ("red", "green")."""
+    return tuple(word.strip() for word in text.split(",")) if text else ()
+
+
+def word_sources(values: FlagValues):
+    """Where candidate words may come from, as a `words.sources.Sources`."""
+    from multimap_jax.words.language_model import Endpoint
+    from multimap_jax.words.sources import Sources
+
+    model = [values[name].value for name in ("llm", "llm_model") if name in values]
+    if any(model) and not all(model):
+        raise InputError("--llm and --llm_model belong together: give both or none")
+    endpoint = Endpoint.from_environment(*model) if any(model) else None
+    files = tuple(None if name == "builtin" else parse_path(name) for name in values.vocabulary)
+    cache = parse_path(values.out) / "words" if endpoint else None
+    return Sources(files, paths_of(values, "wordnet")["wordnet"], endpoint, cache)
+
+
+def command_line(values: FlagValues, *verb: str) -> str:
+    """The command as it was typed, for a shell; without the secrets of addresses."""
+    given = [(name, text) for name in values if name != "h" for text in _typed_values(values[name])]
+    return shlex.join(["multimap", *verb, *(f"--{name}={without_secrets(text)}" for name, text in given)])
+
+
+def _typed_values(flag: flags.Flag) -> Sequence[str]:
+    """The values of a flag as they were typed, () where it was not."""
+    if not flag.present:
+        return ()
+    if flag.name in REPEATABLE:
+        return flag.value
+    if isinstance(flag.value, list):
+        return [",".join(flag.value)]
+    return [str(flag.value).lower() if flag.boolean else str(flag.value)]

@@ -15,7 +15,7 @@ from multimap_jax.arrays.rows import walk
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.encoders.clip.tokenizer import Tokenizer
-from multimap_jax.errors import InputError, InputTypeError
+from multimap_jax.errors import InputError, InputTypeError, errors_about
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import CONTROLS, is_plain_name
 
@@ -144,7 +144,8 @@ def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> Non
                 f"the tokenizer of {clip.name} cannot represent the word {word!r}: use another one", "words"
             )
     if aspect.words:
-        clip.tokenizer.pad([aspect.fill(word) for word in aspect.words])
+        with errors_about("words"):
+            clip.tokenizer.pad([aspect.fill(word) for word in aspect.words])
     if clip.known_words is not None:
         texts = (aspect.subject, aspect.name, *aspect.words)
         unseen = [text for text in texts if not clip.known_words.issuperset(normal_form(text).split())]

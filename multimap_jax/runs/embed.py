@@ -44,7 +44,7 @@ def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = T
         if job.processes.coordinator and number == 1:
             sweep(job.out)
         process_group = join_group(
-            job.processes, {"--images": f"{len(source.images)} images", "version": __version__}, job.out
+            job.processes, {"images": f"{len(source.images)} images", "version": __version__}, job.out
         )
         clip = load_clip(job.clip)
         for note in source.notes:
@@ -55,7 +55,7 @@ def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = T
         if workers > 1:
             cache.check_listing(images)
         shards = cache.cut(images, clip.image_block * image_mesh().size, alone=workers == 1)
-        mine = part.own(shards.values())
+        mine = part.share(shards.values())
         left = set(mine).difference(cache.done())
         own, whole = sum(shard in left for shard in shards.values()), len(set(shards.values()))
         say(f"{count(own, 'image')} of {len(images):,} to embed, in {len(left):,} of {whole:,} shards")

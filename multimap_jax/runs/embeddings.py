@@ -74,7 +74,7 @@ def embed_source(source: Source, clip: Clip, out: Path, process_group: ProcessGr
         )
     images = [tuple(image) for image in agreed["images"]]
     shards = dict(zip(images, agreed["shards"]))
-    cache.compute(clip, shards, processes.own(agreed["shards"]), source, progress)
+    cache.compute(clip, shards, processes.share(agreed["shards"]), source, progress)
     process_group.barrier(set(agreed["shards"]), cache.done)
     if not source.is_there():
         raise MissingError(f"{source.path} was taken away while it was read; {GO_ON}")

@@ -13,7 +13,7 @@ from multimap_jax.arrays.sampling import sample_indices
 from multimap_jax.clustering.kmeans import cluster
 from multimap_jax.clustering.metrics import evaluate
 from multimap_jax.clustering.result import AspectResult
-from multimap_jax.errors import InputError, MissingError
+from multimap_jax.errors import InputError, MissingError, errors_about
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.prompts.aspect import reference_words
 from multimap_jax.prompts.normalize import normal_form
@@ -32,6 +32,7 @@ BASELINES = {"image_kmeans": "k-means on image embeddings", "zero_shot": "zero-s
 Truth = dict[str, dict[str, str]]
 
 
+@errors_about("labels")
 def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, images: Path) -> Truth:
     """True labels from a csv with a column image and one column an aspect (other columns are passed over), in whatever
     capitals.

@@ -173,7 +173,7 @@ def learn_proxies(
         seed = job.settings.random_state
         return fit_proxies(clip, aspect=aspect, contrast=contrast, config=config, seed=seed, progress=bar, **some)
 
-    own = process_group.processes.own(numbers)
+    own = process_group.processes.share(numbers)
     missing = set(own).difference(cache.done())
     steps = int(config.steps) * sum(shard in missing for shard in numbers)
     desc = f"optimising proxies of {printable(aspect.name)[:BAR_LETTERS]}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from multimap_jax.errors import InputError, MissingError, NotFolderError, about
+from multimap_jax.errors import InputError, MissingError, NotFolderError, errors_about
 from multimap_jax.runtime.progress import stage
 from multimap_jax.sources.folder import read_folder
 from multimap_jax.sources.source import Source, files_of
@@ -28,8 +28,8 @@ def is_folder(file: Path) -> bool:
     return file.suffix.lower() not in (*READERS, *COMPRESSED) if known is None else known
 
 
+@errors_about("images")
 @stage("looking for images")
-@about("images")
 def open_source(path: Path, addresses: bool = True) -> Source:
     """The images of a folder, of a csv or parquet file with a column of paths, of parquet files with a column of
     images, or of tar files; several files by a pattern such as shards/{00000..00031}.tar or data/*.parquet.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from multimap_jax.arrays.rows import StoredRows, walk
-from multimap_jax.errors import InputError, MissingError, about
+from multimap_jax.errors import InputError, MissingError, errors_about
 from multimap_jax.runtime.progress import stage
 from multimap_jax.sources.columns import PATH, choose_column, chosen_column, fields_of, is_text, kinds_of, note_choice
 from multimap_jax.sources.csv_files import opened_csv
@@ -69,8 +69,8 @@ class EmbeddingShard:
     table: Path
 
 
+@errors_about("embeddings")
 @stage("looking for embeddings")
-@about("embeddings")
 def read_embeddings(path: Path) -> ReadyEmbeddings:
     """Embeddings in the layout of clip-retrieval (img_emb/img_emb_*.npy and metadata/metadata_*.parquet, numbers of any
     width), in a run's --out, or as one .npy with a .csv, .tsv or .parquet of the same name that has a column of paths.

@@ -6,7 +6,7 @@ import unicodedata
 from itertools import chain
 from pathlib import Path
 
-from multimap_jax.errors import InputError, MissingError
+from multimap_jax.errors import InputError, MissingError, errors_about
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import CONTROLS, TURNING, is_plain_name
 from multimap_jax.storage.paths import open_file
@@ -69,6 +69,7 @@ def aspects_for(vocabulary: Vocabulary, subject: str) -> Vocabulary:
     return dict(first.values())
 
 
+@errors_about("vocabulary")
 def _read(path: Path) -> Vocabulary:
     try:
         with open_file(path, FILE_BYTES) as file:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from multimap_jax.errors import InputError, MissingError
+from multimap_jax.errors import InputError, MissingError, errors_about
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.paths import open_file
 
@@ -20,6 +20,7 @@ DEPTH = 40  # levels below one noun
 WORD_LENGTH = 200  # characters of a word
 
 
+@errors_about("wordnet")
 def hyponyms(noun: str, folder: Path | None = None, most: int = 5000) -> tuple[str, ...]:
     """At most `most` hyponyms of all senses of a noun, the nearest first, unique without regard to case.
 

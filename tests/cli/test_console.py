@@ -9,8 +9,9 @@ import sys
 import jax
 import pytest
 
+from multimap_jax.cli import console, group
 from multimap_jax.cli import main as cli
-from multimap_jax.cli.console import with_flag
+from multimap_jax.errors import InputError, MissingError
 
 
 @pytest.mark.parametrize("verb", [verb for verb in cli.VERBS if verb])
@@ -19,7 +20,7 @@ def test_help_of_every_verb_has_three_examples(verb, capsys):
     said = capsys.readouterr().out
     assert sum(line.startswith("  multimap ") for line in said.splitlines()) >= 3
     assert cli.main(["multimap", verb, "--help"]) == 0 and capsys.readouterr().out == said
-    assert all(f"--{name}:" in said for name in cli.VERBS[verb][0]() if name != "h")
+    assert all(f"--{name}:" in said for name in cli.VERBS[verb].define_flags() if name != "h")
 
 
 def test_help_begins_with_what_one_wants_to_do(capsys):
@@ -51,12 +52,14 @@ def test_what_is_typed_wrongly_is_answered_by_the_nearest(typed, said, capsys):
 
 
 def test_an_error_names_the_flag_to_change():
-    known = ["images", "steps", "clusters", "out"]
-    assert with_flag("there is no folder a/b", {"images": "a/b/", "out": "a"}, known).endswith("(see --images)")
-    assert with_flag("steps is -1", {}, known).endswith("(see --steps)")
-    assert with_flag("9 groups asked for", {}, known).endswith("(see --clusters)")
-    for said in ("give --out", "who knows"):
-        assert with_flag(said, {"out": ""}, known) == said
+    def said(error):
+        return console.sentence(error, group.define_flags())
+
+    assert said(MissingError("there is no folder a/b", "images")) == "there is no folder a/b (see --images)"
+    assert said(InputError("9 groups asked for", "n_clusters")) == "9 groups asked for (see --clusters)"
+    assert said(InputError("random_state is -1", "random_state", "0")) == "random_state is -1 (use --seed=0)"
+    for error in (InputError("another --out", "out"), InputError("no such thing", "edits"), ValueError("who knows")):
+        assert said(error) == str(error).partition(" (see")[0]
 
 
 @pytest.mark.parametrize("told", ["JAX_PLATFORMS=cuda", "JAX_PLATFORMS=nothing,cpu", "JAX_PLATFORM_NAME=nothing"])
@@ -109,14 +112,14 @@ def test_what_cannot_be_printed_ends_no_run_but_is_said(monkeypatch, capsys):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(sys, "stdout", Full())
-    monkeypatch.setattr(cli, "BEGIN", {"": lambda values, _: cli._say("done") or cli._say("written") or 0})
+    monkeypatch.setattr(group, "run", lambda values: (console.say("done"), console.say("written")))
     assert cli.main(["multimap", "--seed=1"]) == 2
     sys.stdout.close()
     monkeypatch.undo()
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "cannot write to standard output (No space left on device)" in said
     monkeypatch.setattr(sys, "stderr", Full())
-    monkeypatch.setattr(cli, "BEGIN", {"": lambda values, _: cli._note("done") or 0})
+    monkeypatch.setattr(group, "run", lambda values: console.note("done"))
     assert cli.main(["multimap", "--seed=1"]) == 0
     sys.stderr.close()
 
@@ -167,12 +170,12 @@ def test_parts_are_numbers_that_there_are(part, said, capsys):
 
 def test_an_aspect_may_have_an_equals_sign_in_its_name():
     given = ["a=b=red,green", "a=c=blue", "a=b=c=x"]
-    assert cli._by_aspect("words", given, ["a", "a=b", "a=b=c"]) == {"a=b": "red,green", "a": "c=blue", "a=b=c": "x"}
+    assert group.by_aspect("words", given, ["a", "a=b", "a=b=c"]) == {"a=b": "red,green", "a": "c=blue", "a=b=c": "x"}
     with pytest.raises(ValueError, match="cannot be read: expected --words=ASPECT=VALUE"):
-        cli._by_aspect("words", ["a=b="], ["a", "a=b"])
+        group.by_aspect("words", ["a=b="], ["a", "a=b"])
     with pytest.raises(ValueError, match="names the aspect 'd'"):
-        cli._by_aspect("words", ["d=e"], ["a"])
+        group.by_aspect("words", ["d=e"], ["a"])
     given = ["Color=Red", "cafe\u0301=b =1"]
-    assert cli._by_aspect("words", given, ["color", "CAFÉ=B"]) == {"color": "Red", "CAFÉ=B": "1"}
+    assert group.by_aspect("words", given, ["color", "CAFÉ=B"]) == {"color": "Red", "CAFÉ=B": "1"}
     with pytest.raises(ValueError, match="twice for the aspect 'color'"):
-        cli._by_aspect("words", ["Color=red", "color=blue"], ["color"])
+        group.by_aspect("words", ["Color=red", "color=blue"], ["color"])

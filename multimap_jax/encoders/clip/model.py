@@ -31,7 +31,7 @@ from multimap_jax.encoders.clip.tokenizer import Tokenizer
 from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.encoders.encoder import EmbeddedImages
 from multimap_jax.encoders.zero_shot import softmax_probabilities
-from multimap_jax.errors import InputError, InputTypeError, MissingError
+from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about
 from multimap_jax.images.color import OWN_RANGE, warn_of_own_range
 from multimap_jax.images.decoding import Unreadable, UnreadableImagesError, as_list, stream_pixels
 from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
@@ -284,6 +284,7 @@ def _embed_texts(tower, ids):
     return jax.vmap(tower)(ids)
 
 
+@errors_about("clip")
 def load_clip(name: str | Path | Clip = "embedded") -> Clip:
     """A frozen CLIP of the ViT kind.
 

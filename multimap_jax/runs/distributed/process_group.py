@@ -1,8 +1,8 @@
-"""Several processes of one run, on one host or many: how they meet, what they tell each other, how they part.
+"""Several processes of one run, on one host or many: they join, broadcast, wait at barriers, and leave.
 
-They enter JAX's distributed runtime, by flags or as the cluster says, and process 0 sees there that all were started
-alike. What they compute goes through the folder --out, which all of them see. The runtime notices a process that is
-gone and ends the others.
+They join JAX's distributed runtime, by flags or as the cluster says, where process 0 checks that all were started
+alike. Results go through the folder of the run, which all of them see. The runtime notices a process that is gone and
+ends the others.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from multimap_jax.choices import HEARTBEAT_SECONDS
+from multimap_jax.errors import InputError
 from multimap_jax.runs.distributed.jax_runtime import (
     END_SECONDS,
     IDLE_SECONDS,
@@ -31,14 +32,16 @@ from multimap_jax.storage.output import HIDDEN, discard, write_scratch
 from multimap_jax.storage.paths import exists
 
 COORDINATOR = re.compile(r"(?:[\w.-]+|\[[0-9a-f:.]+\]):(\d{1,5})", re.ASCII | re.I)
-MOST = 100_000
-POLL_SECONDS, POLL_SECONDS_LATER = 0.1, 5.0
+MAX_PROCESSES = 100_000
+# Seconds between two looks at a barrier: at first, and after a long wait.
+POLL_SECONDS = 0.1
+LONGEST_POLL_SECONDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Processes:
-    """`count` processes, this is number `index`; number 0 listens at `coordinator` ("HOST:PORT"), "" for one alone.
-    heartbeat: seconds of silence after which one counts as dead."""
+    """`count` processes, of which this is number `index`. Number 0 listens at `coordinator` ("HOST:PORT"), "" for a
+    single process. heartbeat: seconds of silence after which one counts as dead."""
 
     coordinator: str
     count: int
@@ -48,16 +51,17 @@ class Processes:
     def __post_init__(self):
         found = COORDINATOR.fullmatch(self.coordinator)
         if self.coordinator and not (found and 0 < int(found[1]) < 65536):
-            raise ValueError(
-                f"the coordinator is {self.coordinator[:100]!r}, expected HOST:PORT of process 0, such as 10.0.0.1:8476"
+            raise InputError(
+                f"coordinator is {self.coordinator[:100]!r}, expected HOST:PORT of process 0, such as 10.0.0.1:8476",
+                "coordinator",
             )
-        if not 1 <= self.count <= MOST:
-            raise ValueError(f"--processes={self.count}: expected 1 to {MOST:,}")
+        if not 1 <= self.count <= MAX_PROCESSES:
+            raise InputError(f"{self.count} processes: expected 1 to {MAX_PROCESSES:,}", "processes")
         if not 0 <= self.index < self.count:
-            raise ValueError(f"process {self.index} of {self.count}: expected 0 to {self.count - 1}")
+            raise InputError(f"process {self.index} of {self.count}: expected 0 to {self.count - 1}", "process")
 
-    def own(self, shards) -> list[int]:
-        """Which of the shards are this process's: every `count`-th."""
+    def share(self, shards: Iterable[int]) -> list[int]:
+        """This process's shards: every `count`-th."""
         return sorted(set(shards))[self.index :: self.count]
 
 
@@ -66,15 +70,15 @@ ALONE = Processes("", 1, 0)
 
 @dataclasses.dataclass(frozen=True)
 class ProcessGroup:
-    """Processes that have met. `out`: the folder of the run, and `name` the folder below `.multimap` where they leave
-    each other word; None and "" for one alone."""
+    """Processes that have joined. out: the folder of the run. name: the folder below `.multimap` there through which
+    they broadcast. None and "" for a single process."""
 
     processes: Processes
     out: Path | None = None
     name: str = ""
 
     def broadcast(self, step: str, make: Callable[[], dict]) -> dict:
-        """What process 0 makes of a step, known to all of them. TimeoutError as `barrier`."""
+        """What process 0 makes in a step, for all processes. TimeoutError as `barrier`."""
         if self.out is None:
             return make()
         if self.processes.index == 0:
@@ -86,85 +90,83 @@ class ProcessGroup:
         return json.loads(path.read_text())
 
     def barrier(self, wanted: Iterable, done: Callable[[], Iterable]) -> None:
-        """Until all that is wanted is done by the others. JAX's runtime ends this process where another one is gone.
+        """Waits until the processes have done all that is wanted. JAX's runtime ends this process if another one dies.
 
-        done: gives what is done.
+        done: gives what is done by now.
 
         Raises TimeoutError where nothing more was done for a day.
         """
-
-        def missing(left: list) -> list:
-            there = set(done()) if left else set()
-            return [each for each in left if each not in there]
-
-        left = missing(list(wanted)) if self.processes.coordinator else []
+        missing = set(wanted) if self.processes.coordinator else set()
+        missing -= set(done()) if missing else set()
         begin = last = time.monotonic()
-        with open_bar(len(left), "waiting for other processes", "shard", shown=False) as moved:
-            while left:
+        with open_bar(len(missing), "waiting for other processes", "shard", shown=False) as bar:
+            while missing:
                 now = time.monotonic()
                 if now - last > IDLE_SECONDS:
                     raise TimeoutError(
                         f"the other processes have done nothing for {IDLE_SECONDS // 3600} hours: stop all of them, "
                         "and start them again to go on from what is kept"
                     )
-                time.sleep(min(max(POLL_SECONDS, (now - begin) / 100), POLL_SECONDS_LATER))
-                still = missing(left)
-                moved.update(len(left) - len(still))
-                last = time.monotonic() if len(still) < len(left) else last
-                left = still
+                time.sleep(min(max(POLL_SECONDS, (now - begin) / 100), LONGEST_POLL_SECONDS))
+                if finished := missing & set(done()):
+                    missing -= finished
+                    bar.update(len(finished))
+                    last = time.monotonic()
 
     def leave(self) -> None:
-        """Waits until all have come here, process 0 last, and takes away what they told each other.
+        """Waits until all processes have come here, process 0 last, and removes what they broadcast.
 
         TimeoutError as `barrier`.
         """
         if self.out is None:
             return
-        self.tell("end", dict)
+        self.broadcast("end", dict)
         leave()
         if self.processes.index == 0:
             discard(self.out, self.name)
 
 
 def join_group(processes: Processes, settings: dict, out: Path) -> ProcessGroup:
-    """Brings all processes together, before anything is computed.
+    """Joins all processes, before anything is computed.
 
-    Raises ValueError where one was started with other `settings`, sees another folder `out` or has no devices, OSError
-    where process 0 cannot listen at its port, nobody comes within JOIN_SECONDS, or one goes away meanwhile.
+    Args:
+      settings: parameter -> what all processes must have been started with.
+
+    Raises InputError where one was started with other settings, sees another folder `out` or has no devices; OSError
+    where process 0 cannot listen at its port, the others do not come within JOIN_SECONDS, or one dies meanwhile.
     """
     if processes.count == 1 and not processes.coordinator:
         return ProcessGroup(processes)
     if not is_joined():
         join(processes)
-    settings = {"--processes": processes.count} | settings
+    settings = {"processes": processes.count} | settings
     name, problem = (host_group if processes.index == 0 else find_group)(processes, settings, out)
     if problem:
-        leave()  # all have heard it then
+        leave()  # all have read it then
         if processes.index == 0:
             discard(out, name)
-        raise ValueError(problem)
+        raise InputError(*problem)
     try:
         check_devices()
     except ConnectionError:
-        time.sleep(END_SECONDS)  # by then the runtime has ended this process
+        time.sleep(END_SECONDS)
         raise
     return ProcessGroup(processes, out, name)
 
 
-def host_group(processes: Processes, settings: dict, out: Path) -> tuple[str, str]:
-    """Process 0: the name of the folder to meet in, and in a sentence what keeps the others from it, "" for nothing."""
+def host_group(processes: Processes, settings: dict, out: Path) -> tuple[str, list[str]]:
+    """Process 0: the name of the group's folder, and what `difference` finds for the first process that differs."""
     name = f"group-{secrets.token_hex(8)}"
     write_scratch(out, f"{name}/here", "")
     publish("folder", name)
-    problem = ""
+    problem: list[str] = []
     for index in range(1, processes.count):
-        if not problem:
-            problem = difference(settings, receive(processes, f"process-{index}"), index)
+        problem = problem or difference(settings, receive(processes, f"process-{index}"), index)
     publish("problem", problem)
     return name, problem
 
 
-def find_group(processes: Processes, settings: dict, out: Path) -> tuple[str, str]:
+def find_group(processes: Processes, settings: dict, out: Path) -> tuple[str, list[str]]:
     """Any other process: tells process 0 its settings and whether it sees its folder; returns what `host_group`
     does."""
     name = receive(processes, "folder")
@@ -172,22 +174,22 @@ def find_group(processes: Processes, settings: dict, out: Path) -> tuple[str, st
     return name, receive(processes, "problem")
 
 
-def difference(settings: dict, said: dict, index: int) -> str:
-    """In a sentence what process `index` was started with that this one was not; "" for nothing."""
-    theirs = said["settings"]
-    different = [name for name in settings if theirs.get(name) != settings[name]]
-    if different:
-        name = different[0]
-        return (
-            f"process {index} was started with another {name} than process 0 ({theirs.get(name)} and "
-            f"{settings[name]}): start all of them alike"
-        )
-    if not said["sees"]:
-        return f"process {index} does not see the folder --out of process 0: all must see the same one"
-    return ""
+def difference(settings: dict, process: dict, index: int) -> list[str]:
+    """What process `index` was started with that process 0 was not: a sentence and the parameter; [] for nothing."""
+    for name, value in settings.items():
+        other = process["settings"].get(name)
+        if other != value:
+            return [
+                f"process {index} was started with another {name} than process 0 ({other} and {value}): start all of "
+                "them alike",
+                name,
+            ]
+    if not process["sees"]:
+        return [f"process {index} does not see the folder of process 0: give all the same one", "out"]
+    return []
 
 
 def receive(processes: Processes, key: str):
-    """What another process published. ConnectionError where it has gone, TimeoutError as `ProcessGroup.barrier`."""
+    """What another process published. ConnectionError where it is gone, TimeoutError as `ProcessGroup.barrier`."""
     ProcessGroup(processes).barrier([key], lambda: [] if published(key) is None else [key])
     return published(key)

@@ -18,8 +18,8 @@ from tests.runs.distributed.test_process_group import IMPATIENT
 
 FLAGS = ["--subject=fruit", "--aspect=color", "--words=color=red,green,yellow", "--noprogress"]
 NO_CLUSTER = (
-    "multimap: --distributed found no cluster here (Cloud TPU, Slurm under srun, Open MPI, or Kubernetes with "
-    "jax[k8s]): give {} instead\n"
+    "multimap: found no cluster here (Cloud TPU, Slurm under srun, Open MPI, or Kubernetes with jax[k8s]): start it in "
+    "one, or give {} instead (see --distributed)\n"
 )
 
 
@@ -146,17 +146,15 @@ def test_a_cluster_that_says_nonsense_is_no_traceback(fruit, tmp_path):
     flags = [f"--images={fruit}", "--aspect=color", "--clusters=color=2", f"--out={tmp_path}"]
     run = run_by_hand(["-m", "multimap_jax"], flags, slurm("mine", 2, 0))
     assert run.returncode == 2 and run.stderr.count("\n") == 1
-    assert run.stderr.startswith(
-        "multimap: --distributed cannot use what the cluster says (ValueError: invalid literal"
-    )
+    assert run.stderr.startswith("multimap: cannot use what the cluster says (ValueError: invalid literal")
 
 
 def test_a_process_of_a_cluster_without_company_says_so(fruit, tmp_path):
     flags = [f"--images={fruit}", "--aspect=color", "--clusters=color=2", f"--out={tmp_path}"]
     run = run_by_hand(["-c", IMPATIENT], flags, open_mpi(free_job(), 2, 1))
     assert run.returncode == 2 and run.stderr == (
-        "multimap: --distributed found no other process within 1 s: start all processes of the cluster's job at once, "
-        "or give --coordinator, --processes and --process instead\n"
+        "multimap: found no other process within 1 s: start all processes of the cluster's job at once, or give "
+        "--coordinator, --processes and --process instead (see --distributed)\n"
     )
 
 
@@ -193,12 +191,12 @@ def test_flags_that_exclude_each_other(fruit, tmp_path, capfd, verb, flags, mess
 )
 def test_a_process_alone_on_its_host_has_all_devices(said, devices, monkeypatch):
     monkeypatch.setattr(os, "environ", said)
-    assert runtime.own_devices() == devices
+    assert runtime.local_devices() == devices
 
 
 @pytest.mark.parametrize("nodes, visible", [("1", "all"), ("", "0")])
 def test_jax_takes_no_list_of_devices_for_all_of_them(nodes, visible):
-    join = "from multimap_jax.runs.distributed import jax_runtime as r; r.join_cluster(10, ''); import jax; r.leave(); "
+    join = "from multimap_jax.runs.distributed import jax_runtime as r; r.join_cluster(10); import jax; r.leave(); "
     run = run_by_hand(
         ["-c", join + "print(jax.config.values['jax_cuda_visible_devices'])"],
         [],
@@ -211,8 +209,8 @@ def test_a_wait_ends_where_nothing_is_done_for_long(monkeypatch):
     monkeypatch.setattr(processes, "IDLE_SECONDS", 0.3)
     done = iter([[], [], ["shard"]] + [["shard"]] * 100)
     with pytest.raises(TimeoutError, match="the other processes have done nothing for"):
-        ProcessGroup(Processes("host:1", 2, 1)).wait(["shard", "other"], lambda: next(done))
+        ProcessGroup(Processes("host:1", 2, 1)).barrier(["shard", "other"], lambda: next(done))
 
 
 def test_one_alone_waits_for_nobody():
-    ProcessGroup(ALONE).wait(["shard"], list)
+    ProcessGroup(ALONE).barrier(["shard"], list)

@@ -16,6 +16,7 @@ import pytest
 
 from multimap_jax.cli import main as cli
 from multimap_jax.cli import signals as stop
+from multimap_jax.cli.processes import killed_message
 from multimap_jax.runs.distributed.process_group import Processes
 from multimap_jax.scenes import write_scenes
 from multimap_jax.storage import locks as lock
@@ -141,12 +142,12 @@ def test_a_dead_process_ends_the_others_and_nothing_finished_is_lost(start, alon
 
 
 def test_a_process_is_blamed_for_its_own_death_alone(tmp_path):
-    assert "another process of this run ended or was silent for 7 s" in cli.ended_by(signal.SIGABRT, tmp_path, 7)
+    assert "another process of this run ended or was silent for 7 s" in killed_message(signal.SIGABRT, tmp_path, 7)
     for number in (signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM):
-        sentence = cli.ended_by(number, tmp_path, 7)
+        sentence = killed_message(number, tmp_path, 7)
         assert sentence.startswith(f"this process was ended by {number.name}") and "kept in" not in sentence
     (tmp_path / "plan").mkdir()
-    assert f"kept in {tmp_path}" in cli.ended_by(signal.SIGKILL, tmp_path, 7)
+    assert f"kept in {tmp_path}" in killed_message(signal.SIGKILL, tmp_path, 7)
 
 
 def test_a_killed_child_is_said_to_be_killed(start, tmp_path):
@@ -201,9 +202,9 @@ def test_a_child_ends_with_its_parent(start, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_child_ends_with_its_parent_though_nobody_reads_its_words():
-    child = "import os, time; from multimap_jax import stop; stop.begin_child(); print(os.getpid(), flush=True); "
-    child += "time.sleep(99)"
-    parent = f"import sys; from multimap_jax import stop; stop.run_child([sys.executable, '-c', {child!r}])"
+    child = "import os, time; from multimap_jax.cli import signals; signals.begin_child(); "
+    child += "print(os.getpid(), flush=True); time.sleep(99)"
+    parent = f"import sys; from multimap_jax.cli import signals; signals.run_child([sys.executable, '-c', {child!r}])"
     process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     number = int(process.stdout.readline())
     process.stdout.close()
@@ -261,7 +262,7 @@ def test_a_process_without_company_says_so(fruit, index, tmp_path):
     assert run.returncode == 2
     assert run.stderr == (
         f"multimap: process {index} of 2 found no other process at {where} within 1 s: start all of them with the same "
-        "--coordinator\n"
+        "address (see --coordinator)\n"
     )
 
 
@@ -270,7 +271,11 @@ def test_a_process_without_company_says_so(fruit, index, tmp_path):
     "index, more, message",
     [
         (1, "--seed=3", "process 1 was started with another --seed than process 0 (3 and 0): start all of them alike"),
-        (1, "--out={other}", "process 1 does not see the folder --out of process 0: all must see the same one"),
+        (
+            1,
+            "--out={other}",
+            "process 1 does not see the folder of process 0: give all the same one (see --out)",
+        ),
     ],
 )
 def test_processes_that_were_started_otherwise_are_told_so_at_once(start, tmp_path, index, more, message):
@@ -288,15 +293,16 @@ def test_a_port_that_is_taken(fruit, tmp_path):
         command = [sys.executable, "-m", "multimap_jax", f"--images={fruit}", *FLAGS, *flags]
         run = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert run.returncode == 2
-    assert (
-        run.stderr == f"multimap: process 0 cannot listen at port {port} (Address already in use): give another one\n"
+    assert run.stderr == (
+        f"multimap: process 0 cannot listen at port {port} (Address already in use): give another one "
+        "(see --coordinator)\n"
     )
 
 
-def test_every_piece_is_of_one_process():
+def test_every_shard_is_of_one_process():
     for images in (0, 1, 7, 100):
         for count in (1, 3, 8):
-            parts = [Processes("host:1", count, index).own([*range(images), 0][:images]) for index in range(count)]
+            parts = [Processes("host:1", count, index).share([*range(images), 0][:images]) for index in range(count)]
             assert sorted(shard for part in parts for shard in part) == list(range(images))
 
 
@@ -312,9 +318,12 @@ def test_every_piece_is_of_one_process():
         (["--coordinator=", "--processes=2", "--process=0"], "belong together"),
         (["--coordinator=host:1", "--processes=2", "--process=2"], "process 2 of 2: expected 0 to 1"),
         (["--coordinator=host:1", "--processes=2", "--process=-1"], "process -1 of 2: expected 0 to 1"),
-        (["--coordinator=host:1", "--processes=0", "--process=0"], "--processes=0: expected 1 to 100,000"),
-        (["--coordinator=host:1", "--processes=-2", "--process=-3"], "--processes=-2: expected 1"),
-        (["--coordinator=host:1", f"--processes={10**20}", "--process=0"], f"--processes={10**20}: expected 1 to"),
+        (
+            ["--coordinator=host:1", "--processes=0", "--process=0"],
+            "0 processes: expected 1 to 100,000 (see --processes)",
+        ),
+        (["--coordinator=host:1", "--processes=-2", "--process=-3"], "-2 processes: expected 1 to"),
+        (["--coordinator=host:1", f"--processes={10**20}", "--process=0"], f"{10**20} processes: expected 1 to"),
     ],
 )
 def test_bad_flags(fruit, tmp_path, capfd, flags, message):

@@ -1,0 +1,40 @@
+"""`multimap apply`: new images into the groups of a finished run."""
+
+from __future__ import annotations
+
+from absl.flags import FlagValues
+
+from multimap_jax.cli import flags
+from multimap_jax.cli.console import reporting
+
+PURPOSE = "put new images into the same groups"
+USAGE = """Puts new images into the groups of a finished run. The groups stay as they are.
+
+  multimap apply --run=out/ --images=new/ --out=more/
+  multimap apply --run=edited/ --images=new/ --out=more/          (into groups that multimap edit made)
+  multimap apply --run=out/ --images=new/ --labels=truth.csv --out=more/
+
+Writes labels.csv, run.json, report.html and, with --labels, metrics.json into --out.
+"""
+
+
+def define_flags() -> FlagValues:
+    return flags.make_flags(
+        flags.RUN,
+        flags.text("images", f"the new images: {flags.SOURCE_HELP}"),
+        flags.text("out", "folder for the results, not the run's own"),
+        flags.RUN_CLIP,
+        flags.LABELS,
+    )
+
+
+def run(values: FlagValues) -> None:
+    flags.check_given(values, "run", "images", "out")
+
+    from multimap_jax.runs.apply import Apply, run_apply
+    from multimap_jax.runtime.compilation import start_jax
+
+    start_jax()
+    paths = flags.paths_of(values, "run", "images", "out", "labels")
+    with reporting(values) as output:
+        run_apply(Apply(**paths, clip=values.clip, line=flags.command_line(values, "apply")), **output)

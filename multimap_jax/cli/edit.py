@@ -1,0 +1,48 @@
+"""`multimap edit`: the groups of a finished run merged, split and renamed."""
+
+from __future__ import annotations
+
+from absl.flags import FlagValues
+
+from multimap_jax.cli import flags
+from multimap_jax.cli.console import reporting
+
+PURPOSE = "merge, split or rename groups"
+USAGE = """Merges, splits and renames groups of a finished run, and moves single images. Nothing is computed again.
+
+Open report.html of the run, make the edits there, save them, and put them into effect:
+
+  multimap edit --run=out/ --edits=edits.json --out=edited/
+  multimap edit --run=edited/ --edits=more.json --out=again/      (edits of edited groups)
+  multimap apply --run=edited/ --images=new/ --out=more/          (new images into the edited groups)
+
+You may also write edits.json by hand. Edits are made in their order; each uses the names that groups have by then:
+
+  {"edits": [{"aspect": "color", "merge": ["red", "pink"], "into": "red"},
+             {"aspect": "color", "rename": "red", "to": "warm"},
+             {"aspect": "color", "split": "green", "into": 2},
+             {"aspect": "color", "move": ["a.png"], "to": "warm"},
+             {"aspect": "color", "leftover": ["b.png"]}]}
+"""
+
+
+def define_flags() -> FlagValues:
+    return flags.make_flags(
+        flags.RUN,
+        flags.text("edits", "file of edits, as the page saves it"),
+        flags.text("out", "folder for the edited run, not the run's own"),
+        *flags.MOVED,
+        flags.LABELS,
+    )
+
+
+def run(values: FlagValues) -> None:
+    flags.check_given(values, "run", "edits", "out")
+
+    from multimap_jax.runs.edit import EditJob, run_edit
+    from multimap_jax.runtime.compilation import start_jax
+
+    start_jax()
+    paths = flags.paths_of(values, "run", "edits", "out", "labels", "images", "embeddings")
+    with reporting(values) as output:
+        run_edit(EditJob(**paths, clip=values.clip, line=flags.command_line(values, "edit")), **output)

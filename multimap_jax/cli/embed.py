@@ -1,0 +1,64 @@
+"""`multimap embed`: only the embeddings, by one worker or by many."""
+
+from __future__ import annotations
+
+import re
+
+from absl.flags import FlagValues
+
+from multimap_jax.cli import flags
+from multimap_jax.cli.console import reporting
+from multimap_jax.cli.processes import CLUSTER, join_processes
+from multimap_jax.errors import InputError
+
+PURPOSE = "embed very many images, in shares"
+USAGE = """Only embeds the images, for multimap --embeddings=OUT and for other tools.
+
+  multimap embed --images='shards/{00000..00031}.tar' --clip=openai/clip-vit-base-patch32 --out=out/ --part=2/16
+  multimap embed --images=photos/ --clip=openai/clip-vit-base-patch32 --out=out/
+  multimap --embeddings=out/ --subject=… --aspect=… --clip=openai/clip-vit-base-patch32 --out=groups/    (then)
+
+--part=2/16 is the second of sixteen workers, which need not know of each other: each takes every sixteenth shard. If a
+worker dies, start it again: it does what is missing. With --distributed instead, run the same line on every host of a
+Cloud TPU slice, under Slurm or Open MPI; each takes its share.
+"""
+
+
+def define_flags() -> FlagValues:
+    return flags.make_flags(
+        flags.IMAGES,
+        flags.CLIP,
+        flags.text("out", "folder for the embeddings, the same one for all workers"),
+        flags.text("part", "this worker's number, from 1, and how many there are: 2/16", "1/1"),
+        *CLUSTER,
+    )
+
+
+def run(values: FlagValues) -> None:
+    flags.check_given(values, "images", "out")
+    number, workers = parse_part(values.part)
+
+    from multimap_jax.runs.embed import Embed, run_embed
+    from multimap_jax.runtime.compilation import start_jax
+
+    processes = join_processes(values)
+    if processes.coordinator:
+        number, workers = processes.index + 1, processes.count
+    start_jax(bool(processes.coordinator))
+    paths = flags.paths_of(values, "images", "out")
+    with reporting(values, number - 1 if workers > 1 else None) as output:
+        run_embed(Embed(**paths, clip=values.clip, part=(number, workers), processes=processes), **output)
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """The worker and how many there are: "2/16" -> (2, 16). InputError for anything else."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or max(map(len, found.groups())) > flags.DIGITS:
+        raise InputError(f"--part={text} cannot be read: expected a worker's number and how many, such as 2/16")
+    number, workers = map(int, found.groups())
+    if workers == 0:
+        raise InputError(f"--part={text}: expected at least one worker, such as 1/1")
+    if not 1 <= number <= workers:
+        advice = " (a scheduler that counts from 0: --part=$((INDEX+1))/N)" if number == 0 else ""
+        raise InputError(f"--part={text}: expected 1/{workers} to {workers}/{workers}{advice}")
+    return number, workers

@@ -1,0 +1,174 @@
+"""`multimap` without a verb: groups images by one or several aspects."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from absl.flags import DEFINE_list, DEFINE_multi_string, FlagValues
+
+from multimap_jax import choices
+from multimap_jax.cli import flags
+from multimap_jax.cli.console import note, reporting
+from multimap_jax.cli.processes import CLUSTER, NUMBERED, join_processes
+from multimap_jax.errors import InputError
+from multimap_jax.prompts.normalize import normal_form
+from multimap_jax.settings import ProxySettings, Settings
+
+PURPOSE = "group images, look at the groups"
+# {verbs}: a line for each verb, from its PURPOSE.
+USAGE = """Groups the images of a folder by an aspect that you name, such as color, and differently for another aspect.
+
+What do you want to do?
+{verbs}
+multimap help VERB explains one of these, with examples.
+
+  multimap --images=photos/ --subject=fruit --aspect=color --clip=openai/clip-vit-base-patch32 --out=out/
+  multimap --images=photos/ --subject=fruit --aspect=color --aspect=species \\
+           --words=color=red,green,yellow --clusters=species=3 --clip=openai/clip-vit-base-patch32 --out=out/
+  multimap export --run=out/ --aspect=color --to=folders/ --how=link
+
+Writes labels.csv, run.json, report.html and, with --labels, metrics.json into --out. Results are cached in --out: an
+interrupted command resumes, and new aspects or images cost only the new work.
+srun multimap … --distributed makes one run of many hosts: a Cloud TPU slice, under Slurm or Open MPI.
+Exit status: 0, or 2 with one sentence about what to change.
+"""
+WORDS_HELP = (
+    "candidate words of an aspect: color=red,green,yellow. Or a source of words, of which those that match the images "
+    "are used: species=vocabulary, species=wordnet, species=wordnet:bird, species=llm. Or species=none. Default: the "
+    "vocabulary, if it has the aspect"
+)
+CLUSTERS_HELP = "number of groups for an aspect: color=3 or color=auto. Default: one per given word, otherwise auto"
+CONTRAST_HELP = "aspects that proxies are pushed away from, if the recipe has that"
+
+
+def define_flags() -> FlagValues:
+    return flags.make_flags(
+        *flags.INPUTS,
+        flags.text("out", "folder for the results and the cache", "out"),
+        flags.text("aspect", "what to group by, once for each grouping", [], DEFINE_multi_string),
+        flags.text("words", WORDS_HELP, [], DEFINE_multi_string),
+        *flags.WORD_SOURCES,
+        flags.text("llm", "address of a language model to ask for words: https://host/v1"),
+        flags.text("llm_model", "its name there; its key is read from MULTIMAP_LLM_KEY only"),
+        flags.text("clusters", CLUSTERS_HELP, [], DEFINE_multi_string),
+        flags.text("template", "prompt", choices.TEMPLATE),
+        flags.text("contrast", CONTRAST_HELP, list(choices.CONTRAST), DEFINE_list),
+        flags.LABELS,
+        flags.switch("fresh", "discard the embeddings and proxies that are cached in --out"),
+        flags.choice("recipe", "named set of choices for optimising the proxies", choices.RECIPES, "default"),
+        *flags.settings_flags(Settings),
+        *flags.settings_flags(ProxySettings, of_recipe=True),
+        *CLUSTER,
+        *NUMBERED,
+    )
+
+
+def run(values: FlagValues) -> None:
+    flags.check_source(values)
+    flags.check_given(values, "out")
+    check_aspects(values.aspect)
+    words = by_aspect("words", values.words, values.aspect)
+    clusters = by_aspect("clusters", values.clusters, values.aspect)
+    sources = flags.word_sources(values)
+    find = sources_by_aspect(values, words, sources)
+    note_missing_words(values, {*find, *words, *clusters})
+    words = {name: text for name, text in words.items() if name not in find and normal_form(text) != "none"}
+    counts = {name: cluster_count(name, words, clusters) for name in values.aspect}
+
+    from multimap_jax.prompts.aspect import Aspect
+    from multimap_jax.proxies.recipes import ProxyConfig
+    from multimap_jax.runs.group import run_group
+    from multimap_jax.runs.job import Job
+    from multimap_jax.runtime.compilation import start_jax
+
+    paths = flags.paths_of(values, "images", "embeddings", "labels", "out")
+    job = Job(
+        images=paths["images"] or paths["embeddings"],
+        aspects=tuple(
+            Aspect(name, values.subject, flags.split_words(words.get(name)), values.template) for name in values.aspect
+        ),
+        clusters=counts,
+        contrast={name: tuple(other for other in values.contrast if other != name) for name in values.aspect},
+        config=dataclasses.replace(ProxyConfig.named(values.recipe), **flags.given_settings(values, ProxySettings)),
+        clip=values.clip,
+        labels=paths["labels"],
+        out=paths["out"],
+        settings=Settings(**flags.given_settings(values, Settings)),
+        fresh=values.fresh,
+        ready=bool(values.embeddings),
+        find=find,
+        sources=sources,
+        line=flags.command_line(values),
+    )
+    processes = join_processes(values)
+    start_jax(bool(processes.coordinator))
+    with reporting(values, processes.index if processes.count > 1 else None) as output:
+        run_group(dataclasses.replace(job, processes=processes), **output)
+
+
+def check_aspects(aspects: list[str]) -> None:
+    """InputError where no aspect is given, several in one flag, or one twice."""
+    if not aspects:
+        raise InputError("--aspect is missing: say what to group by, such as --aspect=color")
+    for name in aspects:
+        if "," in name:
+            single = " ".join(f"--aspect={part.strip()}" for part in name.split(","))
+            raise InputError(f"--aspect={name} is read as one name: give the flag once for each, {single}")
+    if len(set(map(normal_form, aspects))) < len(aspects):
+        raise InputError("--aspect names the same aspect twice")
+
+
+def by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str]:
+    """["color=3"] -> {"color": "3"}."""
+    found = {}
+    for item in given:
+        name, value = split_item(item, aspects)
+        if not value:
+            raise InputError(f"--{flag}={item} cannot be read: expected --{flag}=ASPECT=VALUE")
+        if name not in aspects:
+            raise InputError(f"--{flag} names the aspect {name!r}, which no --aspect asks for ({', '.join(aspects)})")
+        if name in found:
+            raise InputError(f"--{flag} is given twice for the aspect {name!r}")
+        found[name] = value
+    return found
+
+
+def split_item(item: str, aspects: list[str]) -> tuple[str, str]:
+    """ "color=3" -> ("color", "3"). An aspect may have a "=" in its name, and another spelling here."""
+    forms, pieces = {normal_form(name): name for name in aspects}, item.split("=")
+    cuts = [("=".join(pieces[:i]), "=".join(pieces[i:])) for i in range(len(pieces) - 1, 0, -1)]
+    known = [(forms[normal_form(name)], value) for name, value in cuts if normal_form(name) in forms]
+    return known[0] if known else (pieces[0], "=".join(pieces[1:]))
+
+
+def sources_by_aspect(values: FlagValues, words: dict[str, str], sources) -> dict[str, str]:
+    """Aspects whose words are to be found -> their source: as --words says, else the vocabulary, if it has any."""
+    from multimap_jax.words.sources import source_of
+    from multimap_jax.words.vocabulary import vocabulary_words
+
+    found, vocabulary = {}, sources.vocabulary()
+    for name in values.aspect:
+        source = source_of(words.get(name, ""))
+        if name not in words and vocabulary_words(vocabulary, name, values.subject):
+            source = "vocabulary"
+        if source:
+            found[name] = source
+    return found
+
+
+def note_missing_words(values: FlagValues, known: set[str]) -> None:
+    """A note for every aspect that has neither words nor a number of groups, nor a source of words. known: the
+    others."""
+    for name in (name for name in values.aspect if name not in known):
+        advice = f"give --words={name}=A,B,…, or --words={name}=wordnet or llm"
+        note(f"the vocabulary has no words for {name!r} of {values.subject!r}; grouping without words: {advice}")
+
+
+def cluster_count(name: str, words: dict[str, str], clusters: dict[str, str]) -> int | str:
+    """The number of groups for an aspect, or AUTO."""
+    given = clusters.get(name, "" if name in words else choices.AUTO)
+    if given == choices.AUTO:
+        return given
+    if given and (not given.isdecimal() or len(given) > flags.DIGITS or int(given) < 1):
+        raise InputError(f"--clusters={name}={given[:80]}: expected a whole number of 1 or more, or {choices.AUTO}")
+    return int(given) if given else len(flags.split_words(words[name]))

@@ -1,0 +1,37 @@
+"""`multimap suggest`: which aspects the images could be grouped by."""
+
+from __future__ import annotations
+
+from absl.flags import FlagValues
+
+from multimap_jax.cli import flags
+from multimap_jax.cli.console import reporting
+
+PURPOSE = "find aspects to group them by"
+USAGE = """Ranks the vocabulary's aspects by how well the encoder separates their words on these images, and prints the
+command to run next. Embeddings are cached in --out, where that command finds them.
+
+  multimap suggest --images=photos/ --subject=fruit --clip=openai/clip-vit-base-patch32 --out=out/
+  multimap suggest --embeddings=out/ --subject=fruit --clip=openai/clip-vit-base-patch32
+  multimap suggest --images=photos/ --subject=fruit --vocabulary=builtin,mine.txt --out=out/
+"""
+
+
+def define_flags() -> FlagValues:
+    out = flags.text("out", "folder for the embeddings, where the next command finds them", "out")
+    return flags.make_flags(*flags.INPUTS, out, *flags.WORD_SOURCES)
+
+
+def run(values: FlagValues) -> None:
+    flags.check_source(values)
+    flags.check_given(values, "out")
+
+    from multimap_jax.runs.suggest import Suggest, run_suggest
+    from multimap_jax.runtime.compilation import start_jax
+
+    start_jax()
+    paths, sources = flags.paths_of(values, "images", "embeddings", "out"), flags.word_sources(values)
+    images = paths["images"] or paths["embeddings"]
+    job = Suggest(images, paths["out"], values.subject, values.clip, sources, ready=bool(values.embeddings))
+    with reporting(values) as output:
+        run_suggest(job, **output)

@@ -1,0 +1,25 @@
+"""Did you mean: what is proposed for a flag, verb or argument that does not exist."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+CUTOFF = 0.6  # difflib's own default: how alike two words must be
+
+
+def unknown_flag(name: str, verb: str, verbs: Mapping) -> str:
+    """A sentence about a flag that `verb` does not have. verbs: name -> module of the verb."""
+    message = f"unknown flag --{name}"
+    similar = difflib.get_close_matches(name, list(verbs[verb].define_flags()), 1, CUTOFF)
+    if similar:
+        return f"{message}: did you mean --{similar[0]}?"
+    owners = [other for other in verbs if name in verbs[other].define_flags()]
+    return f"{message}: it belongs to multimap {max(owners)}".rstrip() if owners else message
+
+
+def unknown_argument(word: str, verbs: Mapping) -> str:
+    """A sentence about an argument that is no flag."""
+    similar = difflib.get_close_matches(word, [verb for verb in verbs if verb], 1, CUTOFF)
+    advice = f"did you mean multimap {similar[0]}?" if similar else "everything is a flag, such as --images=FOLDER"
+    return f"unexpected argument {word!r}: {advice}"
