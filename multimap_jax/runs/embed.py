@@ -19,8 +19,8 @@ from multimap_jax.storage.output import prepare_folder, sweep
 
 @dataclasses.dataclass(frozen=True)
 class Embed:
-    """What to do. part: this worker's number, from 1, and how many there are. processes: where they know of
-    each other, and wait."""
+    """What to do. part: this worker's number, from 1, and how many there are. processes: if the workers know of each
+    other, and wait."""
 
     images: Path
     out: Path
@@ -30,22 +30,21 @@ class Embed:
 
 
 def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = True) -> None:
-    """Embeds every shard that is this worker's and not done yet.
+    """Embeds this worker's shards that are not done yet.
 
-    Workers agree on the shards without a word: each makes the same plan of the same listing, or finds it.
+    Workers agree on the shards without communication: each makes the same plan of the same listing, or finds it.
 
-    Raises ValueError, FileNotFoundError or OSError, each with one sentence, before anything is computed.
+    Raises ValueError or OSError with one sentence before anything is computed.
     """
     number, workers = job.part
     source = open_source(job.images)
     prepare_folder(job.out)
-    part = ALONE if workers == 1 else Processes("", workers, number - 1)
-    with locked(job.out, part.index, part.count):
+    worker = ALONE if workers == 1 else Processes("", workers, number - 1)
+    with locked(job.out, worker.index, worker.count):
         if job.processes.coordinator and number == 1:
             sweep(job.out)
-        process_group = join_group(
-            job.processes, {"images": f"{len(source.images)} images", "version": __version__}, job.out
-        )
+        settings = {"images": f"{len(source.images)} images", "version": __version__}
+        process_group = join_group(job.processes, settings, job.out)
         clip = load_clip(job.clip)
         for note in source.notes:
             say(note)
@@ -55,12 +54,13 @@ def run_embed(job: Embed, say: Callable[[str], None] = print, progress: bool = T
         if workers > 1:
             cache.check_listing(images)
         shards = cache.cut(images, clip.image_block * image_mesh().size, alone=workers == 1)
-        mine = part.share(shards.values())
-        left = set(mine).difference(cache.done())
-        own, whole = sum(shard in left for shard in shards.values()), len(set(shards.values()))
-        say(f"{count(own, 'image')} of {len(images):,} to embed, in {len(left):,} of {whole:,} shards")
+        numbers = set(shards.values())
+        mine = worker.share(numbers)
+        missing = set(mine).difference(cache.done())
+        remaining = sum(shard in missing for shard in shards.values())
+        say(f"{count(remaining, 'image')} of {len(images):,} to embed, in {len(missing):,} of {len(numbers):,} shards")
         cache.compute(clip, shards, mine, source, progress)
         failed = [reason for shard in mine for reason in cache.read("skipped", shard)["reason"]]
-        process_group.barrier(set(shards.values()), cache.done)
+        process_group.barrier(numbers, cache.done)
         process_group.leave()
     say(f"done; {count(len(failed), 'image')} could not be read. Group them with multimap --embeddings={job.out}")

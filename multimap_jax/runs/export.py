@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multimap_jax.clustering.axes import coordinates
+from multimap_jax.errors import InputError, InputExistsError
 from multimap_jax.runs import finished
 from multimap_jax.runs.export_folders import export_folders
 from multimap_jax.runs.messages import count
@@ -30,17 +31,19 @@ from multimap_jax.storage.output import GO_ON, TABLE
 from multimap_jax.storage.paths import exists, open_file, write_file
 from multimap_jax.storage.reading import explained, read_table
 
+# Endings of tables that are written here, and of others that people may ask for.
 TABLES = (".parquet", ".csv")
-# What people call tables that are not written here.
-OTHERS = (".xlsx", ".xls", ".ods", ".tsv", ".json", ".jsonl", ".feather", ".arrow", ".txt", ".zip")
-NUMBERS = tuple(f": {column}" for column in COLUMNS)  # what columns of numbers are called, beside an aspect's own
-PART = 2**14  # rows that are written at once
+OTHER_TABLES = (".xlsx", ".xls", ".ods", ".tsv", ".json", ".jsonl", ".feather", ".arrow", ".txt", ".zip")
+# Endings of the names of columns that hold numbers.
+NUMERIC = tuple(f": {column}" for column in COLUMNS)
+# Rows that are written at once.
+BATCH = 2**14
 
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """What to do. aspects: () for all. how: "copy" or "link". images, embeddings, clip: where these lie now, None as
-    the run says."""
+    """What to do. aspects: () for all. how: "copy" or "link". images, embeddings, clip: where these are now, None for
+    where the run says."""
 
     run: Path
     to: Path
@@ -53,29 +56,29 @@ class Export:
 
 
 def run_export(job: Export, say: Callable[[str], None] = print, progress: bool = True) -> None:
-    """Writes folders or a table. The run and its images stay as they are, and nothing that is there is overwritten.
+    """Writes folders or a table. Changes neither the run nor its images, and overwrites nothing.
 
-    Raises ValueError, FileNotFoundError or OSError, each with one sentence, before anything is written.
+    Raises InputError or OSError with one sentence before anything is written.
     """
     content = finished.read_results(job.run)
     known = [aspect.name for aspect in content.aspects]
     for name in job.aspects:
         if name not in known:
-            raise ValueError(f"--aspect={name}: the run in {job.run} has {', '.join(known)}")
+            raise InputError(f"the run in {job.run} has no aspect {name!r}, but {', '.join(known)}", "aspect")
     if job.to.suffix.lower() in TABLES:
         return export_table(job, content, list(job.aspects) or known, say, progress)
-    if job.to.suffix.lower() in OTHERS:
-        raise ValueError(f"--to={job.to}: a table is written as .parquet or .csv; anything else is a folder's name")
+    if job.to.suffix.lower() in OTHER_TABLES:
+        raise InputError(f"{job.to} is no name for a table, give .parquet or .csv; or for folders, another name", "to")
     aspects = job.aspects or tuple(known)
     if len(aspects) != 1:
-        raise ValueError(f"folders are of one aspect: give --aspect={known[0]}, or one of {', '.join(known)}")
+        raise InputError(f"folders are of one aspect: give one of {', '.join(known)}", "aspect", known[0])
     names, groups = columns_of(job.run, ("image", aspects[0]))
     export_folders(job, names, groups, finished.images_of(job.run, content, job.images), say, progress)
 
 
 def columns_of(run: Path, columns: Sequence[str]) -> list[list]:
-    """Columns of labels.parquet. ValueError, with a sentence, where they are not there or hold anything else than names
-    and numbers, as the run wrote them."""
+    """Columns of labels.parquet. ValueError with a sentence where they are missing, or hold anything but names and
+    numbers."""
     with explained(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
         found = read_table(run / TABLE, columns)
         for column, values in found.items():
@@ -94,8 +97,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None] | str, new: bool =
 
 
 def check_column(column: str, values: Sequence) -> None:
-    """ValueError where names cannot be read, or numbers are none."""
-    if column.endswith(NUMBERS):
+    """ValueError for names that cannot be read, and for numbers that are none."""
+    if column.endswith(NUMERIC):
         if not all(isinstance(value, int | float) for value in values):
             raise ValueError(f"{column} holds {next(v for v in values if not isinstance(v, int | float))!r:.40}")
     elif column == "image":
@@ -120,34 +123,32 @@ def export_table(
     """A row for each image: its name and, for each aspect, group, confidence, distance and two coordinates; in parquet
     its embedding too."""
     if exists(job.to) or job.to.is_symlink():
-        raise FileExistsError(f"{job.to} is there and nothing is overwritten: give another --to")
+        raise InputExistsError(f"{job.to} exists and nothing is overwritten: give another name", "to")
     (names,) = columns_of(job.run, ("image",))
     table: dict[str, Sequence] = {"image": names}
     rows = finished.rows_of(job.run, content, names, job.embeddings)
     points = coordinates_of(job, content, rows, aspects)
     for aspect in aspects:
-        table |= own_columns(job.run, aspect)
+        table |= aspect_columns(job.run, aspect)
         if aspect in points:
             table |= {f"{aspect}: x": points[aspect][:, 0], f"{aspect}: y": points[aspect][:, 1]}
-    whole = job.to.suffix.lower() == ".parquet"
-    more = ", and the embedding" if whole else ""
-    say(f"{count(len(names), 'row')} of {', '.join(table)}{more} into {job.to}")
+    is_parquet = job.to.suffix.lower() == ".parquet"
+    say(f"{count(len(names), 'row')} of {', '.join(table)}{', and the embedding' if is_parquet else ''} into {job.to}")
     if job.dry_run:
         return say("nothing was written (--dry_run)")
-    if whole:
+    if is_parquet:
         write_whole(job.to, lambda file: write_parquet(file, table, rows, progress), new=True)
     else:
         write_whole(job.to, csv_text(table, aspects), new=True)
     say(f"written: {job.to}")
 
 
-def own_columns(run: Path, aspect: str) -> dict[str, Sequence]:
-    """What labels.parquet says of one aspect; a run of an earlier version says no confidence."""
-    wanted = {aspect: aspect, "confidence": f"{aspect}: confidence", "distance": f"{aspect}: distance"}
+def aspect_columns(run: Path, aspect: str) -> dict[str, Sequence]:
+    """The columns of one aspect in labels.parquet, as far as it has them."""
     with explained(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
         with open_file(run / TABLE) as file:
-            there = set(pq.read_schema(file).names)
-    columns = [column for column in wanted.values() if column in there]
+            found = set(pq.read_schema(file).names)
+    columns = [name for name in (aspect, f"{aspect}: confidence", f"{aspect}: distance") if name in found]
     return dict(zip(columns, columns_of(run, columns)))
 
 
@@ -165,10 +166,10 @@ def coordinates_of(
     for aspect in followed.aspects:
         if aspect.name in aspects:
             model = finished.read_model(run, aspect, clip)
-            own = model.assign_with_rows(rows)[1] if applied else model.fitted_rows(rows)
+            features = model.assign_with_rows(rows)[1] if applied else model.fitted_rows(rows)
             if not applied:
-                finished.check_fitted_rows(model, own, str(run))
-            found[aspect.name] = coordinates(own)
+                finished.check_fitted_rows(model, features, str(run))
+            found[aspect.name] = coordinates(features)
     return found
 
 
@@ -176,22 +177,19 @@ def write_parquet(file, table: dict[str, Sequence], rows, progress: bool) -> Non
     columns = {name: pa.array(values) for name, values in table.items()}
     embedding = "embedding" if "embedding" not in columns else "image embedding"
     kinds = [(name, column.type) for name, column in columns.items()] + [(embedding, pa.list_(pa.float32()))]
-    with pq.ParquetWriter(file, pa.schema(kinds)) as writer, bar_of(len(rows), progress) as bar:
-        for begin in range(0, len(rows), PART):
-            part = {name: column.slice(begin, PART) for name, column in columns.items()}
-            own = np.asarray(rows[begin : begin + PART], np.float32)
-            ends = np.arange(0, own.size + 1, own.shape[1], dtype=np.int32)
-            part[embedding] = pa.ListArray.from_arrays(pa.array(ends), pa.array(own.reshape(-1)))
-            writer.write_table(pa.table(part, schema=pa.schema(kinds)))
-            bar.update(len(own))
-
-
-def bar_of(total: int, progress: bool):
-    return open_bar(total, "writing the table", "row", shown=progress)
+    bar = open_bar(len(rows), "writing the table", "row", shown=progress)
+    with pq.ParquetWriter(file, pa.schema(kinds)) as writer, bar:
+        for begin in range(0, len(rows), BATCH):
+            batch = {name: column.slice(begin, BATCH) for name, column in columns.items()}
+            vectors = np.asarray(rows[begin : begin + BATCH], np.float32)
+            ends = np.arange(0, vectors.size + 1, vectors.shape[1], dtype=np.int32)
+            batch[embedding] = pa.ListArray.from_arrays(pa.array(ends), pa.array(vectors.reshape(-1)))
+            writer.write_table(pa.table(batch, schema=pa.schema(kinds)))
+            bar.update(len(vectors))
 
 
 def csv_text(table: dict[str, Sequence], aspects: Sequence[str]) -> str:
-    """As csv that no spreadsheet takes for formulas: paths begin with ./, groups and headings with an apostrophe."""
+    """A csv in which no spreadsheet sees formulas: such paths begin with ./, groups and headings with an apostrophe."""
     safe = {"image": safe_path} | {aspect: safe_word for aspect in aspects}
     columns = [map(safe[name], values) if name in safe else values for name, values in table.items()]
     return as_csv([map(safe_word, table), *zip(*columns)])

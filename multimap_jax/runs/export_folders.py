@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from multimap_jax.errors import InputError, InputExistsError, InputOSError, MissingError
 from multimap_jax.images.decoding import is_image, opened_file
 from multimap_jax.runs.messages import count
 from multimap_jax.runtime.progress import open_bar
@@ -21,14 +22,15 @@ from multimap_jax.storage.output import staging, tidy
 from multimap_jax.storage.paths import storage_of
 from multimap_jax.storage.portable_names import make_distinct, portable_name, portable_path
 
+# Groups that the plan lists.
 SHOWN = 20
-# How files begin -> what their names end with, where a name says nothing.
-BEGINS = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp", b"II*": ".tif"}
+# How files begin -> the ending for images whose names have none.
+SIGNATURES = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp", b"II*": ".tif"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Put:
-    """One image: what it is, where it goes, and whether it is there already."""
+class Placement:
+    """One image, where it goes, and whether it is there already."""
 
     image: Path | PackedImage
     target: Path
@@ -38,102 +40,104 @@ class Put:
 def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say: Callable, progress: bool) -> None:
     """Says what is to be done, then does it. Errors as `run_export`, before anything is written."""
     if not storage_of(job.to).local:
-        raise ValueError(f"--to={job.to} is in a store: folders are made on this machine; give one of it")
+        raise InputError(f"{job.to} is in a store: give a folder of this machine", "to")
     if images.note:
-        raise FileNotFoundError(images.note)
-    missing = [name for name in names if not is_there(images.source.images, name)]
+        raise MissingError(images.note, "images")
+    missing = [name for name in names if not is_found(images.source.images, name)]
     if missing:
-        raise FileNotFoundError(
+        raise MissingError(
             f"{len(missing):,} of {count(len(names), 'image')} are not in {images.source.path}, the first is "
-            f"{missing[0]}: give their folder with --images"
+            f"{missing[0]}: give their folder",
+            "images",
         )
     found = {name: images.source.images[name] for name in names}
-    strange = {name: None for name in names if not is_image(found[name])}
-    if len(strange) == len(names):
-        raise ValueError(
-            f"none of {count(len(names), 'file')} in {images.source.path} is an image: nothing is exported"
-        )
-    if strange:
-        first = next(iter(strange))
-        say(f"{len(strange):,} of {count(len(names), 'file')} are no images and stay out, the first is {first}")
-        kept = [i for i, name in enumerate(names) if name not in strange]
+    other = {name: None for name in names if not is_image(found[name])}
+    if len(other) == len(names):
+        message = f"none of {count(len(names), 'file')} in {images.source.path} is an image: nothing is exported"
+        raise InputError(message, "images")
+    if other:
+        first = next(iter(other))
+        say(f"{len(other):,} of {count(len(names), 'file')} are no images and stay out, the first is {first}")
+        kept = [i for i, name in enumerate(names) if name not in other]
         names, groups = [names[i] for i in kept], [groups[i] for i in kept]
     if job.how == "link" and any(isinstance(image, PackedImage) for image in found.values()):
-        raise ValueError("--how=link needs images that are files of this machine, these are within others: --how=copy")
+        raise InputError("links need images that are files of this machine, but these are inside others", "how", "copy")
     folders = folder_names(groups)
     paths = make_distinct(
         f"{folders[group]}/{portable_path(name)}{ending(found[name], name)}" for name, group in zip(names, groups)
     )
     check_inside(job.to, paths)
-    puts = list(planned(job, [found[name] for name in names], paths))
-    say_plan(job, groups, folders, puts, say)
-    check_room(job, puts)
+    placements = list(plan(job, [found[name] for name in names], paths))
+    say_plan(job, groups, folders, placements, say)
+    check_free_space(job, placements)
     if job.dry_run:
         return say("nothing was written (--dry_run)")
     try:
         unmarked = [folder for folder in folders.values() if not make_marked(job.to / folder)]
     except OSError as error:
-        raise OSError(f"cannot write into {job.to} ({error.strerror}): give another folder with --to") from None
+        raise InputOSError(f"cannot write into {job.to} ({error.strerror}): give another folder", "to") from None
     if unmarked:
         say(
-            f"{count(len(unmarked), 'folder')} held files before, the first is {unmarked[0]}/: where a later run reads "
-            "images of a folder above, it reads those put there too"
+            f"{count(len(unmarked), 'folder')} held files before, the first is {unmarked[0]}/: a later run that reads "
+            "a folder above it also reads the images put there"
         )
     verb = "copying images" if job.how == "copy" else "linking images"
     try:
-        with open_bar(len(puts), verb, "image", shown=progress) as bar:
-            for each in puts:
-                if not each.done:
-                    put(each, job.how, job.to)
+        with open_bar(len(placements), verb, "image", shown=progress) as bar:
+            for placement in placements:
+                if not placement.done:
+                    place(placement, job.how, job.to)
                 bar.update(1)
     finally:
         tidy(job.to)
     say(f"written: {job.to}")
 
 
-def is_there(images: Mapping, name: str) -> bool:
+def is_found(images: Mapping, name: str) -> bool:
     image = images[name] if name in images else None
     return isinstance(image, PackedImage) or (image is not None and os.path.exists(image))
 
 
 def folder_names(groups: Sequence[str]) -> dict[str, str]:
-    """Group -> its folder."""
+    """Group -> the name of its folder."""
     known = sorted(set(groups))
     return dict(zip(known, make_distinct(map(portable_name, known))))
 
 
 def ending(image: Path | PackedImage, name: str) -> str:
-    """What the name of an image lacks: it may be a row of a table, or called like a program."""
+    """The ending that the name of an image lacks: it may be a row of a table, or called like a program."""
     if Path(name).suffix.lower() in kinds.suffixes():
         return ""
     with opened_file(image) as file:
         content = file.read(kinds.BEGINNING)
-    return next((ending for begin, ending in BEGINS.items() if content.startswith(begin)), ".image")
+    return next((ending for begin, ending in SIGNATURES.items() if content.startswith(begin)), ".image")
 
 
 def check_inside(to: Path, paths: Sequence[str]) -> None:
-    """ValueError where a folder that is there would lead out of `to`, or is none."""
+    """InputError where a folder would lead out of `to`, or is no folder."""
     if to.is_symlink() and not to.exists():
-        raise ValueError(f"--to={to} is a link that leads to nothing: give another folder")
+        raise InputError(f"{to} is a link that leads to nothing: give another folder", "to")
     if to.exists() and not to.is_dir():
-        raise ValueError(f"--to={to} is a file: give a folder, or a table (.parquet or .csv)")
+        raise InputError(f"{to} is a file: give a folder, or a table (.parquet or .csv)", "to")
     folders = {"/".join(parts[:i]) for parts in (path.split("/") for path in paths) for i in range(1, len(parts))}
     for folder in sorted(folders):
         path = to / folder
         if path.is_symlink():
-            raise ValueError(f"{path} is a link, by which images would leave --to: take it away, or give another --to")
+            raise InputError(f"{path} is a link, by which images would leave {to}: remove it, or give another", "to")
         if path.exists() and not path.is_dir():
-            raise ValueError(f"{path} is a file where a folder is needed: give another --to")
+            raise InputError(f"{path} is a file where a folder is needed: give another folder", "to")
 
 
-def planned(job, images: Sequence, paths: Sequence[str]) -> Iterator[Put]:
-    """FileExistsError for a file that is there and is another one."""
+def plan(job, images: Sequence, paths: Sequence[str]) -> Iterator[Placement]:
+    """Where the images go. InputExistsError where another file is there."""
     for image, path in zip(images, paths):
         target = job.to / path
-        there = os.path.lexists(target)
-        if there and not is_same(image, target, job.how):
-            raise FileExistsError(f"{target} is there and is another file; nothing is overwritten: give another --to")
-        yield Put(image, target, there)
+        done = os.path.lexists(target)
+        if done and not is_same(image, target, job.how):
+            raise InputExistsError(
+                f"{target} exists and is another file; nothing is overwritten: give another folder", "to"
+            )
+        yield Placement(image, target, done)
 
 
 def is_same(image: Path | PackedImage, target: Path, how: str) -> bool:
@@ -147,10 +151,9 @@ def is_same(image: Path | PackedImage, target: Path, how: str) -> bool:
     return filecmp.cmp(image, target, shallow=False)
 
 
-def say_plan(job, groups: Sequence[str], folders: dict[str, str], puts: Sequence[Put], say: Callable) -> None:
-    sizes, done = collections.Counter(groups), sum(each.done for each in puts)
-    verb = "copy" if job.how == "copy" else "link"
-    say(f"{verb} {count(len(puts), 'image')} into {count(len(sizes), 'folder')} of {job.to}:")
+def say_plan(job, groups, folders: dict[str, str], placements: Sequence[Placement], say: Callable) -> None:
+    sizes, done = collections.Counter(groups), sum(placement.done for placement in placements)
+    say(f"{job.how} {count(len(placements), 'image')} into {count(len(sizes), 'folder')} of {job.to}:")
     for group, size in sizes.most_common(SHOWN):
         renamed = "" if folders[group] == group else f"   (group {group})"
         say(f"  {folders[group]}/  {count(size, 'image')}{renamed}")
@@ -160,29 +163,31 @@ def say_plan(job, groups: Sequence[str], folders: dict[str, str], puts: Sequence
         say(f"{count(done, 'image')} of them are there already")
 
 
-def check_room(job, puts: Sequence[Put]) -> None:
-    """OSError where the disk has too little room."""
+def check_free_space(job, placements: Sequence[Placement]) -> None:
+    """InputOSError where the disk has too little room."""
     if job.how == "link":
         return
-    files = [each.image for each in puts if not each.done and not isinstance(each.image, PackedImage)]
+    files = [item.image for item in placements if not item.done and not isinstance(item.image, PackedImage)]
     needed, folder = sum(os.stat(file).st_size for file in files), job.to.absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise OSError(f"{needed:,} bytes are to be copied, {folder} has room for {free:,}: --how=link, or another --to")
+        message = f"{needed:,} bytes are to be copied, {folder} has room for {free:,}: give another one, or make links"
+        raise InputOSError(message, "to")
 
 
-def put(each: Put, how: str, to: Path) -> None:
-    """Makes one file, aside first; FileExistsError where something came in its place meanwhile."""
-    each.target.parent.mkdir(parents=True, exist_ok=True)
+def place(placement: Placement, how: str, to: Path) -> None:
+    """Makes one file, aside first; InputExistsError where another one came meanwhile."""
+    image, target = placement.image, placement.target
+    target.parent.mkdir(parents=True, exist_ok=True)
     if how == "link":
-        return os.symlink(each.image.absolute(), each.target)
-    with staging(to) as stage, opened_file(each.image) as content:
+        return os.symlink(image.absolute(), target)
+    with staging(to) as stage, opened_file(image) as content:
         aside = stage.write_aside("image", lambda file: shutil.copyfileobj(content, file), sync=False)
-        if not is_image(aside):  # another one came in its place since it was looked at
-            raise ValueError(f"{each.image} is no image any more: nothing is made of it")
+        if not is_image(aside):  # the file was replaced since it was checked
+            raise InputError(f"{image} is no image any more: nothing is made of it", "images")
         try:
-            rename_new(aside, each.target)
+            rename_new(aside, target)
         except FileExistsError:
-            raise FileExistsError(f"{each.target} came while images were copied; nothing is overwritten") from None
+            raise InputExistsError(f"{target} came while images were copied; nothing is overwritten", "to") from None

@@ -1,4 +1,4 @@
-"""`multimap suggest`: which aspects this encoder sees in these images, and the command to run next."""
+"""`multimap suggest`: the aspects that this encoder separates on these images, and the command to run next."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multimap_jax.encoders.clip.model import load_clip
+from multimap_jax.errors import InputError
 from multimap_jax.prompts.separability import check_random_prompts
 from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
 from multimap_jax.runs.embeddings import embed_source, matching_embeddings
@@ -21,12 +22,14 @@ from multimap_jax.storage.output import prepare_folder, sweep
 from multimap_jax.words.find import FoundWords, aspects_to_suggest, suggest_aspects
 from multimap_jax.words.sources import Sources
 
-SHOWN, WORDS = 12, 6
+# Aspects that are listed, and words of each.
+SHOWN = 12
+SHOWN_WORDS = 6
 
 
 @dataclasses.dataclass(frozen=True)
 class Suggest:
-    """What to do. images: or embeddings, where `matching_embeddings`. out: for the embeddings."""
+    """What to do. images: or embeddings, if `ready`. out: for the embeddings."""
 
     images: Path
     out: Path
@@ -37,9 +40,9 @@ class Suggest:
 
 
 def run_suggest(job: Suggest, say: Callable[[str], None] = print, progress: bool = True) -> None:
-    """Embeds the images, or takes what is kept in `out`, and prints the aspects, best first.
+    """Embeds the images, or takes what is cached in `out`, and prints the aspects, best first.
 
-    Raises ValueError, FileNotFoundError or OSError, each with one sentence, before anything is computed.
+    Raises ValueError or OSError with one sentence before anything is computed.
     """
     vocabulary = job.sources.vocabulary()
     embedded = read_embeddings(job.images) if job.ready else None
@@ -50,7 +53,7 @@ def run_suggest(job: Suggest, say: Callable[[str], None] = print, progress: bool
         clip = load_clip(job.clip)
         asked = aspects_to_suggest(clip, job.subject, vocabulary)
         if not asked:
-            raise ValueError(f"{clip.name} has seen two words of no aspect of {job.subject!r}: give --vocabulary=FILE")
+            raise InputError(f"{clip.name} has seen two words of no aspect of {job.subject!r}: give more", "vocabulary")
         for aspect in asked:
             check_random_prompts(clip, aspect)
         for note in [DRAWINGS] * clip.embedded + list(source.notes):
@@ -72,13 +75,13 @@ def run_suggest(job: Suggest, say: Callable[[str], None] = print, progress: bool
 
 def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
     """The best aspects, a line each."""
-    lines, wide = [], max(len(each.aspect.name) for each in aspects[:SHOWN])
-    lines.append(f"\nWhat {encoder} sees in {count(images, 'image')}, best first; 1.0 is what counts as clear:")
-    for each_one in aspects[:SHOWN]:
-        words = ", ".join(each_one.aspect.words[:WORDS]) + (" …" if len(each_one.aspect.words) > WORDS else "")
-        separability = each_one.separability
+    lines = [f"\nAspects that {encoder} separates on {count(images, 'image')}, best first; 1.0 or more is clear:"]
+    width = max(len(found.aspect.name) for found in aspects[:SHOWN])
+    for found in aspects[:SHOWN]:
+        aspect, separability = found.aspect, found.separability
+        words = ", ".join(aspect.words[:SHOWN_WORDS]) + (" …" if len(aspect.words) > SHOWN_WORDS else "")
         lines.append(
-            f"  {each_one.aspect.name:<{wide}}  {max(separability.score, 0):>4.1f}  {separability.verdict:<6}  {words}"
+            f"  {aspect.name:<{width}}  {max(separability.score, 0):>4.1f}  {separability.verdict:<6}  {words}"
         )
     if len(aspects) > SHOWN:
         lines.append(f"  … and {len(aspects) - SHOWN} more")
@@ -87,10 +90,10 @@ def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
 
 def advice(job: Suggest, aspects: list[FoundWords]) -> str:
     """The command to run next."""
-    clear = [each_one.aspect.name for each_one in aspects if each_one.separability.verdict == "clear"]
+    clear = [found.aspect.name for found in aspects if found.separability.verdict == "clear"]
     if not clear:
-        return "None is clear: another --clip may see more, or words of your own (--words) may fit these images better."
-    where = f"--embeddings={job.images}" if job.ready else f"--images={job.images}"
-    out = "groups" if job.ready else f"{job.out}"
-    flags = [where, f"--subject={job.subject}", *(f"--aspect={name}" for name in clear), f"--clip={job.clip}"]
-    return "next: multimap " + " ".join(shlex.quote(printable(flag)) for flag in [*flags, f"--out={out}"])
+        return "None is clear. Try another encoder with --clip, or give words that fit these images with --words."
+    flags = [f"--embeddings={job.images}" if job.ready else f"--images={job.images}", f"--subject={job.subject}"]
+    flags += [*(f"--aspect={name}" for name in clear), f"--clip={job.clip}"]
+    flags += ["--out=groups" if job.ready else f"--out={job.out}"]
+    return "next: multimap " + " ".join(shlex.quote(printable(flag)) for flag in flags)

@@ -1,4 +1,4 @@
-"""Words that a run finds itself: candidates before the images are embedded, those that stay after it."""
+"""Words that a run finds itself: candidates before the images are embedded, a choice of them afterwards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.prompts.aspect import Aspect
+from multimap_jax.errors import InputError
 from multimap_jax.runs.distributed.process_group import ProcessGroup
 from multimap_jax.runs.job import Job
 from multimap_jax.runs.messages import count
@@ -14,46 +14,44 @@ from multimap_jax.words.choose import choose_words
 from multimap_jax.words.find import seen_words
 from multimap_jax.words.sources import candidates
 
+# Words that are listed on one line.
 SHOWN = 12
 
 
 def with_candidates(job: Job, clip: Clip, process_group: ProcessGroup, say: Callable[[str], None]) -> Job:
-    """The job with candidate words where nobody gave any, those that the checkpoint may know; all processes use those
-    of process 0. ValueError, FileNotFoundError or OSError with one sentence where there are fewer than two."""
+    """The job with candidate words for the aspects of `job.find`: those that the checkpoint may know. All processes use
+    those of process 0. InputError or OSError with one sentence where there are fewer than two."""
     if not job.find:
         return job
 
-    def found() -> dict:
-        return {
-            aspect.name: candidates(aspect.name, aspect.subject, job.find[aspect.name], job.sources, say)
-            for aspect in job.aspects
-            if aspect.name in job.find
-        }
+    def find() -> dict:
+        searched = [aspect for aspect in job.aspects if aspect.name in job.find]
+        return {a.name: candidates(a.name, a.subject, job.find[a.name], job.sources, say) for a in searched}
 
-    told = process_group.broadcast("candidates", found)
-
-    def with_seen(aspect: Aspect) -> Aspect:
-        if aspect.name not in told:
-            return aspect
-        words = tuple(told[aspect.name])
-        known = seen_words(clip, dataclasses.replace(aspect, words=words))
-        if len(known.words) < 2:
-            raise ValueError(
-                f"of the words for {aspect.name!r} ({', '.join(words[:SHOWN])} …) the checkpoint {clip.name!r} has "
-                f"seen fewer than two: give --words={aspect.name}=A,B,…, or another --clip"
-            )
-        return known
-
-    return dataclasses.replace(job, aspects=tuple(map(with_seen, job.aspects)))
+    found, aspects = process_group.broadcast("candidates", find), []
+    for aspect in job.aspects:
+        if aspect.name in found:
+            words = tuple(found[aspect.name])
+            aspect = seen_words(clip, dataclasses.replace(aspect, words=words))
+            if len(aspect.words) < 2:
+                raise InputError(
+                    f"of the words for {aspect.name!r} ({', '.join(words[:SHOWN])} …) the checkpoint {clip.name!r} has "
+                    "seen fewer than two: give words, or another checkpoint",
+                    "words",
+                )
+        aspects.append(aspect)
+    return dataclasses.replace(job, aspects=tuple(aspects))
 
 
 def with_chosen(
     job: Job, clip: Clip, sample: Callable[[], tuple], process_group: ProcessGroup, say: Callable[[str], None]
 ) -> tuple[Job, dict]:
-    """The job with those candidates that the images pick, and what run.json says of each aspect's words. sample: gives
-    unit rows [n, embed] of some images and their names."""
+    """The job with the candidates that match the images, and aspect -> where its words come from, for run.json.
 
-    def chosen() -> dict:
+    sample: gives unit rows [n, embed] of some images, and their names.
+    """
+
+    def choose() -> dict:
         found = {}
         for aspect in job.aspects:
             if aspect.name in job.find:
@@ -64,27 +62,22 @@ def with_chosen(
                 found[aspect.name] |= {"words": choice.words, "shares": shares, "merged": choice.merged}
         return found
 
-    told = process_group.broadcast("words", chosen) if job.find else {}
-    for name, found in told.items():
-        say(said(name, found))
-    aspects = tuple(
-        dataclasses.replace(aspect, words=tuple(told[aspect.name]["words"])) if aspect.name in told else aspect
-        for aspect in job.aspects
-    )
-    about = {aspect.name: words_of(aspect, told) for aspect in aspects}
-    return dataclasses.replace(job, aspects=aspects), about
+    chosen = process_group.broadcast("words", choose) if job.find else {}
+    origins, aspects = {}, []
+    for aspect in job.aspects:
+        origins[aspect.name] = {"source": "given" if aspect.words else "none"}
+        if aspect.name in chosen:
+            say(choice_text(aspect.name, chosen[aspect.name]))
+            words = tuple(chosen[aspect.name].pop("words"))
+            origins[aspect.name], aspect = chosen[aspect.name], dataclasses.replace(aspect, words=words)
+        aspects.append(aspect)
+    return dataclasses.replace(job, aspects=tuple(aspects)), origins
 
 
-def words_of(aspect: Aspect, told: dict) -> dict:
-    """Where an aspect's words come from, for run.json."""
-    found = told.get(aspect.name, {"source": "given" if aspect.words else "none"})
-    return {key: value for key, value in found.items() if key != "words"}
-
-
-def said(name: str, found: dict) -> str:
-    """What the images chose, in a sentence or two."""
+def choice_text(name: str, found: dict) -> str:
+    """Which words match the images, in a sentence or two."""
     words = [f"{word} {share:.0%}" for word, share in zip(found["words"], found["shares"])]
     more = f" … and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
     merged = ", ".join(f"{word} {share:.0%} as {into}" for word, (into, share) in list(found["merged"].items())[:SHOWN])
-    text = f"{name}: of {count(found['candidates'], 'word')} from {found['source']} the images pick {len(words)}: "
+    text = f"{name}: {len(words)} of {count(found['candidates'], 'word')} from {found['source']} match these images: "
     return text + ", ".join(words[:SHOWN]) + more + (f" (taken together: {merged})" if merged else "")
