@@ -5,11 +5,12 @@ import os
 import signal
 import sys
 
+# The exit status of a command that a signal stopped, as shells have it for Ctrl-C.
 STOPPED = 130
 
 
 def main() -> int:
-    """The command; an interrupt before it has begun, or when it has ended, leaves no trace either."""
+    """The command. An interrupt before it begins, or after it has ended, leaves no traceback either."""
     try:
         from multimap_jax.cli.main import main as command
 
@@ -18,13 +19,13 @@ def main() -> int:
         print("multimap: stopped", file=sys.stderr)
         status = STOPPED
     if status == STOPPED:
-        _end_at_once()
+        _exit_at_once()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     return status
 
 
-def _end_at_once() -> None:
-    """Without Python's own end, which may crash beneath threads of JAX that compute yet."""
+def _exit_at_once() -> None:
+    """Skips Python's own shutdown, which may crash while threads of JAX still compute."""
     from multimap_jax.storage.objects import remove_fetched
 
     remove_fetched()

@@ -1,23 +1,33 @@
-"""Names that the command's flags and the library share. Imports nothing, so that `multimap --help` loads nothing."""
+"""Names and defaults that flags and library share. Imports nothing, so that `multimap --help` loads nothing."""
 
+# Named sets of choices for optimising proxies, see proxies.recipes.
 RECIPES = ("default", "paper", "released")
+# What k-means runs on, see features.table.
 FEATURES = ("span", "proxy", "prompt", "word", "image", "proxy+image")
+# The concept term of the loss, see proxies.loss.
 CONCEPTS = ("contrastive", "distance", "none")
 OPTIMIZERS = ("adam", "adagrad")
+# Of the learning rate.
 SCHEDULES = ("constant", "linear")
+# Where a proxy starts: at the image's reference word, or at the name of the aspect.
 INITS = ("reference", "aspect")
+# Of the text tower while proxies are optimised.
 PRECISIONS = ("float32", "tf32", "bf16", "float64")
+# How progress is shown.
 LOGS = ("bars", "json")
-# Where candidate words of an aspect may come from, besides the user.
+# Where candidate words of an aspect may come from, unless the user gives them.
 WORD_SOURCES = ("vocabulary", "wordnet", "llm")
 
-# Of silence, after which one of several processes counts as dead: JAX's own.
+# Seconds of silence after which one of several processes counts as dead: JAX's default.
 HEARTBEAT_SECONDS = 100
 
-# A number of groups that is to be found; images that are in none.
-AUTO, LEFT_OVER = "auto", "(left over)"
+# In place of a number of groups: it is chosen by model selection.
+AUTO = "auto"
+# In place of a group's name: images in no group.
+LEFT_OVER = "(left over)"
 
+# Defaults of Aspect, and of the flags.
 SUBJECT = "object"
 TEMPLATE = "a {subject} with the {name} of {word}"
-# What proxies are pushed away from, where nothing is said and the recipe has that.
+# The aspects that proxies are pushed away from, if the recipe has that and the user names none.
 CONTRAST = ("color", "shape", "species", "texture", "background")

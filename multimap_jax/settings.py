@@ -14,32 +14,34 @@ from multimap_jax import choices
 from multimap_jax.errors import InputError, InputTypeError
 
 
-def setting(default, help="", *, among=(), low=None, below=None, flag="", static=False):
+def setting(default, help="", *, options=(), minimum=None, limit=None, flag="", static=False):
     """One setting.
 
     Args:
       help: what the flag says of it; "" for no flag.
-      among: the values it may have. low, below: numbers of low or more, and of less than below.
+      options: the values it may have. minimum, limit: numbers of at least the minimum, and less than the limit.
       flag: the name of its flag, if another than the field's.
       static: a leaf of no pytree, so that another value compiles again.
     """
-    metadata = {"help": help, "among": among, "low": low, "below": below, "flag": flag, "static": static}
+    metadata = {"help": help, "options": options, "minimum": minimum, "limit": limit, "flag": flag, "static": static}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How images are grouped, beside the aspect and the recipe."""
+    """How images are grouped, apart from the aspect and the recipe."""
 
     features: str | None = setting(
         None,
         "what k-means runs on; by default span for aspects with two words or more under the default recipe, else proxy",
-        among=choices.FEATURES,
+        options=choices.FEATURES,
     )
     keep_proxies: bool = setting(False, "learn a proxy for every image even where the features need none")
-    leftover: float = setting(0.0, "share of images left ungrouped, the least confident ones: 0.05", low=0, below=1)
+    leftover: float = setting(
+        0.0, "share of images to leave ungrouped, least confident first: 0.05", minimum=0, limit=1
+    )
     random_state: int = setting(
-        0, "seed of k-means and of the released recipe's batch order", low=0, below=2**32, flag="seed", static=True
+        0, "seed of k-means and of the released recipe's batch order", minimum=0, limit=2**32, flag="seed", static=True
     )
 
     def __post_init__(self):
@@ -50,23 +52,25 @@ class Settings:
 class ProxySettings:
     """How proxies are optimised; `proxies.recipes.ProxyConfig` says what each field means."""
 
-    recipe: str = setting("default", among=choices.RECIPES, static=True)
-    steps: int = setting(80, "optimisation steps", low=0, below=10**6 + 1)
-    learning_rate: float = setting(0.01, "learning rate", low=0)
-    weight_decay: float = setting(0.0, "weight decay, as L2 added to the gradient", low=0)
-    reference_weight: float = setting(0.1, "weight of the reference word", low=0)
-    concept_weight: float = setting(0.0, "weight of the concept term", low=0)
+    recipe: str = setting("default", options=choices.RECIPES, static=True)
+    steps: int = setting(80, "optimisation steps", minimum=0, limit=10**6 + 1)
+    learning_rate: float = setting(0.01, "learning rate", minimum=0)
+    weight_decay: float = setting(0.0, "weight decay, as L2 added to the gradient", minimum=0)
+    reference_weight: float = setting(0.1, "weight of the reference word", minimum=0)
+    concept_weight: float = setting(0.0, "weight of the concept term", minimum=0)
     tolerance: float = setting(
-        0.0, "per-image proxies: stop an image when its loss falls by less than this over 10 steps (0: never)", low=0
+        0.0,
+        "per-image proxies: stop an image whose loss falls by less than this over 10 steps (0: never)",
+        minimum=0,
     )
-    concept: str = setting("none", "concept term", among=choices.CONCEPTS, static=True)
-    optimizer: str = setting("adam", among=choices.OPTIMIZERS, static=True)
-    schedule: str = setting("linear", "schedule of the learning rate", among=choices.SCHEDULES, static=True)
-    init: str = setting("reference", among=choices.INITS, static=True)
-    batch_size: int | None = setting(None, low=1, static=True)
-    block_size: int | None = setting(None, "images computed at once on one device", low=1, static=True)
+    concept: str = setting("none", "concept term", options=choices.CONCEPTS, static=True)
+    optimizer: str = setting("adam", options=choices.OPTIMIZERS, static=True)
+    schedule: str = setting("linear", "schedule of the learning rate", options=choices.SCHEDULES, static=True)
+    init: str = setting("reference", options=choices.INITS, static=True)
+    batch_size: int | None = setting(None, minimum=1, static=True)
+    block_size: int | None = setting(None, "images computed at once on one device", minimum=1, static=True)
     precision: str = setting(
-        "float32", "precision of the text tower while optimising", among=choices.PRECISIONS, static=True
+        "float32", "precision of the text tower while optimising", options=choices.PRECISIONS, static=True
     )
 
 
@@ -78,29 +82,32 @@ def flag_of(field: dataclasses.Field) -> str:
 def check(settings) -> None:
     """InputError or InputTypeError for a value that a setting may not have.
 
-    Within jit and tree operations the numbers are tracers or placeholders, which have no value to look at.
+    Within jit and tree operations the numbers are tracers or placeholders, whose values cannot be checked.
     """
     for field in dataclasses.fields(settings):
-        value, bounds = getattr(settings, field.name), field.metadata
+        value, rules = getattr(settings, field.name), field.metadata
         kind = field.type.partition(" ")[0]
         if value is None and field.default is None:
             continue
-        if bounds["among"]:
-            if value not in bounds["among"]:
-                raise InputError(f"{field.name} is {value!r}, known: {', '.join(bounds['among'])}", field.name)
+        if rules["options"]:
+            if value not in rules["options"]:
+                raise InputError(f"{field.name} is {value!r}, known: {', '.join(rules['options'])}", field.name)
         elif kind == "bool" or isinstance(value, bool | str | list | tuple | dict | None):
             if kind != "bool" or not isinstance(value, bool):
                 expected = "true or false" if kind == "bool" else "a number"
                 raise InputTypeError(f"{field.name} is {value!r}, expected {expected}", field.name)
         elif isinstance(value, numbers.Real):
-            whole = kind != "int" or (isinstance(value, numbers.Integral) if bounds["static"] else value == value // 1)
-            if not (whole and value >= bounds["low"] and (bounds["below"] or float("inf")) > value):
+            fits = value >= rules["minimum"] and value < (rules["limit"] or float("inf"))
+            if fits and kind == "int":
+                fits = isinstance(value, numbers.Integral) if rules["static"] else value == value // 1
+            if not fits:
                 raise InputError(f"{field.name} is {value}, expected {expected_number(field)}", field.name)
 
 
 def expected_number(field: dataclasses.Field) -> str:
     """In words, the numbers that a setting may have."""
-    noun, below = ("a whole number" if field.type.startswith("int") else "a number"), field.metadata["below"]
-    if below is None:
-        return f"{noun} of {field.metadata['low']} or more"
-    return f"{noun} of {field.metadata['low']} to {f'{below - 1:,}' if field.type == 'int' else f'less than {below}'}"
+    noun = "a whole number" if field.type.startswith("int") else "a number"
+    minimum, limit = field.metadata["minimum"], field.metadata["limit"]
+    if limit is None:
+        return f"{noun} of {minimum} or more"
+    return f"{noun} of {minimum} to {f'{limit - 1:,}' if field.type == 'int' else f'less than {limit}'}"

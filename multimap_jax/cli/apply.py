@@ -5,7 +5,7 @@ from __future__ import annotations
 from absl.flags import FlagValues
 
 from multimap_jax.cli import flags
-from multimap_jax.cli.console import reporting
+from multimap_jax.cli.console import running
 
 PURPOSE = "put new images into the same groups"
 USAGE = """Puts new images into the groups of a finished run. The groups stay as they are.
@@ -32,9 +32,7 @@ def run(values: FlagValues) -> None:
     flags.check_given(values, "run", "images", "out")
 
     from multimap_jax.runs.apply import Apply, run_apply
-    from multimap_jax.runtime.compilation import start_jax
 
-    start_jax()
     paths = flags.paths_of(values, "run", "images", "out", "labels")
-    with reporting(values) as output:
+    with running(values) as output:
         run_apply(Apply(**paths, clip=values.clip, line=flags.command_line(values, "apply")), **output)

@@ -1,4 +1,4 @@
-"""How the command speaks: lines on standard output, notes, sentences for errors, progress."""
+"""How the command speaks: lines on standard output, notes, sentences for errors, progress and logs."""
 
 from __future__ import annotations
 
@@ -107,14 +107,21 @@ def warnings_as_notes() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reporting(values: flags.FlagValues, process: int | None = None) -> Iterator[dict]:
-    """Logs and traces what runs within as the flags ask. Yields the arguments `say` and `progress` of a run.
+def running(
+    values: flags.FlagValues, process: int | None = None, distributed: bool = False, jax: bool = True
+) -> Iterator[dict]:
+    """Starts JAX, and logs and traces what runs within as the flags ask. Yields a run's arguments say and progress.
 
-    process: the number of this process, None where there is only one.
+    Args:
+      process: the number of this process, None where there is only one.
+      distributed: this process has joined others. jax: what runs within needs JAX.
     """
+    from multimap_jax.runtime.compilation import start_jax
     from multimap_jax.runtime.profiling import traces_in
     from multimap_jax.runtime.progress import lines_of_json, waiting_shown
 
+    if jax:
+        start_jax(distributed)
     progress = values.progress and sys.stderr.isatty()
     with contextlib.ExitStack() as stack:
         stack.enter_context(waiting_shown(progress))

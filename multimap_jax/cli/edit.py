@@ -5,7 +5,7 @@ from __future__ import annotations
 from absl.flags import FlagValues
 
 from multimap_jax.cli import flags
-from multimap_jax.cli.console import reporting
+from multimap_jax.cli.console import running
 
 PURPOSE = "merge, split or rename groups"
 USAGE = """Merges, splits and renames groups of a finished run, and moves single images. Nothing is computed again.
@@ -40,9 +40,7 @@ def run(values: FlagValues) -> None:
     flags.check_given(values, "run", "edits", "out")
 
     from multimap_jax.runs.edit import EditJob, run_edit
-    from multimap_jax.runtime.compilation import start_jax
 
-    start_jax()
     paths = flags.paths_of(values, "run", "edits", "out", "labels", "images", "embeddings")
-    with reporting(values) as output:
+    with running(values) as output:
         run_edit(EditJob(**paths, clip=values.clip, line=flags.command_line(values, "edit")), **output)

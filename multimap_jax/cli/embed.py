@@ -7,7 +7,7 @@ import re
 from absl.flags import FlagValues
 
 from multimap_jax.cli import flags
-from multimap_jax.cli.console import reporting
+from multimap_jax.cli.console import running
 from multimap_jax.cli.processes import CLUSTER, join_processes
 from multimap_jax.errors import InputError
 
@@ -39,14 +39,12 @@ def run(values: FlagValues) -> None:
     number, workers = parse_part(values.part)
 
     from multimap_jax.runs.embed import Embed, run_embed
-    from multimap_jax.runtime.compilation import start_jax
 
     processes = join_processes(values)
     if processes.coordinator:
         number, workers = processes.index + 1, processes.count
-    start_jax(bool(processes.coordinator))
     paths = flags.paths_of(values, "images", "out")
-    with reporting(values, number - 1 if workers > 1 else None) as output:
+    with running(values, number - 1 if workers > 1 else None, bool(processes.coordinator)) as output:
         run_embed(Embed(**paths, clip=values.clip, part=(number, workers), processes=processes), **output)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from absl.flags import DEFINE_multi_string, FlagValues
 
 from multimap_jax.cli import flags
-from multimap_jax.cli.console import reporting
+from multimap_jax.cli.console import running
 
 PURPOSE = "get folders of images, or a table"
 USAGE = """Exports the groups of a finished run: as folders of images, or as a table for other tools.
@@ -34,11 +34,8 @@ def run(values: FlagValues) -> None:
     flags.check_given(values, "run", "to")
 
     from multimap_jax.runs.export import TABLES, Export, run_export
-    from multimap_jax.runtime.compilation import start_jax
 
     paths = flags.paths_of(values, "run", "to", "images", "embeddings")
-    if paths["to"].suffix.lower() in TABLES:
-        start_jax()
     job = Export(**paths, aspects=tuple(values.aspect), how=values.how, dry_run=values.dry_run, clip=values.clip)
-    with reporting(values) as output:
+    with running(values, jax=job.to.suffix.lower() in TABLES) as output:
         run_export(job, **output)

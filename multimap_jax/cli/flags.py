@@ -11,7 +11,7 @@ from absl import flags
 from absl.flags import FlagValues
 
 from multimap_jax import choices
-from multimap_jax.errors import InputError
+from multimap_jax.errors import InputError, errors_about
 from multimap_jax.settings import ProxySettings, Settings
 from multimap_jax.storage.filenames import without_secrets
 from multimap_jax.storage.paths import parse_path
@@ -34,8 +34,8 @@ def switch(name: str, help: str, default: bool = False) -> Callable:
     return functools.partial(flags.DEFINE_bool, name, default, help)
 
 
-def choice(name: str, help: str, among: Sequence[str], default: str | None) -> Callable:
-    return functools.partial(flags.DEFINE_enum, name, default, among, help)
+def choice(name: str, help: str, options: Sequence[str], default: str | None) -> Callable:
+    return functools.partial(flags.DEFINE_enum, name, default, options, help)
 
 
 def integer(name: str, help: str, default: int | None = None, **bounds: int) -> Callable:
@@ -98,8 +98,8 @@ def settings_flags(settings: type, of_recipe: bool = False) -> list[Callable]:
     for field in fields_with_flags(settings):
         default = None if of_recipe else field.default
         help = f"instead of the recipe's: {field.metadata['help']}" if of_recipe else field.metadata["help"]
-        if among := [name for name in field.metadata["among"] if name not in PARITY_ONLY]:
-            definitions.append(choice(flag_of(field), help, among, default))
+        if options := [name for name in field.metadata["options"] if name not in PARITY_ONLY]:
+            definitions.append(choice(flag_of(field), help, options, default))
         else:
             definitions.append(text(flag_of(field), help, default, TYPES[field.type.partition(" ")[0]]))
     return definitions
@@ -162,7 +162,11 @@ def check_source(values: FlagValues) -> None:
 
 def paths_of(values: FlagValues, *names: str) -> dict:
     """Flags that name files and folders -> their paths, None where they are not given."""
-    return {name: parse_path(values[name].value) if values[name].value else None for name in names}
+    paths = {}
+    for name in names:
+        with errors_about(name):
+            paths[name] = parse_path(values[name].value) if values[name].value else None
+    return paths
 
 
 def split_words(text: str | None) -> tuple[str, ...]:

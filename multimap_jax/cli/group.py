@@ -8,7 +8,7 @@ from absl.flags import DEFINE_list, DEFINE_multi_string, FlagValues
 
 from multimap_jax import choices
 from multimap_jax.cli import flags
-from multimap_jax.cli.console import note, reporting
+from multimap_jax.cli.console import note, running
 from multimap_jax.cli.processes import CLUSTER, NUMBERED, join_processes
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.normalize import normal_form
@@ -79,7 +79,6 @@ def run(values: FlagValues) -> None:
     from multimap_jax.proxies.recipes import ProxyConfig
     from multimap_jax.runs.group import run_group
     from multimap_jax.runs.job import Job
-    from multimap_jax.runtime.compilation import start_jax
 
     paths = flags.paths_of(values, "images", "embeddings", "labels", "out")
     job = Job(
@@ -101,8 +100,7 @@ def run(values: FlagValues) -> None:
         line=flags.command_line(values),
     )
     processes = join_processes(values)
-    start_jax(bool(processes.coordinator))
-    with reporting(values, processes.index if processes.count > 1 else None) as output:
+    with running(values, processes.index if processes.count > 1 else None, bool(processes.coordinator)) as output:
         run_group(dataclasses.replace(job, processes=processes), **output)
 
 
@@ -112,7 +110,7 @@ def check_aspects(aspects: list[str]) -> None:
         raise InputError("--aspect is missing: say what to group by, such as --aspect=color")
     for name in aspects:
         if "," in name:
-            single = " ".join(f"--aspect={part.strip()}" for part in name.split(","))
+            single = " ".join(f"--aspect={text.strip()}" for text in name.split(","))
             raise InputError(f"--aspect={name} is read as one name: give the flag once for each, {single}")
     if len(set(map(normal_form, aspects))) < len(aspects):
         raise InputError("--aspect names the same aspect twice")

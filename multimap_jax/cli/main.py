@@ -94,7 +94,7 @@ def help_text(values: flags.FlagValues, verb: str) -> str:
             text = f"--{name}: {flag.help.partition('>: ')[2]}: {', '.join(flag.parser.enum_values)}"
         text += " (repeatable)" if name in REPEATABLE else ""
         text += "" if default in (None, "") or default is False else f" (default: {default})"
-        lines += textwrap.wrap(text, 100, initial_indent="  ", subsequent_indent=" " * 6)
+        lines += textwrap.wrap(text, 100, initial_indent="  ", subsequent_indent=" " * 6, break_on_hyphens=False)
     return "\n".join(lines)
 
 

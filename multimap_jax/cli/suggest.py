@@ -5,7 +5,7 @@ from __future__ import annotations
 from absl.flags import FlagValues
 
 from multimap_jax.cli import flags
-from multimap_jax.cli.console import reporting
+from multimap_jax.cli.console import running
 
 PURPOSE = "find aspects to group them by"
 USAGE = """Ranks the vocabulary's aspects by how well the encoder separates their words on these images, and prints the
@@ -27,11 +27,9 @@ def run(values: FlagValues) -> None:
     flags.check_given(values, "out")
 
     from multimap_jax.runs.suggest import Suggest, run_suggest
-    from multimap_jax.runtime.compilation import start_jax
 
-    start_jax()
     paths, sources = flags.paths_of(values, "images", "embeddings", "out"), flags.word_sources(values)
     images = paths["images"] or paths["embeddings"]
     job = Suggest(images, paths["out"], values.subject, values.clip, sources, ready=bool(values.embeddings))
-    with reporting(values) as output:
+    with running(values) as output:
         run_suggest(job, **output)

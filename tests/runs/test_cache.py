@@ -470,7 +470,7 @@ def test_a_stopped_run_says_what_is_kept(tmp_path, number):
 
 
 def test_a_stop_that_python_loses_in_a_callback_comes_again(monkeypatch):
-    monkeypatch.setattr(stop, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(stop, "REPEAT_SECONDS", 0.05)
     before = signal.getsignal(signal.SIGALRM)
 
     def lose_one() -> int:
