@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from absl import flags
 
-from multimap_jax.cli.flags import parameter_flag
+from multimap_jax.cli.flags import RENAMED
 from multimap_jax.errors import hint
 from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.storage.paths import parse_path
@@ -81,7 +81,8 @@ def sentence(error: Exception, values: flags.FlagValues) -> str:
     the system name their file and reason."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"cannot read or write {error.filename} ({error.strerror}); the same command goes on from what is kept"
-    message, flag = getattr(error, "message", str(error)), parameter_flag(getattr(error, "parameter", ""))
+    message, parameter = getattr(error, "message", str(error)), getattr(error, "parameter", "")
+    flag = RENAMED.get(parameter, parameter)
     if flag not in values or f"--{flag}" in message:
         return message
     value = getattr(error, "value", "")

@@ -120,15 +120,10 @@ def flag_of(field: dataclasses.Field) -> str:
     return field.metadata["flag"] or field.name
 
 
-# Arguments in Python whose flags have other names.
+# Parameters of errors whose flags have other names -> these.
 RENAMED = {"n_clusters": "clusters"} | {
     field.name: flag_of(field) for settings in (Settings, ProxySettings) for field in dataclasses.fields(settings)
 }
-
-
-def parameter_flag(parameter: str) -> str:
-    """The name of the flag for a parameter, as errors carry it."""
-    return RENAMED.get(parameter, parameter)
 
 
 def refuse_second_values(values: FlagValues) -> None:
@@ -167,11 +162,6 @@ def paths_of(values: FlagValues, *names: str) -> dict:
         with errors_about(name):
             paths[name] = parse_path(values[name].value) if values[name].value else None
     return paths
-
-
-def split_words(text: str | None) -> tuple[str, ...]:
-    """ "red, green" -> ("red", "green")."""
-    return tuple(word.strip() for word in text.split(",")) if text else ()
 
 
 def word_sources(values: FlagValues):

@@ -84,7 +84,7 @@ def run(values: FlagValues) -> None:
     job = Job(
         images=paths["images"] or paths["embeddings"],
         aspects=tuple(
-            Aspect(name, values.subject, flags.split_words(words.get(name)), values.template) for name in values.aspect
+            Aspect(name, values.subject, split_words(words.get(name)), values.template) for name in values.aspect
         ),
         clusters=counts,
         contrast={name: tuple(other for other in values.contrast if other != name) for name in values.aspect},
@@ -169,4 +169,9 @@ def cluster_count(name: str, words: dict[str, str], clusters: dict[str, str]) ->
         return given
     if given and (not given.isdecimal() or len(given) > flags.DIGITS or int(given) < 1):
         raise InputError(f"--clusters={name}={given[:80]}: expected a whole number of 1 or more, or {choices.AUTO}")
-    return int(given) if given else len(flags.split_words(words[name]))
+    return int(given) if given else len(split_words(words[name]))
+
+
+def split_words(text: str | None) -> tuple[str, ...]:
+    """ "red, green" -> ("red", "green")."""
+    return tuple(word.strip() for word in text.split(",")) if text else ()
