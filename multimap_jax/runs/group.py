@@ -39,7 +39,6 @@ from multimap_jax.runs.results import Clock, RunRecord, columns_left_out, whole,
 from multimap_jax.runs.words import with_candidates, with_chosen
 from multimap_jax.runtime.mesh import image_mesh
 from multimap_jax.runtime.progress import open_bar, with_bar
-from multimap_jax.settings import flag_of
 from multimap_jax.storage.filenames import printable
 from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import (
@@ -132,7 +131,7 @@ def shared_settings(checked: CheckedJob) -> dict:
         "--clusters": json.dumps(job.clusters),
         "--words": json.dumps(job.find),
         "--contrast": json.dumps(job.contrast),
-        **{f"--{flag_of(field)}": getattr(job.settings, field.name) for field in dataclasses.fields(job.settings)},
+        **dataclasses.asdict(job.settings),
         "recipe": json.dumps(dataclasses.asdict(job.config)),
         "version": __version__,
     }

@@ -270,7 +270,12 @@ def test_a_process_without_company_says_so(fruit, index, tmp_path):
 @pytest.mark.parametrize(
     "index, more, message",
     [
-        (1, "--seed=3", "process 1 was started with another --seed than process 0 (3 and 0): start all of them alike"),
+        (
+            1,
+            "--seed=3",
+            "process 1 was started with another random_state than process 0 (3 and 0): start all of them alike "
+            "(see --seed)",
+        ),
         (
             1,
             "--out={other}",
