@@ -12,7 +12,7 @@ from absl.flags import FlagValues
 
 from multimap_jax import choices
 from multimap_jax.errors import InputError, errors_about
-from multimap_jax.settings import ProxySettings, Settings
+from multimap_jax.settings import ProxySettings, Settings, flag_of
 from multimap_jax.storage.filenames import without_secrets
 from multimap_jax.storage.paths import parse_path
 
@@ -113,11 +113,6 @@ def given_settings(values: FlagValues, settings: type) -> dict:
 
 def fields_with_flags(settings: type) -> list[dataclasses.Field]:
     return [field for field in dataclasses.fields(settings) if field.metadata["help"]]
-
-
-def flag_of(field: dataclasses.Field) -> str:
-    """The name of the flag of a setting."""
-    return field.metadata["flag"] or field.name
 
 
 # Parameters of errors whose flags have other names -> these.

@@ -121,16 +121,17 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
 
 
 def shared_settings(checked: CheckedJob) -> dict:
-    """What all processes of a run must have been started with, by the flag that says it."""
+    """What all processes of a run must have been started with, by parameter."""
     job, names = checked.job, hashlib.sha256()
     for name in checked.source.images:
         names.update(f"{name}\n".encode())
     return {
-        "--images": f"{len(checked.source.images)} images {names.hexdigest()[:16]}",
-        "--aspect, --words or --template": json.dumps([dataclasses.asdict(aspect) for aspect in job.aspects]),
-        "--clusters": json.dumps(job.clusters),
-        "--words": json.dumps(job.find),
-        "--contrast": json.dumps(job.contrast),
+        "images": f"{len(checked.source.images)} images {names.hexdigest()[:16]}",
+        "aspect": ", ".join(aspect.name for aspect in job.aspects),
+        "words": json.dumps([job.find, [aspect.words for aspect in job.aspects]]),
+        "template": json.dumps([[aspect.template, aspect.subject] for aspect in job.aspects]),
+        "n_clusters": json.dumps(job.clusters),
+        "contrast": json.dumps(job.contrast),
         **dataclasses.asdict(job.settings),
         "recipe": json.dumps(dataclasses.asdict(job.config)),
         "version": __version__,
