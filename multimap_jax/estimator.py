@@ -34,7 +34,7 @@ from multimap_jax.clustering.selection import Candidate, select_n_clusters, stab
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.encoders.zero_shot import RootProbabilities
 from multimap_jax.errors import InputError, InputTypeError
-from multimap_jax.features import table as kinds
+from multimap_jax.features.table import TABLE, Material, choose
 from multimap_jax.images.decoding import as_list
 from multimap_jax.persistence import OF_PROXIES, read_model, write_model
 from multimap_jax.prompts.aspect import Aspect, check_words, word_embeddings
@@ -115,7 +115,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         """
         if not isinstance(self.aspect, Aspect):
             raise InputTypeError(f'expected an Aspect, such as mm.Aspect("color"), found {self.aspect!r}', "aspect")
-        kind, config, clip = kinds.choose(self.features, self.aspect, self._config()), self._config(), self._clip()
+        kind, config, clip = (
+            choose(self.features, self.aspect, self._config()),
+            self._config(),
+            self._clip(),
+        )
         if self.n_clusters is None and not self.aspect.words:
             raise InputError(
                 f'aspect {self.aspect.name!r} has no words: give the number of groups, or "auto"', "n_clusters"
@@ -123,7 +127,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         clusters = self._clusters()
         Settings(self.features, self.keep_proxies, self.leftover)
         check_words(self.aspect, clip, self.contrast)
-        feature = kinds.TABLE[kind]
+        feature = TABLE[kind]
         if feature.proxies or self.keep_proxies or (feature.group_proxies and len(self.aspect.words) < (clusters or 0)):
             check_proxies(clip, self.aspect, self.contrast, config)
         return clusters
@@ -160,21 +164,21 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         check_clusters(clusters or 1, len(embeddings))
         self._forget()
         config, clip, seed = self._config(), self._clip(), draw_seed(self.random_state)
-        kind = kinds.choose(self.features, self.aspect, config)
-        feature = kinds.TABLE[kind]
+        kind = choose(self.features, self.aspect, config)
+        feature = TABLE[kind]
         if proxies is None and (feature.proxies or self.keep_proxies):
             proxies = self._fit_proxies(embeddings, config, seed)
         names = range(len(embeddings)) if names is None else names
         drawn = sample_indices(names, seed)
         projection = begin = None
-        material = kinds.Material(clip, config, embeddings, proxies, projection)
+        material = Material(clip, config, embeddings, proxies, projection)
         rows = None if feature.fit else feature.rows(material)
-        few, few_names = sample_rows(
+        sample, sample_names = sample_rows(
             np.arange(len(embeddings)), names, 0, OUTLIER_IMAGES
         )  # so that names are hashed once
         table = []
         if clusters is None:
-            table = self._select_n_clusters(embeddings[few], rows if rows is None else rows[few], few_names)
+            table = self._select_n_clusters(embeddings[sample], rows if rows is None else rows[sample], sample_names)
             clusters = table[0].groups
         if feature.fit:
             span = feature.fit(clip, embeddings, self.aspect, clusters, self.contrast, config, seed, drawn)
@@ -184,8 +188,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centroids, groups.distances
         self.confidence_, self.spread_, self.n_clusters_table_ = groups.confidences, groups.spread, table
         self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
-        self.cluster_stability_ = stability(rows[few], groups.labels[few], clusters, few_names)
-        self.inliers_ = fit_inliers(embeddings[few], few_names)
+        self.cluster_stability_ = stability(rows[sample], groups.labels[sample], clusters, sample_names)
+        self.inliers_ = fit_inliers(embeddings[sample], sample_names)
         self._describe(embeddings, drawn, read_vocabulary(None) if vocabulary is None else vocabulary)
         self.projection_ = np.zeros((embeddings.shape[1], 0)) if projection is None else projection
         if proxies is not None:
@@ -225,7 +229,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     def assign_with_rows(self, X) -> tuple[Assignment, object]:
         """(what `assign` gives, what k-means would run on, rows [images, d]). X, errors: as `predict`."""
         check_is_fitted(self)
-        config, feature, proxies = self._config(), kinds.TABLE[self.features_], None
+        config, feature, proxies = self._config(), TABLE[self.features_], None
         if feature.proxies and config.batches_matter:
             raise InputError(
                 f"under the {config.recipe} recipe with weight decay a proxy depends on all images fitted with it, so "
@@ -236,7 +240,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         if feature.proxies:
             config = dataclasses.replace(config, block_size=self.block_size_)
             proxies = self._fit_proxies(embeddings, config, self.seed_)
-        rows = feature.rows(kinds.Material(self._clip(), config, embeddings, proxies, self.projection_))
+        rows = feature.rows(Material(self._clip(), config, embeddings, proxies, self.projection_))
         labels, distances, confidences = nearest(rows, self.cluster_centers_, self.spread_)
         left = is_leftover(confidences, distances, self.leftover_threshold_)
         return Assignment(labels, distances, confidences, self.inliers_.outliers(embeddings), left), rows
@@ -273,10 +277,10 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         """
         check_is_fitted(self)
         proxies = None
-        if kinds.TABLE[self.features_].proxies:
+        if TABLE[self.features_].proxies:
             proxies = ProxyFit(**{field: getattr(self, attribute) for attribute, field in OF_PROXIES.items()})
-        material = kinds.Material(self._clip(), self._config(), embeddings, proxies, self.projection_)
-        return kinds.TABLE[self.features_].rows(material)
+        material = Material(self._clip(), self._config(), embeddings, proxies, self.projection_)
+        return TABLE[self.features_].rows(material)
 
     def save(self, directory: str | Path) -> None:
         """Writes model.json and arrays.npz. The checkpoint is not in them, only its name and hash."""
@@ -307,7 +311,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     def _forget(self) -> None:
-        """What an earlier fit left."""
+        """Removes the attributes of an earlier fit."""
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
 
@@ -370,7 +374,7 @@ def draw_seed(random_state) -> int:
 
 def check_loaded(attributes: dict, clip: Clip, directory: Path) -> None:
     """ValueError where the parts of a model do not fit each other or the checkpoint."""
-    feature, width = kinds.TABLE[attributes["features_"]], clip.config.image.embed
+    feature, width = TABLE[attributes["features_"]], clip.config.image.embed
     columns, axes = attributes["cluster_centers_"].shape[1], attributes["projection_"].shape[1]
     problem = ""
     if attributes["n_features_in_"] != width:
