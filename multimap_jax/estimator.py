@@ -207,9 +207,9 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self.leftover_ = is_leftover(self.confidence_, self.distances_, self.leftover_threshold_)
         self.outliers_ = self.inliers_.outliers(embeddings)
         self.exemplars_ = exemplars(embeddings, labels, self.distances_, k)
-        some, labels = (embeddings, labels) if drawn is None else (embeddings[drawn], labels[drawn])
+        rows, labels = (embeddings, labels) if drawn is None else (embeddings[drawn], labels[drawn])
         self.cluster_names_, self.cluster_confidences_ = name_groups(
-            self._clip(), some, self.aspect, labels, k, vocabulary
+            self._clip(), rows, self.aspect, labels, k, vocabulary
         )
 
     def predict(self, X) -> np.ndarray:

@@ -61,10 +61,13 @@ class Separability:
 
     def __str__(self) -> str:
         if self.verdict == "clear":
-            return f"{self.encoder} tells these words of {self.aspect} apart in these images."
+            return f"{self.encoder} separates the {self.aspect} words well on these images."
         word, share = self.most
-        alike = f", nearly all of them are {word!r} to it" if share > 0.9 else ""
-        return f"{self.encoder} does not tell these words of {self.aspect} apart in these images{alike}: expect noise."
+        alike = f" (nearly all of them match {word!r})" if share > 0.9 else ""
+        return (
+            f"{self.encoder} cannot separate the {self.aspect} words on these images{alike}, so the groups are mostly "
+            "noise."
+        )
 
 
 def diagnose(

@@ -97,7 +97,7 @@ def test_drawn_aspects_are_seen(clip, drawn, scene):
     rows, labels = drawn[scene]
     for aspect, values in labels.items():
         separability = mm.diagnose(clip, rows, mm.Aspect(aspect, SCENES[scene].subject, tuple(sorted(set(values)))))
-        assert separability.verdict == "clear" and separability.score >= 1 and "tells these words" in str(separability)
+        assert separability.verdict == "clear" and separability.score >= 1 and "separates the" in str(separability)
         assert 0.5 < separability.information <= 1
 
 
@@ -117,8 +117,8 @@ CONTROLS = {
 def test_controls_cannot_be_seen(clip, drawn, control):
     rows, words = CONTROLS[control](clip, *drawn["fruit"])
     separability = mm.diagnose(clip, rows, mm.Aspect("color", "fruit", words))
-    assert separability.verdict == "cannot" and "expect noise" in str(separability)
-    assert ("nearly all of them are 'red'" in str(separability)) == (control == "all alike")
+    assert separability.verdict == "cannot" and "mostly noise" in str(separability)
+    assert ("nearly all of them match 'red'" in str(separability)) == (control == "all alike")
 
 
 def test_structure_is_of_groups_not_of_spread():
@@ -209,9 +209,9 @@ def test_the_command_finds_words_and_says_so(fruit, tmp_path, capsys):
 def test_what_the_encoder_cannot_see_is_a_warning_everywhere(fruit, tmp_path, capsys):
     flags = [f"--images={fruit}", "--subject=fruit", "--aspect=vibe", "--words=vibe=merry,gloomy", f"--out={tmp_path}"]
     assert cli.main(["multimap", *flags]) == 0
-    assert "Warning: embedded does not tell these words of vibe apart" in capsys.readouterr().out
+    assert "Warning: embedded cannot separate the vibe words" in capsys.readouterr().out
     notes = content((tmp_path / "report.html").read_text())["notes"]
-    assert any(note.startswith("embedded does not tell these words of vibe apart") for note in notes)
+    assert any(note.startswith("embedded cannot separate the vibe words") for note in notes)
     assert json.loads((tmp_path / "run.json").read_text())["aspects"][0]["separability"]["verdict"] == "cannot"
 
 
