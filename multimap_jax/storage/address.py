@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import PurePosixPath
 
+from fsspec.spec import AbstractBufferedFile
 from upath.extensions import ProxyUPath
 
 from multimap_jax.storage.filenames import without_secrets
+from multimap_jax.storage.objects import read_object
 
 WEB = ("http", "https")
 SECRET_LENGTH = 3  # letters of the shortest secret: fewer stand in any text
@@ -49,10 +52,19 @@ class Address(ProxyUPath):
         """Without the query and fragment of an address of the web."""
         return re.split("[?#]", super().name, maxsplit=1)[0] if self.protocol in WEB else super().name
 
-    @property
-    def stem(self) -> str:
-        return PurePosixPath(self.name).stem
+    stem = property(lambda self: PurePosixPath(self.name).stem)
+    suffix = property(lambda self: PurePosixPath(self.name).suffix)
 
-    @property
-    def suffix(self) -> str:
-        return PurePosixPath(self.name).suffix
+
+class RangedObject(AbstractBufferedFile):
+    """An object of the web, of a known size, fetched in ranges of which each has a bound."""
+
+    def __init__(self, address: Address, size: int, block_size: int):
+        self.address = address
+        super().__init__(address.fs, address.path, block_size=block_size, size=size)
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        content = read_object(self.address, end - start, begin=start, end=end)
+        if len(content) < end - start:
+            raise OSError(errno.ESTALE, f"{self.address} ends before its length")
+        return content

@@ -96,13 +96,9 @@ def file_version(path: Path) -> Version:
 
 
 class LocalStorage:
-    """Files of this machine.
+    """Files of this machine."""
 
-    Attributes:
-      local: whether files are on this machine, so that they can be opened where they lie, linked, and unmounted.
-    """
-
-    local = True
+    local = True  # so that files can be opened where they lie, linked, and unmounted
 
     def reaching(self, path):
         """Within this context whatever a store's package raises becomes an Unreachable that names the path."""
@@ -126,10 +122,9 @@ class LocalStorage:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_size not in [size for size, _ in versions]:
             return False
-        try:
+        with contextlib.suppress(ValueError):  # no regular file any more
             return file_version(path) in versions
-        except ValueError:  # no regular file any more
-            return False
+        return False
 
     def is_same(self, path: Path, other) -> bool:
         """Whether two paths are of one file."""
@@ -197,24 +192,6 @@ class LocalStorage:
         """Where files for `folder` are made: itself, created, or a folder of this machine that goes at the end."""
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
-
-    def rename(self, path: Path, other: Path) -> None:
-        path.rename(other)
-
-    def take(self, path: Path, aside: Path) -> Path:
-        """Moves a file aside so that only one process has it, and returns where it lies now: in a store, which cannot
-        do so, where it was. FileNotFoundError where another process was faster."""
-        return path.rename(aside)
-
-    def put_back(self, taken: Path, path: Path) -> None:
-        """Undoes `take`, unless another file came in its place."""
-        with contextlib.suppress(FileExistsError):
-            rename_new(taken, path)
-        taken.unlink(missing_ok=True)
-
-    def touch(self, path: Path, text: str) -> None:
-        """Renews the time of change of a file that holds `text`."""
-        os.utime(path)
 
     def remove(self, path: Path) -> None:
         """Removes a file; of a link not what it leads to. The caller sees to it that it is multimap's."""

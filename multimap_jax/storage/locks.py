@@ -15,6 +15,7 @@ from pathlib import Path
 
 from multimap_jax.errors import InputError
 from multimap_jax.storage.filenames import name_of_path
+from multimap_jax.storage.local import rename_new
 from multimap_jax.storage.objects import Unreachable
 from multimap_jax.storage.output import HIDDEN, discard, inside, unwritable
 from multimap_jax.storage.paths import storage_of, write_file
@@ -75,11 +76,14 @@ def check_free(path: Path) -> None:
 
 def break_lock(path: Path) -> None:
     """Removes the lock of a dead run; not that of a run which did the same a moment before and is alive."""
-    with contextlib.suppress(FileNotFoundError):
-        taken = storage_of(path).take(path, aside_of(path))
-        if holder(taken):
-            storage_of(path).put_back(taken, path)
-        else:
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
+        # Aside only one process has it; a store cannot do so.
+        taken = path.rename(aside_of(path)) if storage_of(path).local else path
+        held = holder(taken)
+        if held and taken != path:
+            with contextlib.suppress(FileExistsError):
+                rename_new(taken, path)
+        if not held or taken != path:
             remove_lock(taken)
 
 
@@ -166,4 +170,4 @@ def _give_signs(path: Path, mine: dict, done: threading.Event) -> None:
     while not done.wait(SIGN_SECONDS):
         with contextlib.suppress(OSError):
             if is_of(path, mine):
-                storage_of(path).touch(path, json.dumps(mine))
+                os.utime(path) if storage_of(path).local else write_file(path, json.dumps(mine))

@@ -109,12 +109,10 @@ class ObjectStorage:
             ) from None
 
     def exists(self, path) -> bool:
-        try:
-            with self.reaching(path):
-                path.fs.info(path.path)
-        except FileNotFoundError:
-            return False
-        return True
+        with contextlib.suppress(FileNotFoundError), self.reaching(path):
+            path.fs.info(path.path)
+            return True
+        return False
 
     def open(self, path, limit: int | None = None) -> BinaryIO:
         with self.reaching(path):
@@ -180,8 +178,7 @@ class ObjectStorage:
     def is_folder(self, path) -> None:
         return None
 
-    def has_name(self, path) -> None:
-        return None
+    has_name = is_folder
 
     def write(self, path, content: Content, new: bool = False) -> None:
         if new and self.exists(path):
@@ -211,19 +208,6 @@ class ObjectStorage:
         with tempfile.TemporaryDirectory(prefix="multimap_") as made:
             yield Path(made)
 
-    def rename(self, path, other) -> None:
-        with self.reaching(path):
-            path.fs.mv(path.path, other.path)
-
-    def take(self, path, aside):
-        return path
-
-    def put_back(self, taken, path) -> None:
-        pass
-
-    def touch(self, path, text: str) -> None:
-        self.write(path, text)
-
     def remove(self, path) -> None:
         with self.reaching(path), contextlib.suppress(FileNotFoundError):
             path.fs.rm_file(path.path)
@@ -232,36 +216,11 @@ class ObjectStorage:
         return True
 
 
-class RangedObject(io.RawIOBase):
-    """An object of a known size, fetched in ranges of which each has a bound."""
-
-    def __init__(self, path, size: int):
-        self.path, self.size, self.position = path, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
-        return self.position
-
-    def readinto(self, buffer) -> int:
-        wanted = max(0, min(len(buffer), self.size - self.position))
-        end = self.position + wanted
-        content = read_object(self.path, wanted, begin=self.position, end=end) if wanted else b""
-        if len(content) < wanted:
-            raise OSError(errno.ESTALE, f"{self.path} ends before its length")
-        buffer[:wanted] = content
-        self.position = end
-        return wanted
-
-
 def open_in_ranges(path, size: int) -> BinaryIO:
+    from multimap_jax.storage.address import RangedObject
+
     if is_web(path):
-        return io.BufferedReader(RangedObject(path, size), BLOCK_BYTES)
+        return RangedObject(path, size, BLOCK_BYTES)
     return path.fs.open(path.path, "rb", block_size=BLOCK_BYTES)
 
 

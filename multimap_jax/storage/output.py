@@ -275,7 +275,8 @@ def set_aside(out: Path, name: str) -> Path:
     """Renames a file that stands in the way, or is damaged; returns its new path."""
     path = inside(out, name)
     aside = path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}")
-    storage_of(path).rename(path, aside)
+    with reaching(path):
+        path.rename(aside)
     return aside
 
 
