@@ -14,7 +14,6 @@ size is compared, not the bytes. Everything else stays.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 import secrets
@@ -43,19 +42,16 @@ MODEL = "[a-z0-9-]{1,32}-[0-9a-f]{8}-[0-9a-f]{12}"
 PROXIES = "[a-z0-9-]{1,32}-[0-9a-f]{16}"
 NUMBER = "[0-9]{6,9}"
 # The names that files of ours have, and the unit that each belongs to: what is recorded and deleted together.
-NAME_FORMS = tuple(
-    (re.compile(form), unit)
-    for form, unit in (
-        ("|".join(map(re.escape, (*RESULTS, RUN))), "results"),
-        (rf"models/({MODEL})/(?:model\.json|arrays\.npz)", r"models+\1"),
-        (rf"({THUMBNAILS.pattern})/[0-9]{{1,9}}\.jpg", r"\1"),
-        (rf"plan/plan_({NUMBER})\.parquet", r"plan+\1"),
-        (r"embeddings/encoder\.json", "embeddings+encoder"),
-        (rf"embeddings/(img_emb|metadata|skipped)/\1_({NUMBER})\.(?:npy|parquet)", r"embeddings+\2"),
-        (rf"proxies/({PROXIES})/(key|(?:plan|proxies)_{NUMBER})\.(?:json|parquet|npz)", r"proxies+\1+\2"),
-        (r"words/words-([0-9a-f]{32})\.json", r"words+\1"),
-    )
-)
+NAME_FORMS = {
+    "|".join(map(re.escape, (*RESULTS, RUN))): "results",
+    rf"models/({MODEL})/(?:model\.json|arrays\.npz)": r"models+\1",
+    rf"({THUMBNAILS.pattern})/[0-9]{{1,9}}\.jpg": r"\1",
+    rf"plan/plan_({NUMBER})\.parquet": r"plan+\1",
+    r"embeddings/encoder\.json": "embeddings+encoder",
+    rf"embeddings/(img_emb|metadata|skipped)/\1_({NUMBER})\.(?:npy|parquet)": r"embeddings+\2",
+    rf"proxies/({PROXIES})/(key|(?:plan|proxies)_{NUMBER})\.(?:json|parquet|npz)": r"proxies+\1+\2",
+    r"words/words-([0-9a-f]{32})\.json": r"words+\1",
+}
 UNIT = re.compile(r"[a-z0-9+_-]{1,100}")
 # What is only needed while a run is at work, below HIDDEN.
 SCRATCH = re.compile(
@@ -67,10 +63,8 @@ VERSIONS = 4  # of a file in a record: the one that is there while the next one 
 
 def unit_of(name: str) -> str | None:
     """The unit of a file by its name below --out, None for a name that no file of ours has."""
-    for form, unit in NAME_FORMS:
-        if found := form.fullmatch(name):
-            return found.expand(unit)
-    return None
+    matches = ((re.fullmatch(form, name), unit) for form, unit in NAME_FORMS.items())
+    return next((found.expand(unit) for found, unit in matches if found), None)
 
 
 def inside(out: Path, name: str) -> Path:
@@ -109,10 +103,7 @@ class Staging:
         if unit_of(name) is None:
             raise ValueError(f"{name} is no name of a file that multimap writes")
         with explained_writing(self.out / name):
-            path = self.write_aside(str(len(self.files)), content, sync)
-            data = content.encode() if isinstance(content, str) else content
-            known = isinstance(data, bytes)  # not read again
-            self.files[name] = path, (len(data), hashlib.sha256(data).hexdigest()) if known else file_version(path)
+            self.adopt(name, self.write_aside(str(len(self.files)), content, sync))
 
     def adopt(self, name: str, path: Path) -> None:
         """A file that lies aside already."""
@@ -130,10 +121,9 @@ class Staging:
         Raises FileExistsError where results would replace a file that is not as multimap wrote it; another file in the
         way is set aside. OSError as `add`.
         """
-        units: dict[str, dict[str, Version]] = {}
-        for name, (_, version) in self.files.items():
-            units.setdefault(unit_of(name), {})[name] = version
-        known = {name: versions for unit in units for name, versions in recorded(self.out, unit).items()}
+        put = storage_of(self.out).put
+        records = {unit: recorded(self.out, unit) for unit in dict.fromkeys(map(unit_of, self.files))}
+        known = {name: versions for record in records.values() for name, versions in record.items()}
         for name in self.files:
             path = inside(self.out, name)
             if exists(path) and not storage_of(path).has_version(path, known.get(name, [])):
@@ -141,22 +131,16 @@ class Staging:
                     raise InputExistsError(changed_text(path), "out")
                 set_aside(self.out, name)
         with explained_writing(self.out):
-            for unit, files in units.items():
-                self._record(unit, files)
+            for name, (_, version) in self.files.items():
+                earlier = [other for other in known.get(name, []) if other != version]
+                records[unit_of(name)][name] = [version, *earlier][:VERSIONS]
+            for unit, record in records.items():
+                aside = self.write_aside("record", json.dumps({"files": record}), True)
+                put(aside, inside(self.out, f"{HIDDEN}/written/{unit}.json"))
             for name in instead_of:
                 _delete(self.out, name, known.get(name, []))
             for name, (path, _) in self.files.items():
-                self.move(path, name)
-
-    def _record(self, unit: str, files: dict[str, Version]) -> None:
-        known = recorded(self.out, unit)
-        for name, version in files.items():
-            earlier = [known_version for known_version in known.get(name, []) if known_version != version]
-            known[name] = [version, *earlier][:VERSIONS]
-        self.move(self.write_aside("record", json.dumps({"files": known}), True), f"{HIDDEN}/written/{unit}.json")
-
-    def move(self, path: Path, name: str) -> None:
-        storage_of(self.out).put(path, inside(self.out, name))
+                put(path, inside(self.out, name))
 
 
 @contextlib.contextmanager
