@@ -24,9 +24,8 @@ def split_images(function: Callable, mesh: Mesh, replicated: int) -> Callable:
 
     def run(*arguments):
         specs = tuple(PartitionSpec() if i < replicated else PartitionSpec(AXIS) for i in range(len(arguments)))
-        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)(
-            *arguments
-        )
+        split = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)
+        return split(*arguments)
 
     return run
 

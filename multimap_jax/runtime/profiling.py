@@ -25,33 +25,27 @@ class Traces:
     def chunk_done(self) -> None:
         self.done += 1
         if self.done == FIRST_CHUNKS and self.kind and self.kind not in self.kinds:
-            self.start()
+            if self._profiler("start_trace", self.folder / self.kind):
+                self.running = True
+                self.kinds.append(self.kind)
         elif self.done == LAST_CHUNKS:
             self.stop()
 
-    def start(self) -> None:
-        import jax
-
-        with self._errors_said():
-            jax.profiler.start_trace(self.folder / self.kind)
-            self.running = True
-            self.kinds.append(self.kind)
-
     def stop(self) -> None:
-        import jax
-
         if self.running:
             self.running = False
-            with self._errors_said():
-                jax.profiler.stop_trace()
+            self._profiler("stop_trace")
 
-    @contextlib.contextmanager
-    def _errors_said(self) -> Iterator[None]:
-        """Within this context no error ends the run."""
+    def _profiler(self, name: str, *arguments) -> bool:
+        """Calls JAX's profiler, whose errors end no run, and says whether that went well."""
+        import jax
+
         try:
-            yield
-        except Exception as error:  # JAX's profiler raises whatever it likes
+            getattr(jax.profiler, name)(*arguments)
+        except Exception as error:  # it raises whatever it likes
             self.say(f"no trace was kept ({' '.join(str(error).split())[:200]})")
+            return False
+        return True
 
 
 @contextlib.contextmanager

@@ -59,12 +59,11 @@ class Stage(contextlib.AbstractContextManager):
     def update(self, number: int = 1) -> None:
         self.done += number
 
-    def close(self) -> None:
+    def close(self, *_) -> None:
         self.log.stages.remove(self)
         self.log.say(self)
 
-    def __exit__(self, *_) -> None:
-        self.close()
+    __exit__ = close
 
 
 class Share(contextlib.AbstractContextManager):

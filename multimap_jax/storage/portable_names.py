@@ -21,11 +21,7 @@ def portable_name(text: str) -> str:
     plain = "".join("_" if unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") else sign for sign in text)
     plain = re.sub(r"(?<![.\s])[.\s]+$", lambda end: "_" * len(end[0]), FORBIDDEN.sub("_", plain).strip())
     device = DEVICES.fullmatch(unicodedata.normalize("NFKC", plain[:LONGEST]))
-    plain = f"_{plain}" if device or not plain or plain.startswith(".") else plain
-    return shortened(plain)
-
-
-def shortened(name: str) -> str:
+    name = f"_{plain}" if device or not plain or plain.startswith(".") else plain
     if len(name.encode()) <= LONGEST:
         return name
     stem, dot, ending = name.rpartition(".")
