@@ -10,9 +10,8 @@ from fsspec.spec import AbstractBufferedFile
 from upath.extensions import ProxyUPath
 
 from multimap_jax.storage.filenames import without_secrets
-from multimap_jax.storage.objects import read_object
+from multimap_jax.storage.objects import is_web, read_object
 
-WEB = ("http", "https")
 SECRET_LENGTH = 3  # letters of the shortest secret: fewer stand in any text
 
 
@@ -30,14 +29,14 @@ class Address(ProxyUPath):
         """What no text may tell of this address: user and password, query and fragment, as they were written."""
         rest = str(self).partition("://")[2]
         user, at, _ = rest.rpartition("@")
-        queries = re.split("[?#]", rest, maxsplit=1)[1:] if self.protocol in WEB else []
+        queries = re.split("[?#]", rest, maxsplit=1)[1:] if is_web(self) else []
         values = [value for query in queries for value in re.split("[=&#]", query)]
         words = {*(re.split("[:/]", user) if at else []), *queries, *values}
         return sorted((word for word in words if len(word) >= SECRET_LENGTH), key=len, reverse=True)
 
     def request_options(self) -> dict:
         """What to tell the driver of a web server, so that a password goes to this address and to no other."""
-        return {"allow_redirects": False} if self.protocol in WEB and "@" in str(self) else {}
+        return {"allow_redirects": False} if is_web(self) and "@" in str(self) else {}
 
     def is_symlink(self) -> bool:
         return False
@@ -50,7 +49,7 @@ class Address(ProxyUPath):
     @property
     def name(self) -> str:
         """Without the query and fragment of an address of the web."""
-        return re.split("[?#]", super().name, maxsplit=1)[0] if self.protocol in WEB else super().name
+        return re.split("[?#]", super().name, maxsplit=1)[0] if is_web(self) else super().name
 
     stem = property(lambda self: PurePosixPath(self.name).stem)
     suffix = property(lambda self: PurePosixPath(self.name).suffix)

@@ -70,7 +70,7 @@ def parse_address(text: str):
         raise ValueError(
             f"{shown} needs a package that is not installed: pip install {missing_package(error, scheme)}"
         ) from None
-    except (OSError, TimeoutError) as error:
+    except OSError as error:
         raise Unreachable(
             f"{shown} cannot be reached ({error_text(error)}): look at its name and the network"
         ) from None

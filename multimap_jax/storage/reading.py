@@ -134,8 +134,8 @@ class MemoryBudget:
     """What may be made of what is read: COLUMN_BYTES, or MULTIPLE times what was read where that is more. A text that a
     file holds once may be the value of millions of rows."""
 
-    def __init__(self, what: str, read: int = 0):
-        self.what, self.read, self.made = what, read, 0
+    def __init__(self, what: str):
+        self.what, self.read, self.made = what, 0, 0
 
     def take(self, size: int) -> None:
         """ValueError where there is no room for so many bytes more."""
