@@ -191,8 +191,9 @@ def reason_to_skip(member: tarfile.TarInfo, tar: tarfile.TarFile) -> str:
 
 def packed(file: Path, offset: int, size: int, version: str | None) -> PackedImage:
     """One image in a tar. version: of a tar of a store, None on this machine."""
-    read = functools.partial(read_bytes, os.fspath(file), offset, size)
-    if version is not None:
+    if version is None:
+        read = functools.partial(read_bytes, os.fspath(file), offset, size)
+    else:
         read = functools.partial(fetch, file, size, offset, offset + size)
     return PackedImage(f"{file}", f"{offset}-{size}", read, version, remote=version is not None)
 
