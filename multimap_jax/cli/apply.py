@@ -16,23 +16,19 @@ USAGE = """Puts new images into the groups of a finished run. The groups stay as
 
 Writes labels.csv, run.json, report.html and, with --labels, metrics.json into --out.
 """
-
-
-def define_flags() -> FlagValues:
-    return flags.make_flags(
-        flags.RUN,
-        flags.text("images", f"the new images: {flags.SOURCE_HELP}"),
-        flags.text("out", "folder for the results, not the run's own"),
-        flags.RUN_CLIP,
-        flags.LABELS,
-    )
+FLAGS = (
+    flags.RUN,
+    flags.text("images", f"the new images: {flags.SOURCE_HELP}"),
+    flags.text("out", "folder for the results, not the run's own"),
+    flags.RUN_CLIP,
+    flags.LABELS,
+)
 
 
 def run(values: FlagValues) -> None:
-    flags.check_given(values, "run", "images", "out")
+    paths = flags.paths_of(values, "run", "images", "out", optional=("labels",))
 
     from multimap_jax.runs.apply import Apply, run_apply
 
-    paths = flags.paths_of(values, "run", "images", "out", "labels")
     with running(values) as output:
         run_apply(Apply(**paths, clip=values.clip, line=flags.command_line(values, "apply")), **output)

@@ -17,7 +17,7 @@ from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.storage.paths import parse_path
 
 _typed_addresses: list[str] = []
-_print_failures: list[str] = []  # why something that was to be printed was not
+print_failures: list[str] = []  # why lines could not be printed since `start`
 
 
 def start(argv: Sequence[str]) -> None:
@@ -33,12 +33,7 @@ def start(argv: Sequence[str]) -> None:
         if hasattr(stream, "reconfigure"):  # a terminal that cannot write a name is no reason to stop
             stream.reconfigure(errors="replace")
     _typed_addresses[:] = [value for _, _, value in (word.partition("=") for word in argv) if "://" in value]
-    _print_failures.clear()
-
-
-def print_failure() -> str:
-    """Why a line could not be printed since `start`, "" where all were."""
-    return _print_failures[0] if _print_failures else ""
+    print_failures.clear()
 
 
 def write_line(name: str, text: str) -> OSError | None:
@@ -55,7 +50,7 @@ def say(text: str) -> None:
     """Prints. Where that fails the run goes on; a reader that went away (`multimap … | head`) is no failure at all."""
     error = write_line("stdout", text)
     if error and not isinstance(error, BrokenPipeError):
-        _print_failures.append(f"cannot write to standard output ({error.strerror}): redirect it to a disk with room")
+        print_failures.append(f"cannot write to standard output ({error.strerror}): redirect it to a disk with room")
 
 
 def note(text: str) -> None:

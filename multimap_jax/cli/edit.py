@@ -24,23 +24,19 @@ You may also write edits.json by hand. Edits are made in their order; each uses 
              {"aspect": "color", "move": ["a.png"], "to": "warm"},
              {"aspect": "color", "leftover": ["b.png"]}]}
 """
-
-
-def define_flags() -> FlagValues:
-    return flags.make_flags(
-        flags.RUN,
-        flags.text("edits", "file of edits, as the page saves it"),
-        flags.text("out", "folder for the edited run, not the run's own"),
-        *flags.MOVED,
-        flags.LABELS,
-    )
+FLAGS = (
+    flags.RUN,
+    flags.text("edits", "file of edits, as the page saves it"),
+    flags.text("out", "folder for the edited run, not the run's own"),
+    *flags.MOVED,
+    flags.LABELS,
+)
 
 
 def run(values: FlagValues) -> None:
-    flags.check_given(values, "run", "edits", "out")
+    paths = flags.paths_of(values, "run", "edits", "out", optional=("labels", "images", "embeddings"))
 
     from multimap_jax.runs.edit import EditJob, run_edit
 
-    paths = flags.paths_of(values, "run", "edits", "out", "labels", "images", "embeddings")
     with running(values) as output:
         run_edit(EditJob(**paths, clip=values.clip, line=flags.command_line(values, "edit")), **output)

@@ -22,20 +22,17 @@ USAGE = """Only embeds the images, for multimap --embeddings=OUT and for other t
 worker dies, start it again: it does what is missing. With --distributed instead, run the same line on every host of a
 Cloud TPU slice, under Slurm or Open MPI; each takes its share.
 """
-
-
-def define_flags() -> FlagValues:
-    return flags.make_flags(
-        flags.IMAGES,
-        flags.CLIP,
-        flags.text("out", "folder for the embeddings, the same one for all workers"),
-        flags.text("part", "this worker's number, from 1, and how many there are: 2/16", "1/1"),
-        *CLUSTER,
-    )
+FLAGS = (
+    flags.IMAGES,
+    flags.CLIP,
+    flags.text("out", "folder for the embeddings, the same one for all workers"),
+    flags.text("part", "this worker's number, from 1, and how many there are: 2/16", "1/1"),
+    *CLUSTER,
+)
 
 
 def run(values: FlagValues) -> None:
-    flags.check_given(values, "images", "out")
+    paths = flags.paths_of(values, "images", "out")
     number, workers = parse_part(values.part)
 
     from multimap_jax.runs.embed import Embed, run_embed
@@ -43,7 +40,6 @@ def run(values: FlagValues) -> None:
     processes = join_processes(values)
     if processes.coordinator:
         number, workers = processes.index + 1, processes.count
-    paths = flags.paths_of(values, "images", "out")
     with running(values, number - 1 if workers > 1 else None, bool(processes.coordinator)) as output:
         run_embed(Embed(**paths, clip=values.clip, part=(number, workers), processes=processes), **output)
 

@@ -25,21 +25,17 @@ PARITY_ONLY = ("float64",)
 TYPES = {"bool": flags.DEFINE_bool, "int": flags.DEFINE_integer, "float": flags.DEFINE_float}
 
 
-def text(name: str, help: str, default: str | None = None, define: Callable = flags.DEFINE_string) -> Callable:
-    """A flag for `make_flags`, which calls what this returns. define: one of absl's DEFINE functions."""
-    return functools.partial(define, name, default, help)
+def text(name: str, help: str, default=None, define: Callable = flags.DEFINE_string, **more) -> Callable:
+    """A flag for `make_flags`, which calls what this returns. define: one of absl's DEFINE functions. more: for it."""
+    return functools.partial(define, name, default, help=help, **more)
 
 
-def switch(name: str, help: str, default: bool = False) -> Callable:
-    return functools.partial(flags.DEFINE_bool, name, default, help)
+def switch(name: str, help: str, default: bool = False, **more) -> Callable:
+    return text(name, help, default, flags.DEFINE_bool, **more)
 
 
 def choice(name: str, help: str, options: Sequence[str], default: str | None) -> Callable:
-    return functools.partial(flags.DEFINE_enum, name, default, options, help)
-
-
-def integer(name: str, help: str, default: int | None = None, **bounds: int) -> Callable:
-    return functools.partial(flags.DEFINE_integer, name, default, help, **bounds)
+    return text(name, help, default, flags.DEFINE_enum, enum_values=options)
 
 
 SOURCE_HELP = (
@@ -76,7 +72,7 @@ COMMON = (
     choice("log", "bars on a terminal, or one line a minute on stderr", choices.LOGS, "bars"),
     text("profile", "folder for JAX traces of a few chunks of work"),
     switch("version", "show the version"),
-    functools.partial(flags.DEFINE_bool, "help", False, "show this help", short_name="h"),
+    switch("help", "show this help", short_name="h"),
 )
 
 
@@ -135,13 +131,6 @@ def _parse_once(flag: flags.Flag, parse: Callable, argument: str) -> None:
         raise flags.IllegalFlagValueError(f"{typed} and {flag.serialize()} contradict each other: give one of them")
 
 
-def check_given(values: FlagValues, *names: str) -> None:
-    """InputError for a flag that is needed and has no value."""
-    for name in names:
-        if not values[name].value:
-            raise InputError(f"--{name} is missing: {values[name].help}")
-
-
 def check_source(values: FlagValues) -> None:
     """InputError unless either --images or --embeddings is given."""
     if not values.images and not values.embeddings:
@@ -150,10 +139,13 @@ def check_source(values: FlagValues) -> None:
         raise InputError("--images and --embeddings exclude each other: give one, not both")
 
 
-def paths_of(values: FlagValues, *names: str) -> dict:
-    """Flags that name files and folders -> their paths, None where they are not given."""
+def paths_of(values: FlagValues, *needed: str, optional: Sequence[str] = ()) -> dict:
+    """Flags that name files and folders -> their paths, None where they are not given. InputError for a missing one."""
+    for name in needed:
+        if not values[name].value:
+            raise InputError(f"--{name} is missing: {values[name].help}")
     paths = {}
-    for name in names:
+    for name in (*needed, *optional):
         with errors_about(name):
             paths[name] = parse_path(values[name].value) if values[name].value else None
     return paths
@@ -170,7 +162,7 @@ def word_sources(values: FlagValues):
     endpoint = Endpoint.from_environment(*model) if any(model) else None
     files = tuple(None if name == "builtin" else parse_path(name) for name in values.vocabulary)
     cache = parse_path(values.out) / "words" if endpoint else None
-    return Sources(files, paths_of(values, "wordnet")["wordnet"], endpoint, cache)
+    return Sources(files, paths_of(values, optional=("wordnet",))["wordnet"], endpoint, cache)
 
 
 def command_line(values: FlagValues, *verb: str) -> str:

@@ -39,33 +39,30 @@ WORDS_HELP = (
 )
 CLUSTERS_HELP = "number of groups for an aspect: color=3 or color=auto. Default: one per given word, otherwise auto"
 CONTRAST_HELP = "aspects that proxies are pushed away from, if the recipe has that"
-
-
-def define_flags() -> FlagValues:
-    return flags.make_flags(
-        *flags.INPUTS,
-        flags.text("out", "folder for the results and the cache", "out"),
-        flags.text("aspect", "what to group by, once for each grouping", [], DEFINE_multi_string),
-        flags.text("words", WORDS_HELP, [], DEFINE_multi_string),
-        *flags.WORD_SOURCES,
-        flags.text("llm", "address of a language model to ask for words: https://host/v1"),
-        flags.text("llm_model", "its name there; its key is read from MULTIMAP_LLM_KEY only"),
-        flags.text("clusters", CLUSTERS_HELP, [], DEFINE_multi_string),
-        flags.text("template", "prompt", choices.TEMPLATE),
-        flags.text("contrast", CONTRAST_HELP, list(choices.CONTRAST), DEFINE_list),
-        flags.LABELS,
-        flags.switch("fresh", "discard the embeddings and proxies that are cached in --out"),
-        flags.choice("recipe", "named set of choices for optimising the proxies", choices.RECIPES, "default"),
-        *flags.settings_flags(Settings),
-        *flags.settings_flags(ProxySettings, of_recipe=True),
-        *CLUSTER,
-        *NUMBERED,
-    )
+FLAGS = (
+    *flags.INPUTS,
+    flags.text("out", "folder for the results and the cache", "out"),
+    flags.text("aspect", "what to group by, once for each grouping", [], DEFINE_multi_string),
+    flags.text("words", WORDS_HELP, [], DEFINE_multi_string),
+    *flags.WORD_SOURCES,
+    flags.text("llm", "address of a language model to ask for words: https://host/v1"),
+    flags.text("llm_model", "its name there; its key is read from MULTIMAP_LLM_KEY only"),
+    flags.text("clusters", CLUSTERS_HELP, [], DEFINE_multi_string),
+    flags.text("template", "prompt", choices.TEMPLATE),
+    flags.text("contrast", CONTRAST_HELP, list(choices.CONTRAST), DEFINE_list),
+    flags.LABELS,
+    flags.switch("fresh", "discard the embeddings and proxies that are cached in --out"),
+    flags.choice("recipe", "named set of choices for optimising the proxies", choices.RECIPES, "default"),
+    *flags.settings_flags(Settings),
+    *flags.settings_flags(ProxySettings, of_recipe=True),
+    *CLUSTER,
+    *NUMBERED,
+)
 
 
 def run(values: FlagValues) -> None:
     flags.check_source(values)
-    flags.check_given(values, "out")
+    paths = flags.paths_of(values, "out", optional=("images", "embeddings", "labels"))
     check_aspects(values.aspect)
     words = by_aspect("words", values.words, values.aspect)
     clusters = by_aspect("clusters", values.clusters, values.aspect)
@@ -80,7 +77,6 @@ def run(values: FlagValues) -> None:
     from multimap_jax.runs.group import run_group
     from multimap_jax.runs.job import Job
 
-    paths = flags.paths_of(values, "images", "embeddings", "labels", "out")
     job = Job(
         images=paths["images"] or paths["embeddings"],
         aspects=tuple(

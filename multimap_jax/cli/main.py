@@ -12,14 +12,14 @@ from absl import flags
 
 from multimap_jax.cli import apply, console, edit, embed, export, group, suggest
 from multimap_jax.cli.console import fail, say
-from multimap_jax.cli.flags import REPEATABLE, refuse_second_values
+from multimap_jax.cli.flags import REPEATABLE, make_flags, refuse_second_values
 from multimap_jax.cli.processes import given_processes, killed_message
 from multimap_jax.cli.signals import CHILD, begin_child, run_child, until_stopped
 from multimap_jax.cli.suggestions import unknown_argument, unknown_flag
 from multimap_jax.storage.objects import remove_fetched
 from multimap_jax.storage.paths import parse_path
 
-# A verb is a module with PURPOSE and USAGE, define_flags() -> FlagValues, and run(FlagValues).
+# A verb is a module with PURPOSE, USAGE, FLAGS for `make_flags`, and run(FlagValues).
 VERBS = {
     "": group,
     "suggest": suggest,
@@ -36,8 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv if argv is None else argv)[1:]
     console.start(words)
     status = dispatch(words)
-    failure = console.print_failure()
-    return fail(failure) if failure and not status else status
+    return fail(console.print_failures[0]) if console.print_failures and not status else status
 
 
 def dispatch(words: Sequence[str]) -> int:
@@ -45,7 +44,7 @@ def dispatch(words: Sequence[str]) -> int:
     if words[:1] == ["help"]:
         words = [*[word for word in words if word != "help"][:1], "--help"]
     verb, words = (words[0], words[1:]) if words and words[0] in VERBS else ("", words)
-    values = VERBS[verb].define_flags()
+    values = make_flags(*VERBS[verb].FLAGS)
     try:
         parse_flags(values, words, verb)
     except flags.Error as error:
@@ -101,7 +100,10 @@ def help_text(values: flags.FlagValues, verb: str) -> str:
 def run_verb(values: flags.FlagValues, words: Sequence[str], verb: str) -> int:
     """Runs a verb; one process of several does so in a child, which JAX's runtime may end. Says what is wrong."""
     try:
-        check_current_folder()
+        os.getcwd()  # libraries ask for it, whatever the flags name
+    except FileNotFoundError:
+        return fail("the current folder has been deleted: change into another one")
+    try:
         processes = given_processes(values)
         if CHILD in os.environ:
             begin_child()
@@ -115,14 +117,6 @@ def run_verb(values: flags.FlagValues, words: Sequence[str], verb: str) -> int:
         return leave(fail(ended("there is too little memory", values)))
     except (ValueError, TypeError, OSError) as error:
         return leave(fail(console.sentence(error, values)))
-
-
-def check_current_folder() -> None:
-    """FileNotFoundError where the current folder is gone: libraries ask for it, whatever the flags name."""
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        raise FileNotFoundError("the current folder has been deleted: change into another one") from None
 
 
 def ended(reason: str, values: flags.FlagValues) -> str:

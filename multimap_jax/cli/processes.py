@@ -8,7 +8,7 @@ from pathlib import Path
 from absl.flags import FlagValues
 
 from multimap_jax import choices
-from multimap_jax.cli.flags import integer, switch, text
+from multimap_jax.cli.flags import TYPES, switch, text
 from multimap_jax.errors import InputError
 
 DAY_SECONDS = 24 * 60 * 60
@@ -16,13 +16,13 @@ HEARTBEAT_HELP = "several processes: seconds of silence after which one counts a
 # Where JAX finds the processes itself, as the cluster knows them.
 CLUSTER = (
     switch("distributed", "several processes, which JAX finds: run the same line on every host"),
-    integer("heartbeat", HEARTBEAT_HELP, choices.HEARTBEAT_SECONDS, lower_bound=1, upper_bound=DAY_SECONDS),
+    text("heartbeat", HEARTBEAT_HELP, choices.HEARTBEAT_SECONDS, TYPES["int"], lower_bound=1, upper_bound=DAY_SECONDS),
 )
 # Where each process is told which one it is.
 NUMBERED = (
     text("coordinator", "several processes: HOST:PORT of process 0"),
-    integer("processes", "several processes: how many"),
-    integer("process", "several processes: which one this is, 0 to processes - 1"),
+    text("processes", "several processes: how many", None, TYPES["int"]),
+    text("process", "several processes: which one this is, 0 to processes - 1", None, TYPES["int"]),
 )
 NUMBERED_NAMES = "--coordinator, --processes and --process"
 

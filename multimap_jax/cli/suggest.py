@@ -15,21 +15,17 @@ command to run next. Embeddings are cached in --out, where that command finds th
   multimap suggest --embeddings=out/ --subject=fruit --clip=openai/clip-vit-base-patch32
   multimap suggest --images=photos/ --subject=fruit --vocabulary=builtin,mine.txt --out=out/
 """
-
-
-def define_flags() -> FlagValues:
-    out = flags.text("out", "folder for the embeddings, where the next command finds them", "out")
-    return flags.make_flags(*flags.INPUTS, out, *flags.WORD_SOURCES)
+OUT = flags.text("out", "folder for the embeddings, where the next command finds them", "out")
+FLAGS = (*flags.INPUTS, OUT, *flags.WORD_SOURCES)
 
 
 def run(values: FlagValues) -> None:
     flags.check_source(values)
-    flags.check_given(values, "out")
+    paths = flags.paths_of(values, "out", optional=("images", "embeddings"))
 
     from multimap_jax.runs.suggest import Suggest, run_suggest
 
-    paths, sources = flags.paths_of(values, "images", "embeddings", "out"), flags.word_sources(values)
-    images = paths["images"] or paths["embeddings"]
+    images, sources = paths["images"] or paths["embeddings"], flags.word_sources(values)
     job = Suggest(images, paths["out"], values.subject, values.clip, sources, ready=bool(values.embeddings))
     with running(values) as output:
         run_suggest(job, **output)

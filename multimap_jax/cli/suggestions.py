@@ -5,16 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
+from multimap_jax.cli.flags import make_flags
+
 CUTOFF = 0.6  # difflib's own default: how alike two words must be
 
 
 def unknown_flag(name: str, verb: str, verbs: Mapping) -> str:
     """A sentence about a flag that `verb` does not have. verbs: name -> module of the verb."""
     message = f"unknown flag --{name}"
-    similar = difflib.get_close_matches(name, list(verbs[verb].define_flags()), 1, CUTOFF)
+    similar = difflib.get_close_matches(name, list(make_flags(*verbs[verb].FLAGS)), 1, CUTOFF)
     if similar:
         return f"{message}: did you mean --{similar[0]}?"
-    owners = [other for other in verbs if name in verbs[other].define_flags()]
+    owners = [other for other in verbs if name in make_flags(*verbs[other].FLAGS)]
     return f"{message}: it belongs to multimap {max(owners)}".rstrip() if owners else message
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from multimap_jax.cli import console, group
 from multimap_jax.cli import main as cli
+from multimap_jax.cli.flags import make_flags
 from multimap_jax.errors import InputError, MissingError
 
 
@@ -20,7 +21,7 @@ def test_help_of_every_verb_has_three_examples(verb, capsys):
     said = capsys.readouterr().out
     assert sum(line.startswith("  multimap ") for line in said.splitlines()) >= 3
     assert cli.main(["multimap", verb, "--help"]) == 0 and capsys.readouterr().out == said
-    assert all(f"--{name}:" in said for name in cli.VERBS[verb].define_flags() if name != "h")
+    assert all(f"--{name}:" in said for name in make_flags(*cli.VERBS[verb].FLAGS) if name != "h")
 
 
 def test_help_begins_with_what_one_wants_to_do(capsys):
@@ -53,7 +54,7 @@ def test_what_is_typed_wrongly_is_answered_by_the_nearest(typed, said, capsys):
 
 def test_an_error_names_the_flag_to_change():
     def said(error):
-        return console.sentence(error, group.define_flags())
+        return console.sentence(error, make_flags(*group.FLAGS))
 
     assert said(MissingError("there is no folder a/b", "images")) == "there is no folder a/b (see --images)"
     assert said(InputError("9 groups asked for", "n_clusters")) == "9 groups asked for (see --clusters)"

@@ -14,6 +14,7 @@ import pytest
 import multimap_jax
 from multimap_jax.cli import group
 from multimap_jax.cli import main as cli
+from multimap_jax.cli.flags import make_flags
 from multimap_jax.encoders.clip import model
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import opened_image
@@ -210,7 +211,7 @@ def test_bad_input_gets_one_sentence_and_status_2(name, places, tmp_path, capsys
 def test_help_lists_every_flag_and_exits_with_0(capsys):
     assert cli.main(["multimap", "--help"]) == 0
     said = capsys.readouterr().out
-    for name in group.define_flags():
+    for name in make_flags(*group.FLAGS):
         assert name == "h" or f"--{name}:" in said
     for part in ("what to group by, once for each grouping (repeatable)", "(default: 0)", "span, proxy, prompt"):
         assert part in said
@@ -312,4 +313,4 @@ def test_one_image_is_one_image(tmp_path, capsys):
 
 
 def test_command_and_library_have_one_default_subject():
-    assert multimap_jax.Aspect("color").subject == group.define_flags()["subject"].default
+    assert multimap_jax.Aspect("color").subject == make_flags(*group.FLAGS)["subject"].default
