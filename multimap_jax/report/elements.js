@@ -9,8 +9,7 @@ function make(tag, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, String(value));
   }
-  const shown = children.filter((child) => child !== null && child !== undefined);
-  element.append(...shown.map((child) => (child instanceof Node ? child : String(child))));
+  element.append(...children.filter((child) => child !== null && child !== undefined)); // what is no element is text
   return element;
 }
 

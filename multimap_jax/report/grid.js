@@ -131,8 +131,8 @@ class Grid {
   key(section, event) {
     const { at } = section;
     const last = section.images.length - 1;
-    const steps = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: last };
-    Object.assign(steps, { ArrowDown: at + this.columns, ArrowUp: at - this.columns });
+    const sideways = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: last };
+    const steps = { ...sideways, ArrowDown: at + this.columns, ArrowUp: at - this.columns };
     if (event.key in steps) this.go(section, Math.max(0, Math.min(last, steps[event.key])));
     else if (event.key === " " || event.key === "Enter") select([section.images[at]]);
     else if (event.key === "a" && (event.ctrlKey || event.metaKey)) select(section.images, true);

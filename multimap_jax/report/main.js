@@ -49,13 +49,10 @@ function begin() {
       undoLast();
     }
   });
-  let resizing = 0;
+  // Once a frame at most, as browsers send it.
   window.addEventListener("resize", () => {
-    resizing ||= requestAnimationFrame(() => {
-      resizing = 0;
-      grid?.measure();
-      plot?.refresh();
-    });
+    grid?.measure();
+    plot?.refresh();
   });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot?.draw());
   window.addEventListener("beforeunload", (event) => {

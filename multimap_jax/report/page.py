@@ -39,19 +39,10 @@ class Page:
     def images(self) -> Assignment:
         return self.result.assignment
 
-    @property
-    def names(self) -> Sequence[str]:
-        return self.result.cluster_names
-
-    @functools.cached_property
-    def is_leftover(self) -> np.ndarray:
-        """bool [images]."""
-        return np.asarray(self.images.leftover, bool)
-
     @functools.cached_property
     def members(self) -> list[np.ndarray]:
         """Images of each group, nearest to its centroid first."""
-        return members(self.result.groups, self.images.distances, len(self.names))
+        return members(self.result.groups, self.images.distances, len(self.result.cluster_names))
 
     @functools.cached_property
     def least_confident(self) -> np.ndarray:
@@ -59,7 +50,7 @@ class Page:
         known = self.images.confidences is not None
         values = self.images.confidences if known else self.images.distances
         order = np.argsort(values, kind="stable")[:: 1 if known else -1]
-        return order[~self.is_leftover[order]]
+        return order[~self.images.leftover[order]]
 
     def shown_exemplars(self) -> list[list[int]]:
         """Exemplars of each group."""
@@ -75,10 +66,10 @@ def shown_images(pages: Sequence[Page], images: int, most: int = PAGE_IMAGES) ->
         return np.arange(images)
     first: list[np.ndarray] = []
     for page in pages:
-        in_group = max(1, min(FIRST, most // (4 * len(pages) * max(1, len(page.names)))))
+        in_group = max(1, min(FIRST, most // (4 * len(pages) * max(1, len(page.members)))))
         in_view = most // (8 * len(pages))
         first += [np.array(group[:in_group], np.int64) for group in (*page.shown_exemplars(), *page.members)]
-        views = (page.least_confident, np.flatnonzero(page.is_leftover), np.flatnonzero(page.images.outliers))
+        views = (page.least_confident, np.flatnonzero(page.images.leftover), np.flatnonzero(page.images.outliers))
         first += [view[:in_view] for view in views]
     begin = np.unique(np.concatenate(first))[:most]
     rest = np.setdiff1d(np.arange(images), begin)
@@ -89,7 +80,7 @@ def page_content(page: Page, shown: np.ndarray) -> dict:
     """The page's data of one aspect: of the images `shown` alone, but sizes of all."""
     position = {int(i): at for at, i in enumerate(shown)}
     exemplars = [[position[i] for i in group if i in position] for group in page.shown_exemplars()]
-    groups = zip(page.names, page.members, page.result.name_confidences, exemplars)
+    groups = zip(page.result.cluster_names, page.members, page.result.name_confidences, exemplars)
     known = page.images.confidences is not None
     return {
         "name": page.result.aspect.name,
@@ -101,8 +92,8 @@ def page_content(page: Page, shown: np.ndarray) -> dict:
         "distances": [number(distance) for distance in page.images.distances[shown]],
         "confidences": [number(confidence, 3) for confidence in page.images.confidences[shown]] if known else None,
         "outliers": np.flatnonzero(page.images.outliers[shown]).tolist(),
-        "leftover": np.flatnonzero(page.is_leftover[shown]).tolist(),
-        "leftover_size": int(page.is_leftover.sum()),
+        "leftover": np.flatnonzero(page.images.leftover[shown]).tolist(),
+        "leftover_size": int(page.images.leftover.sum()),
         "map": _map(page, shown),
         "separability": page.separability,
         "words": page.words,
@@ -120,10 +111,10 @@ def hidden_counts(pages: Sequence[Page], shown: np.ndarray, images: int) -> dict
         return None
     hidden = np.ones(images, bool)
     hidden[shown] = False
-    labels = [np.where(page.is_leftover, len(page.names), page.images.labels)[hidden] for page in pages]
+    labels = [np.where(page.images.leftover, len(page.members), page.images.labels)[hidden] for page in pages]
     counts = {}
     for i, j in itertools.combinations(range(len(pages)), 2):
-        table = np.zeros((len(pages[i].names) + 1, len(pages[j].names) + 1), int)
+        table = np.zeros((len(pages[i].members) + 1, len(pages[j].members) + 1), int)
         np.add.at(table, (labels[i], labels[j]), 1)
         counts[f"{i},{j}"] = table.tolist()
     return counts
@@ -169,9 +160,7 @@ def _candidates(rows: Sequence | None) -> dict | None:
 def _cell(value):
     """A value of a table for JSON."""
     value = value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, float):
-        return number(value)
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+    return number(value) if isinstance(value, float) else value
 
 
 def number(value: float, digits: int = 4) -> float | None:

@@ -149,12 +149,12 @@ function pairTable(found) {
   return table([`${open().name} / ${data.aspects[state.other].name}`, ...others], rows, { type: "cells" });
 }
 
-// The sections of "About": a title and a function to its elements, none where nothing is known.
+// The sections of "About": a title and a function to its elements; what is not known is falsy.
 const about = {
-  "Can the encoder separate these words?": ({ separability, words }) =>
-    separability || words
-      ? [paragraph(separability || "See the message at the top of this page."), paragraph(words)]
-      : [],
+  "Can the encoder separate these words?": ({ separability, words }) => [
+    (separability || words) && paragraph(separability || "See the message at the top of this page."),
+    words && paragraph(words),
+  ],
   "Number of groups": ({ selection, candidates, merge_order }) => [
     selection && paragraph(selection),
     candidates && paragraph("Evidence for each number of groups; the chosen one is marked."),
@@ -165,21 +165,15 @@ const about = {
       ),
     ...merge_order.map((text) => paragraph(text)),
   ],
-  "Compared with your labels": ({ metrics }) =>
-    metrics
-      ? [
-          paragraph(`${decimal(metrics.images)} of ${count(metrics.of, "image")}, without the edits made here:`),
-          table(["groups by", ...metrics.columns], metrics.rows, { digits: 3 }),
-        ]
-      : [],
+  "Compared with your labels": ({ metrics }) => [
+    metrics && paragraph(`${decimal(metrics.images)} of ${count(metrics.of, "image")}, without the edits made here:`),
+    metrics && table(["groups by", ...metrics.columns], metrics.rows, { digits: 3 }),
+  ],
   "Command of this run": () => [data.command && make("pre", { id: "command", tabindex: 0 }, data.command)],
-  "Edits made here": () =>
-    editable
-      ? [
-          paragraph("Save the edits, then apply them with this command. The run itself does not change:"),
-          make("pre", { tabindex: 0 }, editLine()),
-        ]
-      : [],
+  "Edits made here": () => [
+    editable && paragraph("Save the edits, then apply them with this command. The run itself does not change:"),
+    editable && make("pre", { tabindex: 0 }, editLine()),
+  ],
   Settings: () => [data.settings.length && table(["setting", "value"], data.settings)],
 };
 

@@ -22,7 +22,8 @@ from multimap_jax.clustering.result import AspectResult
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.report import Page, make_report
+from multimap_jax.report.page import Page
+from multimap_jax.report.write import make_report
 from multimap_jax.runs.embeddings import LABELS_ROWS, RunEmbeddings
 from multimap_jax.runs.evaluation import BASELINES
 from multimap_jax.runs.messages import merge_texts, selection_text, words_text
@@ -30,24 +31,9 @@ from multimap_jax.runtime.machine import machine
 from multimap_jax.runtime.progress import stage
 from multimap_jax.settings import Settings
 from multimap_jax.sources.source import Source
+from multimap_jax.storage import output
 from multimap_jax.storage.encoding import as_csv, bare
 from multimap_jax.storage.filenames import name_of_path, safe_path, safe_word, without_secrets
-from multimap_jax.storage.output import (
-    GROUPS,
-    LABELS,
-    METRICS,
-    REPORT,
-    RESULTS,
-    RUN,
-    TABLE,
-    changed_text,
-    inside,
-    is_ours,
-    prune,
-    recorded,
-    staging,
-    write_all,
-)
 from multimap_jax.storage.paths import exists, is_same_file
 
 # Packages whose versions run.json names.
@@ -104,13 +90,13 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
     files come: at no moment does a new one stand beside an old one.
     """
     job, names, results = record.job, record.embedded.names, record.results
-    texts = {LABELS: labels_text(names, results)} if len(names) <= LABELS_ROWS else {}
+    texts = {output.LABELS: labels_text(names, results)} if len(names) <= LABELS_ROWS else {}
     if job.labels is not None:
         metrics = {result.aspect.name: result.metrics for result in results if result.metrics}
-        texts[METRICS] = json.dumps(metrics, indent=1) + "\n"
-    texts |= {GROUPS: record.groups} if record.groups else {}
+        texts[output.METRICS] = json.dumps(metrics, indent=1) + "\n"
+    texts |= {output.GROUPS: record.groups} if record.groups else {}
     report = make_report(
-        title(job.images, results),
+        f"{name_of_path(job.images.resolve().name)} by {', '.join(result.aspect.name for result in results)}",
         record.source.images,
         names,
         [page_of(result) for result in results],
@@ -120,44 +106,41 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
         f"{job.out}/" if record.editable else "",
         progress,
     )
-    texts[REPORT] = report.html
+    texts[output.REPORT] = report.html
     clock.lap("report")
     with stage("writing results"):
-        files = [*texts, TABLE]
+        files = [*texts, output.TABLE]
         content = run_content(record, clock.seconds) | {"files": files} | record.content
-        contents = {RUN: json.dumps(content, indent=1) + "\n"} | texts
-        contents[TABLE] = lambda file: write_labels(file, names, results, record.source)
+        contents = {output.RUN: json.dumps(content, indent=1) + "\n"} | texts
+        contents[output.TABLE] = lambda file: write_labels(file, names, results, record.source)
         put_thumbnails(job.out, report.folder, report.pictures)
-        with staging(job.out) as stage_:
-            for name in (name for name in (RUN, *RESULTS) if name in contents):
+        with output.staging(job.out) as stage_:
+            for name in (name for name in (output.RUN, *output.RESULTS) if name in contents):
                 stage_.add(name, contents[name])
-            stage_.commit(instead_of=RESULTS)
-        prune(job.out, "thumbnails-", report.folder)
-    return [*files, *([report.folder] if report.folder else []), RUN]
+            stage_.commit(instead_of=output.RESULTS)
+        output.prune(job.out, "thumbnails-", report.folder)
+    return [*files, *([report.folder] if report.folder else []), output.RUN]
 
 
 def check_own(out: Path, labels: Path | None) -> None:
     """InputError where writing results into `out` would cost the user a file: one that multimap did not write, or that
     was changed since, a link, the labels that were given."""
-    for name in (*RESULTS, RUN):
-        path = inside(out, name)
+    for name in (*output.RESULTS, output.RUN):
+        path = output.inside(out, name)
         if labels is not None and is_same_file(path, labels):
             raise InputError(f"{labels} would be overwritten by the results: choose another folder", "out")
-        if not is_ours(out, name):
-            raise InputError(changed_text(path))
+        if not output.is_ours(out, name):
+            raise InputError(output.changed_text(path))
 
 
 def put_thumbnails(out: Path, folder: str, pictures: dict[str, bytes]) -> None:
     """Puts a folder of thumbnails into `out`. It is named for what is in it: where all of it is there nothing is to be
     done, and a page that is there keeps its own."""
     names = {f"{folder}/{name}": picture for name, picture in pictures.items()}
-    known = recorded(out, folder) if folder else {}
-    if set(names) != set(known) or not all(has_size(out / name, len(picture)) for name, picture in names.items()):
-        write_all(out, names, sync=False)
-
-
-def has_size(path: Path, size: int) -> bool:
-    return exists(path) and path.stat().st_size == size
+    known = output.recorded(out, folder) if folder else {}
+    there = (exists(out / name) and (out / name).stat().st_size == len(picture) for name, picture in names.items())
+    if set(names) != set(known) or not all(there):
+        output.write_all(out, names, sync=False)
 
 
 def labels_text(names: Sequence[str], results: Sequence[AspectResult]) -> str:
@@ -172,7 +155,7 @@ def columns_left_out(source: Source, aspects: Sequence[str]) -> list[str]:
     """In a sentence which columns of a source labels.parquet does not take, since its own are called so."""
     taken = {"image", *aspects, *(f"{aspect}: {column}" for aspect in aspects for column in COLUMNS)}
     lost = [name for name in source.columns if name in taken]
-    why = f"have names that {TABLE} uses itself, and are left out"
+    why = f"have names that {output.TABLE} uses itself, and are left out"
     return [f"columns of {source.path} {why}: {', '.join(map(name_of_path, lost))[:200]}."] if lost else []
 
 
@@ -294,7 +277,3 @@ def page_of(result: AspectResult) -> Page:
         selection_text(result),
         merge_texts(result),
     )
-
-
-def title(images: Path, results: Sequence[AspectResult]) -> str:
-    return f"{name_of_path(images.resolve().name)} by {', '.join(result.aspect.name for result in results)}"

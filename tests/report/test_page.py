@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from multimap_jax.cli import main as cli
-from multimap_jax.report import make_report
+from multimap_jax.report.write import make_report
 from tests.browser import NARROW, WIDE, Browser, chromium
 from tests.report.test_report import page_of
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from multimap_jax.clustering.result import AspectResult, Assignment
 from multimap_jax.images.thumbnails import SIDE
-from multimap_jax.report import Page, make_report
 from multimap_jax.report import page as pages
-from multimap_jax.report.write import SCRIPTS, as_json, read
+from multimap_jax.report.page import Page
+from multimap_jax.report.write import SCRIPTS, as_json, make_report, read
 from tests.pages import content
 
 EVIL = '"><script>evil()</script>'
