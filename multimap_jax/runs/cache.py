@@ -37,14 +37,7 @@ from multimap_jax.sources.source import Source
 from multimap_jax.storage.encoding import as_array, as_arrays, as_json, as_table, slug
 from multimap_jax.storage.output import delete, set_aside, units, write, write_all
 from multimap_jax.storage.paths import exists
-from multimap_jax.storage.reading import (
-    explained,
-    mapped_array,
-    mapped_member,
-    read_arrays,
-    read_json,
-    read_table,
-)
+from multimap_jax.storage.reading import explained, mapped_array, mapped_member, read_arrays, read_json, read_table
 
 # Images in a shard at most, and shards that a folder is cut into at least, if they hold a block. Neither is in a table:
 # an interrupted run loses a sixteenth of its work, or some minutes of it.
@@ -84,8 +77,9 @@ class ShardCache:
             for shard in damaged:
                 set_aside(self.out, self.file(shard))
         held = {shard: self.held(shard) for shard in shards if shard not in damaged}
-        if alone:
-            warn_damaged([self.out / self.file(shard) for shard in damaged] + self.plan.mend(held))
+        if alone and (files := [self.out / self.file(shard) for shard in damaged] + self.plan.mend(held)):
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            warnings.warn(f"{files[0]}{more} were damaged: what was in them is computed again", stacklevel=2)
         return self.plan.extend(images, size(), held)
 
 
@@ -284,26 +278,17 @@ class ProxyCache(ShardCache):
 def check_fit(file: Path, widths: tuple[int, int]) -> None:
     """Any error where a shard of proxies is not as it was written. widths: of proxies and of prompt embeddings."""
     arrays = read_arrays(file)
-    rows = len(arrays["names"])
-    for name, shape in (("proxies", (rows, widths[0])), ("prompt_embeddings", (rows, widths[1]))):
-        if arrays[name].shape != shape or arrays[name].dtype != np.float32:
-            raise ValueError(f"{name}: {arrays[name].dtype} {arrays[name].shape}, expected {shape}")
-    for name, rank in (("losses", 1), ("loss", 1), ("reference", 1), ("image_steps", 0), ("block_size", 0)):
-        if arrays[name].ndim != rank:
-            raise ValueError(f"{name} of rank {arrays[name].ndim}")
     check_texts(arrays["names"].tolist(), arrays["versions"].tolist())
-    for name in ("versions", "proxies", "prompt_embeddings", "reference", "loss"):
-        if len(arrays[name]) != rows:
-            raise ValueError(f"{name}: {len(arrays[name])} rows, expected {rows}")
-    for name in ("proxies", "prompt_embeddings", "reference", "loss", "losses", "image_steps", "block_size"):
-        if not np.isfinite(arrays[name]).all():
+    rows = (len(arrays["names"]),)
+    shapes = {"versions": rows, "reference": rows, "loss": rows, "image_steps": (), "block_size": ()}
+    shapes |= {"losses": arrays["losses"].shape[:1]}
+    shapes |= {name: (*rows, width) for name, width in zip(("proxies", "prompt_embeddings"), widths)}
+    for name, shape in shapes.items():
+        array = arrays[name]
+        if array.shape != shape or (len(shape) == 2 and array.dtype != np.float32):
+            raise ValueError(f"{name}: {array.dtype} {array.shape}, expected {shape}")
+        if name != "versions" and not np.isfinite(array).all():
             raise ValueError(f"{name} is not finite")
-
-
-def warn_damaged(files: Sequence[Path]) -> None:
-    if files:
-        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-        warnings.warn(f"{files[0]}{more} were damaged: what was in them is computed again", stacklevel=3)
 
 
 def clear_cache(out: Path) -> None:

@@ -55,8 +55,7 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
             )
         wanted = [named[name] for name in ("image", *known)]
         for column in wanted:
-            if columns.count(column) > 1:
-                count = columns.count(column)
+            if (count := columns.count(column)) > 1:
                 raise InputError(f"{path} has the column {column} {count} times, expected once", "labels")
         positions = list(map(columns.index, wanted))
         lines, labels, unknown = {}, {aspect: {} for aspect in known}, 0
@@ -122,29 +121,22 @@ def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
 def evaluated(
     result: AspectResult, model: MultiMaP, truth: Truth | None, embedded: RunEmbeddings, begin: float
 ) -> AspectResult:
-    """The result with metrics, where there are true labels, and its seconds. begin: when work on the aspect began."""
-    metrics = truth and evaluate_aspect(truth, result, model, embedded)
-    return dataclasses.replace(result, metrics=metrics, seconds=time.perf_counter() - begin)
+    """The result with its seconds and, where there are true labels, metrics. begin: when work on the aspect began.
 
-
-def evaluate_aspect(truth: Truth, result: AspectResult, model: MultiMaP, embedded: RunEmbeddings) -> dict | None:
-    """Metrics over the images that have a label and are not left over, beside those of the baselines: k-means on image
-    embeddings, and zero-shot words.
-
-    `images` and `of` say over how many of how many images. None where the aspect has no labels, or no image that could
-    be read has one.
+    Metrics are over the images that have a label and are not left over (`images` of `of`), beside those of the
+    baselines: k-means on image embeddings, and zero-shot words. None where no such image could be read.
     """
-    name, names, labels = result.aspect.name, embedded.names, result.assignment.labels
-    true_labels = truth.get(name, {})
+    name, names, labels, metrics = result.aspect.name, embedded.names, result.assignment.labels, None
+    true_labels = truth.get(name, {}) if truth else {}
     known = [i for i, image in enumerate(names) if image in true_labels and not result.assignment.leftover[i]]
-    if not known:
-        if true_labels:
-            warnings.warn(f"no image with a label for {name!r} could be read: nothing was measured", stacklevel=2)
-        return None
-    true = [true_labels[names[i]] for i in known]
-    k, seed = min(len(result.cluster_names), len(names)), model.seed_
-    baselines = {"image_kmeans": cluster(embedded.rows, k, seed, sample_indices(names, seed)).labels}
-    if result.aspect.words:
-        baselines["zero_shot"] = reference_words(model.clip, embedded.rows, result.aspect)
-    beside = {baseline: evaluate(true, found[known]) for baseline, found in baselines.items()}
-    return evaluate(true, labels[known]) | {"images": len(known), "of": len(names), "beside": beside}
+    if known:
+        true = [true_labels[names[i]] for i in known]
+        k, seed = min(len(result.cluster_names), len(names)), model.seed_
+        baselines = {"image_kmeans": cluster(embedded.rows, k, seed, sample_indices(names, seed)).labels}
+        if result.aspect.words:
+            baselines["zero_shot"] = reference_words(model.clip, embedded.rows, result.aspect)
+        beside = {baseline: evaluate(true, found[known]) for baseline, found in baselines.items()}
+        metrics = evaluate(true, labels[known]) | {"images": len(known), "of": len(names), "beside": beside}
+    elif true_labels:
+        warnings.warn(f"no image with a label for {name!r} could be read: nothing was measured", stacklevel=2)
+    return dataclasses.replace(result, metrics=metrics, seconds=time.perf_counter() - begin)

@@ -20,20 +20,13 @@ from multimap_jax.prompts.aspect import Aspect, make_prompt
 from multimap_jax.prompts.separability import diagnose
 from multimap_jax.proxies.fit import ProxyFit, fit_proxies
 from multimap_jax.proxies.solver import default_block_size
+from multimap_jax.runs import messages
 from multimap_jax.runs.cache import ProxyCache, clear_cache
 from multimap_jax.runs.distributed.process_group import ProcessGroup, join_group
 from multimap_jax.runs.embeddings import RunEmbeddings, embed_source, matching_embeddings
 from multimap_jax.runs.estimate import operations_per_second, proxy_seconds
 from multimap_jax.runs.evaluation import evaluated
 from multimap_jax.runs.job import CheckedJob, Job, check_job, make_models
-from multimap_jax.runs.messages import (
-    DRAWINGS,
-    print_end,
-    print_estimate,
-    print_result,
-    separability_notes,
-    stability_notes,
-)
 from multimap_jax.runs.models import keep_model, prune_models
 from multimap_jax.runs.results import Clock, RunRecord, columns_left_out, whole, write_results
 from multimap_jax.runs.words import with_candidates, with_chosen
@@ -41,10 +34,7 @@ from multimap_jax.runtime.mesh import image_mesh
 from multimap_jax.runtime.progress import open_bar, with_bar
 from multimap_jax.storage.filenames import printable
 from multimap_jax.storage.locks import locked
-from multimap_jax.storage.output import (
-    REPORT,
-    sweep,
-)
+from multimap_jax.storage.output import REPORT, sweep
 from multimap_jax.words.choose import WORD_IMAGES
 
 # How long a shard of proxies should take: what an interruption loses at most.
@@ -70,12 +60,12 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         models = make_models(checked, clip, progress)
         if job.fresh and first:
             clear_cache(job.out)
-        notes = [DRAWINGS] * clip.embedded + list(checked.source.notes)
+        notes = [messages.DRAWINGS] * clip.embedded + list(checked.source.notes)
         notes += columns_left_out(checked.source, [aspect.name for aspect in job.aspects])
         for note in notes:
             say(note)
         clock.lap("load")
-        print_estimate(job, clip, len(checked.source.images), say)
+        messages.print_estimate(job, clip, len(checked.source.images), say)
         clock.lap("estimate")
         if checked.ready is None:
             embedded = embed_source(checked.source, clip, job.out, process_group, progress)
@@ -104,10 +94,10 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         for model in with_bar(models, "grouping", progress):
             name = model.aspect.name
             result = fit_aspect(checked, model, embedded, fits.get(name), words[name], sample())
-            notes += [*separability_notes(result), *stability_notes(result)]
+            notes += messages.result_notes(result)
             results.append(result)
             kept.append(keep_model(job.out, model))
-            print_result(result, say)
+            messages.print_result(result, say)
         clock.lap("group")
         record = RunRecord(
             job, clip, checked.source, embedded, results, notes, job.settings, job.config, kept,
@@ -116,7 +106,7 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         written = write_results(record, clock, progress)
         prune_models(job.out, kept)
         process_group.leave()
-    print_end(job.out, written, embedded.failures, say)
+    messages.print_end(job.out, written, embedded.failures, say)
     say(f"open {job.out / REPORT} to look at the groups, and to merge, split and rename them")
 
 
@@ -162,10 +152,8 @@ def learn_proxies(
         seconds = proxy_seconds(clip.config, [(make_prompt(aspect, clip.tokenizer), whole)], int(config.steps), rate)
         return whole * max(1, int(SHARD_SECONDS / seconds))
 
-    def cut() -> dict:
-        return {"shards": list(cache.cut(images, key, size).values())}
-
-    numbers = process_group.broadcast(f"proxies-{cache.plan.folder.name}", cut)["shards"]
+    step, make = f"proxies-{cache.plan.folder.name}", lambda: {"shards": list(cache.cut(images, key, size).values())}
+    numbers = process_group.broadcast(step, make)["shards"]
     shards = dict(zip(images, numbers))
 
     def fit(rows: np.ndarray) -> ProxyFit:

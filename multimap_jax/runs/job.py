@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 from multimap_jax.choices import AUTO
@@ -91,43 +90,32 @@ def check_job(job: Job) -> CheckedJob:
     ready = read_embeddings(job.images) if job.ready else None
     source = ready.source if ready else open_source(job.images)
     vocabulary = job.sources.vocabulary()
-    check_columns([aspect.name for aspect in job.aspects])
+    names = [aspect.name for aspect in job.aspects]
+    columns = {"image", *(f"{name}: {column}" for name in names for column in COLUMNS)}
     for aspect in job.aspects:
+        if aspect.name in columns:
+            message = f"{aspect.name!r} is a column of the results already: choose another name"
+            raise InputError(message, "aspect")
         if aspect.name not in job.find:
             job.kind(aspect)
         check_clusters(job.least_clusters(aspect), len(source.images))
-    truth = None
-    if job.labels is not None:
-        truth = read_labels(job.labels, [aspect.name for aspect in job.aspects], source.images, job.images)
+    truth = None if job.labels is None else read_labels(job.labels, names, source.images, job.images)
     prepare_folder(job.out)
     check_own(job.out, job.labels)
     return CheckedJob(job, source, truth, vocabulary, ready)
 
 
-def check_columns(aspects: Sequence[str]) -> None:
-    """ValueError for an aspect that a column of the results is called."""
-    taken = {"image", *(f"{aspect}: {column}" for aspect in aspects for column in COLUMNS)}
-    for aspect in aspects:
-        if aspect in taken:
-            raise InputError(f"{aspect!r} is a column of the results already: choose another name", "aspect")
-
-
-def check_block(block: int | None, images: int) -> None:
-    """ValueError for blocks that no images will ever fill: each takes its memory and time all the same."""
-    most = max(images, default_block_size())
+def make_models(plan: CheckedJob, clip: Clip, progress: bool) -> list[MultiMaP]:
+    """A model for every aspect, looked at but not fitted. ValueError or TypeError as `MultiMaP.check` says, or for
+    blocks that these images cannot fill."""
+    job, images = plan.job, len(plan.source.images)
+    block, most = job.config.block_size, max(images, default_block_size())
     if block is not None and block > most:
         raise InputError(
             f"block_size is {block:,} for {count(images, 'image')}: a block is computed whole, however few images are "
             f"in it; {most:,} is the most",
             "block_size",
         )
-
-
-def make_models(plan: CheckedJob, clip: Clip, progress: bool) -> list[MultiMaP]:
-    """A model for every aspect, looked at but not fitted. ValueError or TypeError as `MultiMaP.check` says, or for
-    blocks that these images cannot fill."""
-    job = plan.job
-    check_block(job.config.block_size, len(plan.source.images))
     models = [
         MultiMaP(
             aspect,

@@ -106,20 +106,16 @@ def merge_texts(result: AspectResult) -> list[str]:
     return [f"{one} and {other} ({merge[2]:.0%})" for (one, other), merge in zip(named, result.merge_order)]
 
 
-def stability_notes(result: AspectResult) -> list[str]:
-    """A warning where groups are not found again in half of the images."""
-    found = zip(result.cluster_names, result.stability)
-    names = [f"{name} ({stability:.2f})" for name, stability in found if stability < STABLE]
-    if not names:
-        return []
-    listed = f"{', '.join(names[:UNSTABLE_LISTED])}{' …' * (len(names) > UNSTABLE_LISTED)}"
-    return [f"{result.aspect.name}: these groups are unstable: half of the images give different ones: {listed}."]
-
-
-def separability_notes(result: AspectResult) -> list[str]:
-    """A warning where the encoder does not separate the words."""
-    separability = result.separability
-    return [str(separability)] if separability and separability.verdict != "clear" else []
+def result_notes(result: AspectResult) -> list[str]:
+    """Warnings where the encoder does not separate the words, and where groups are not found again in half of the
+    images."""
+    separability, found = result.separability, zip(result.cluster_names, result.stability)
+    notes = [str(separability)] if separability and separability.verdict != "clear" else []
+    if names := [f"{name} ({stability:.2f})" for name, stability in found if stability < STABLE]:
+        listed = f"{', '.join(names[:UNSTABLE_LISTED])}{' …' * (len(names) > UNSTABLE_LISTED)}"
+        unstable = "these groups are unstable: half of the images give different ones"
+        notes.append(f"{result.aspect.name}: {unstable}: {listed}.")
+    return notes
 
 
 def words_text(result: AspectResult) -> str:

@@ -17,15 +17,7 @@ from pathlib import Path
 
 from multimap_jax.choices import HEARTBEAT_SECONDS
 from multimap_jax.errors import InputError
-from multimap_jax.runs.distributed.jax_runtime import (
-    END_SECONDS,
-    IDLE_SECONDS,
-    is_joined,
-    join,
-    leave,
-    publish,
-    published,
-)
+from multimap_jax.runs.distributed import jax_runtime as runtime
 from multimap_jax.runtime.compilation import check_devices
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.storage.output import HIDDEN, discard, write_scratch
@@ -102,10 +94,10 @@ class ProcessGroup:
         with open_bar(len(missing), "waiting for other processes", "shard", shown=False) as bar:
             while missing:
                 now = time.monotonic()
-                if now - last > IDLE_SECONDS:
+                if now - last > runtime.IDLE_SECONDS:
                     raise TimeoutError(
-                        f"the other processes have done nothing for {IDLE_SECONDS // 3600} hours: stop all of them, "
-                        "and start them again to go on from what is kept"
+                        f"the other processes have done nothing for {runtime.IDLE_SECONDS // 3600} hours: stop all of "
+                        "them, and start them again to go on from what is kept"
                     )
                 time.sleep(min(max(POLL_SECONDS, (now - begin) / 100), LONGEST_POLL_SECONDS))
                 if finished := missing & set(done()):
@@ -121,7 +113,7 @@ class ProcessGroup:
         if self.out is None:
             return
         self.broadcast("end", dict)
-        leave()
+        runtime.leave()
         if self.processes.index == 0:
             discard(self.out, self.name)
 
@@ -137,19 +129,19 @@ def join_group(processes: Processes, settings: dict, out: Path) -> ProcessGroup:
     """
     if processes.count == 1 and not processes.coordinator:
         return ProcessGroup(processes)
-    if not is_joined():
-        join(processes)
+    if not runtime.is_joined():
+        runtime.join(processes)
     settings = {"processes": processes.count} | settings
     name, problem = (host_group if processes.index == 0 else find_group)(processes, settings, out)
     if problem:
-        leave()  # all have read it then
+        runtime.leave()  # all have read it then
         if processes.index == 0:
             discard(out, name)
         raise InputError(*problem)
     try:
         check_devices()
     except ConnectionError:
-        time.sleep(END_SECONDS)
+        time.sleep(runtime.END_SECONDS)
         raise
     return ProcessGroup(processes, out, name)
 
@@ -158,11 +150,11 @@ def host_group(processes: Processes, settings: dict, out: Path) -> tuple[str, li
     """Process 0: the name of the group's folder, and what `difference` finds for the first process that differs."""
     name = f"group-{secrets.token_hex(8)}"
     write_scratch(out, f"{name}/here", "")
-    publish("folder", name)
+    runtime.publish("folder", name)
     problem: list[str] = []
     for index in range(1, processes.count):
         problem = problem or difference(settings, receive(processes, f"process-{index}"), index)
-    publish("problem", problem)
+    runtime.publish("problem", problem)
     return name, problem
 
 
@@ -170,7 +162,7 @@ def find_group(processes: Processes, settings: dict, out: Path) -> tuple[str, li
     """Any other process: tells process 0 its settings and whether it sees its folder; returns what `host_group`
     does."""
     name = receive(processes, "folder")
-    publish(f"process-{processes.index}", {"settings": settings, "sees": exists(out / HIDDEN / name / "here")})
+    runtime.publish(f"process-{processes.index}", {"settings": settings, "sees": exists(out / HIDDEN / name / "here")})
     return name, receive(processes, "problem")
 
 
@@ -191,5 +183,5 @@ def difference(settings: dict, process: dict, index: int) -> list[str]:
 
 def receive(processes: Processes, key: str):
     """What another process published. ConnectionError where it is gone, TimeoutError as `ProcessGroup.barrier`."""
-    ProcessGroup(processes).barrier([key], lambda: [] if published(key) is None else [key])
-    return published(key)
+    ProcessGroup(processes).barrier([key], lambda: [] if runtime.published(key) is None else [key])
+    return runtime.published(key)

@@ -11,7 +11,6 @@ import pytest
 
 from multimap_jax.cli import main as cli
 from multimap_jax.runs.distributed import jax_runtime as runtime
-from multimap_jax.runs.distributed import process_group as processes
 from multimap_jax.runs.distributed.process_group import ALONE, Processes, ProcessGroup
 from multimap_jax.scenes import write_scenes
 from tests.runs.distributed.test_process_group import IMPATIENT
@@ -206,7 +205,7 @@ def test_jax_takes_no_list_of_devices_for_all_of_them(nodes, visible):
 
 
 def test_a_wait_ends_where_nothing_is_done_for_long(monkeypatch):
-    monkeypatch.setattr(processes, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(runtime, "IDLE_SECONDS", 0.3)
     done = iter([[], [], ["shard"]] + [["shard"]] * 100)
     with pytest.raises(TimeoutError, match="the other processes have done nothing for"):
         ProcessGroup(Processes("host:1", 2, 1)).barrier(["shard", "other"], lambda: next(done))
