@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -19,16 +20,9 @@ from multimap_jax.runs.messages import count
 from multimap_jax.runs.results import COLUMNS
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.storage.encoding import as_csv
-from multimap_jax.storage.filenames import (
-    is_plain_name,
-    name_of_path,
-    path_of_name,
-    reason_text,
-    safe_path,
-    safe_word,
-)
-from multimap_jax.storage.output import GO_ON, TABLE
-from multimap_jax.storage.paths import exists, open_file, write_file
+from multimap_jax.storage.filenames import is_plain_name, name_of_path, path_of_name, safe_path, safe_word
+from multimap_jax.storage.output import TABLE, explained_writing
+from multimap_jax.storage.paths import exists, write_file
 from multimap_jax.storage.reading import explained, read_table
 
 # Endings of tables that are written here, and of others that people may ask for.
@@ -86,14 +80,13 @@ def columns_of(run: Path, columns: Sequence[str]) -> list[list]:
         return [found[column] for column in columns]
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None] | str, new: bool = False) -> None:
-    """`write_file`; OSError with a sentence."""
-    try:
-        write_file(path, write, new)
-    except FileExistsError:
-        raise FileExistsError(f"{path} is there and nothing is overwritten: give another one") from None
-    except OSError as error:
-        raise OSError(f"cannot write {path} ({reason_text(error)}); {GO_ON}") from None
+def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
+    """`write_file`, but nothing is overwritten; OSError with a sentence."""
+    with explained_writing(path):
+        try:
+            write_file(path, write, new=True)
+        except FileExistsError:
+            raise FileExistsError(f"{path} is there and nothing is overwritten: give another one") from None
 
 
 def check_column(column: str, values: Sequence) -> None:
@@ -112,9 +105,8 @@ def check_column(column: str, values: Sequence) -> None:
 
 def is_image_name(value) -> bool:
     """Whether this is a name as `name_of_path` writes it."""
-    if not isinstance(value, str):
-        return False
-    return (value.isprintable() and "\\" not in value) or name_of_path(path_of_name(value)) == value
+    plain = isinstance(value, str) and value.isprintable() and "\\" not in value
+    return plain or (isinstance(value, str) and name_of_path(path_of_name(value)) == value)
 
 
 def export_table(
@@ -129,27 +121,17 @@ def export_table(
     rows = finished.rows_of(job.run, content, names, job.embeddings)
     points = coordinates_of(job, content, rows, aspects)
     for aspect in aspects:
-        table |= aspect_columns(job.run, aspect)
+        columns = (aspect, f"{aspect}: confidence", f"{aspect}: distance")
+        table |= zip(columns, columns_of(job.run, columns))
         if aspect in points:
             table |= {f"{aspect}: x": points[aspect][:, 0], f"{aspect}: y": points[aspect][:, 1]}
     is_parquet = job.to.suffix.lower() == ".parquet"
     say(f"{count(len(names), 'row')} of {', '.join(table)}{', and the embedding' if is_parquet else ''} into {job.to}")
     if job.dry_run:
         return say("nothing was written (--dry_run)")
-    if is_parquet:
-        write_whole(job.to, lambda file: write_parquet(file, table, rows, progress), new=True)
-    else:
-        write_whole(job.to, csv_text(table, aspects), new=True)
+    as_parquet = functools.partial(write_parquet, table=table, rows=rows, progress=progress)
+    write_whole(job.to, as_parquet if is_parquet else csv_text(table, aspects))
     say(f"written: {job.to}")
-
-
-def aspect_columns(run: Path, aspect: str) -> dict[str, Sequence]:
-    """The columns of one aspect in labels.parquet, as far as it has them."""
-    with explained(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
-        with open_file(run / TABLE) as file:
-            found = set(pq.read_schema(file).names)
-    columns = [name for name in (aspect, f"{aspect}: confidence", f"{aspect}: distance") if name in found]
-    return dict(zip(columns, columns_of(run, columns)))
 
 
 def coordinates_of(

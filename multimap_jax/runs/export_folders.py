@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import filecmp
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from multimap_jax.errors import InputError, InputExistsError, InputOSError, MissingError
@@ -26,15 +25,6 @@ from multimap_jax.storage.portable_names import make_distinct, portable_name, po
 SHOWN = 20
 # How files begin -> the ending for images whose names have none.
 SIGNATURES = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp", b"II*": ".tif"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Placement:
-    """One image, where it goes, and whether it is there already."""
-
-    image: Path | PackedImage
-    target: Path
-    done: bool = False
 
 
 def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say: Callable, progress: bool) -> None:
@@ -62,14 +52,16 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
         names, groups = [names[i] for i in kept], [groups[i] for i in kept]
     if job.how == "link" and any(isinstance(image, PackedImage) for image in found.values()):
         raise InputError("links need images that are files of this machine, but these are inside others", "how", "copy")
-    folders = folder_names(groups)
+    known = sorted(set(groups))
+    folders = dict(zip(known, make_distinct(map(portable_name, known))))
     paths = make_distinct(
         f"{folders[group]}/{portable_path(name)}{ending(found[name], name)}" for name, group in zip(names, groups)
     )
     check_inside(job.to, paths)
-    placements = list(plan(job, [found[name] for name in names], paths))
-    say_plan(job, groups, folders, placements, say)
-    check_free_space(job, placements)
+    placements = [(found[name], job.to / path) for name, path in zip(names, paths)]
+    missing = [placement for placement in placements if not is_placed(*placement, job.how)]
+    say_plan(job, groups, folders, len(placements) - len(missing), say)
+    check_free_space(job, [image for image, _ in missing if not isinstance(image, PackedImage)])
     if job.dry_run:
         return say("nothing was written (--dry_run)")
     try:
@@ -83,10 +75,9 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
         )
     verb = "copying images" if job.how == "copy" else "linking images"
     try:
-        with open_bar(len(placements), verb, "image", shown=progress) as bar:
-            for placement in placements:
-                if not placement.done:
-                    place(placement, job.how, job.to)
+        with open_bar(len(missing), verb, "image", shown=progress) as bar:
+            for image, target in missing:
+                place(image, target, job.how, job.to)
                 bar.update(1)
     finally:
         tidy(job.to)
@@ -96,12 +87,6 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
 def is_found(images: Mapping, name: str) -> bool:
     image = images[name] if name in images else None
     return isinstance(image, PackedImage) or (image is not None and os.path.exists(image))
-
-
-def folder_names(groups: Sequence[str]) -> dict[str, str]:
-    """Group -> the name of its folder."""
-    known = sorted(set(groups))
-    return dict(zip(known, make_distinct(map(portable_name, known))))
 
 
 def ending(image: Path | PackedImage, name: str) -> str:
@@ -128,16 +113,13 @@ def check_inside(to: Path, paths: Sequence[str]) -> None:
             raise InputError(f"{path} is a file where a folder is needed: give another folder", "to")
 
 
-def plan(job, images: Sequence, paths: Sequence[str]) -> Iterator[Placement]:
-    """Where the images go. InputExistsError where another file is there."""
-    for image, path in zip(images, paths):
-        target = job.to / path
-        done = os.path.lexists(target)
-        if done and not is_same(image, target, job.how):
-            raise InputExistsError(
-                f"{target} exists and is another file; nothing is overwritten: give another folder", "to"
-            )
-        yield Placement(image, target, done)
+def is_placed(image: Path | PackedImage, target: Path, how: str) -> bool:
+    """Whether an image is where it goes. InputExistsError where another file is there."""
+    placed = os.path.lexists(target)
+    if placed and not is_same(image, target, how):
+        message = f"{target} exists and is another file; nothing is overwritten: give another folder"
+        raise InputExistsError(message, "to")
+    return placed
 
 
 def is_same(image: Path | PackedImage, target: Path, how: str) -> bool:
@@ -151,9 +133,9 @@ def is_same(image: Path | PackedImage, target: Path, how: str) -> bool:
     return filecmp.cmp(image, target, shallow=False)
 
 
-def say_plan(job, groups, folders: dict[str, str], placements: Sequence[Placement], say: Callable) -> None:
-    sizes, done = collections.Counter(groups), sum(placement.done for placement in placements)
-    say(f"{job.how} {count(len(placements), 'image')} into {count(len(sizes), 'folder')} of {job.to}:")
+def say_plan(job, groups: Sequence[str], folders: dict[str, str], done: int, say: Callable) -> None:
+    sizes = collections.Counter(groups)
+    say(f"{job.how} {count(len(groups), 'image')} into {count(len(sizes), 'folder')} of {job.to}:")
     for group, size in sizes.most_common(SHOWN):
         renamed = "" if folders[group] == group else f"   (group {group})"
         say(f"  {folders[group]}/  {count(size, 'image')}{renamed}")
@@ -163,11 +145,10 @@ def say_plan(job, groups, folders: dict[str, str], placements: Sequence[Placemen
         say(f"{count(done, 'image')} of them are there already")
 
 
-def check_free_space(job, placements: Sequence[Placement]) -> None:
+def check_free_space(job, files: Sequence[Path]) -> None:
     """InputOSError where the disk has too little room."""
     if job.how == "link":
         return
-    files = [item.image for item in placements if not item.done and not isinstance(item.image, PackedImage)]
     needed, folder = sum(os.stat(file).st_size for file in files), job.to.absolute()
     while not folder.exists():
         folder = folder.parent
@@ -177,9 +158,8 @@ def check_free_space(job, placements: Sequence[Placement]) -> None:
         raise InputOSError(message, "to")
 
 
-def place(placement: Placement, how: str, to: Path) -> None:
+def place(image: Path | PackedImage, target: Path, how: str, to: Path) -> None:
     """Makes one file, aside first; InputExistsError where another one came meanwhile."""
-    image, target = placement.image, placement.target
     target.parent.mkdir(parents=True, exist_ok=True)
     if how == "link":
         return os.symlink(image.absolute(), target)

@@ -489,7 +489,7 @@ def test_what_comes_in_the_place_of_a_table_meanwhile_stays(tmp_path):
         file.write(b"ours")
 
     with pytest.raises(FileExistsError, match="nothing is overwritten"):
-        write_whole(tmp_path / "t.csv", write, new=True)
+        write_whole(tmp_path / "t.csv", write)
     assert (tmp_path / "t.csv").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
