@@ -28,7 +28,8 @@ FLAGS = (
 def run(values: FlagValues) -> None:
     paths = flags.paths_of(values, "run", "images", "out", optional=("labels",))
 
-    from multimap_jax.runs.apply import Apply, run_apply
+    from multimap_jax.runs.apply import run_apply
+    from multimap_jax.runs.edit import RunJob
 
     with running(values) as output:
-        run_apply(Apply(**paths, clip=values.clip, line=flags.command_line(values, "apply")), **output)
+        run_apply(RunJob(**paths, clip=values.clip, line=flags.command_line(values, "apply")), **output)

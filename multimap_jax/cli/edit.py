@@ -36,7 +36,7 @@ FLAGS = (
 def run(values: FlagValues) -> None:
     paths = flags.paths_of(values, "run", "edits", "out", optional=("labels", "images", "embeddings"))
 
-    from multimap_jax.runs.edit import EditJob, run_edit
+    from multimap_jax.runs.edit import RunJob, run_edit
 
     with running(values) as output:
-        run_edit(EditJob(**paths, clip=values.clip, line=flags.command_line(values, "edit")), **output)
+        run_edit(RunJob(**paths, clip=values.clip, line=flags.command_line(values, "edit")), **output)

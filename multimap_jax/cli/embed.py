@@ -35,13 +35,13 @@ def run(values: FlagValues) -> None:
     paths = flags.paths_of(values, "images", "out")
     number, workers = parse_part(values.part)
 
-    from multimap_jax.runs.embed import Embed, run_embed
+    from multimap_jax.runs.embed import run_embed
 
     processes = join_processes(values)
     if processes.coordinator:
         number, workers = processes.index + 1, processes.count
     with running(values, number - 1 if workers > 1 else None, bool(processes.coordinator)) as output:
-        run_embed(Embed(**paths, clip=values.clip, part=(number, workers), processes=processes), **output)
+        run_embed(**paths, clip=values.clip, part=(number, workers), processes=processes, **output)
 
 
 def parse_part(text: str) -> tuple[int, int]:

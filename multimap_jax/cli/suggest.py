@@ -23,9 +23,8 @@ def run(values: FlagValues) -> None:
     flags.check_source(values)
     paths = flags.paths_of(values, "out", optional=("images", "embeddings"))
 
-    from multimap_jax.runs.suggest import Suggest, run_suggest
+    from multimap_jax.runs.suggest import run_suggest
 
     images, sources = paths["images"] or paths["embeddings"], flags.word_sources(values)
-    job = Suggest(images, paths["out"], values.subject, values.clip, sources, ready=bool(values.embeddings))
     with running(values) as output:
-        run_suggest(job, **output)
+        run_suggest(images, bool(values.embeddings), paths["out"], values.subject, values.clip, sources, **output)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
-from multimap_jax.runs.edit import check_out, regrouped
+from multimap_jax.runs.edit import RunJob, check_out, regrouped
 from multimap_jax.runs.embeddings import embed_source
 from multimap_jax.runs.evaluation import evaluated, read_labels
 from multimap_jax.runs.finished import load_checkpoint, read_groups, read_model, read_run
@@ -21,20 +20,8 @@ from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import prepare_folder, sweep
 
 
-@dataclasses.dataclass(frozen=True)
-class Apply:
-    """What to do. clip: instead of the checkpoint that the run names. line: the command as it was typed."""
-
-    run: Path
-    images: Path
-    out: Path
-    clip: str | None
-    labels: Path | None
-    line: str = ""
-
-
-def run_apply(job: Apply, say: Callable[[str], None] = print, progress: bool = True) -> None:
-    """Writes the results for the new images, in the same groups.
+def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = True) -> None:
+    """Writes the results for the new images `job.images`, in the same groups.
 
     Raises ValueError or OSError, each with one sentence, before anything is computed wherever that is possible.
     """

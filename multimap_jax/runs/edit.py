@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -21,26 +22,28 @@ from multimap_jax.estimator import MultiMaP
 from multimap_jax.runs import finished
 from multimap_jax.runs.embeddings import RunEmbeddings
 from multimap_jax.runs.evaluation import evaluated, read_labels
+from multimap_jax.runs.export import columns_of
 from multimap_jax.runs.messages import count, print_end, print_result
 from multimap_jax.runs.models import prune_models, put_model
 from multimap_jax.runs.results import Clock, RunRecord, check_own, whole, write_results
 from multimap_jax.runtime.progress import with_bar
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.locks import locked
-from multimap_jax.storage.output import prepare_folder, staging, sweep
+from multimap_jax.storage.output import RUN, prepare_folder, staging, sweep
 from multimap_jax.storage.paths import is_same_file, local_folder_copy
+from multimap_jax.storage.reading import read_json
 
 FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class EditJob:
-    """What to do. images, embeddings, clip: where these are now, None as the run says. line: the command as it was
-    typed."""
+class RunJob:
+    """What to do with a finished run. images, embeddings, clip: where these are now, None as the run says. line: the
+    command as it was typed."""
 
     run: Path
-    edits: Path
     out: Path
+    edits: Path | None = None
     clip: str | None = None
     labels: Path | None = None
     images: Path | None = None
@@ -48,7 +51,7 @@ class EditJob:
     line: str = ""
 
 
-def run_edit(job: EditJob, say: Callable[[str], None] = print, progress: bool = True) -> None:
+def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = True) -> None:
     """Writes the run again with its groups edited, and models that are the same.
 
     Raises ValueError or OSError, each with one sentence, before anything is written.
@@ -57,7 +60,7 @@ def run_edit(job: EditJob, say: Callable[[str], None] = print, progress: bool = 
     aspects = [aspect.name for aspect in content.aspects]
     edits = read_edits(job.edits, aspects)
     check_out(job.run, job.out, again=True)
-    names, images = finished.image_names(job.run), finished.images_of(job.run, content, job.images)
+    (names,), images = columns_of(job.run, ("image",)), finished.images_of(job.run, content, job.images)
     truth = None if job.labels is None else read_labels(job.labels, aspects, dict.fromkeys(names), job.run)
     clip = finished.load_checkpoint(job.run, content, job.clip)
     models = [finished.read_model(job.run, aspect, clip) for aspect in content.aspects]
@@ -98,7 +101,7 @@ def run_edit(job: EditJob, say: Callable[[str], None] = print, progress: bool = 
     say(f"new images into these groups: multimap apply --run={job.out} --images=NEW --out=MORE")
 
 
-def edited_content(job: EditJob, content: finished.RunContent, edits: int, groups: str) -> dict:
+def edited_content(job: RunJob, content: finished.RunContent, edits: int, groups: str) -> dict:
     """What run.json says of where the groups come from. groups: the text of groups.json."""
     if job.embeddings:
         embeddings = whole(job.embeddings)
@@ -112,8 +115,12 @@ def check_out(run: Path, out: Path, again: bool = False) -> None:
     """InputError where the results of a run would be lost. again: whether edits of this run may be made again."""
     if is_same_file(out, run):
         raise InputError(f"{out} is the run itself and would be overwritten: choose another folder", "out")
-    another = any("model" in aspect for aspect in finished.aspects_of(out))
-    if another and not (again and finished.edited_from(out) == whole(run)):
+    there = {}
+    with contextlib.suppress(OSError, ValueError):
+        there = read_json(out / RUN)
+    aspects, edited = there.get("aspects"), there.get("edited")
+    another = isinstance(aspects, list) and any(isinstance(aspect, dict) and "model" in aspect for aspect in aspects)
+    if another and not (again and isinstance(edited, dict) and edited.get("run") == whole(run)):
         raise InputError(f"{out} is another finished run and would be overwritten: choose another folder", "out")
 
 
@@ -152,7 +159,7 @@ def regrouped(result: AspectResult, model: MultiMaP, regrouping: Regrouping, nam
 
 def copy_model(run: Path, aspect: finished.AspectContent, out: Path) -> dict:
     """Puts a model of the run into `out`, byte by byte; returns what run.json says of it."""
-    folder = finished.model_folder(run, aspect)
+    folder = run / "models" / aspect.model
     with staging(out) as stage:
         here = local_folder_copy(folder, [folder / name for name in aspect.files])
         for name in aspect.files:

@@ -25,9 +25,9 @@ from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import embeddings_folder, read_embeddings
 from multimap_jax.sources.source import PackedImage, Source
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, printable, without_secrets
-from multimap_jax.storage.output import GROUPS, RUN, TABLE
+from multimap_jax.storage.output import GROUPS, RUN
 from multimap_jax.storage.paths import exists, local_folder_copy, parse_path
-from multimap_jax.storage.reading import AddressError, explained, read_form, read_json, read_table
+from multimap_jax.storage.reading import AddressError, explained, read_form, read_json
 
 AGAIN = "run multimap again"
 # Letters of a name or a path in run.json.
@@ -116,7 +116,7 @@ class ResultsContent(msgspec.Struct):
 def read_results(run: Path) -> ResultsContent:
     """What run.json says of results. MissingError or ValueError, each with a sentence, where there are none."""
     if not exists(run / RUN):
-        raise MissingError(f"there is no finished run in {run}: give a folder that multimap wrote", "run")
+        raise MissingError(f"there is no finished run in {run}: give the folder of one", "run")
     return read_form(run / RUN, ResultsContent, AGAIN, strict=False)
 
 
@@ -133,22 +133,6 @@ def read_run(run: Path) -> RunContent:
     if followed := read_json(path, advice=AGAIN).get("applied"):
         raise InputError(f"{run} holds new images in the groups of {str(followed)[:200]}: give that run", "run")
     return read_form(path, RunContent, AGAIN, strict=False)
-
-
-def aspects_of(out: Path) -> list[dict]:
-    """The aspects that a run.json in `out` speaks of, [] where there is none."""
-    try:
-        return [aspect for aspect in read_json(out / RUN)["aspects"] if isinstance(aspect, dict)]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
-def edited_from(out: Path) -> str:
-    """The run whose edited groups are in `out`, "" where it holds something else."""
-    try:
-        return str(read_json(out / RUN)["edited"]["run"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def load_checkpoint(run: Path, content: RunContent, clip: str | None) -> Clip:
@@ -168,16 +152,12 @@ def load_checkpoint(run: Path, content: RunContent, clip: str | None) -> Clip:
 
 def read_model(run: Path, aspect: AspectContent, clip: Clip) -> MultiMaP:
     """The model of one aspect, if its files are those that the run wrote. ValueError where they are not."""
-    folder = model_folder(run, aspect)
+    folder = run / "models" / aspect.model
     found = file_hashes(folder)
     for name, digest in aspect.files.items():
         if found.get(name) != digest:
             raise ValueError(f"{folder / name} is not what the run in {run} wrote: {AGAIN}")
     return load(local_folder_copy(folder, [folder / name for name in aspect.files]), clip)
-
-
-def model_folder(run: Path, aspect: AspectContent) -> Path:
-    return run / "models" / aspect.model
 
 
 def read_groups(run: Path, content: RunContent, models: Sequence[MultiMaP]) -> dict[str, Regrouping]:
@@ -192,12 +172,6 @@ def read_groups(run: Path, content: RunContent, models: Sequence[MultiMaP]) -> d
     with explained(f"{path}", again):
         centroids = {model.aspect.name: model.cluster_centers_ for model in models}
         return {name: of_content(own, centroids[name]) for name, own in groups["aspects"].items()}
-
-
-def image_names(run: Path) -> list[str]:
-    """The images of a run, in the order of its labels."""
-    with explained(f"{run / TABLE}, which names the images of the run,", AGAIN):
-        return read_table(run / TABLE, ("image",))["image"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,16 +229,13 @@ def images_of(run: Path, content: RunContent | ResultsContent, given: Path | Non
 
 def came_with(run: Path, place: Path) -> bool:
     """Whether a place lies within the folder of a run, by its name or once links are followed."""
-    named = os.path.join(os.path.abspath(place), "")
-    return is_within(place, run) or any(
-        named.startswith(os.path.join(folder, "")) for folder in (os.path.abspath(run), os.path.realpath(run))
-    )
+    named = Path(os.path.abspath(place))
+    return is_within(place, run) or any(named.is_relative_to(way(run)) for way in (os.path.abspath, os.path.realpath))
 
 
 def is_within(path, folder) -> bool:
     """Whether a path of this machine leads below a folder, or to it, once links are followed."""
-    whole, below = os.path.realpath(path), os.path.realpath(folder)
-    return whole == below or whole.startswith(os.path.join(below, ""))
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 class Within(Mapping):

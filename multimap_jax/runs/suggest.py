@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -27,50 +26,47 @@ SHOWN = 12
 SHOWN_WORDS = 6
 
 
-@dataclasses.dataclass(frozen=True)
-class Suggest:
-    """What to do. images: or embeddings, if `ready`. out: for the embeddings."""
-
-    images: Path
-    out: Path
-    subject: str
-    clip: str
-    sources: Sources = Sources()
-    ready: bool = False
-
-
-def run_suggest(job: Suggest, say: Callable[[str], None] = print, progress: bool = True) -> None:
-    """Embeds the images, or takes what is cached in `out`, and prints the aspects, best first.
+def run_suggest(
+    images: Path, ready: bool, out: Path, subject: str, clip: str, sources: Sources, say: Callable, progress: bool
+) -> None:
+    """Embeds the images, or takes what is cached in `out`, and prints the aspects, best first, and the command to run
+    next. images: or embeddings, if `ready`.
 
     Raises ValueError or OSError with one sentence before anything is computed.
     """
-    vocabulary = job.sources.vocabulary()
-    embedded = read_embeddings(job.images) if job.ready else None
-    source = embedded.source if embedded else open_source(job.images)
-    prepare_folder(job.out)
-    with locked(job.out):
-        sweep(job.out)
-        clip = load_clip(job.clip)
-        asked = aspects_to_suggest(clip, job.subject, vocabulary)
+    vocabulary = sources.vocabulary()
+    embedded = read_embeddings(images) if ready else None
+    source = embedded.source if embedded else open_source(images)
+    prepare_folder(out)
+    with locked(out):
+        sweep(out)
+        encoder = load_clip(clip)
+        asked = aspects_to_suggest(encoder, subject, vocabulary)
         if not asked:
-            raise InputError(f"{clip.name} has seen two words of no aspect of {job.subject!r}: give more", "vocabulary")
+            raise InputError(f"{encoder.name} has seen two words of no aspect of {subject!r}: give more", "vocabulary")
         for aspect in asked:
-            check_random_prompts(clip, aspect)
-        for note in [DRAWINGS] * clip.embedded + list(source.notes):
+            check_random_prompts(encoder, aspect)
+        for note in [DRAWINGS] * encoder.embedded + list(source.notes):
             say(note)
         found = (
-            matching_embeddings(embedded, clip)
+            matching_embeddings(embedded, encoder)
             if embedded
-            else embed_source(source, clip, job.out, ProcessGroup(ALONE), progress)
+            else embed_source(source, encoder, out, ProcessGroup(ALONE), progress)
         )
         for note in found.notes():
             say(note)
         aspects = suggest_aspects(
-            clip, found.rows, job.subject, vocabulary, progress=lambda all_of: with_bar(all_of, "looking for aspects")
+            encoder, found.rows, subject, vocabulary, progress=lambda all_of: with_bar(all_of, "looking for aspects")
         )
-    for line in table(aspects, clip.name, len(found.names)):
+    for line in table(aspects, encoder.name, len(found.names)):
         say(line)
-    say("\n" + advice(job, aspects))
+    clear = [found.aspect.name for found in aspects if found.separability.verdict == "clear"]
+    if not clear:
+        advice = "Try another encoder with --clip, or give words that fit these images with --words."
+        return say(f"\nNone is clear. {advice}")
+    flags = [f"--embeddings={images}" if ready else f"--images={images}", f"--subject={subject}"]
+    flags += [*(f"--aspect={name}" for name in clear), f"--clip={clip}", "--out=groups" if ready else f"--out={out}"]
+    say("\nnext: multimap " + " ".join(shlex.quote(printable(flag)) for flag in flags))
 
 
 def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
@@ -86,14 +82,3 @@ def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
     if len(aspects) > SHOWN:
         lines.append(f"  … and {len(aspects) - SHOWN} more")
     return lines
-
-
-def advice(job: Suggest, aspects: list[FoundWords]) -> str:
-    """The command to run next."""
-    clear = [found.aspect.name for found in aspects if found.separability.verdict == "clear"]
-    if not clear:
-        return "None is clear. Try another encoder with --clip, or give words that fit these images with --words."
-    flags = [f"--embeddings={job.images}" if job.ready else f"--images={job.images}", f"--subject={job.subject}"]
-    flags += [*(f"--aspect={name}" for name in clear), f"--clip={job.clip}"]
-    flags += ["--out=groups" if job.ready else f"--out={job.out}"]
-    return "next: multimap " + " ".join(shlex.quote(printable(flag)) for flag in flags)
