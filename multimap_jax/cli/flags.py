@@ -143,7 +143,8 @@ def paths_of(values: FlagValues, *needed: str, optional: Sequence[str] = ()) -> 
     """Flags that name files and folders -> their paths, None where they are not given. InputError for a missing one."""
     for name in needed:
         if not values[name].value:
-            raise InputError(f"--{name} is missing: {values[name].help}")
+            wrong = "missing" if values[name].value is None else "empty"
+            raise InputError(f"--{name} is {wrong}: {values[name].help}")
     paths = {}
     for name in (*needed, *optional):
         with errors_about(name):

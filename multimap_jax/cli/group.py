@@ -67,8 +67,7 @@ def run(values: FlagValues) -> None:
     words = by_aspect("words", values.words, values.aspect)
     clusters = by_aspect("clusters", values.clusters, values.aspect)
     sources = flags.word_sources(values)
-    find = sources_by_aspect(values, words, sources)
-    note_missing_words(values, {*find, *words, *clusters})
+    find = sources_by_aspect(values, words, clusters, sources)
     words = {name: text for name, text in words.items() if name not in find and normal_form(text) != "none"}
     counts = {name: cluster_count(name, words, clusters) for name in values.aspect}
 
@@ -135,8 +134,9 @@ def split_item(item: str, aspects: list[str]) -> tuple[str, str]:
     return known[0] if known else (pieces[0], "=".join(pieces[1:]))
 
 
-def sources_by_aspect(values: FlagValues, words: dict[str, str], sources) -> dict[str, str]:
-    """Aspects whose words are to be found -> their source: as --words says, else the vocabulary, if it has any."""
+def sources_by_aspect(values: FlagValues, words: dict[str, str], clusters: dict[str, str], sources) -> dict[str, str]:
+    """Aspects whose words are to be found -> their source: as --words says, else the vocabulary, if it has any. A note
+    for every aspect that has neither words nor a number of groups, nor a source of words."""
     from multimap_jax.words.sources import source_of
     from multimap_jax.words.vocabulary import vocabulary_words
 
@@ -147,15 +147,10 @@ def sources_by_aspect(values: FlagValues, words: dict[str, str], sources) -> dic
             source = "vocabulary"
         if source:
             found[name] = source
+        elif name not in words and name not in clusters:
+            advice = f"give --words={name}=A,B,…, or --words={name}=wordnet or llm"
+            note(f"the vocabulary has no words for {name!r} of {values.subject!r}; grouping without words: {advice}")
     return found
-
-
-def note_missing_words(values: FlagValues, known: set[str]) -> None:
-    """A note for every aspect that has neither words nor a number of groups, nor a source of words. known: the
-    others."""
-    for name in (name for name in values.aspect if name not in known):
-        advice = f"give --words={name}=A,B,…, or --words={name}=wordnet or llm"
-        note(f"the vocabulary has no words for {name!r} of {values.subject!r}; grouping without words: {advice}")
 
 
 def cluster_count(name: str, words: dict[str, str], clusters: dict[str, str]) -> int | str:

@@ -91,14 +91,6 @@ class Regrouping(msgspec.Struct):
         found += [centroid for split in self.splits for centroid, to in zip(split.centroids, split.to) if to == group]
         return np.stack(found)
 
-    def renumber(self, new: dict[int, int]) -> None:
-        """Replaces what centroids and pins lead to by `new`; numbers that are not in it stay."""
-        for target in (self, *self.splits):
-            target.to = [new.get(to, to) for to in target.to]
-        self.pinned = {
-            name: msgspec.structs.replace(pin, group=new.get(pin.group, pin.group)) for name, pin in self.pinned.items()
-        }
-
 
 class Editor:
     """Makes edits on the groups of one aspect of a run.
@@ -144,7 +136,10 @@ class Editor:
         new = {old: number for number, old in enumerate(remaining)}
         new |= dict.fromkeys(merged, new[kept])
         self.now.groups = [self.now.groups[i] for i in remaining]
-        self.now.renumber(new)
+        for target in (self.now, *self.now.splits):
+            target.to = [new.get(to, to) for to in target.to]
+        for name, pin in self.now.pinned.items():
+            self.now.pinned[name] = msgspec.structs.replace(pin, group=new.get(pin.group, pin.group))
         self.groups = np.array([new[i] for i in range(len(new))], np.int64)[self.groups]
 
     def rename(self, edit: edits.Rename, later: Sequence[Edit]) -> None:

@@ -1,14 +1,6 @@
 """Edits of groups, as the page saves them or a person writes them: a JSON file, checked before anything is done.
 
-    {"edits": [
-      {"aspect": "color", "merge": ["red", "pink"], "into": "red"},
-      {"aspect": "color", "rename": "red", "to": "warm"},
-      {"aspect": "color", "split": "green", "into": 2},
-      {"aspect": "color", "move": ["a.png", "b.png"], "to": "warm"},
-      {"aspect": "color", "leftover": ["c.png"]}
-    ]}
-
-Edits are made in their order. Each names groups as they are called at that point.
+`multimap help edit` shows one. Edits are made in their order. Each names groups as they are called at that point.
 """
 
 from __future__ import annotations
