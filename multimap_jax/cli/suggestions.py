@@ -7,13 +7,11 @@ from collections.abc import Mapping
 
 from multimap_jax.cli.flags import make_flags
 
-CUTOFF = 0.6  # difflib's own default: how alike two words must be
-
 
 def unknown_flag(name: str, verb: str, verbs: Mapping) -> str:
     """A sentence about a flag that `verb` does not have. verbs: name -> module of the verb."""
     message = f"unknown flag --{name}"
-    similar = difflib.get_close_matches(name, list(make_flags(*verbs[verb].FLAGS)), 1, CUTOFF)
+    similar = difflib.get_close_matches(name, list(make_flags(*verbs[verb].FLAGS)), 1)
     if similar:
         return f"{message}: did you mean --{similar[0]}?"
     owners = [other for other in verbs if name in make_flags(*verbs[other].FLAGS)]
@@ -22,6 +20,6 @@ def unknown_flag(name: str, verb: str, verbs: Mapping) -> str:
 
 def unknown_argument(word: str, verbs: Mapping) -> str:
     """A sentence about an argument that is no flag."""
-    similar = difflib.get_close_matches(word, [verb for verb in verbs if verb], 1, CUTOFF)
+    similar = difflib.get_close_matches(word, [verb for verb in verbs if verb], 1)
     advice = f"did you mean multimap {similar[0]}?" if similar else "everything is a flag, such as --images=FOLDER"
     return f"unexpected argument {word!r}: {advice}"

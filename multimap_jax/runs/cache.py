@@ -122,12 +122,10 @@ class EmbeddingCache(ShardCache):
         wanted = {"hash": clip.hash, "name": clip.name, "embed": clip.config.image.embed}
         wanted |= {"precision": "float32", "block": clip.image_block}
         path = self.out / "embeddings" / "encoder.json"
-        there = exists(path)
-        if not there and self.done():
-            raise InputError(
-                f"{path} is missing, so the encoder of the embeddings is not known: choose another folder", "out"
-            )
-        if not there:
+        if not exists(path):
+            if self.done():
+                message = f"{path} is missing, so the encoder of the embeddings is not known: choose another folder"
+                raise InputError(message, "out")
             return write(self.out, "embeddings/encoder.json", as_json(wanted))
         found = read_json(path, advice=OTHER_ENCODER)
         if any(found.get(key) != wanted[key] for key in wanted if key != "name"):

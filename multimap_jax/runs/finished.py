@@ -216,8 +216,10 @@ def images_of(run: Path, content: RunContent | ResultsContent, given: Path | Non
             source = read_embeddings(there).source
         else:
             source = open_source(there, addresses="://" in text)
-        if "://" not in text and came_with(run, there):
-            source = dataclasses.replace(source, images=Within(source.images, run))
+        if "://" not in text:  # is it within the folder of the run, by its name or once links are followed?
+            named, ways = Path(os.path.abspath(there)), (os.path.abspath(run), os.path.realpath(run))
+            if is_within(there, run) or any(map(named.is_relative_to, ways)):
+                source = dataclasses.replace(source, images=Within(source.images, run))
         return RunImages(source)
     except AddressError as error:
         note = f"The images are not read: {error}."
@@ -225,12 +227,6 @@ def images_of(run: Path, content: RunContent | ResultsContent, given: Path | Non
         why = "are in the store of" if "://" in text else "are no longer in"
         note = f"The images {why} {printable(name_of_path(text))}: give --images=FOLDER to have them shown."
     return RunImages(Source(Path(text), {}), note)
-
-
-def came_with(run: Path, place: Path) -> bool:
-    """Whether a place lies within the folder of a run, by its name or once links are followed."""
-    named = Path(os.path.abspath(place))
-    return is_within(place, run) or any(named.is_relative_to(way(run)) for way in (os.path.abspath, os.path.realpath))
 
 
 def is_within(path, folder) -> bool:

@@ -25,8 +25,12 @@ CLUSTERS = "Cloud TPU, Slurm under srun, Open MPI, or Kubernetes with jax[k8s]"
 
 
 def join(processes) -> None:
-    """Joins the runtime that `Processes` describe. InputOSError where process 0 cannot listen at its port, or the
-    others do not come within JOIN_SECONDS."""
+    """Joins the runtime that `Processes` describe, unless that is done. InputOSError where process 0 cannot listen at
+    its port, or the others do not come within JOIN_SECONDS."""
+    import jax
+
+    if jax.distributed.is_initialized():
+        return
     if processes.index == 0:
         port = int(processes.coordinator.rpartition(":")[2])
         try:
@@ -124,12 +128,6 @@ def initialize(heartbeat: int, **settings) -> None:
 def one_line(error: Exception) -> str:
     """An error of JAX or of a cluster in one short line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
-
-
-def is_joined() -> bool:
-    import jax
-
-    return jax.distributed.is_initialized()
 
 
 def leave() -> None:

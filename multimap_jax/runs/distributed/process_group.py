@@ -129,8 +129,7 @@ def join_group(processes: Processes, settings: dict, out: Path) -> ProcessGroup:
     """
     if processes.count == 1 and not processes.coordinator:
         return ProcessGroup(processes)
-    if not runtime.is_joined():
-        runtime.join(processes)
+    runtime.join(processes)
     settings = {"processes": processes.count} | settings
     name, problem = (host_group if processes.index == 0 else find_group)(processes, settings, out)
     if problem:
