@@ -341,15 +341,6 @@ def test_the_lock_of_a_run_that_was_faster_stays(tmp_path, monkeypatch):
     assert locks(tmp_path) == [path.name]
 
 
-def test_shares_of_an_earlier_version_are_named_and_left(fruit, tmp_path, capsys):
-    old = tmp_path / "out" / "shares" / "x" / "share.npz"
-    old.parent.mkdir(parents=True)
-    old.write_text("old")
-    assert run(fruit, tmp_path / "out") == 0
-    assert f"{tmp_path / 'out' / 'shares'} was left by an earlier version and is not used." in capsys.readouterr().out
-    assert old.read_text() == "old"
-
-
 def test_an_image_that_fails_to_be_read_for_a_passing_reason_is_tried_again(fruit, tmp_path, monkeypatch, capsys):
     bad = sorted(path for path in fruit.rglob("*.png"))[7]
     open_image = images.Image.open
