@@ -33,52 +33,40 @@ EXPECTED = f"{SINGLE}, {INDEX} with its shards, or {FLAX}"
 # A layout turns a stored array into ours, and back.
 SAME = (lambda a: a, lambda a: a)
 TRANSPOSED = (lambda a: a.T, lambda a: a.T)  # [out, in] <-> [in, out]
-
-
-def patch_layout(patch: int):
-    """[out, 3, row, column] <-> [row * column * 3, out]."""
-    return (
-        lambda a: a.transpose(2, 3, 1, 0).reshape(-1, a.shape[0]),
-        lambda a: a.reshape(patch, patch, 3, -1).transpose(3, 2, 0, 1),
-    )
-
-
+# [out, 3, row, column] <-> [row * column * 3, out]
+PATCHES = (
+    lambda a: a.transpose(2, 3, 1, 0).reshape(-1, a.shape[0]),
+    lambda a: a.reshape(math.isqrt(len(a) // 3), -1, 3, a.shape[1]).transpose(3, 2, 0, 1),
+)
+NORM = {"weight": ("scale", SAME), "bias": ("bias", SAME)}
+LINEAR = {"weight": ("kernel", TRANSPOSED), "bias": ("bias", SAME)}
 # Stored name -> our path, layout.
-TOP = (
-    ("logit_scale", "logit_scale", SAME),
-    ("text_model.embeddings.token_embedding.weight", "text.tokens", SAME),
-    ("text_model.embeddings.position_embedding.weight", "text.positions", SAME),
-    ("text_model.final_layer_norm.weight", "text.final_norm.scale", SAME),
-    ("text_model.final_layer_norm.bias", "text.final_norm.bias", SAME),
-    ("text_projection.weight", "text.projection.kernel", TRANSPOSED),
-    ("vision_model.embeddings.class_embedding", "image.class_token", SAME),
-    ("vision_model.embeddings.position_embedding.weight", "image.positions", SAME),
-    ("vision_model.embeddings.patch_embedding.weight", "image.patches.kernel", patch_layout),
-    ("vision_model.pre_layrnorm.weight", "image.first_norm.scale", SAME),
-    ("vision_model.pre_layrnorm.bias", "image.first_norm.bias", SAME),
-    ("vision_model.post_layernorm.weight", "image.final_norm.scale", SAME),
-    ("vision_model.post_layernorm.bias", "image.final_norm.bias", SAME),
-    ("visual_projection.weight", "image.projection.kernel", TRANSPOSED),
-)
-# The same within each layer; and, of arrays that we hold as one, which third of its last axis it is.
-LAYER = (
-    ("layer_norm1.weight", "norm_1.scale", SAME, None),
-    ("layer_norm1.bias", "norm_1.bias", SAME, None),
-    ("layer_norm2.weight", "norm_2.scale", SAME, None),
-    ("layer_norm2.bias", "norm_2.bias", SAME, None),
-    ("self_attn.q_proj.weight", "qkv.kernel", TRANSPOSED, 0),
-    ("self_attn.k_proj.weight", "qkv.kernel", TRANSPOSED, 1),
-    ("self_attn.v_proj.weight", "qkv.kernel", TRANSPOSED, 2),
-    ("self_attn.q_proj.bias", "qkv.bias", SAME, 0),
-    ("self_attn.k_proj.bias", "qkv.bias", SAME, 1),
-    ("self_attn.v_proj.bias", "qkv.bias", SAME, 2),
-    ("self_attn.out_proj.weight", "out.kernel", TRANSPOSED, None),
-    ("self_attn.out_proj.bias", "out.bias", SAME, None),
-    ("mlp.fc1.weight", "up.kernel", TRANSPOSED, None),
-    ("mlp.fc1.bias", "up.bias", SAME, None),
-    ("mlp.fc2.weight", "down.kernel", TRANSPOSED, None),
-    ("mlp.fc2.bias", "down.bias", SAME, None),
-)
+TOP = {
+    "logit_scale": ("logit_scale", SAME),
+    "text_model.embeddings.token_embedding.weight": ("text.tokens", SAME),
+    "text_model.embeddings.position_embedding.weight": ("text.positions", SAME),
+    "text_projection.weight": ("text.projection.kernel", TRANSPOSED),
+    "vision_model.embeddings.class_embedding": ("image.class_token", SAME),
+    "vision_model.embeddings.position_embedding.weight": ("image.positions", SAME),
+    "vision_model.embeddings.patch_embedding.weight": ("image.patches.kernel", PATCHES),
+    "visual_projection.weight": ("image.projection.kernel", TRANSPOSED),
+}
+NORMS = {
+    "text_model.final_layer_norm": "text.final_norm",
+    "vision_model.pre_layrnorm": "image.first_norm",
+    "vision_model.post_layernorm": "image.final_norm",
+}
+# Modules within each layer; and, of arrays that we hold as one, which third of its last axis it is.
+LAYER = {
+    "layer_norm1": ("norm_1", NORM, None),
+    "layer_norm2": ("norm_2", NORM, None),
+    "self_attn.q_proj": ("qkv", LINEAR, 0),
+    "self_attn.k_proj": ("qkv", LINEAR, 1),
+    "self_attn.v_proj": ("qkv", LINEAR, 2),
+    "self_attn.out_proj": ("out", LINEAR, None),
+    "mlp.fc1": ("up", LINEAR, None),
+    "mlp.fc2": ("down", LINEAR, None),
+}
 # Names outside the towers, and any name of a CLIP with what stands before it.
 SINGLES = ("logit_scale", "text_projection.weight", "visual_projection.weight")
 KNOWN = re.compile(rf"(.*?\.|)(?:(?:text|vision)_model\..*|{'|'.join(map(re.escape, SINGLES))})", re.DOTALL)
@@ -105,16 +93,20 @@ class Destination:
 
 def name_table(config: CLIPConfig) -> dict[str, Destination]:
     """Every stored name of a CLIP of this configuration."""
-    table = {}
-    for name, path, layout in TOP:
-        load, save = layout(config.image.patch) if layout is patch_layout else layout
-        table[name] = Destination(path, (...,), load, save)
+    table = {name: Destination(path, (...,), *layout) for name, (path, layout) in TOP.items()}
+
+    def add(stored: str, ours: str, arrays: dict, index: tuple) -> None:
+        for name, (path, layout) in arrays.items():
+            table[f"{stored}.{name}"] = Destination(f"{ours}.{path}", index, *layout)
+
+    for stored, ours in NORMS.items():
+        add(stored, ours, NORM, (...,))
     for prefix, ours, tower in (("text_model", "text", config.text), ("vision_model", "image", config.image)):
         for layer in range(tower.layers):
-            for name, path, (load, save), third in LAYER:
+            for name, (path, arrays, third) in LAYER.items():
                 columns = slice(None) if third is None else slice(third * tower.width, (third + 1) * tower.width)
-                destination = Destination(f"{ours}.layers.{path}", (layer, ..., columns), load, save)
-                table[f"{prefix}.encoder.layers.{layer}.{name}"] = destination
+                stored = f"{prefix}.encoder.layers.{layer}.{name}"
+                add(stored, f"{ours}.layers.{path}", arrays, (layer, ..., columns))
     return table
 
 
@@ -126,10 +118,9 @@ def towers_from_arrays(arrays: Mapping[str, np.ndarray | Stored], config: CLIPCo
     """
     arrays = without_prefix(arrays, source)
     layers = config.text.layers + config.image.layers
-    if layers * len(LAYER) > len(arrays):  # with thousands of them even their names take long
+    if layers * 2 * len(LAYER) > len(arrays):  # with thousands of them even their names take long
         raise InputError(
-            f"the weights in {source} do not fit its config.json: {len(arrays)} arrays are too few for {layers} layers",
-            "clip",
+            f"the weights in {source} do not fit its config.json: {len(arrays)} arrays are too few for {layers} layers"
         )
     leaves, structure = jax.tree_util.tree_flatten_with_path(nnx.eval_shape(lambda: Towers(config)))
     shapes = {_path(keys): leaf.shape for keys, leaf in leaves}
@@ -142,8 +133,7 @@ def towers_from_arrays(arrays: Mapping[str, np.ndarray | Stored], config: CLIPCo
             expected = destination.save(expected).shape
             # Several trainers store a single number as an array of one.
             if expected != arrays[name].shape and not (expected == () and math.prod(arrays[name].shape) == 1):
-                found = f"{name} has shape {arrays[name].shape}, expected {expected} by config.json"
-                problems.append(f"misshapen: {found}")
+                problems.append(f"misshapen: {name} has shape {arrays[name].shape}, expected {expected} by config.json")
     refuse(problems, f"the weights in {source} do not fit its config.json")
     ours = {path: np.zeros(shape, np.float32) for path, shape in shapes.items()}
     for name, destination in table.items():
@@ -171,8 +161,7 @@ def without_prefix(arrays: Mapping, source: str) -> Mapping:
     if len(prefixes) > 1 or len(found) < len(arrays) or bare:
         raise InputError(
             f"{len(prefixed):,} of the {len(arrays):,} arrays in {source} have the prefix {prefix!r} before their "
-            "names, the others do not: save the CLIP alone, with CLIPModel.save_pretrained",
-            "clip",
+            "names, the others do not: save the CLIP alone, with CLIPModel.save_pretrained"
         )
     return found
 
@@ -181,7 +170,7 @@ def refuse(problems: list[str], sentence: str) -> None:
     """InputError with the first problems, where there are any."""
     if problems:
         lines = problems[:LISTED] + [f"and {len(problems) - LISTED:,} more"] * (len(problems) > LISTED)
-        raise InputError(f"{sentence} ({len(problems):,} arrays):\n  " + "\n  ".join(lines), "clip")
+        raise InputError(f"{sentence} ({len(problems):,} arrays):\n  " + "\n  ".join(lines))
 
 
 def arrays_from_towers(towers: Towers) -> dict[str, np.ndarray]:
@@ -202,24 +191,23 @@ def _path(keys) -> str:
 def read_arrays(directory: Path) -> dict[str, np.ndarray | Stored]:
     """All arrays of the checkpoint in `directory` under their PyTorch names; those of safetensors are read when they
     are used. Raises MissingError where there are none, InputError where they are damaged."""
-    if (directory / SINGLE).exists():
-        return _read_safetensors(directory / SINGLE)
-    if (directory / INDEX).exists():
-        return _read_shards(directory)
-    if (directory / FLAX).exists():
-        return _read_flax(directory / FLAX)
+    files = weight_files(directory)
+    if files and files[0].name == FLAX:
+        return _read_flax(files[0])
+    if absent := [path.name for path in files[1:] if not path.is_file()]:
+        raise MissingError(f"{directory / INDEX} names shards that are not there: {', '.join(absent[:LISTED])}")
+    if files:
+        return {name: array for path in files[1:] or files for name, array in _read_safetensors(path).items()}
     names = weight_names(directory)
     if names and all(name.endswith(PICKLED) for name in names):
         raise InputError(
             f"{directory} holds only pickled weights ({', '.join(names[:3])}), which are not read because unpickling "
             "runs code; convert them once where you trust them: CLIPModel.from_pretrained(old).save_pretrained(new) "
-            "with PyTorch",
-            "clip",
+            "with PyTorch"
         )
     raise MissingError(
         f"{directory} has no weights: expected {EXPECTED}{found_instead(directory)}; save them with "
-        f"CLIPModel.save_pretrained{checkpoints_below(directory)}",
-        "clip",
+        f"CLIPModel.save_pretrained{checkpoints_below(directory)}"
     )
 
 
@@ -229,8 +217,7 @@ def read_config(directory: Path) -> CLIPConfig:
     if not path.exists():
         raise MissingError(
             f"{directory} has no config.json: expected a CLIP in the Hugging Face layout (config.json, {SINGLE}, …)"
-            f"{found_instead(directory)}{checkpoints_below(directory)}",
-            "clip",
+            f"{found_instead(directory)}{checkpoints_below(directory)}"
         )
     return CLIPConfig.from_json(read_json(path), path)
 
@@ -264,12 +251,15 @@ def checkpoints_below(directory: Path) -> str:
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The files that `read_arrays` reads, in a fixed order."""
-    for name in (SINGLE, INDEX, FLAX):
-        if (directory / name).exists():
-            shards = _shard_names(directory) if name == INDEX else []
-            return [directory / name, *(directory / shard for shard in shards)]
-    return []
+    """The files that `read_arrays` reads, in a fixed order: an index comes before its shards."""
+    path = next((directory / name for name in (SINGLE, INDEX, FLAX) if (directory / name).exists()), None)
+    if path is None or path.name != INDEX:
+        return [path] if path else []
+    found = read_json(path).get("weight_map")
+    if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
+        raise InputError(f"{path} has no weight_map from names of arrays to files: {AGAIN}")
+    # A name with a folder in it could point outside the checkpoint.
+    return [path, *(directory / shard for shard in sorted({Path(name).name for name in found.values()}))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,7 +278,7 @@ class Stored:
         stored = self.file.get_slice(self.name).get_dtype()
         if stored not in FLOATS:
             expected = ", ".join(FLOATS)
-            raise InputError(f"{self.name} in {self.path} is stored as {stored}, expected one of {expected}", "clip")
+            raise InputError(f"{self.name} in {self.path} is stored as {stored}, expected one of {expected}")
         with explained(f"{self.name} in {self.path}", AGAIN):
             return self.file.get_tensor(self.name)
 
@@ -301,28 +291,7 @@ def _read_safetensors(path: Path) -> dict[str, Stored]:
         file = safe_open(path, "numpy")
         return {name: Stored(file, name, path) for name in file.keys()}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error_text(error)}); {AGAIN}", "clip") from error
-
-
-def _shard_names(directory: Path) -> list[str]:
-    """The files of an index, each once."""
-    found = read_json(directory / INDEX).get("weight_map")
-    if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
-        raise InputError(f"{directory / INDEX} has no weight_map from names of arrays to files: {AGAIN}", "clip")
-    # A name with a folder in it could point outside the checkpoint.
-    return sorted({Path(name).name for name in found.values()})
-
-
-def _read_shards(directory: Path) -> dict[str, Stored]:
-    shards = _shard_names(directory)
-    absent = [name for name in shards if not (directory / name).is_file()]
-    if absent:
-        names = ", ".join(absent[:LISTED])
-        raise MissingError(f"{directory / INDEX} names shards that are not there: {names}", "clip")
-    arrays = {}
-    for name in shards:
-        arrays |= _read_safetensors(directory / name)
-    return arrays
+        raise InputError(f"{path} is not a whole safetensors file ({error_text(error)}); {AGAIN}") from error
 
 
 def _read_flax(path: Path) -> dict[str, np.ndarray]:
@@ -341,7 +310,7 @@ def _read_flax(path: Path) -> dict[str, np.ndarray]:
             arrays[".".join((*module, leaf))] = array.astype(np.float32)
         return arrays
     except Exception as error:  # msgpack has no common base class for what a damaged file raises
-        raise InputError(f"{path} is not a whole Flax checkpoint ({error_text(error)}); {AGAIN}", "clip") from error
+        raise InputError(f"{path} is not a whole Flax checkpoint ({error_text(error)}); {AGAIN}") from error
 
 
 def save_checkpoint(directory: str | Path, towers: Towers, dtype=np.float32) -> None:

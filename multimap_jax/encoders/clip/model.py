@@ -15,15 +15,8 @@ import numpy as np
 from PIL import Image
 
 from multimap_jax.arrays.rows import StoredRows, unit_rows
-from multimap_jax.encoders.clip.checkpoint import (
-    FLAX,
-    INDEX,
-    SINGLE,
-    read_arrays,
-    read_config,
-    towers_from_arrays,
-    weight_files,
-)
+from multimap_jax.encoders.clip import checkpoint
+from multimap_jax.encoders.clip.checkpoint import FLAX, INDEX, SINGLE, weight_files
 from multimap_jax.encoders.clip.config import CLIPConfig
 from multimap_jax.encoders.clip.preprocessing import read_preprocessing
 from multimap_jax.encoders.clip.slot import SlotEncoder, compiled_slot_encoder
@@ -108,10 +101,9 @@ class Clip:
             with path.open("rb") as file:
                 weights.update(hashlib.file_digest(file, "sha256").digest())
         digest = hashlib.sha256(weights.hexdigest().encode())
-        for path in (self.directory / name for name in SMALL_FILES[1:]):
+        small = [self.directory / name for name in SMALL_FILES[1:]]
+        for path in [*small, *sorted(self.directory.glob(SENTENCEPIECE))]:
             digest.update(hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"none")
-        for path in sorted(self.directory.glob(SENTENCEPIECE)):
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
     @property
@@ -167,32 +159,30 @@ class Clip:
         """
         mesh = image_mesh()
         block = self.image_block * mesh.size
-        indices, failures, embeddings, seen, own_range = [], [], [], 0, []
+        indices, failures, embeddings, own_range = [], [], [np.zeros((0, self.embedding_width), np.float32)], []
 
         def preprocess(picture: Image.Image) -> np.ndarray:
             if OWN_RANGE in picture.info:
                 own_range.append(picture.size)
             return self.preprocess(picture)
 
-        opened = bar is None
-        bar = open_bar(len(images), "embedding images", "image", shown=progress) if opened else bar
-        for batch in stream_pixels(images, preprocess, block):
-            pixels = [item for item in batch if not isinstance(item, Unreadable)]
-            failures += [item for item in batch if isinstance(item, Unreadable)]
-            indices += [seen + i for i, item in enumerate(batch) if not isinstance(item, Unreadable)]
-            seen += len(batch)
-            if pixels and not (failures and stop_at_failure):
-                # Left on the device: it computes while the next batch is decoded.
-                rows = pad_rows(np.stack(pixels), block)
-                with matmul_precision("float32"):
-                    embeddings.append(_embed_block(self.towers.image, rows, mesh)[: len(pixels)])
-                _settle(embeddings)
-            bar.update(len(batch))
-            chunk_done()
-        if opened:
-            bar.close()
-        empty = [np.zeros((0, self.embedding_width), np.float32)]
-        raw = np.concatenate([np.asarray(block) for block in embeddings] or empty)
+        shown = progress if bar is None else bar
+        with open_bar(len(images), "embedding images", "image", shown) as bar:
+            for batch in stream_pixels(images, preprocess, block):
+                seen = len(indices) + len(failures)
+                failures += [item for item in batch if isinstance(item, Unreadable)]
+                readable = [i for i, item in enumerate(batch) if not isinstance(item, Unreadable)]
+                indices += [seen + i for i in readable]
+                if readable and not (failures and stop_at_failure):
+                    # Left on the device: it computes while the next batch is decoded. The ones before are waited for,
+                    # so that pixels of many batches never queue up there.
+                    rows = pad_rows(np.stack([batch[i] for i in readable]), block)
+                    with matmul_precision("float32"):
+                        embeddings.append(_embed_block(self.towers.image, rows, mesh)[: len(readable)])
+                    embeddings[-2] = np.asarray(embeddings[-2])
+                bar.update(len(batch))
+                chunk_done()
+        raw = np.concatenate([np.asarray(block) for block in embeddings])
         rows = unit_rows(raw) if normalize else raw
         return EmbeddedImages(rows, np.array(indices, np.int64), tuple(failures), len(own_range))
 
@@ -268,20 +258,16 @@ class Clip:
         return compiled_slot_encoder(tower, ids, slot, not plain, not plain)
 
 
-def _settle(blocks: list) -> None:
-    """Waits for the embeddings before the newest, so that pixels of many batches never queue up on the device."""
-    if len(blocks) > 1:
-        blocks[-2] = np.asarray(blocks[-2])
+def _embed_each(tower, inputs):
+    return jax.vmap(tower)(inputs)
+
+
+_embed_texts = jax.jit(_embed_each)
 
 
 @functools.partial(jax.jit, static_argnums=2)
 def _embed_block(tower, pixels, mesh):
-    return split_images(lambda tower, pixels: jax.vmap(tower)(pixels), mesh, 1)(tower, pixels)
-
-
-@jax.jit
-def _embed_texts(tower, ids):
-    return jax.vmap(tower)(ids)
+    return split_images(_embed_each, mesh, 1)(tower, pixels)
 
 
 @errors_about("clip")
@@ -306,21 +292,18 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
     if "://" in name:
         path = parse_path(name)
         return _load_directory(f"{path}", _from_store(path))
-    if name.startswith("~"):
-        name = str(parse_path(name))
+    name = str(parse_path(name)) if name.startswith("~") else name
     if Path(name).is_dir():
         return _load_directory(name, Path(name))
     if Path(name).exists():
         raise InputError(
             f"{name} is a file, expected a folder in the Hugging Face layout: give {Path(name).parent} if it holds "
-            "config.json and the tokenizer too",
-            "clip",
+            "config.json and the tokenizer too"
         )
     if not HUB_ID.fullmatch(name):
         raise MissingError(
             f'there is no directory {name}; a CLIP is "embedded", a directory in the Hugging Face layout, '
-            'or a hub id such as "openai/clip-vit-base-patch32"',
-            "clip",
+            'or a hub id such as "openai/clip-vit-base-patch32"'
         )
     return _load_directory(name, _fetch(name))
 
@@ -349,23 +332,20 @@ def _from_store(path) -> Path:
     with reaching(path):
         files = [file for file in path.iterdir() if any(fnmatch.fnmatch(file.name, pattern) for pattern in patterns)]
     if not files:
-        raise MissingError(f"there is no checkpoint in {path}: expected files in the Hugging Face layout", "clip")
+        raise MissingError(f"there is no checkpoint in {path}: expected files in the Hugging Face layout")
     return local_folder_copy(path, files)
 
 
 @stage("loading the checkpoint")
 def _load_directory(name: str, directory: Path) -> Clip:
     if not str(directory).isprintable():
-        raise InputError(
-            f"{directory} has a name that tokenizers cannot be read from: rename it, with letters alone", "clip"
-        )
+        raise InputError(f"{directory} has a name that tokenizers cannot be read from: rename it, with letters alone")
     for path in (directory / file for file in (*SMALL_FILES, "chat_template.jinja")):
         if path.exists():
             check_regular(path, limit=SMALL_BYTES)
             if path.suffix == ".json":
                 read_json(path)
-    config = read_config(directory)
-    arrays = read_arrays(directory)
-    preprocess = read_preprocessing(directory, config.image.size)
-    tokenizer = Tokenizer(directory, config.text)
-    return Clip(name, directory, towers_from_arrays(arrays, config, str(directory)), tokenizer, preprocess)
+    config, arrays = checkpoint.read_config(directory), checkpoint.read_arrays(directory)
+    preprocess, tokenizer = read_preprocessing(directory, config.image.size), Tokenizer(directory, config.text)
+    towers = checkpoint.towers_from_arrays(arrays, config, str(directory))
+    return Clip(name, directory, towers, tokenizer, preprocess)

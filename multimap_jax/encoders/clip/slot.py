@@ -8,7 +8,6 @@ only the end token is.
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -47,11 +46,6 @@ def unit(x):
     return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True))
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
-def compiled_slot_encoder(tower: TextTower, ids, slot: int, positions: bool, final_norm: bool) -> SlotEncoder:
-    return slot_encoder(tower, ids, slot, positions, final_norm)
-
-
 def slot_encoder(tower: TextTower, ids, slot: int, positions: bool = True, final_norm: bool = True) -> SlotEncoder:
     """ids int [t], from the start token to the end token; `slot` is where the proxy goes.
 
@@ -66,3 +60,6 @@ def slot_encoder(tower: TextTower, ids, slot: int, positions: bool = True, final
     past = [(keys[i], values[i]) for i in range(len(layers))]
     norm = tower.final_norm if final_norm else None
     return SlotEncoder(layers, past, added[slot], embedded[slot + 1 :], norm, tower.projection)
+
+
+compiled_slot_encoder = jax.jit(slot_encoder, static_argnums=(1, 2, 3, 4))

@@ -16,16 +16,10 @@ from flax import nnx
 
 from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
 
-
-def quick_gelu(x):
-    return x * jax.nn.sigmoid(1.702 * x)
-
-
-def exact_gelu(x):
-    return jax.nn.gelu(x, approximate=False)
-
-
-ACTIVATION = {"quick_gelu": quick_gelu, "gelu": exact_gelu}
+ACTIVATION = {
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+}
 
 
 class LayerNorm(nnx.Module):
@@ -122,8 +116,7 @@ def attention(q, k, v, past=None, causal=True):
     The scores against the past are a product of their own: under vmap over images the past is shared, so it is never
     copied for each image.
     """
-    scale = q.shape[-1] ** -0.5
-    q = q * jnp.asarray(scale, q.dtype)
+    q = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
     scores = jnp.einsum("qhk,thk->hqt", q, k)
     if causal:
         rows, columns = jnp.arange(len(k) - len(q), len(k)), jnp.arange(len(k))
@@ -186,9 +179,7 @@ class TextTower(nnx.Module):
 
     def end_position(self, ids):
         """Where the text is read: the first end token, or the largest id in the old convention."""
-        if self.config.end_token is None:
-            return jnp.argmax(ids)
-        return jnp.argmax(ids == self.config.end_token)
+        return jnp.argmax(ids if self.config.end_token is None else ids == self.config.end_token)
 
 
 class ImageTower(nnx.Module):
