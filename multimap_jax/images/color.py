@@ -38,21 +38,22 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _scaled(image, (65535,) if image.mode.startswith("I;16") else (1, 255, 65535))
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
-    rows = max(1, STRIP // image.width)
-    if not image.has_transparency_data or image.height <= rows:
-        return _on_white(image)
-    converted = Image.new("RGB", image.size)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        converted.paste(_on_white(strip), (0, top))
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    converted, top = Image.new("RGB", image.size), 0
+    for strip in strips(image):
+        strip = strip.convert("RGBA")
+        white = Image.new("RGBA", strip.size, "white")
+        converted.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
+        top += strip.height
     return converted
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+def strips(image: Image.Image) -> Iterator[Image.Image]:
+    """An image in pieces of its full width, of about STRIP pixels, from above."""
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _scaled(image: Image.Image, tops: Sequence[int]) -> Image.Image:
@@ -84,18 +85,16 @@ def warn_of_own_range(images: int) -> None:
 def _range(image: Image.Image) -> tuple[float, float]:
     """The lowest and the highest of the values that are numbers; 0, 0 where none is."""
     lowest, highest = np.inf, -np.inf
-    for strip in _strips(image):
+    for strip in _values(image):
         numbers = strip[np.abs(strip) < NO_VALUE]  # false for NaN
         if numbers.size:
             lowest, highest = min(lowest, float(numbers.min())), max(highest, float(numbers.max()))
     return (lowest, highest) if lowest <= highest else (0.0, 0.0)
 
 
-def _strips(image: Image.Image) -> Iterator[np.ndarray]:
+def _values(image: Image.Image) -> Iterator[np.ndarray]:
     """float64 [rows, w], in order."""
-    rows = max(1, STRIP // image.width)
-    for top in range(0, image.height, rows):
-        values = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+    for values in map(np.asarray, strips(image)):
         yield (values.view(np.uint32) if image.info.get(UNSIGNED) else values).astype(np.float64)
 
 
@@ -103,7 +102,7 @@ def _grey(image: Image.Image, low: float, high: float) -> Image.Image:
     """Values of `low` to `high` as grey; black where there is no number."""
     low, high = (high, low) if image.info.get(WHITE_IS_ZERO) else (low, high)
     grey, begin = np.empty((image.height, image.width), np.uint8), 0
-    for strip in _strips(image):
+    for strip in _values(image):
         strip = (np.nan_to_num(strip, nan=low) - low) / ((high - low) or 1)
         grey[begin : begin + len(strip)] = np.round(np.clip(strip, 0, 1) * 255)
         begin += len(strip)

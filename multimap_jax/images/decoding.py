@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import hashlib
 import io
+import itertools
 import os
 import stat
 import threading
@@ -22,7 +23,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from multimap_jax.errors import InputError, InputTypeError
 from multimap_jax.images import memory
-from multimap_jax.images.color import STRIP, to_rgb, with_tiff_tags
+from multimap_jax.images.color import strips, to_rgb, with_tiff_tags
 from multimap_jax.images.memory import Room, UnfitError, check_scans, check_shape, fit, too_many
 from multimap_jax.images.repair import repaired
 from multimap_jax.sources import formats
@@ -170,24 +171,22 @@ def _read(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image:
         return found
 
 
-def _shown(
-    stack: contextlib.ExitStack, file: BinaryIO, room: Room | None = None, most: int | None = None
-) -> Image.Image:
+def _shown(stack: contextlib.ExitStack, file: BinaryIO, most: int | None = None) -> Image.Image:
     """The image in a file; of an animation the first frame with content, where one has it."""
     with contextlib.ExitStack() as first:
-        image, moves = _decoded(first, file, room, most)
+        image, moves = _decoded(first, file, most)
         if not (moves and is_blank(image)):
             stack.push(first.pop_all())
             return image
-    return _first_with_content(stack, file, room, most) or _decoded(stack, file, room, most)[0]
+    return _first_with_content(stack, file, most) or _decoded(stack, file, most)[0]
 
 
-def _decoded(
-    stack: contextlib.ExitStack, file: BinaryIO, room: Room | None = None, most: int | None = None
-) -> tuple[Image.Image, bool]:
-    """(The image in a file, whether others may follow it). It has its share of `room` until `stack` is closed."""
+def _decoded(stack: contextlib.ExitStack, file: BinaryIO, most: int | None = None) -> tuple[Image.Image, bool]:
+    """(The image in a file, whether others may follow it). It has its share of the memory until `stack` is closed; with
+    `most` it is alone there and takes so many bytes at most."""
+    room = memory.ROOM if most is None else Room(most)
     found = stack.enter_context(_identified(file, room))
-    stack.enter_context((room or memory.ROOM).take(fit(found, most or memory.MOST_BYTES, shrink=True)))
+    stack.enter_context(room.take(fit(found, most or memory.MOST_BYTES, shrink=True)))
     if isinstance(found, JpegImageFile) and found.info.get("progressive"):
         check_scans(file)
     moves = found.format == "GIF" or (found.format in MOVING and getattr(found, "n_frames", 1) > 1)
@@ -196,15 +195,13 @@ def _decoded(
     return to_rgb(with_tiff_tags(found, found)), moves
 
 
-def _identified(file: BinaryIO, room: Room | None = None) -> Image.Image:
+def _identified(file: BinaryIO, room: Room) -> Image.Image:
     try:
         file.seek(0)
-        if file.read(len(ICON)) == ICON:  # which Pillow decodes to open it
-            with (room or memory.ROOM).take(memory.ROOM_BYTES):
-                file.seek(0)
-                return Image.open(file, formats=formats.formats())
-        file.seek(0)
-        return Image.open(file, formats=formats.formats())
+        decodes = file.read(len(ICON)) == ICON  # Pillow does, to open it
+        with room.take(memory.ROOM_BYTES if decodes else 0):
+            file.seek(0)
+            return Image.open(file, formats=formats.formats())
     except Image.DecompressionBombError:
         file.seek(0)
         if file.read(3) == b"\xff\xd8\xff":  # which can be decoded smaller
@@ -225,7 +222,7 @@ def _decoded_copy(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image | 
         for copy, ends in repaired(content):
             with contextlib.ExitStack() as attempt, contextlib.suppress(Exception):
                 expected = {_digest(copy + end, most) for end in ends[:-1]}
-                image = _shown(attempt, io.BytesIO(copy + ends[-1]), Room(most), most)
+                image = _shown(attempt, io.BytesIO(copy + ends[-1]), most)
                 if not expected or expected == {_digest_of(image)}:
                     alone.push(attempt.pop_all())
                     stack.push(alone.pop_all())
@@ -235,25 +232,24 @@ def _decoded_copy(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image | 
 
 def _digest(content: bytes, most: int) -> bytes:
     with contextlib.ExitStack() as stack:
-        return _digest_of(_decoded(stack, io.BytesIO(content), Room(most), most)[0])
+        return _digest_of(_decoded(stack, io.BytesIO(content), most)[0])
 
 
 def _digest_of(image: Image.Image) -> bytes:
-    found, rows = hashlib.sha256(), max(1, STRIP // image.width)
-    for top in range(0, image.height, rows):
-        found.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
+    found = hashlib.sha256()
+    for strip in strips(image):
+        found.update(strip.tobytes())
     return found.digest()
 
 
-def _first_with_content(
-    stack: contextlib.ExitStack, file: BinaryIO, room: Room | None, most: int | None
-) -> Image.Image | None:
+def _first_with_content(stack: contextlib.ExitStack, file: BinaryIO, most: int | None) -> Image.Image | None:
     """The first of the frames after the first that is not of one color, among some; None where there is none."""
     with contextlib.ExitStack() as later, contextlib.suppress(Exception):  # later frames may be damaged
-        found = later.enter_context(_identified(file))
+        room = memory.ROOM if most is None else Room(most)
+        found = later.enter_context(_identified(file, room))
         size, pixels = found.size, found.width * found.height
         if pixels * MOVING_BYTES <= (most or memory.MOST_BYTES):
-            later.enter_context((room or memory.ROOM).take(pixels * MOVING_BYTES))
+            later.enter_context(room.take(pixels * MOVING_BYTES))
             for frame in range(1, min(FRAMES, FRAME_PIXELS // pixels) + 1):
                 found.seek(frame)
                 if found.size != size:  # a frame that lies outside the first one
@@ -274,19 +270,18 @@ def _turn(image: Image.Image) -> None:
     """Turns an image upright. Where its metadata is damaged it is turned as far as they can be read."""
     try:
         ImageOps.exif_transpose(image, in_place=True)
-    except MemoryError:
-        raise
-    except Exception:  # whatever Pillow raises on damaged metadata
-        pass
+    except Exception as error:  # whatever Pillow raises on damaged metadata
+        if isinstance(error, MemoryError):
+            raise
 
 
 def _turned(image: Image.Image) -> Image.Image:
     """An upright copy of an image, which stays as it is."""
     try:
         return ImageOps.exif_transpose(image)
-    except MemoryError:
-        raise
-    except Exception:  # of pixels too, which are then damaged in the copy as well
+    except Exception as error:  # of pixels too, which are then damaged in the copy as well
+        if isinstance(error, MemoryError):
+            raise
         copy = image.copy()
         _turn(copy)
         return copy
@@ -303,17 +298,16 @@ def decode(image, index: int, preprocess: Callable[[Image.Image], np.ndarray]) -
     try:
         with opened_image(image) as opened:
             return preprocess(opened)
-    except FileNotFoundError:
-        return Unreadable(index, name_of(image, index), "no such file")
-    except UnidentifiedImageError:
-        return Unreadable(index, name_of(image, index), "not an image")
+    except (FileNotFoundError, UnidentifiedImageError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else "not an image"
+        return Unreadable(index, name_of(image, index), reason)
     except Exception as error:  # decoders raise whatever they like (struct.error, SyntaxError, …) on damaged files
         return Unreadable(index, name_of(image, index), error_text(error), is_transient(error))
 
 
 def is_image(image: str | os.PathLike | PackedImage) -> bool:
     """Whether a file holds an image that can be read, by its content; OSError where nobody knows for now."""
-    with QUIET, contextlib.suppress(Exception), opened_file(image) as file, _identified(file):
+    with QUIET, contextlib.suppress(Exception), opened_file(image) as file, _identified(file, memory.ROOM):
         return True
     found = decode(image, 0, lambda _: None)  # damaged beside its pixels, or none
     if isinstance(found, Unreadable) and found.transient:
@@ -328,20 +322,16 @@ def stream_pixels(
     fetched = len(images) and isinstance(images[0], PackedImage) and images[0].remote
     threads = threads or (FETCHED_AT_ONCE if fetched else min(16, (os.cpu_count() or 1) + 1))
     waiting: deque[Future] = deque()
-    pool = ThreadPoolExecutor(threads)
+    pool, remaining, done = ThreadPoolExecutor(threads), iter(enumerate(images)), []
     try:
-        remaining = iter(enumerate(images))
-        done: list = []
         while True:
-            while len(waiting) < 2 * batch and (item := next(remaining, None)) is not None:
-                waiting.append(pool.submit(decode, item[1], item[0], preprocess))
+            for i, image in itertools.islice(remaining, 2 * batch - len(waiting)):
+                waiting.append(pool.submit(decode, image, i, preprocess))
             if not waiting:
-                break
+                return
             done.append(waiting.popleft().result())
-            if len(done) == batch:
+            if len(done) == batch or not waiting:
                 yield done
                 done = []
-        if done:
-            yield done
     finally:  # where a run is stopped, what waits is not decoded first
         pool.shutdown(wait=False, cancel_futures=True)

@@ -107,10 +107,8 @@ def _png_chunks(content: bytes, kept: set[bytes]) -> bytes:
     anew: what says so may be damaged."""
     view, parts, position, frames, begun = memoryview(content), [content[:8]], 8, 0, None
     while position + 8 <= len(content):
-        stop, name = (
-            position + 12 + int.from_bytes(content[position : position + 4]),
-            content[position + 4 : position + 8],
-        )
+        size, name = struct.unpack_from(">I4s", content, position)
+        stop = position + 12 + size
         wanted = name in kept or (b"eXIf" in kept and content.startswith(PNG_TEXTS, position + 8))
         if name == b"acTL" and wanted:
             begun = begun or len(parts)
@@ -130,10 +128,7 @@ def _webp(content: bytes) -> Iterator[bytes]:
     for kept in (WEBP_KEPT | {b"EXIF"}, WEBP_KEPT):
         parts, position = [], 12
         while position + 8 <= len(content):
-            name, size = (
-                content[position : position + 4],
-                int.from_bytes(content[position + 4 : position + 8], "little"),
-            )
+            name, size = struct.unpack_from("<4sI", content, position)
             stop = position + 8 + size + size % 2
             if name == b"EXIF" and stop > len(content):  # what is left of it may say how the image is turned
                 size = min(size, EXIF_BYTES)

@@ -7,8 +7,8 @@ import dataclasses
 from multimap_jax.errors import InputError
 
 ACTIVATIONS = ("quick_gelu", "gelu")
-# Setting in config.json -> our field; what transformers takes where it is missing (openai/clip-vit-base-patch32) for the
-# text tower and for the image tower, None where the tower has no such setting.
+# Setting in config.json -> our field; what transformers takes where it is missing (openai/clip-vit-base-patch32) for
+# the text tower and for the image tower, None where the tower has no such setting.
 SETTINGS = {
     "vocab_size": ("vocabulary", 49408, None),
     "max_position_embeddings": ("context", 77, None),

@@ -6,7 +6,6 @@ CLIP's own processor is done here with Pillow and a table of 256 levels for each
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,13 +62,12 @@ def read_preprocessing(directory: Path, size: int) -> Callable[[Image.Image], np
         if is_clip and absent:
             raise ValueError(f"{' and '.join(absent)} missing")
         for name, shape in (("size", EDGE), ("crop_size", SQUARE)):
-            settings[name] = as_sides({} if settings.get(name) is None else settings[name], shape)
-            check_sides(settings[name], size)
+            settings[name] = as_sides(settings.get(name), shape, 2 * size)
         if settings.get("do_pad"):
             raise ValueError("it pads images, as no CLIP of this kind does")
         usual = is_clip and (not settings["do_resize"] or set(settings["size"]) in (SQUARE, EDGE))
         usual = usual and not settings.keys() & {"use_square_size", "default_to_square"}  # an edge that means a square
-        scale = ClipProcessor.from_settings(settings) if usual else other_processor(directory, settings)
+        scale = clip_processor(settings) if usual else other_processor(directory, settings)
 
     def preprocess(image: Image.Image) -> np.ndarray:
         pixels = scale(image)
@@ -91,61 +89,48 @@ def read_settings(directory: Path) -> tuple[Path, dict]:
     transformers 5 writes and prefers it, else preprocessor_config.json."""
     path = directory / "processor_config.json"
     settings = read_json(path).get("image_processor") if path.exists() else None
-    if settings is not None and not isinstance(settings, dict):
-        raise InputError(f"image_processor in {path} is {str(settings)[:40]}, expected an object: {ADVICE}", "clip")
     if settings is not None:
+        if not isinstance(settings, dict):
+            raise InputError(f"image_processor in {path} is {str(settings)[:40]}, expected an object: {ADVICE}")
         return path, settings
     path = directory / "preprocessor_config.json"
     if not path.exists():
         raise MissingError(
             f"{directory} has no preprocessor_config.json (or processor_config.json with an image_processor in it), "
-            f"which says how its images are scaled; {ADVICE}",
-            "clip",
+            f"which says how its images are scaled; {ADVICE}"
         )
     return path, read_json(path)
 
 
-def as_sides(size, shape: set[str]) -> dict:
-    """A size as an object: old files hold one number, which means `shape`, or [height, width]."""
-    if isinstance(size, list | tuple):
-        return dict(zip(("height", "width"), size, strict=True))
-    return size if isinstance(size, dict) else dict.fromkeys(shape, size)
+def as_sides(size, shape: set[str], most: int) -> dict:
+    """A size as an object, {} for none: old files hold one number, which means `shape`, or [height, width].
 
-
-def check_sides(sides: dict, size: int) -> None:
-    """ValueError for a side that no encoder of images of `size` asks for, and which could take any amount of memory."""
-    wrong = [side for side in sides.values() if side is not None and not (type(side) is int and 0 < side <= 2 * size)]
-    if wrong:
-        raise ValueError(f"it scales images to {wrong[0]!r}, expected 1 to {2 * size} for encoders of {size}")
-
-
-@dataclasses.dataclass(frozen=True)
-class ClipProcessor:
-    """RGB image [h, w] -> float32 [height, width, 3]: resized, cut in the middle, rescaled, normalized.
-
-    size: {"shortest_edge"} or {"height", "width"}, None for no resizing. crop: (height, width), None for none.
-    levels float32 [3 * 256]: what becomes of each value of each channel.
+    ValueError for a side that no encoder asks for, above `most`, and which could take any amount of memory.
     """
+    if isinstance(size, list | tuple):
+        size = dict(zip(("height", "width"), size, strict=True))
+    elif not isinstance(size, dict):
+        size = {} if size is None else dict.fromkeys(shape, size)
+    wrong = [side for side in size.values() if side is not None and not (type(side) is int and 0 < side <= most)]
+    if wrong:
+        raise ValueError(f"it scales images to {wrong[0]!r}, expected 1 to {most} for encoders of {most // 2}")
+    return size
 
-    size: dict | None
-    resample: int
-    crop: tuple[int, int] | None
-    levels: np.ndarray
 
-    @classmethod
-    def from_settings(cls, settings: dict) -> ClipProcessor:
-        crop = (settings["crop_size"]["height"], settings["crop_size"]["width"]) if settings["do_center_crop"] else None
-        size = settings["size"] if settings["do_resize"] else None
-        return cls(size, settings["resample"], crop, levels(settings))
+def clip_processor(settings: dict) -> Callable[[Image.Image], np.ndarray]:
+    """RGB image [h, w] -> float32 [height, width, 3]: resized, cut in the middle, rescaled, normalized."""
+    table = levels(settings)
+    crop = (settings["crop_size"]["width"], settings["crop_size"]["height"]) if settings["do_center_crop"] else None
 
-    def __call__(self, image: Image.Image) -> np.ndarray:
-        if self.size:
-            image = image.resize(target_size(image.size, self.size), self.resample)
-        if self.crop:
-            (width, height), (crop_height, crop_width) = image.size, self.crop
-            left, top = (width - crop_width) // 2, (height - crop_height) // 2
-            image = image.crop((left, top, left + crop_width, top + crop_height))  # black outside the image
-        return np.take(self.levels, np.asarray(image) + CHANNELS)
+    def scale(image: Image.Image) -> np.ndarray:
+        if settings["do_resize"]:
+            image = image.resize(target_size(image.size, settings["size"]), settings["resample"])
+        if crop:
+            left, top = (image.width - crop[0]) // 2, (image.height - crop[1]) // 2
+            image = image.crop((left, top, left + crop[0], top + crop[1]))  # black outside the image
+        return np.take(table, np.asarray(image) + CHANNELS)
+
+    return scale
 
 
 CHANNELS = np.array([0, 256, 512], np.uint16)  # where each channel's levels begin
@@ -158,18 +143,12 @@ def levels(settings: dict) -> np.ndarray:
         values = values * settings["rescale_factor"]
     values = np.repeat(values.astype(np.float32)[None], 3, axis=0)
     if settings["do_normalize"]:
-        mean, deviation = (per_channel(settings[name]) for name in ("image_mean", "image_std"))
+        mean, deviation = (np.array(settings[name], np.float32) for name in ("image_mean", "image_std"))
+        if not {mean.shape, deviation.shape} <= {(), (3,)}:  # one number, or one a channel
+            raise ValueError(f"{settings['image_mean']!r} and {settings['image_std']!r} for three channels")
         with np.errstate(all="ignore"):
-            values = (values - mean) / deviation
+            values = (values - mean[..., None]) / deviation[..., None]
     return values.reshape(-1)
-
-
-def per_channel(value) -> np.ndarray:
-    """One number, or one a channel, as float32 [3, 1]."""
-    found = np.array(value, np.float32)
-    if found.shape not in ((), (3,)):
-        raise ValueError(f"{value!r} for three channels")
-    return np.broadcast_to(found, 3)[:, None]
 
 
 def target_size(size: tuple[int, int], wanted: dict) -> tuple[int, int]:

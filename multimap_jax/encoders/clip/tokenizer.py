@@ -19,15 +19,11 @@ ADDED_TOKENS = 1000  # special tokens that are read at most: CLIP has two, and e
 ADVICE = "copy vocab.json and merges.txt (or tokenizer.json) of this checkpoint there"
 CLIP_TOKENIZERS = (None, "CLIPTokenizer", "CLIPTokenizerFast")
 START, END = "<|startoftext|>", "<|endoftext|>"
-SPECIAL_TOKENS = {
-    "bos_token": START,
-    "eos_token": END,
-    "unk_token": END,
-    "sep_token": None,
-    "pad_token": END,
-    "cls_token": None,
-    "mask_token": None,
-}
+# In the order in which transformers adds them; None for those that CLIP has not.
+SPECIAL_TOKENS = dict.fromkeys(
+    ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+)
+SPECIAL_TOKENS |= {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
 # Settings that are transformers' business where they hold anything.
 OTHER_SETTINGS = (
     "additional_special_tokens",
@@ -49,7 +45,12 @@ class Tokenizer:
     """
 
     def __init__(self, directory: Path, config: TextConfig):
-        check_files(directory)
+        missing = [name for name in ("vocab.json", "merges.txt") if not (directory / name).exists()]
+        if missing and not (directory / "tokenizer.json").exists() and not any(directory.glob("*.model")):
+            raise MissingError(
+                f"{directory} has no tokenizer: {' and '.join(missing)} missing (or one tokenizer.json); "
+                "save it with CLIPTokenizer.save_pretrained"
+            )
         with explained(f"the tokenizer in {directory}", ADVICE):
             check_ids(directory, config.vocabulary)
             self._encode, self.start, self.end, size = clip_tokenizer(directory) or other_tokenizer(directory)
@@ -64,7 +65,7 @@ class Tokenizer:
         elif config.end_token not in (None, self.end):
             problem = f"ends texts with token {self.end}, where the tower of config.json looks for {config.end_token}"
         if problem:
-            raise InputError(f"the tokenizer in {directory} {problem}: {ADVICE}", "clip")
+            raise InputError(f"the tokenizer in {directory} {problem}: {ADVICE}")
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text without start and end."""
@@ -100,21 +101,16 @@ def clip_tokenizer(directory: Path) -> tuple[Callable, int | None, int | None, i
         vocabulary, merges = model["vocab"], [as_pair(merge) for merge in model["merges"]]
     else:
         vocabulary, merges = read_json(directory / "vocab.json"), read_merges(directory / "merges.txt")
-    added = added_tokens(directory, settings, saved)
-    if added is None:
+    tokens, names = added_tokens(directory, settings, saved) or (None, None)
+    if tokens is None:
         return None
-    tokens, names = added
     backend = Backend(models.BPE(vocabulary, merges, end_of_word_suffix="</w>", unk_token=names["unk_token"]))
     check_merges(vocabulary, merges, {token.content for token in tokens})
     backend.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
+    words = pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     backend.add_tokens(tokens)
     start, end = (backend.token_to_id(names[name]) for name in ("bos_token", "eos_token"))
     return lambda text: backend.encode(text, add_special_tokens=False).ids, start, end, backend.get_vocab_size()
@@ -128,12 +124,16 @@ def added_tokens(directory: Path, settings: dict, saved: dict) -> tuple[list, di
     """
     from tokenizers import AddedToken
 
+    def as_token(entry: dict, label: str) -> AddedToken:
+        return AddedToken(**{key: value for key, value in entry.items() if key != label})
+
     if "added_tokens_decoder" in settings:
         found = {int(index): AddedToken(**token) for index, token in settings["added_tokens_decoder"].items()}
     else:
         special = read_optional(directory / "special_tokens_map.json")
-        settings = settings | {name: with_type(token) for name, token in special.items()}
-        found = {token["id"]: AddedToken(**without(token, "id")) for token in saved.get("added_tokens", ())}
+        typed = {"__type": "AddedToken", "special": True}
+        settings |= {name: token | typed if isinstance(token, dict) else token for name, token in special.items()}
+        found = {token["id"]: as_token(token, "id") for token in saved.get("added_tokens", ())}
     unknown = [name for name in settings if name.endswith("_token") and name not in SPECIAL_TOKENS]
     if (
         settings.get("tokenizer_class") not in CLIP_TOKENIZERS
@@ -146,28 +146,18 @@ def added_tokens(directory: Path, settings: dict, saved: dict) -> tuple[list, di
     for name, usual in SPECIAL_TOKENS.items():
         token = settings.get(name, usual)
         if isinstance(token, dict) and token.get("__type") == "AddedToken":
-            token = AddedToken(**without(token, "__type"))
+            token = as_token(token, "__type")
         elif isinstance(token, str):
             token = AddedToken(token, special=True)
-        elif token is None and usual is None:
-            continue
-        else:
+        elif token is not None or usual is not None:
             return None
-        named[name] = by_content.get(token.content, token)
+        if token is not None:
+            named[name] = by_content.get(token.content, token)
     tokens = [*(found[index] for index in sorted(found)), *named.values()]
     names = {name: token.content for name, token in named.items()}
     for token in tokens:
         token.special = token.special or token.content in names.values()
     return tokens, names
-
-
-def with_type(token):
-    """A token of special_tokens_map.json as tokenizer_config.json writes it."""
-    return token | {"__type": "AddedToken", "special": True} if isinstance(token, dict) else token
-
-
-def without(entries: dict, name: str) -> dict:
-    return {key: value for key, value in entries.items() if key != name}
 
 
 def read_optional(path: Path) -> dict:
@@ -226,14 +216,3 @@ def check_merges(vocabulary: dict, merges: list[tuple[str, str]], added: set[str
     lost = [token for token in vocabulary if len(token.removesuffix("</w>")) > 1 and token not in made]
     if lost:
         raise ValueError(f"no merge makes {len(lost):,} of {len(vocabulary):,} tokens, the first {lost[0]!r}")
-
-
-def check_files(directory: Path) -> None:
-    """MissingError where a directory has neither CLIP's tokenizer nor a SentencePiece model."""
-    missing = [name for name in ("vocab.json", "merges.txt") if not (directory / name).exists()]
-    if missing and not (directory / "tokenizer.json").exists() and not any(directory.glob("*.model")):
-        raise MissingError(
-            f"{directory} has no tokenizer: {' and '.join(missing)} missing (or one tokenizer.json); "
-            "save it with CLIPTokenizer.save_pretrained",
-            "clip",
-        )
