@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
@@ -25,7 +25,6 @@ class EmbeddedImages:
     own_range: int = 0
 
 
-@runtime_checkable
 class Encoder(Protocol):
     """A frozen encoder. Embeddings are unit rows [n, embed], float32, unless `normalize=False`.
 
@@ -38,20 +37,12 @@ class Encoder(Protocol):
     """
 
     name: str
+    hash: str
+    embedding_width: int
+    token_width: int
+    image_block: int
     tokenizer: object
     known_words: frozenset[str] | None
-
-    @property
-    def hash(self) -> str: ...
-
-    @property
-    def embedding_width(self) -> int: ...
-
-    @property
-    def token_width(self) -> int: ...
-
-    @property
-    def image_block(self) -> int: ...
 
     def embed_images(self, images, on_error: str = "raise", normalize: bool = True, progress: bool = False):
         """[images, embed]; with on_error="skip" (that of the readable images, their indices int [readable])."""

@@ -96,9 +96,8 @@ class Quiet:
     def __enter__(self):
         with self.lock:
             if not self.inside:
-                self.caught = warnings.catch_warnings()
+                self.caught = warnings.catch_warnings(action="ignore")
                 self.caught.__enter__()
-                warnings.simplefilter("ignore")
             self.inside += 1
 
     def __exit__(self, *_):
@@ -124,13 +123,10 @@ def opened_image(image) -> Iterator[Image.Image]:
     with QUIET, contextlib.ExitStack() as stack:  # Pillow warns of damaged metadata of images that it can read
         if isinstance(image, (str, os.PathLike, PackedImage)):
             yield _read(stack, stack.enter_context(opened_file(image)))
-        elif isinstance(image, Image.Image):
-            stack.enter_context(memory.ROOM.take(fit(image, memory.MOST_BYTES)))
-            yield to_rgb(with_tiff_tags(_turned(image), image))
         else:
-            picture = Image.fromarray(_checked_array(image))
+            picture = image if isinstance(image, Image.Image) else Image.fromarray(_checked_array(image))
             stack.enter_context(memory.ROOM.take(fit(picture, memory.MOST_BYTES)))
-            yield to_rgb(picture)
+            yield to_rgb(with_tiff_tags(_turned(picture), picture))
 
 
 def opened_file(image: str | os.PathLike | PackedImage) -> BinaryIO:

@@ -40,13 +40,10 @@ def inline(picture: bytes) -> str:
 
 def pick(images: Mapping[str, object], names: Sequence[str]) -> list:
     """The images of these names; a path to nothing where one is not there."""
-    nothing = "\0"
-    return [images[name] if name in images else nothing for name in names]
+    return [images.get(name, "\0") for name in names]
 
 
 def folder_name(pictures: Sequence[bytes]) -> str:
     """What a folder of thumbnails is called: by what is in it, so that one never stands in for another."""
-    digest = hashlib.sha256()
-    for picture in pictures:
-        digest.update(hashlib.sha256(picture).digest())
+    digest = hashlib.sha256(b"".join(hashlib.sha256(picture).digest() for picture in pictures))
     return f"thumbnails-{digest.hexdigest()[:12]}"

@@ -81,23 +81,13 @@ WEIGHTS = (".safetensors", ".msgpack", ".h5", ".onnx", *PICKLED)
 IGNORED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 
 
-@dataclasses.dataclass(frozen=True)
-class Destination:
-    """Where one stored array goes: `index` into our array at `path`."""
-
-    path: str
-    index: tuple
-    load: Callable
-    save: Callable
-
-
-def name_table(config: CLIPConfig) -> dict[str, Destination]:
-    """Every stored name of a CLIP of this configuration."""
-    table = {name: Destination(path, (...,), *layout) for name, (path, layout) in TOP.items()}
+def name_table(config: CLIPConfig) -> dict[str, tuple[str, tuple, Callable, Callable]]:
+    """Every stored name of a CLIP of this configuration -> (path of our array, index into it, layout)."""
+    table = {name: (path, (...,), *layout) for name, (path, layout) in TOP.items()}
 
     def add(stored: str, ours: str, arrays: dict, index: tuple) -> None:
         for name, (path, layout) in arrays.items():
-            table[f"{stored}.{name}"] = Destination(f"{ours}.{path}", index, *layout)
+            table[f"{stored}.{name}"] = (f"{ours}.{path}", index, *layout)
 
     for stored, ours in NORMS.items():
         add(stored, ours, NORM, (...,))
@@ -127,20 +117,19 @@ def towers_from_arrays(arrays: Mapping[str, np.ndarray | Stored], config: CLIPCo
     table = name_table(config)
     problems = [f"missing: {name}" for name in table if name not in arrays]
     problems += [f"unknown: {name} {arrays[name].shape}" for name in sorted(set(arrays) - set(table) - set(IGNORED))]
-    for name, destination in table.items():
+    for name, (path, index, _, save) in table.items():
         if name in arrays:
-            expected = np.broadcast_to(np.float32(0), shapes[destination.path])[destination.index]
-            expected = destination.save(expected).shape
+            expected = save(np.broadcast_to(np.float32(0), shapes[path])[index]).shape
             # Several trainers store a single number as an array of one.
             if expected != arrays[name].shape and not (expected == () and math.prod(arrays[name].shape) == 1):
                 problems.append(f"misshapen: {name} has shape {arrays[name].shape}, expected {expected} by config.json")
     refuse(problems, f"the weights in {source} do not fit its config.json")
     ours = {path: np.zeros(shape, np.float32) for path, shape in shapes.items()}
-    for name, destination in table.items():
-        found, target = np.asarray(arrays[name]).astype(np.float32), ours[destination.path]
+    for name, (path, index, load, _) in table.items():
+        found, target = np.asarray(arrays[name]).astype(np.float32), ours[path]
         if not np.isfinite(found).all():
             problems.append(name)
-        target[destination.index] = destination.load(found if target.shape else found.reshape(()))
+        target[index] = load(found if target.shape else found.reshape(()))
     refuse(problems, f"the weights in {source} hold NaN or infinite numbers: {AGAIN}")
     return jax.tree_util.tree_unflatten(structure, [jnp.asarray(ours[_path(keys)]) for keys, _ in leaves])
 
@@ -179,8 +168,8 @@ def arrays_from_towers(towers: Towers) -> dict[str, np.ndarray]:
     ours = {_path(keys): np.asarray(leaf, np.float32) for keys, leaf in leaves}
     config = CLIPConfig(towers.text.config, towers.image.config)
     return {
-        name: np.array(destination.save(ours[destination.path][destination.index]), order="C")
-        for name, destination in name_table(config).items()
+        name: np.array(save(ours[path][index]), order="C")
+        for name, (path, index, _, save) in name_table(config).items()
     }
 
 

@@ -61,13 +61,15 @@ class Clip:
     Attributes:
       name: what it was loaded by. directory: where its files are.
       towers, tokenizer: its parts. preprocess: PIL image, RGB -> float32 [size, size, 3]. config: its sizes.
-      known_words: the words that the embedded checkpoint has seen, else None.
+      embedded: whether this is the checkpoint that comes with the package. known_words: the words that it has seen,
+        None for others.
     """
 
     def __init__(self, name: str, directory: Path, towers: Towers, tokenizer: Tokenizer, preprocess: Callable):
         self.name, self.directory = name, directory
         self.towers, self.tokenizer, self.preprocess = towers, tokenizer, preprocess
-        self.config = CLIPConfig(towers.text.config, towers.image.config)
+        self.config, self.embedded = CLIPConfig(towers.text.config, towers.image.config), name == "embedded"
+        self.embedding_width, self.token_width = self.config.image.embed, self.config.text.width
         words = directory / "words.json"
         self.known_words = frozenset(map(str, read_json(words, list))) if words.exists() else None
 
@@ -80,11 +82,6 @@ class Clip:
 
     def __repr__(self):
         return f"load_clip({self.name!r})"
-
-    @property
-    def embedded(self) -> bool:
-        """Whether this is the checkpoint that comes with the package."""
-        return self.name == "embedded"
 
     @property
     def place(self) -> str:
@@ -105,14 +102,6 @@ class Clip:
         for path in [*small, *sorted(self.directory.glob(SENTENCEPIECE))]:
             digest.update(hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"none")
         return digest.hexdigest()
-
-    @property
-    def embedding_width(self) -> int:
-        return self.config.image.embed
-
-    @property
-    def token_width(self) -> int:
-        return self.config.text.width
 
     @property
     def temperature_scale(self) -> float:

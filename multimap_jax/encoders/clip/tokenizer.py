@@ -38,7 +38,8 @@ WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p
 
 
 class Tokenizer:
-    """A checkpoint's tokenizer. `start` and `end` are the ids that open and close every text.
+    """A checkpoint's tokenizer. `encode(text)` gives the ids of a text without start and end; `start` and `end` are the
+    ids that open and close every text.
 
     Raises InputError for files that give another tokenizer than config.json describes, MissingError where there are
     none.
@@ -53,7 +54,7 @@ class Tokenizer:
             )
         with explained(f"the tokenizer in {directory}", ADVICE):
             check_ids(directory, config.vocabulary)
-            self._encode, self.start, self.end, size = clip_tokenizer(directory) or other_tokenizer(directory)
+            self.encode, self.start, self.end, size = clip_tokenizer(directory) or other_tokenizer(directory)
             self.encode("a word")  # settings of the wrong kind are noticed where they are used
         self.context = config.context
         problem = ""
@@ -66,10 +67,6 @@ class Tokenizer:
             problem = f"ends texts with token {self.end}, where the tower of config.json looks for {config.end_token}"
         if problem:
             raise InputError(f"the tokenizer in {directory} {problem}: {ADVICE}")
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text without start and end."""
-        return self._encode(text)
 
     def pad(self, texts: Sequence[str]) -> np.ndarray:
         """int32 [texts, t]: start, tokens, end, then end tokens; t is the longest, rounded up to 8 for fewer shapes.
@@ -98,9 +95,11 @@ def clip_tokenizer(directory: Path) -> tuple[Callable, int | None, int | None, i
         model = saved["model"]
         if model.get("type", "BPE") != "BPE" or not isinstance(model["vocab"], dict) or "merges" not in model:
             return None
-        vocabulary, merges = model["vocab"], [as_pair(merge) for merge in model["merges"]]
+        vocabulary, merges = model["vocab"], list(map(as_pair, model["merges"]))
     else:
-        vocabulary, merges = read_json(directory / "vocab.json"), read_merges(directory / "merges.txt")
+        vocabulary = read_json(directory / "vocab.json")
+        lines = (directory / "merges.txt").read_bytes().decode("utf-8-sig").split("\n")
+        merges = [as_pair(line.removesuffix("\r")) for line in lines if line and not line.startswith("#version")]
     tokens, names = added_tokens(directory, settings, saved) or (None, None)
     if tokens is None:
         return None
@@ -167,13 +166,6 @@ def read_optional(path: Path) -> dict:
 def as_pair(merge) -> tuple[str, str]:
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return left, right
-
-
-def read_merges(path: Path) -> list[tuple[str, str]]:
-    """The pairs of a merges.txt. ValueError for a line that is none."""
-    lines = path.read_bytes().decode("utf-8-sig").split("\n")
-    lines = [line.removesuffix("\r") for line in lines if not line.startswith("#version")]
-    return [as_pair(line) for line in (lines if lines[-1:] != [""] else lines[:-1])]
 
 
 def other_tokenizer(directory: Path) -> tuple[Callable, int | None, int | None, int]:

@@ -64,11 +64,6 @@ def multiply(x, kernel):
     return _multiply_bf16(x, kernel) if written_out else x @ kernel
 
 
-@jax.custom_vjp
-def _multiply_bf16(x, kernel):
-    return _contract(x, -1, kernel, 0)
-
-
 def _contract(x, x_axis: int, y, y_axis: int):
     axes = (((x_axis % x.ndim,), (y_axis % y.ndim,)), ((), ()))
     return jax.lax.dot_general(x, y, axes, preferred_element_type=jnp.float32)
@@ -81,6 +76,7 @@ def _multiply_bf16_gradient(factors, gradient):
     return tuple(array.astype(jnp.bfloat16) for array in pair)
 
 
+_multiply_bf16 = jax.custom_vjp(lambda x, kernel: _contract(x, -1, kernel, 0))
 _multiply_bf16.defvjp(lambda x, kernel: (_multiply_bf16(x, kernel), (x, kernel)), _multiply_bf16_gradient)
 
 
