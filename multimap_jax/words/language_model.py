@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from multimap_jax.errors import InputError, InputOSError
-from multimap_jax.prompts.normalize import normal_form
+from multimap_jax.prompts.normalize import unique_words
 from multimap_jax.storage.filenames import is_plain_name, printable, reason_text
 from multimap_jax.storage.paths import write_file
 from multimap_jax.storage.reading import read_json
@@ -135,8 +135,7 @@ def ask_words(
         if len(words) < 2:
             raise InputError(f"expected two words or more from {endpoint.url}, found {len(words)} that fit: ask again")
     except InputError as error:
-        message = f"{error.message}, or give the words yourself"
-        raise type(error)(message, "words", f"{aspect}=A,B,…") from None
+        raise type(error)(f"{error.message}, or give the words yourself", "words", f"{aspect}=A,B,…") from None
     if len(words) < len(answered):
         say(f"{len(answered) - len(words):,} of {len(answered):,} words are repeated or do not fit and were dropped")
     if len(words) > endpoint.most:
@@ -146,9 +145,8 @@ def ask_words(
         try:
             write_file(path, json.dumps(asked | {"words": words}, indent=1))
         except OSError as error:
-            raise InputOSError(
-                f"cannot keep the words in {path} ({reason_text(error)}): give another folder", "out"
-            ) from None
+            message = f"cannot keep the words in {path} ({reason_text(error)}): give another folder"
+            raise InputOSError(message, "out") from None
     return tuple(words)
 
 
@@ -171,12 +169,8 @@ def _words_of(reply: bytes, endpoint: Endpoint) -> list[str]:
 def usable(words: list[str], key: str = "") -> list[str]:
     """The words in lower case with single spaces, without repetitions and those that are empty, too long, cannot be
     read or hold the key."""
-    found = {}
-    for word in map(str.strip, words):
-        lower = " ".join(word.lower().split())
-        if is_plain_name(word) and len(lower) <= WORD_LENGTH and not (key and key.lower() in lower):
-            found.setdefault(normal_form(lower), lower)
-    return list(found.values())
+    lower = (" ".join(word.lower().split()) for word in words if is_plain_name(word.strip()))
+    return unique_words(word for word in lower if len(word) <= WORD_LENGTH and not (key and key.lower() in word))
 
 
 def shown(text: str, key: str | None = None) -> str:

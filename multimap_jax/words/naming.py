@@ -93,8 +93,6 @@ def _matched(scores: np.ndarray, groups: Sequence[int], words: Sequence[int]) ->
     from scipy.optimize import linear_sum_assignment
 
     groups, words = np.array(groups, int), np.array(words, int)
-    if not len(groups) or not len(words):
-        return {}
     rows, columns = linear_sum_assignment(scores[np.ix_(groups, words)], maximize=True)
     pairs = zip(groups[rows].tolist(), words[columns].tolist())
     return {group: word for group, word in pairs if scores[group, word] >= FIT * scores[group].max()}
@@ -117,14 +115,13 @@ def _describing(clip: Clip, aspect: Aspect, vocabulary: Vocabulary) -> list[Aspe
 def _distinguishing(scores_of: dict[Aspect, np.ndarray], group: int, others: Sequence[int]) -> list[str]:
     """Words that are likelier in a cluster than in each of the others by TELL or more, the clearest first; none without
     others. scores_of: aspect -> its `word_scores`."""
-    margins: dict[str, float] = {}  # by normal form
-    spelling: dict[str, str] = {}
+    found: dict[str, tuple[str, float]] = {}  # by normal form, the first spelling and the largest margin
     for aspect, scores in scores_of.items() if others else ():
         for word, margin in zip(aspect.words, scores[group] - scores[list(others)].max(0, initial=0)):
             form = normal_form(word)
-            spelling.setdefault(form, word)
-            margins[form] = max(margins.get(form, 0.0), margin)
-    return [spelling[form] for form in sorted(margins, key=lambda form: -margins[form]) if margins[form] >= TELL]
+            first, largest = found.get(form, (word, 0.0))
+            found[form] = first, max(largest, margin)
+    return [word for word, margin in sorted(found.values(), key=lambda each: -each[1]) if margin >= TELL]
 
 
 def exemplars(embeddings, labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarray]:

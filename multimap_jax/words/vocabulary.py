@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from itertools import chain
 from pathlib import Path
 
 from multimap_jax.errors import InputError, MissingError, errors_about
@@ -55,18 +54,15 @@ def aspects_for(vocabulary: Vocabulary, subject: str) -> Vocabulary:
     Each line of a file appears once, by its first name. An aspect of the subject replaces the general line of the same
     name.
     """
+    lines = [(*_split(key), words) for key, words in vocabulary.items()]
     specific: Vocabulary = {}
     for form in _forms(subject):
-        for key, words in vocabulary.items():
-            name, of = _split(key)
-            if of == form:
-                specific.setdefault(name, words)
-    general = {key: words for key, words in vocabulary.items() if not _split(key)[1]}
+        specific |= {name: words for name, of, words in lines if of == form and name not in specific}
+    general = {name: words for name, of, words in lines if not of}
     replaced = {id(general[name]) for name in specific if name in general}
-    first: dict[int, tuple[str, tuple[str, ...]]] = {}
-    for name, words in chain(specific.items(), (item for item in general.items() if id(item[1]) not in replaced)):
-        first.setdefault(id(words), (name, words))
-    return dict(first.values())
+    found = specific | {name: words for name, words in general.items() if id(words) not in replaced}
+    first = {id(words): name for name, words in reversed(found.items())}
+    return {name: words for name, words in found.items() if first[id(words)] == name}
 
 
 @errors_about("vocabulary")
@@ -75,10 +71,9 @@ def _read(path: Path) -> Vocabulary:
         with open_file(path, FILE_BYTES) as file:
             text = file.read().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
-        message = f"there is no vocabulary {path}: give a file of lines like color: red, green"
-        raise MissingError(message, "vocabulary") from None
+        raise MissingError(f"there is no vocabulary {path}: give a file of lines like color: red, green") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not in UTF-8: save it as text in UTF-8", "vocabulary") from None
+        raise InputError(f"{path} is not in UTF-8: save it as text in UTF-8") from None
     found: Vocabulary = {}
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -92,20 +87,19 @@ def _read(path: Path) -> Vocabulary:
                 )
                 found[key] = words
         except ValueError as error:
-            raise InputError(f"{path}, line {number}: {error}", "vocabulary") from None
+            raise InputError(f"{path}, line {number}: {error}") from None
     return found
 
 
 def _parse(line: str) -> tuple[list[str], tuple[str, ...]]:
     """Names and words of one line. Raises ValueError for a line that is not in the form."""
-    control = next((ascii(letter) for letter in line if _is_control(letter)), "")
+    controls = [letter for letter in line if letter in TURNING or unicodedata.category(letter) in CONTROLS]
+    control = next((ascii(letter) for letter in controls if letter != "\t"), "")
     _require(not control, f"expected text without control characters, found {control}: remove it")
     before, colon, after = line.partition(":")
     _require(colon, f"expected a colon after the aspect, found {_short(line)}: write it as color: red, green")
-    names, words = (
-        [normal_form(name) for name in before.split(",")],
-        [" ".join(word.split()) for word in after.split(",")],
-    )
+    names = [normal_form(name) for name in before.split(",")]
+    words = [" ".join(word.split()) for word in after.split(",")]
     _require(all(names), "expected the name of an aspect before the colon, found an empty one: write it as color: red")
     _require(words != [""], "expected words after the colon, found none: write them as color: red, green")
     _require(all(words), "expected a word between commas, found an empty one: remove a comma")
@@ -151,10 +145,6 @@ def _forms(text: str) -> list[str]:
     """The normal form of a name, with and without a final "s"."""
     name = normal_form(text)
     return [name, f"{name}s", name.removesuffix("s")] if name else []
-
-
-def _is_control(letter: str) -> bool:
-    return letter != "\t" and (letter in TURNING or unicodedata.category(letter) in CONTROLS)
 
 
 def _short(text: str) -> str:

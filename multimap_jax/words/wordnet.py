@@ -37,9 +37,7 @@ def hyponyms(noun: str, folder: Path | None = None, most: int = 5000) -> tuple[s
                 if normal_form(word) != name:
                     found.setdefault(normal_form(word), word)
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingError(
-            f"found no WordNet in {folder}: install wordnet-base or give its folder", "wordnet"
-        ) from None
+        raise MissingError(f"found no WordNet in {folder}: install wordnet-base or give its folder") from None
     return tuple(found.values())
 
 
@@ -96,4 +94,4 @@ def _synset(data: BinaryIO, offset: bytes) -> tuple[list[str], list[bytes]]:
 
 
 def _damaged(message: str) -> InputError:
-    return InputError(f"{message}: install wordnet-base anew or give another folder", "wordnet")
+    return InputError(f"{message}: install wordnet-base anew or give another folder")
