@@ -69,7 +69,9 @@ def select_n_clusters(rows, words: float = 0.0, names: Sequence | None = None) -
             (labels, centroids), *again = fits(rows, [slice(None), *halves], k)
             inertia = np.square(rows - centroids[labels]).sum() / max(total, 1e-300)
             smallest = np.bincount(labels, minlength=k).min() / len(rows)
-            strength = _strength_of(rows, halves, again, k)
+            # Each half's own clusters, compared with what the other half's k-means makes of it.
+            given = (nearest_by_product(rows[half], again[i ^ 1][1]) for i, half in enumerate(halves))
+            strength = float(np.mean([_strength(own, other, k) for (own, _), other in zip(again, given)]))
             candidates.append(_candidate(k, strength, smallest, inertia, words))
             weak_in_a_row = weak_in_a_row + 1 if strength < WEAK and k > words else 0
             if weak_in_a_row == WEAK_IN_A_ROW:
@@ -134,12 +136,6 @@ def _fit(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
     kmeans = KMeans(k, n_init=2, random_state=0).fit(rows)
     return kmeans.labels_, kmeans.cluster_centers_
-
-
-def _strength_of(rows: np.ndarray, halves: Sequence[np.ndarray], fits: Sequence[tuple], k: int) -> float:
-    """The mean strength over `_halves`. fits: the labels and centroids of each."""
-    assigned = (nearest_by_product(rows[half], fits[i ^ 1][1]) for i, half in enumerate(halves))  # by the other half
-    return float(np.mean([_strength(labels, given, k) for (labels, _), given in zip(fits, assigned)]))
 
 
 def _contingency(labels: np.ndarray, given: np.ndarray, k: int) -> np.ndarray:
