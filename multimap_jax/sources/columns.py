@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from multimap_jax.errors import InputError
@@ -21,14 +21,11 @@ PATHS = ("image", "path", "image_path", "file", "filename", "file_name")
 PATHS += ("file_path", "image_file", "images", "img", "picture", "photo", "src")
 # Names of columns that hold images, after "image", which may hold either.
 IMAGES = ("img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "img_bytes")
-# In names of columns that are made of the images.
-DERIVED = re.compile("mask|annotation|depth|seg|matte|label|thumb")
-# Bytes of the smallest image.
-SMALLEST_BYTES = 32
+DERIVED = re.compile("mask|annotation|depth|seg|matte|label|thumb")  # in names of columns that are made of the images
+SMALLEST_BYTES = 32  # bytes of the smallest image
 # What is looked at to see images: columns, groups of rows, rows of a column, values that are there.
 SAMPLE_COLUMNS, SAMPLE_GROUPS, SAMPLE_ROWS, SAMPLE_VALUES = 32, 4, 1024, 4
-# Bytes that are read at once.
-PAGE_BYTES = 2**16
+PAGE_BYTES = 2**16  # bytes that are read at once
 # Bytes of a group of rows that may be unpacked at once, as values that rows share are; larger ones are not looked at.
 GROUP_BYTES = 2**30
 
@@ -38,20 +35,20 @@ def normal(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).casefold()
 
 
-@functools.cache
-def normals(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(normal, names))
+normals = functools.cache(lambda names: tuple(map(normal, names)))
 
 
 def is_known(name: str, names: tuple[str, ...] = PATHS) -> bool:
     return normal(name) in normals(names)
 
 
-def choose_column(kinds: Mapping[str, str]) -> str | None:
-    """The column to read, None where there is none. kinds: what each column that may be read holds.
+def choose_column(file: Path, kinds: Mapping[str, str], notes: Notes) -> str | None:
+    """The column to read, None where there is none. kinds: what each column that may be read holds. notes: get a
+    sentence where another column may be meant.
 
     Columns that are seen to hold images precede the names of columns; what is made of the images (masks) follows them.
     """
+    seen, held, bare = ([name for name, kind in kinds.items() if kind == wanted] for wanted in (SEEN, HELD, BARE))
 
     def called(names: tuple[str, ...], *wanted: str) -> list[str]:
         """Columns of these names, in their order; those that are written exactly so come first."""
@@ -59,42 +56,37 @@ def choose_column(kinds: Mapping[str, str]) -> str | None:
         order = (*names, *normals(names))
         return sorted(found, key=lambda name: order.index(name if name in names else normal(name)))
 
-    def holding(wanted: str) -> list[str]:
-        return [name for name, kind in kinds.items() if kind == wanted]
-
     order = [
         *called(PATHS[:1], SEEN, HELD),
         *called(IMAGES, SEEN),
-        *(name for name in holding(SEEN) if not DERIVED.search(normal(name))),
-        *(name for name in holding(PATH) if name == PATHS[0]),
+        *(name for name in seen if not DERIVED.search(normal(name))),
+        *(name for name in PATHS[:1] if kinds.get(name) == PATH),
         *called(IMAGES, HELD),
         *called(PATHS, PATH),
-        *holding(SEEN),
-        *holding(HELD),
-        *holding(BARE),
+        *seen,
+        *held,
+        *bare,
     ]
-    return next(iter(order), None)
-
-
-def note_choice(notes: Notes, file: Path, column: str, kinds: Mapping[str, str]) -> None:
-    """Says which column is read, where another may be meant."""
+    column = next(iter(order), None)
     rest = [name for name, kind in kinds.items() if name != column and (kind != PATH or is_known(name))]
-    if rest:
+    if column is not None and rest:
         notes.add(f"reading column {column} of ", file.name, f" (not {', '.join(rest)[:200]})")
+    return column
 
 
-def chosen_column(file: Path, kinds: Mapping[str, str], notes: Notes, types: Mapping[str, object] | None = None) -> str:
-    """`choose_column`, with a note on the choice. types: of all columns, where a file has them.
+def path_position(file: Path, columns: list[str], notes: Notes) -> int:
+    """Which of the columns of a csv file holds paths, with a note as `choose_column` has it. InputError for none."""
+    column = choose_column(file, dict.fromkeys(columns, PATH), notes)
+    if column is None:
+        raise no_column(file, columns)
+    return columns.index(column)
 
-    Raises InputError for a table without a column of images.
-    """
-    column = choose_column(kinds)
-    if column is not None:
-        note_choice(notes, file, column, kinds)
-        return column
-    held = [f"; {name} holds {kind}"[:102] for name, kind in (types or {}).items() if is_known(name, PATHS + IMAGES)]
-    raise InputError(
-        f"{file} has the columns {', '.join(types or kinds)[:200] or '(none)'}; expected one of paths, called "
+
+def no_column(file: Path, columns: Iterable[str], types: Sequence = ()) -> InputError:
+    """That a table has no column of images. types: of its columns, where it has any."""
+    held = [f"; {name} holds {kind}"[:102] for name, kind in zip(columns, types) if is_known(name, PATHS + IMAGES)]
+    return InputError(
+        f"{file} has the columns {', '.join(dict.fromkeys(columns))[:200] or '(none)'}; expected one of paths, called "
         f"{', '.join(PATHS)}{', or one of images' if types else ''}{''.join(held[:3])}"
     )
 
@@ -170,7 +162,7 @@ def plain_type(kind):
     return kind.value_type if kind is not None and types.is_dictionary(kind) else kind
 
 
-def is_any(kind, *tests: str) -> bool:
+def is_any(kind, tests: Sequence[str]) -> bool:
     """Whether the values of a column are of one of these types, as pyarrow.types calls its tests: "date" is is_date."""
     import pyarrow.types as types
 
@@ -178,21 +170,14 @@ def is_any(kind, *tests: str) -> bool:
     return kind is not None and any(getattr(types, f"is_{test}")(kind) for test in tests)
 
 
-def is_bytes(kind) -> bool:
-    return is_any(kind, "binary", "large_binary", "binary_view")
-
-
-def is_text(kind) -> bool:
-    return is_any(kind, "string", "large_string", "string_view")
-
-
-def is_written_as_text(kind) -> bool:
-    return is_any(kind, "date", "timestamp", "time", "decimal")
+is_bytes = functools.partial(is_any, tests=("binary", "large_binary", "binary_view"))
+is_text = functools.partial(is_any, tests=("string", "large_string", "string_view"))
+is_written_as_text = functools.partial(is_any, tests=("date", "timestamp", "time", "decimal"))
 
 
 def is_kept(kind) -> bool:
     """Whether a column is kept with the images: texts, numbers, and what is written as text."""
-    return is_text(kind) or is_written_as_text(kind) or is_any(kind, "integer", "floating", "boolean", "null")
+    return is_text(kind) or is_written_as_text(kind) or is_any(kind, ("integer", "floating", "boolean", "null"))
 
 
 def holds_images(kind) -> bool:

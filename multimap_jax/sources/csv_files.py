@@ -19,19 +19,15 @@ from multimap_jax.storage.paths import open_file, size_of, storage_of
 from multimap_jax.storage.reading import COLUMNS, MemoryBudget
 
 SEPARATORS = ",;\t"
-# Characters of the longest line.
-LINE_CHARACTERS = 2**20
-# Lines before the columns of which one may hold the columns itself.
-COMMENT_LINES = 32
-# Excel's first line.
-SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+LINE_CHARACTERS = 2**20  # characters of the longest line
+COMMENT_LINES = 32  # lines before the columns of which one may hold the columns itself
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line
+Rows = Iterator[tuple[int, list[str]]]
 REWRITE, SAVE_AS_UTF8 = "write it again", "save it as UTF-8"
 
 
 @contextlib.contextmanager
-def opened_csv(
-    path: Path, budget: MemoryBudget | None = None
-) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
+def opened_csv(path: Path, budget: MemoryBudget | None = None) -> Iterator[tuple[list[str], Rows]]:
     """(columns, (line, row) of each row) of a csv file in UTF-8 whose columns are separated by commas, semicolons or
     tabs; those of a .tsv by tabs if one of them is known then. Skipped are lines that begin with "#", and before the
     columns also empty ones and Excel's "sep=;", which names the separator.
@@ -42,9 +38,8 @@ def opened_csv(
         with open_file(path) as content, io.TextIOWrapper(content, "utf-8-sig", newline="") as file:
             if budget:
                 budget.read += size_of(content)
-            columns_line, before, separator, lines = heading(
-                bounded_lines(file), "\t" if path.suffix.lower() == ".tsv" else ""
-            )
+            usual = "\t" if path.suffix.lower() == ".tsv" else ""
+            columns_line, before, separator, lines = heading(bounded_lines(file), usual)
             if "\0" in columns_line:
                 raise InputError(f"{path} is not a csv file in UTF-8 (null bytes): {SAVE_AS_UTF8}")
             reader = csv.reader(itertools.chain([columns_line], lines), delimiter=separator)
@@ -60,9 +55,8 @@ def opened_csv(
 
 def is_comment(path: Path, row: list[str]) -> bool:
     """Whether a row of a csv file of several columns is one text that begins with "#", and not the name of a file."""
-    if len(row) != 1 or not row[0].lstrip().startswith("#"):
-        return False
-    return not any(storage_of(path).has_name(path.parent / name) for name in (row[0], row[0].strip()))
+    begins = len(row) == 1 and row[0].lstrip().startswith("#")
+    return begins and not any(storage_of(path).has_name(path.parent / name) for name in (row[0], row[0].strip()))
 
 
 def heading(lines: Iterator[str], usual: str = "") -> tuple[str, int, str, Iterator[str]]:
@@ -101,11 +95,8 @@ def likely_separator(line: str, stated: str = "", usual: str = "") -> str:
     """The separator of columns with which one is known, or that is stated, or usual, or most frequent outside of
     quotes."""
     bare = re.sub('"[^"]*"', '""', line)
-
-    def likelihood(separator: str) -> tuple:
-        return has_known(line, separator), separator == stated, separator == usual, bare.count(separator)
-
-    return max(dict.fromkeys(stated + SEPARATORS), key=likelihood)
+    known = {separator: has_known(line, separator) for separator in stated + SEPARATORS}
+    return max(known, key=lambda sign: (known[sign], sign == stated, sign == usual, bare.count(sign)))
 
 
 def has_known(line: str, separator: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,31 +12,16 @@ import numpy as np
 from multimap_jax.arrays.rows import StoredRows, walk
 from multimap_jax.errors import InputError, MissingError, errors_about
 from multimap_jax.runtime.progress import stage
-from multimap_jax.sources.columns import PATH, choose_column, chosen_column, fields_of, is_text, kinds_of, note_choice
+from multimap_jax.sources.columns import choose_column, fields_of, is_text, kinds_of, path_position
 from multimap_jax.sources.csv_files import opened_csv
-from multimap_jax.sources.names import (
-    PATH_CHARACTERS,
-    Notes,
-    SortedPaths,
-    Texts,
-    concatenated,
-    names_of_paths,
-    sorted_unique,
-)
+from multimap_jax.sources.names import PATH_CHARACTERS, Notes, SortedPaths, Texts, names_of_paths, sorted_unique
+from multimap_jax.sources.plan import ShardPlan, is_sound, read_plan
 from multimap_jax.sources.source import Source, file_version
 from multimap_jax.storage.filenames import path_of_name
 from multimap_jax.storage.paths import exists, reaching, remote_version
-from multimap_jax.storage.reading import (
-    MemoryBudget,
-    column_parts,
-    explained,
-    mapped_array,
-    open_table,
-    read_json,
-)
+from multimap_jax.storage.reading import MemoryBudget, column_parts, explained, mapped_array, open_table, read_json
 
-# Rows that are not longer than this count as zero.
-TINY = 1e-6
+TINY = 1e-6  # rows that are not longer than this count as zero
 # Endings of the names beside one array; the first that exists is read.
 TABLES = (".csv", ".parquet", ".tsv", ".CSV", ".PARQUET", ".TSV")
 AGAIN = "make it again"
@@ -61,14 +46,6 @@ class ReadyEmbeddings:
     hash: str
 
 
-@dataclasses.dataclass(frozen=True)
-class EmbeddingShard:
-    """One array, and the file that names its rows."""
-
-    array: Path
-    table: Path
-
-
 @errors_about("embeddings")
 @stage("looking for embeddings")
 def read_embeddings(path: Path) -> ReadyEmbeddings:
@@ -79,15 +56,19 @@ def read_embeddings(path: Path) -> ReadyEmbeddings:
     notes say so. InputError, with a sentence, for anything else: a MissingError where nothing is there.
     """
     notes, budget = Notes(), MemoryBudget(f"names of {path}")
-    shards, ours = find_shards(path, notes), encoder_hash(path)
+    shards, ours = find_shards(path, notes)
     arrays, good, lengths, texts = [], [], [], []
-    for shard in shards:
-        array = read_array(shard.array)
-        names = read_names(shard.table, notes, budget, len(array), f"{shards[0].array.name}#0")
+    for file, table in shards:
+        array = read_array(file)
+        names = read_names(table, notes, budget, len(array), f"{shards[0][0].name}#0")
         names = names if ours else without_blanks(names)
-        check_shard(shard, array, names, arrays)
+        if len(array) != len(names):
+            raise InputError(f"{file} has {len(array):,} rows, {table} {len(names):,}: {AGAIN}")
+        if arrays and array.shape[1] != arrays[0].shape[1]:
+            numbers = f"{array.shape[1]} numbers, those before it of {arrays[0].shape[1]}"
+            raise InputError(f"{file} has rows of {numbers}: they are of two encoders")
         unnamed = np.flatnonzero(names.equal(""))
-        names = names.replace(unnamed, [f"{shard.array.name}#{row}" for row in unnamed])
+        names = names.replace(unnamed, [f"{file.name}#{row}" for row in unnamed])
         norms = row_lengths(array)
         usable = np.isfinite(norms) & (norms > TINY)
         arrays.append(array)
@@ -96,34 +77,34 @@ def read_embeddings(path: Path) -> ReadyEmbeddings:
         texts.append(names if usable.all() else names.take(good[-1]))
         for row in np.flatnonzero(~usable):
             sentence = "embeddings that are zero or no numbers were left out: "
-            notes.add(sentence, f"{shard.array.name} row {row}", counted=True)
+            notes.add(sentence, f"{file.name} row {row}", counted=True)
     if not any(map(len, good)):
         raise InputError("; ".join([f"there is no row in {path}", *notes.sentences()]))
     begins = np.cumsum([0, *map(len, arrays)])
-    paths = concatenated(texts)
+    paths = Texts.concatenated(texts)
     given = paths if ours else names_of_paths(paths)  # the tables of a run hold names, not paths
     order, names = sorted_unique(given)
     rows = np.concatenate([begin + indices for begin, indices in zip(begins, good)])[order]
 
     def versions() -> list[str]:
-        of_arrays = [remote_version(shard.array) or file_version(str(shard.array)) for shard in shards]
+        of_arrays = [remote_version(file) or file_version(str(file)) for file, _ in shards]
         numbers = np.searchsorted(begins, rows, side="right") - 1
         return [f"{of_arrays[number]}-{row}" for number, row in zip(numbers, rows - begins[numbers])]
 
-    source = Source(
-        path, SortedPaths(names, paths.take(order), path_of_name if ours else str), tuple(notes.sentences())
-    )
+    images = SortedPaths(names, paths.take(order), path_of_name if ours else str)
+    source = Source(path, images, tuple(notes.sentences()))
     stored = StoredRows(arrays, rows, np.concatenate(lengths)[order])
     return ReadyEmbeddings(source, stored, given.take(order), versions, ours)
 
 
-def find_shards(path: Path, notes: Notes) -> list[EmbeddingShard]:
-    """The arrays of `path`, by number, with what names their rows. notes: gets a sentence on missing numbers."""
+def find_shards(path: Path, notes: Notes) -> tuple[list[tuple[Path, Path]], str]:
+    """(the arrays of `path` by number, each with the file that names its rows; the hash of the encoder, "" where they
+    are not of a run). notes: gets a sentence on missing numbers."""
     if path.suffix.lower() == ".npy" and exists(path):
         tables = [table for table in map(path.with_suffix, TABLES) if exists(table)]
         if not tables:
             raise MissingError(f"{path} has no list of names beside it: give {path.stem}.csv or .parquet")
-        return [EmbeddingShard(path, tables[0])]
+        return [(path, tables[0])], ""
     folder = embeddings_folder(path)
     if folder is None:
         raise MissingError(
@@ -136,10 +117,11 @@ def find_shards(path: Path, notes: Notes) -> list[EmbeddingShard]:
         number = min(arrays.keys() ^ tables.keys())
         found, other = (arrays, "metadata") if number in arrays else (tables, "img_emb")
         raise InputError(f"{found[number]} has no file of its number in {folder / other}: {AGAIN}")
-    missing = sorted(set(range(max(arrays) + 1)) - set(arrays))
-    if missing and not exists(folder / "encoder.json"):
+    missing, encoder = sorted(set(range(max(arrays) + 1)) - set(arrays)), folder / "encoder.json"
+    ours = read_json(encoder, advice=AGAIN) if exists(encoder) else None
+    if missing and ours is None:
         notes.add(f"{len(missing):,} numbers are missing in ", f"{folder / 'img_emb'}", f", the first is {missing[0]}")
-    return [EmbeddingShard(arrays[number], tables[number]) for number in sorted(arrays)]
+    return [(arrays[number], tables[number]) for number in sorted(arrays)], str((ours or {}).get("hash", ""))
 
 
 def embeddings_folder(path: Path) -> Path | None:
@@ -156,26 +138,14 @@ def numbered(folder: Path, ending: str) -> dict[int, Path]:
 
 def check_complete(out: Path, done: set[int]) -> None:
     """InputError where a plan beside the embeddings names shards that are not done."""
-    from multimap_jax.sources.plan import ShardPlan, is_sound, read_plan
-
     plan = ShardPlan(out, "plan")
-    files = plan.files()
-    if not files or not all(is_sound(read_plan, file) for file in files):
-        return
-    planned = set(plan.read().values())
+    sound = all(is_sound(read_plan, file) for file in plan.files())
+    planned = set(plan.read().values()) if sound else set()
     if planned - done:
         raise InputError(
             f"{len(planned - done):,} of {len(planned):,} shards of {out} are not embedded yet: run multimap embed "
             "again with the same settings"
         )
-
-
-def encoder_hash(path: Path) -> str:
-    """The hash of the encoder that a run's embeddings are by, "" for others."""
-    folder = embeddings_folder(path)
-    if folder is None or not exists(folder / "encoder.json"):
-        return ""
-    return str(read_json(folder / "encoder.json", advice=AGAIN).get("hash", ""))
 
 
 def read_array(file: Path) -> np.ndarray:
@@ -185,17 +155,6 @@ def read_array(file: Path) -> np.ndarray:
         if array.dtype.kind != "f" or array.ndim != 2:
             raise ValueError(f"{array.dtype} {list(array.shape)}, expected numbers with a fraction [rows, embed]")
         return array
-
-
-def check_shard(shard: EmbeddingShard, array: np.ndarray, names: Texts, before: list[np.ndarray]) -> None:
-    """InputError where an array does not go with its names, or with the arrays before it."""
-    if len(array) != len(names):
-        raise InputError(f"{shard.array} has {len(array):,} rows, {shard.table} {len(names):,}: {AGAIN}")
-    if before and array.shape[1] != before[0].shape[1]:
-        raise InputError(
-            f"{shard.array} has rows of {array.shape[1]} numbers, those before it of {before[0].shape[1]}: they are of "
-            "two encoders"
-        )
 
 
 def row_lengths(array: np.ndarray) -> np.ndarray:
@@ -215,30 +174,27 @@ def read_names(table: Path, notes: Notes, budget: MemoryBudget, count: int, exam
         return read_listed_names(table, notes, budget, count)
     with explained(f"{table}", AGAIN), open_table(table, budget) as stored:
         schema = stored.schema_arrow
-        fields = {name: path_field(schema.field(name).type, name) for name in kinds_of(schema)}
-        kinds = {name: kind for name, kind in kinds_of(schema).items() if fields[name]}
-        column = choose_column(kinds)
+        kinds, fields = kinds_of(schema), {}  # names, or the path beside the bytes of each image
+        for name in kinds:
+            if is_text(schema.field(name).type):
+                fields[name] = name
+            elif is_text(fields_of(schema.field(name).type).get("path")):
+                fields[name] = f"{name}.path"
+        column = choose_column(table, {name: kinds[name] for name in fields}, notes)
         if column is None:
             notes.add("no column of names in ", table.name, f": rows are called {example}, …")
             return Texts([""] * stored.metadata.num_rows)
-        note_choice(notes, table, column, kinds)
-        return concatenated([Texts([]), *map(texts_of, column_parts(stored, fields[column], budget))])
+        return Texts.concatenated([Texts([]), *map(texts_of, column_parts(stored, fields[column], budget))])
 
 
 def read_listed_names(table: Path, notes: Notes, budget: MemoryBudget, count: int) -> Texts:
     """`read_names` of a csv file. Blank lines at its end are no rows, unless there are as many rows in the array."""
     with opened_csv(table, budget) as (columns, rows):
-        kinds = dict.fromkeys(columns, PATH)
-        column = chosen_column(table, kinds, notes)
-        position, end = columns.index(column), 0
-
-        def names() -> Iterator[str]:
-            nonlocal end
-            for i, (_, row) in enumerate(rows):
-                end = i + 1 if "".join(row).strip() else end
-                yield row[position] if position < len(row) and len(row[position]) <= PATH_CHARACTERS else ""
-
-        return Texts(names())[: max(end, count)]
+        position, names, end = path_position(table, columns, notes), [], 0
+        for _, row in rows:
+            names.append(row[position] if position < len(row) and len(row[position]) <= PATH_CHARACTERS else "")
+            end = len(names) if "".join(row).strip() else end
+        return Texts(names[: max(end, count)])
 
 
 def without_blanks(names: Texts) -> Texts:
@@ -249,13 +205,6 @@ def without_blanks(names: Texts) -> Texts:
     changed = np.flatnonzero(~names.equal(bare.arrow))
     files = [int(row) for row in changed if os.path.lexists(names[int(row)])]
     return bare.replace(np.array(files, int), [names[row] for row in files])
-
-
-def path_field(kind, column: str) -> str:
-    """What of a column may name images: itself, or the path beside the bytes of each; "" for none."""
-    if is_text(kind):
-        return column
-    return f"{column}.path" if is_text(fields_of(kind).get("path")) else ""
 
 
 def texts_of(values) -> Texts:

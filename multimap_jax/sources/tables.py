@@ -10,19 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from multimap_jax.errors import InputError
-from multimap_jax.sources.columns import (
-    PATH,
-    choose_column,
-    chosen_column,
-    fields_of,
-    is_bytes,
-    is_kept,
-    is_text,
-    is_written_as_text,
-    kinds_of,
-    looked_at,
-    plain_type,
-)
+from multimap_jax.sources import columns as column_types
 from multimap_jax.sources.csv_files import REWRITE, opened_csv
 from multimap_jax.sources.names import PATH_CHARACTERS, Notes
 from multimap_jax.sources.remote import images_at
@@ -33,8 +21,7 @@ from multimap_jax.storage.reading import AddressError, MemoryBudget, column_part
 
 # Images of a parquet file that stay in memory, and their bytes: threads ask for them in nearly their order.
 WINDOW_ROWS, WINDOW_BYTES = 32, 2**27
-# Bytes that the name and the path of an image take in memory.
-ROW_BYTES = 300
+ROW_BYTES = 300  # bytes that the name and the path of an image take in memory
 # Bytes of the largest group of rows of which every row is asked for missing images, and rows of larger ones.
 CHECKED_BYTES, CHECKED_ROWS = 2**26, 16
 
@@ -76,12 +63,8 @@ class Listing:
         around it are a spreadsheet's, unless there is a file with them."""
         bare = text.strip()
         if "://" in text and not self.addresses:
-            raise AddressError(
-                f"{file} names {name_of_path(bare)[:200]}, which is not on this machine: give the table to have it "
-                "read",
-                parameter="images",
-                value=str(file),
-            )
+            what = f"{name_of_path(bare)[:200]}, which is not on this machine"
+            raise AddressError(f"{file} names {what}: give the table to have it read", "images", str(file))
         if "://" in text:
             return bare, parse_path(bare)
         text, bare = text[: PATH_CHARACTERS + 1], bare[: PATH_CHARACTERS + 1]  # too long all the same
@@ -130,10 +113,9 @@ def as_column(values: list) -> list:
 def read_csv(file: Path, listing: Listing) -> None:
     """Adds the images of a csv file. InputError where it has no column of paths, or no row."""
     with opened_csv(file, listing.budget) as (columns, lines):
-        kinds = dict.fromkeys(columns, PATH)
-        column = chosen_column(file, kinds, listing.notes)
-        position = columns.index(column)
-        first = {name: len(columns) - 1 - i for i, name in enumerate(reversed(columns))}
+        position = column_types.path_position(file, columns, listing.notes)
+        column, last = columns[position], len(columns) - 1
+        first = {name: last - i for i, name in enumerate(reversed(columns))}
         positions = {name: first[name] for name in columns if name and name != column}
         rows, unnamed, values = [], 0, {name: [] for name in positions}
         for _, row in lines:
@@ -154,18 +136,23 @@ def read_parquet(file: Path, listing: Listing) -> None:
     """Adds the images of a parquet file. InputError where it has no column of images or paths, or cannot be read."""
     with explained(f"{file}", REWRITE), open_table(file, listing.budget) as table:
         schema = table.schema_arrow
-        kinds = looked_at(file, schema, kinds_of(schema))
-        column = choose_column(kinds)
+        kinds = column_types.looked_at(file, schema, column_types.kinds_of(schema))
+        column = column_types.choose_column(file, kinds, listing.notes)
         if column is not None:
-            read = named_rows if kinds[column] == PATH else held_rows
-            images = read(file, table, column, listing)
+            if kinds[column] == column_types.PATH:
+                paths = read_columns(table, [column])[column]
+                images = [listing.locate(file, path) if path and path.strip() else None for path in paths]
+            else:
+                images = held_rows(file, table, column, listing)
             rows = [i for i, image in enumerate(images) if image]
             rest = [field for field in schema if field.name != column]
-            names = [field.name for field in rest if is_kept(field.type)]
-            values = {name: read_values(table, name, listing.budget) for name in names}
+            kept = [field.name for field in rest if column_types.is_kept(field.type)]
+            values = {name: read_values(table, name, listing.budget) for name in kept}
             columns = {name: [found[i] for i in rows] for name, found in values.items()}
-    chosen_column(file, kinds, listing.notes, {field.name: field.type for field in schema})
-    lost = [f"{field.name} ({str(plain_type(field.type))[:40]})" for field in rest if not is_kept(field.type)]
+    if column is None:
+        raise column_types.no_column(file, schema.names, schema.types)
+    others = [field for field in rest if field.name not in columns]
+    lost = [f"{field.name} ({str(column_types.plain_type(field.type))[:40]})" for field in others]
     if lost:
         listing.notes.add("columns of ", file.name, f" that do not come along: {', '.join(lost)[:200]}")
     listing.add(file, [images[i] for i in rows], columns, len(images) - len(rows))
@@ -175,7 +162,7 @@ def read_values(table, name: str, budget: MemoryBudget) -> list:
     """A column that comes along; dates and decimals as text."""
     import pyarrow as pa
 
-    if not is_written_as_text(table.schema_arrow.field(name).type):
+    if not column_types.is_written_as_text(table.schema_arrow.field(name).type):
         return read_columns(table, [name], budget)[name]
     found = []
     for values in column_parts(table, name, budget):
@@ -187,23 +174,19 @@ def read_values(table, name: str, budget: MemoryBudget) -> list:
     return found
 
 
-def named_rows(file: Path, table, column: str, listing: Listing) -> list[Row | None]:
-    """The rows of a column of paths."""
-    paths = read_columns(table, [column])[column]
-    return [listing.locate(file, path) if path and path.strip() else None for path in paths]
-
-
 def held_rows(file: Path, table, column: str, listing: Listing) -> list[Row]:
     """The rows of a column of images; those that have a path and no bytes are read from there."""
-    fields = fields_of(table.schema_arrow.field(column).type)
+    fields = column_types.fields_of(table.schema_arrow.field(column).type)
     reader, version = RowGroups(file, column), remote_version(file)
     paths = itertools.repeat(None)
-    if is_text(fields.get("path")):
+    if column_types.is_text(fields.get("path")):
         paths = (path for values in column_parts(table, f"{column}.path") for path in values.to_pylist())
     found: list[Row] = []
     for group in range(table.num_row_groups):
         rows = range(table.metadata.row_group(group).num_rows)
-        empty = rows if fields and not is_bytes(fields.get("bytes")) else reader.without_bytes(group) if fields else ()
+        empty = rows if fields else ()
+        if column_types.is_bytes(fields.get("bytes")):
+            empty = reader.without_bytes(group)
         for row, path in zip(rows, paths):
             if path and path.strip() and row in empty:
                 found.append(listing.locate(file, path))
