@@ -17,8 +17,7 @@ from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.markers import MARK, written_folder
 from multimap_jax.storage.paths import open_file, storage_of
 
-# Files without the ending of an image whose content is looked at.
-LOOKED_AT = 1_000
+LOOKED_AT = 1_000  # files without the ending of an image whose content is looked at
 
 
 def read_folder(path: str | Path, files: Sequence[Path] = (), addresses: bool = True) -> Source:

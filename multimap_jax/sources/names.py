@@ -12,16 +12,12 @@ import numpy as np
 from multimap_jax.errors import InputError
 from multimap_jax.storage.filenames import name_of_path
 
-# Characters of a name or a path: PATH_MAX of Linux.
-PATH_CHARACTERS = 4096
-# Texts that are Python objects at once.
-BATCH_TEXTS = 2**16
-# Rounds in which names are made unique: a name that was made may exist already.
-ROUNDS = 20
+PATH_CHARACTERS = 4096  # characters of a name or a path: PATH_MAX of Linux
+BATCH_TEXTS = 2**16  # texts that are Python objects at once
+ROUNDS = 20  # rounds in which names are made unique: a name that was made may exist already
 # What `name_of_path` leaves as it is and Arrow can see: printable ASCII without the backslash.
 UNCHANGED = r"^[\x20-\x5b\x5d-\x7e]*$"
-# Examples in a note.
-EXAMPLES = 5
+EXAMPLES = 5  # examples in a note
 
 
 class Texts(Sequence):
@@ -31,6 +27,12 @@ class Texts(Sequence):
         import pyarrow as pa
 
         self.arrow = texts if isinstance(texts, pa.LargeStringArray) else pa.array(texts, pa.large_string())
+
+    @classmethod
+    def concatenated(cls, arrays: Sequence[Texts]) -> Texts:
+        import pyarrow as pa
+
+        return cls(pa.concat_arrays([texts.arrow for texts in arrays]))
 
     def __len__(self):
         return len(self.arrow)
@@ -64,12 +66,6 @@ class Texts(Sequence):
         return Texts(pc.replace_with_mask(self.arrow, pa.array(mask), pa.array(texts, pa.large_string())))
 
 
-def concatenated(arrays: Sequence[Texts]) -> Texts:
-    import pyarrow as pa
-
-    return Texts(pa.concat_arrays([texts.arrow for texts in arrays]))
-
-
 def names_of_paths(paths: Texts) -> Texts:
     """`name_of_path` of each."""
     import pyarrow.compute as pc
@@ -89,7 +85,7 @@ def sorted_unique(names: Texts) -> tuple[np.ndarray, Texts]:
     for _ in range(ROUNDS):
         order = pc.sort_indices(names.arrow).to_numpy(zero_copy_only=False)
         in_order = names.take(order)
-        same = pc.equal(in_order.arrow[1:], in_order.arrow[:-1]).to_numpy(zero_copy_only=False)
+        same = in_order[1:].equal(in_order.arrow[:-1])
         if not same.any():
             return order, in_order
         rows = np.sort(order[1:][same])
@@ -133,9 +129,8 @@ class Notes:
     def sentences(self) -> list[str]:
         found = []
         for (before, after, counted), count in self.counts.items():
-            examples = self.examples[before, after, counted]
-            hidden = 0 if counted else count - len(examples)
-            more = f" and {hidden:,} more" if hidden else ""
+            examples = ", ".join(self.examples[before, after, counted])
+            more = f" and {count - EXAMPLES:,} more" if count > EXAMPLES and not counted else ""
             number = f"{count:,} " if counted else ""
-            found.append(f"{number}{name_of_path(before)}{', '.join(examples)}{more}{name_of_path(after)}")
+            found.append(f"{number}{name_of_path(before)}{examples}{more}{name_of_path(after)}")
         return found

@@ -9,10 +9,8 @@ from multimap_jax.storage.encoding import as_table
 from multimap_jax.storage.output import set_aside, write
 from multimap_jax.storage.reading import explained, is_transient, read_table
 
-# No plan has a shard of this number: a damaged file may hold any.
-SHARD_LIMIT = 10**9
-# What to do about a damaged file of a run.
-REPAIR = "run again with one worker for all images, which repairs it"
+SHARD_LIMIT = 10**9  # no plan has a shard of this number: a damaged file may hold any
+REPAIR = "run again with one worker for all images, which repairs it"  # what to do about a damaged file of a run
 
 # The name and the version of an image.
 Image = tuple[str, str]

@@ -11,8 +11,7 @@ from multimap_jax.storage.filenames import error_text
 from multimap_jax.storage.objects import listing, object_version, read_object
 from multimap_jax.storage.paths import storage_of
 
-# Bytes of the file of one image.
-IMAGE_BYTES = 2**29
+IMAGE_BYTES = 2**29  # bytes of the file of one image
 
 
 def image_at(path, info: dict | None = None):

@@ -15,10 +15,8 @@ from pathlib import Path
 from multimap_jax.errors import InputError, MissingError
 from multimap_jax.storage.paths import reaching, storage_of
 
-# Bytes of a file that enter its version, from its middle: pictures of one camera begin alike.
-SAMPLE_BYTES = 512
-# Files that the braces of one pattern may name.
-PATTERN_FILES = 10**6
+SAMPLE_BYTES = 512  # bytes of a file that enter its version, from its middle: pictures of one camera begin alike
+PATTERN_FILES = 10**6  # files that the braces of one pattern may name
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -93,16 +91,14 @@ def file_version(file: str) -> str:
         if not stat.S_ISREG(os.stat(file).st_mode):
             return ""
         descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+        try:
+            found = os.fstat(descriptor)
+            os.lseek(descriptor, found.st_size // 2, os.SEEK_SET)
+            sample = os.read(descriptor, SAMPLE_BYTES)
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError):  # a path with a null byte is a ValueError
         return ""
-    try:
-        found = os.fstat(descriptor)
-        os.lseek(descriptor, found.st_size // 2, os.SEEK_SET)
-        sample = os.read(descriptor, SAMPLE_BYTES)
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)
     return f"{found.st_size}-{found.st_mtime_ns}-{hashlib.blake2b(sample, digest_size=6).hexdigest()}"
 
 
@@ -125,7 +121,10 @@ def files_of(path: Path) -> list[Path]:
         texts = [BRACES.sub(number, text, count=1) for text in texts for number in numbers]
     if texts != [str(path)]:
         patterns = [storage.like(path, text) for text in texts]
-        known = {name for folder in {pattern.parent for pattern in patterns} for name in _listed(folder)}
+        known: set[str] = set()
+        for folder in {pattern.parent for pattern in patterns}:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), reaching(folder):
+                known |= {str(path) for path in folder.iterdir()}
         matches = [[pattern] if str(pattern) in known else storage.glob(pattern) for pattern in patterns]
         missing = [str(pattern) for pattern, files in zip(patterns, matches) if not files]
         if not missing:
@@ -135,9 +134,3 @@ def files_of(path: Path) -> list[Path]:
                 f"{len(missing):,} of the {len(patterns):,} files of {path} are not there, the first is {missing[0]}"
             )
     return storage.glob(path)
-
-
-def _listed(folder: Path) -> list[str]:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), reaching(folder):
-        return [str(path) for path in folder.iterdir()]
-    return []

@@ -20,16 +20,11 @@ from multimap_jax.storage.local import BoundedFile
 from multimap_jax.storage.paths import open_file, remote_version
 from multimap_jax.storage.reading import is_transient
 
-# Headers that a tar may give to all of its members.
-HEADERS = 1000
-# Characters of a tar and a member in a note.
-SHOWN_CHARACTERS = 200
-# Bytes of an image, and of a text.
-MEMBER_BYTES, TEXT_BYTES = 200 * 2**20, 2**20
-# Bytes behind the end of a tar that are looked at, and at once.
-PADDING_BYTES, PADDING_BLOCK = 2**24, 2**20
-# Endings of texts, and the columns that they become.
-TEXTS = {".txt": "caption", ".json": "json"}
+HEADERS = 1000  # headers that a tar may give to all of its members
+SHOWN_CHARACTERS = 200  # characters of a tar and a member in a note
+MEMBER_BYTES, TEXT_BYTES = 200 * 2**20, 2**20  # bytes of an image, and of a text
+PADDING_BYTES, PADDING_BLOCK = 2**24, 2**20  # bytes behind the end of a tar that are looked at, and at once
+TEXTS = {".txt": "caption", ".json": "json"}  # endings of texts, and the columns that they become
 
 
 def read_tars(path: Path, files: Sequence[Path], addresses: bool = True) -> Source:
@@ -85,7 +80,11 @@ def read_members(
             name = name_of_path(member.name)
             if name in images:
                 name = free_name(f"{name_of_path(file.name)}#{row}", images)
-            images[name] = packed(file, member.offset_data, member.size, version)
+            begin, size = member.offset_data, member.size
+            read = functools.partial(fetch, file, size, begin, begin + size)
+            if version is None:  # on this machine
+                read = functools.partial(read_bytes, os.fspath(file), begin, size)
+            images[name] = PackedImage(f"{file}", f"{begin}-{size}", read, version, remote=version is not None)
             samples.images[name] = samples.enter(member.name)
 
 
@@ -173,10 +172,9 @@ def text_of(stem: str, key: str, samples: Sequence[dict[str, str]], stems: Conta
 def reason_to_skip(member: tarfile.TarInfo, tar: tarfile.TarFile) -> str:
     """Why a member is not read, "" where nothing is against it."""
     path, end = PurePosixPath(member.name[: PATH_CHARACTERS + 1]), member.offset_data + member.size
-    if len(member.name) > PATH_CHARACTERS:
-        return f"with names of over {PATH_CHARACTERS:,} letters"
     ending = path.suffix.lower()
     reasons = {
+        f"with names of over {PATH_CHARACTERS:,} letters": len(member.name) > PATH_CHARACTERS,
         "macOS's notes on other files": "__MACOSX" in path.parts or path.name.startswith("._"),
         "links": member.islnk() or member.issym(),
         "with names that point outside": path.is_absolute() or ".." in path.parts,
@@ -187,15 +185,6 @@ def reason_to_skip(member: tarfile.TarInfo, tar: tarfile.TarFile) -> str:
         f"texts over {TEXT_BYTES // 2**20} MB": ending in TEXTS and member.size > TEXT_BYTES,
     }
     return next((reason for reason, applies in reasons.items() if applies), "")
-
-
-def packed(file: Path, offset: int, size: int, version: str | None) -> PackedImage:
-    """One image in a tar. version: of a tar of a store, None on this machine."""
-    if version is None:
-        read = functools.partial(read_bytes, os.fspath(file), offset, size)
-    else:
-        read = functools.partial(fetch, file, size, offset, offset + size)
-    return PackedImage(f"{file}", f"{offset}-{size}", read, version, remote=version is not None)
 
 
 def read_bytes(file: str, offset: int, size: int) -> bytes:
