@@ -40,7 +40,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from multimap_jax.editing.editor import Editor, begun, of_content
-from multimap_jax.editing.edits import read_edits
+from multimap_jax.editing.edits_file import read_edits
 from multimap_jax.encoders.clip.checkpoint import read_arrays, read_config, save_checkpoint, towers_from_arrays
 from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
 from multimap_jax.encoders.clip.preprocessing import read_preprocessing

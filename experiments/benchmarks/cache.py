@@ -51,7 +51,7 @@ class Instant:
 def main(_):
     import multimap_jax as mm
     from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
-    from multimap_jax.runs.embeddings import embed_source
+    from multimap_jax.runs.run_embeddings import embed_source
     from multimap_jax.scenes import write_scenes
     from multimap_jax.sources.folder import read_folder
 

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 
 from multimap_jax.clustering.kmeans import cluster, nearest
-from multimap_jax.editing import edits
-from multimap_jax.editing.edits import Edit, check_cycle, suggestion
+from multimap_jax.editing import edits_file as edits
+from multimap_jax.editing.edits_file import Edit, check_cycle, suggestion
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import is_plain_name, known_name

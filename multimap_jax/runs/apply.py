@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
 from multimap_jax.runs.edit import RunJob, check_out, regrouped
-from multimap_jax.runs.embeddings import embed_source
 from multimap_jax.runs.evaluation import evaluated, read_labels
 from multimap_jax.runs.finished import load_checkpoint, read_groups, read_model, read_run
 from multimap_jax.runs.messages import print_end, print_result
 from multimap_jax.runs.results import Clock, RunRecord, check_own, columns_left_out, whole, write_results
+from multimap_jax.runs.run_embeddings import embed_source
 from multimap_jax.runtime.progress import with_bar
 from multimap_jax.sources.detect import open_source
 from multimap_jax.storage.filenames import name_of_path

@@ -16,16 +16,16 @@ import numpy as np
 
 from multimap_jax.clustering.result import AspectResult
 from multimap_jax.editing.editor import Editor, Regrouping, as_content, begun
-from multimap_jax.editing.edits import Edit, read_edits
+from multimap_jax.editing.edits_file import Edit, read_edits
 from multimap_jax.errors import InputError
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.runs import finished
-from multimap_jax.runs.embeddings import RunEmbeddings
 from multimap_jax.runs.evaluation import evaluated, read_labels
 from multimap_jax.runs.export import columns_of
 from multimap_jax.runs.messages import count, print_end, print_result
 from multimap_jax.runs.models import prune_models, put_model
 from multimap_jax.runs.results import Clock, RunRecord, check_own, whole, write_results
+from multimap_jax.runs.run_embeddings import RunEmbeddings
 from multimap_jax.runtime.progress import with_bar
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.locks import locked

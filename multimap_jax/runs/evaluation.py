@@ -17,7 +17,7 @@ from multimap_jax.errors import InputError, MissingError, errors_about
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.prompts.aspect import reference_words
 from multimap_jax.prompts.normalize import normal_form
-from multimap_jax.runs.embeddings import RunEmbeddings
+from multimap_jax.runs.run_embeddings import RunEmbeddings
 from multimap_jax.sources.csv_files import opened_csv
 from multimap_jax.sources.names import PATH_CHARACTERS
 from multimap_jax.storage.filenames import known_name

@@ -22,14 +22,14 @@ from multimap_jax.proxies.fit import ProxyFit, fit_proxies
 from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.runs import messages
 from multimap_jax.runs.cache import ProxyCache, clear_cache
+from multimap_jax.runs.candidate_words import with_candidates, with_chosen
 from multimap_jax.runs.distributed.process_group import ProcessGroup, join_group
-from multimap_jax.runs.embeddings import RunEmbeddings, embed_source, matching_embeddings
 from multimap_jax.runs.estimate import operations_per_second, proxy_seconds
 from multimap_jax.runs.evaluation import evaluated
 from multimap_jax.runs.job import CheckedJob, Job, check_job, make_models
 from multimap_jax.runs.models import keep_model, prune_models
 from multimap_jax.runs.results import Clock, RunRecord, columns_left_out, whole, write_results
-from multimap_jax.runs.words import with_candidates, with_chosen
+from multimap_jax.runs.run_embeddings import RunEmbeddings, embed_source, matching_embeddings
 from multimap_jax.runtime.mesh import image_mesh
 from multimap_jax.runtime.progress import open_bar, with_bar
 from multimap_jax.storage.filenames import printable

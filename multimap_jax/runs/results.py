@@ -24,9 +24,9 @@ from multimap_jax.errors import InputError
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.report.page import Page
 from multimap_jax.report.write import make_report
-from multimap_jax.runs.embeddings import LABELS_ROWS, RunEmbeddings
 from multimap_jax.runs.evaluation import BASELINES
 from multimap_jax.runs.messages import merge_texts, selection_text, words_text
+from multimap_jax.runs.run_embeddings import LABELS_ROWS, RunEmbeddings
 from multimap_jax.runtime.machine import machine
 from multimap_jax.runtime.progress import stage
 from multimap_jax.settings import Settings

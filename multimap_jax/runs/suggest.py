@@ -10,8 +10,8 @@ from multimap_jax.encoders.clip.model import load_clip
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.separability import check_random_prompts
 from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
-from multimap_jax.runs.embeddings import embed_source, matching_embeddings
 from multimap_jax.runs.messages import DRAWINGS, count
+from multimap_jax.runs.run_embeddings import embed_source, matching_embeddings
 from multimap_jax.runtime.progress import with_bar
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import read_embeddings

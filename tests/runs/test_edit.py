@@ -9,7 +9,7 @@ import pytest
 
 from multimap_jax.cli import main as cli
 from multimap_jax.editing.editor import Editor, as_content, begun, of_content
-from multimap_jax.editing.edits import EDITS_BYTES, read_edits
+from multimap_jax.editing.edits_file import EDITS_BYTES, read_edits
 from tests.pages import content
 
 CENTRES = np.array([[0.0, 0], [10, 0], [20, 0]])

@@ -17,7 +17,7 @@ from PIL import Image
 import multimap_jax as mm
 from multimap_jax.cli import main as cli
 from multimap_jax.clustering.kmeans import merge_order
-from multimap_jax.editing.edits import read_edits
+from multimap_jax.editing.edits_file import read_edits
 from multimap_jax.runs.export import write_whole
 from multimap_jax.runs.models import file_hashes, model_name
 from multimap_jax.scenes import write_scenes
