@@ -73,7 +73,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         outliers_, leftover_: bool [images]. See `clustering.result.Assignment`.
       cluster_centers_: float64 [n_clusters_, features].
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, the confidence
-        of each name. See `runs.candidate_words.naming.name_groups`.
+        of each name. See `words.naming.name_groups`.
       cluster_stability_: float [n_clusters_], 0 … 1, how well each is found again in half of the images; see
         `clustering.selection.stability`.
       exemplars_: list of n_clusters_ int arrays, images that show a group, the one nearest to its centre first.

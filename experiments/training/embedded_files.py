@@ -18,7 +18,7 @@ CARD = """# The embedded checkpoint
 A small CLIP, trained by `python -m experiments.training.embedded_clip` on pictures that `multimap_jax.scenes` draws and
 on captions that `experiments.training.captions` makes up. No photograph and no other model took part in it.
 
-It knows the families of scenes below and the words in `runs.candidate_words.json`, and nothing else: it is there so that the package
+It knows the families of scenes below and the words in `words.json`, and nothing else: it is there so that the package
 can be tried and tested at once and without a network. For photographs, load another checkpoint.
 
 {trainings}

@@ -153,7 +153,7 @@ def paths_of(values: FlagValues, *needed: str, optional: Sequence[str] = ()) -> 
 
 
 def word_sources(values: FlagValues):
-    """Where candidate words may come from, as a `runs.candidate_words.sources.Sources`."""
+    """Where candidate words may come from, as a `words.sources.Sources`."""
     from multimap_jax.words.language_model import Endpoint
     from multimap_jax.words.sources import Sources
 

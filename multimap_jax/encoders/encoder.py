@@ -32,7 +32,7 @@ class Encoder(Protocol):
       name: what it was loaded by. hash: SHA-256 of all that its embeddings depend on.
       embedding_width: embed. token_width: width of a token embedding, and so of a proxy in the token space.
       image_block: images that a device embeds in one call.
-      tokenizer: `encode(text)` gives ids; `start`, `end` and `context` as in `clip.tokenizer.Tokenizer`.
+      tokenizer: `encode(text)` gives ids; `start`, `end` and `context` as in `encoders.clip.tokenizer.Tokenizer`.
       known_words: the words that it was trained on, where it says so, else None.
     """
 
