@@ -47,6 +47,9 @@ from multimap_jax.words.choose import choose_words
 from multimap_jax.words.naming import exemplars, name_groups
 from multimap_jax.words.vocabulary import Vocabulary, read_vocabulary
 
+# Settings that are checked as they are; a seed may also be a generator, see `draw_seed`.
+SETTINGS = [field.name for field in dataclasses.fields(Settings) if field.name != "random_state"]
+
 
 @dataclasses.dataclass(eq=False, repr=False)
 class MultiMaP(ClusterMixin, BaseEstimator):
@@ -125,7 +128,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
                 f'aspect {self.aspect.name!r} has no words: give the number of groups, or "auto"', "n_clusters"
             )
         clusters = self._clusters()
-        Settings(self.features, self.keep_proxies, self.leftover)
+        Settings(**{name: getattr(self, name) for name in SETTINGS})  # checks them
         check_words(self.aspect, clip, self.contrast)
         feature = TABLE[kind]
         if feature.proxies or self.keep_proxies or (feature.group_proxies and len(self.aspect.words) < (clusters or 0)):
@@ -176,17 +179,18 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         sample, sample_names = sample_rows(
             np.arange(len(embeddings)), names, 0, OUTLIER_IMAGES
         )  # so that names are hashed once
-        table = []
+        candidates = []
         if clusters is None:
-            table = self._select_n_clusters(embeddings[sample], rows if rows is None else rows[sample], sample_names)
-            clusters = table[0].groups
+            known = rows if rows is None else rows[sample]
+            candidates = self._select_n_clusters(embeddings[sample], known, sample_names)
+            clusters = candidates[0].groups
         if feature.fit:
             span = feature.fit(clip, embeddings, self.aspect, clusters, self.contrast, config, seed, drawn)
             projection, begin = span.projection, span.labels
             rows = feature.rows(dataclasses.replace(material, projection=projection))
         groups = cluster(rows, clusters, seed, drawn, begin)
         self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centroids, groups.distances
-        self.confidence_, self.spread_, self.n_clusters_table_ = groups.confidences, groups.spread, table
+        self.confidence_, self.spread_, self.n_clusters_table_ = groups.confidences, groups.spread, candidates
         self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
         self.cluster_stability_ = stability(rows[sample], groups.labels[sample], clusters, sample_names)
         self.inliers_ = fit_inliers(embeddings[sample], sample_names)
@@ -196,7 +200,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             for attribute, field in OF_PROXIES.items():
                 setattr(self, attribute, getattr(proxies, field))
         self.features_, self.seed_ = kind, seed
-        self._paths = paths_of(X)
+        self._paths = image_paths(X)
         return self
 
     def _describe(self, embeddings: np.ndarray | StoredRows, drawn: np.ndarray | None, vocabulary: Vocabulary) -> None:
@@ -347,7 +351,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             )
 
 
-def paths_of(X) -> list | None:
+def image_paths(X) -> list | None:
     """The files of images that were given by folder or paths, None for others."""
     if isinstance(X, (str, os.PathLike)):
         with warnings.catch_warnings():
@@ -374,7 +378,7 @@ def draw_seed(random_state) -> int:
 
 def check_loaded(attributes: dict, clip: Clip, directory: Path) -> None:
     """ValueError where the parts of a model do not fit each other or the checkpoint."""
-    feature, width = TABLE[attributes["features_"]], clip.config.image.embed
+    feature, width = TABLE[attributes["features_"]], clip.embedding_width
     columns, axes = attributes["cluster_centers_"].shape[1], attributes["projection_"].shape[1]
     problem = ""
     if attributes["n_features_in_"] != width:

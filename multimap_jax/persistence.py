@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import msgspec
 import numpy as np
@@ -87,7 +88,7 @@ class ModelContent(msgspec.Struct, kw_only=True):
 class Version(msgspec.Struct):
     """What is read of a model.json first."""
 
-    format: msgspec.Raw = msgspec.Raw(b"null")
+    format: Any = None
 
 
 def write_model(model, clip: Clip, directory: Path) -> None:
@@ -114,7 +115,7 @@ def write_model(model, clip: Clip, directory: Path) -> None:
         n_clusters_table=model.n_clusters_table_,
         **{name.rstrip("_"): int(attributes[name]) for name in NUMBERS if name in attributes},
     )
-    text = msgspec.json.format(msgspec.json.encode(content, enc_hook=to_plain), indent=1) + b"\n"
+    text = json.dumps(msgspec.to_builtins(content, enc_hook=to_plain), indent=1) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
     aside = directory / f".{ARRAYS}.{os.getpid()}"  # a loaded model may hold arrays of the file that is there
     try:
@@ -125,7 +126,7 @@ def write_model(model, clip: Clip, directory: Path) -> None:
         os.replace(aside, directory / ARRAYS)
     finally:
         aside.unlink(missing_ok=True)
-    (directory / SETTINGS).write_bytes(text)
+    (directory / SETTINGS).write_text(text)
 
 
 def write_rows(file: BinaryIO, rows) -> None:
@@ -143,9 +144,9 @@ def read_model(directory: Path) -> tuple[dict, dict]:
     path = directory / SETTINGS
     if not path.exists() or not (directory / ARRAYS).exists():
         raise MissingError(f"{directory} holds no model: expected {SETTINGS} and {ARRAYS}, as MultiMaP.save writes")
-    version = bytes(read_form(path, Version, AGAIN, strict=False).format).decode()
-    if version != str(FORMAT):
-        raise ValueError(f"{directory} has model format {version:.20}, expected {FORMAT}: fit the model again")
+    version = read_form(path, Version, AGAIN, strict=False).format
+    if version != FORMAT:
+        raise ValueError(f"{directory} has model format {version!r:.20}, expected {FORMAT}: fit the model again")
     content = read_form(path, ModelContent, AGAIN)
     arguments = {name: getattr(content, name) for name in ("aspect", "clip", "n_clusters", "contrast", "config")}
     with explained(f"the model in {directory}", AGAIN):

@@ -97,7 +97,8 @@ def check(settings) -> None:
                 expected = "true or false" if kind == "bool" else "a number"
                 raise InputTypeError(f"{field.name} is {value!r}, expected {expected}", field.name)
         elif isinstance(value, numbers.Real):
-            fits = value >= rules["minimum"] and value < (rules["limit"] or float("inf"))
+            minimum, limit = rules["minimum"], rules["limit"]
+            fits = (minimum is None or value >= minimum) and value < (float("inf") if limit is None else limit)
             if fits and kind == "int":
                 fits = isinstance(value, numbers.Integral) if rules["static"] else value == value // 1
             if not fits:

@@ -520,10 +520,13 @@ FLAGS = {
     "more groups than images": (["--clusters=color=13"], "13 groups asked for among 12 images"),
     "a long number of groups": (["--clusters=color=" + "9" * 5000], "expected a whole number of 1 or more"),
     "groups of nothing": (["--clusters=color=-3"], "expected a whole number of 1 or more"),
-    "a reserved aspect": (["--aspect=image", "--clusters=image=2", *WORDS], "cannot be called 'image'"),
+    "a reserved aspect": (
+        ["--aspect=image", "--clusters=image=2", *WORDS],
+        "'image' is a column of the results already",
+    ),
     "an aspect like a column": (
         ["--aspect=color: group", "--clusters=color: group=2", *WORDS],
-        "cannot be called 'color: group'",
+        "'color: group' is a column of the results already",
     ),
     "an aspect of blanks": (["--aspect= ", "--clusters= =2", *WORDS], "needs a name"),
     "an aspect that steers": (["--aspect=a\x1b[31m", "--clusters=a\x1b[31m=2", *WORDS], "without control characters"),
@@ -631,7 +634,7 @@ def dangling(folder):
 
 MODELS = {
     "settings: a list": (text("model.json", "[]"), "Expected `object`, got `array`"),
-    "settings: deep": (text("model.json", DEEP), "Expected `object`, got `array`"),
+    "settings: deep": (text("model.json", DEEP), "is not JSON"),
     "settings: of another version": (edited("format", 99), "has model format 99, expected 5"),
     "settings: format of words": (edited("format", ["3"]), "has model format"),
     "settings: no aspect": (edited("aspect", None), "is damaged"),
@@ -810,7 +813,7 @@ def test_a_plan_after_damage_loses_nothing(tmp_path):
 def test_embeddings_of_an_unknown_encoder_are_a_sentence(content, fruit, finished, tmp_path, capsys):
     out = shutil.copytree(finished, tmp_path / "out")
     (out / "embeddings" / "encoder.json").write_bytes(content)
-    assert run(fruit, out) == 2 and "--fresh to forget what is there" in capsys.readouterr().err
+    assert run(fruit, out) == 2 and "discard what is cached (see --fresh)" in capsys.readouterr().err
     assert run(fruit, out, "--fresh") == 0
 
 

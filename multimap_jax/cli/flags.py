@@ -54,7 +54,7 @@ IMAGES = text("images", SOURCE_HELP)
 CLIP = text("clip", "'embedded', a directory in the Hugging Face layout, or a hub id", "embedded")
 # What is grouped, and what it shows.
 INPUTS = (IMAGES, text("embeddings", READY_HELP), text("subject", "what is in the images", choices.SUBJECT), CLIP)
-WORD_SOURCES = (
+WORD_SOURCE_FLAGS = (
     text("vocabulary", VOCABULARY_HELP, ["builtin"], flags.DEFINE_list),
     text("wordnet", "folder of WordNet's index.noun and data.noun, if not the usual one"),
 )

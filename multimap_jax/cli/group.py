@@ -44,7 +44,7 @@ FLAGS = (
     flags.text("out", "folder for the results and the cache", "out"),
     flags.text("aspect", "what to group by, once for each grouping", [], DEFINE_multi_string),
     flags.text("words", WORDS_HELP, [], DEFINE_multi_string),
-    *flags.WORD_SOURCES,
+    *flags.WORD_SOURCE_FLAGS,
     flags.text("llm", "address of a language model to ask for words: https://host/v1"),
     flags.text("llm_model", "its name there; its key is read from MULTIMAP_LLM_KEY only"),
     flags.text("clusters", CLUSTERS_HELP, [], DEFINE_multi_string),

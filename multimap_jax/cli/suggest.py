@@ -16,7 +16,7 @@ command to run next. Embeddings are cached in --out, where that command finds th
   multimap suggest --images=photos/ --subject=fruit --vocabulary=builtin,mine.txt --out=out/
 """
 OUT = flags.text("out", "folder for the embeddings, where the next command finds them", "out")
-FLAGS = (*flags.INPUTS, OUT, *flags.WORD_SOURCES)
+FLAGS = (*flags.INPUTS, OUT, *flags.WORD_SOURCE_FLAGS)
 
 
 def run(values: FlagValues) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from multimap_jax.arrays.rows import take_rows, walk
 from multimap_jax.clustering.kmeans import principal_axes
 
-SAMPLE_ROWS = 20_000  # that the axes are computed from, at most
+AXES_ROWS = 20_000  # that the axes are computed from, at most
 
 
 def coordinates(rows, indices: np.ndarray | None = None) -> np.ndarray:
@@ -15,7 +15,7 @@ def coordinates(rows, indices: np.ndarray | None = None) -> np.ndarray:
 
     The largest entry of each axis is positive, so that a map looks the same each time.
     """
-    sample = take_rows(rows, np.arange(0, len(rows), max(1, -(-len(rows) // SAMPLE_ROWS))))
+    sample = take_rows(rows, np.arange(0, len(rows), max(1, -(-len(rows) // AXES_ROWS))))
     mean, found = sample.mean(0), principal_axes(sample, 2)[0]
     axes = np.zeros((len(mean), 2))
     axes[:, : found.shape[1]] = found * np.sign(np.take_along_axis(found, np.abs(found).argmax(0)[None], 0))

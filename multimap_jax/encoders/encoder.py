@@ -1,4 +1,4 @@
-"""What every encoder of images and texts offers; the rest of the package asks nothing else of one."""
+"""What every encoder of images and texts offers to the rest of the package."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Aspects and their prompts, zero-shot probabilities, whether an encoder separates an aspect's words."""
+"""Aspects and their prompts, reference words, and whether an encoder separates an aspect's words."""

@@ -26,7 +26,7 @@ import numpy as np
 
 from multimap_jax.arrays.rows import StoredRows
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.errors import InputError
+from multimap_jax.errors import InputError, errors_about
 from multimap_jax.images.color import warn_of_own_range
 from multimap_jax.images.decoding import Unreadable
 from multimap_jax.proxies.fit import ProxyFit
@@ -48,7 +48,7 @@ NORM_TOLERANCE = 1e-3
 # The arrays of a shard of proxies that are read at once.
 SMALL = ("names", "versions", "reference", "loss", "losses", "image_steps", "block_size")
 CHANGED = "changed or taken away while it was read"
-OTHER_ENCODER = "choose another folder, or forget what is cached (--fresh)"
+OTHER_ENCODER = "choose another folder, or discard what is cached"
 
 
 class ShardCache:
@@ -117,9 +117,10 @@ class EmbeddingCache(ShardCache):
         if not (np.abs(norms - 1) < NORM_TOLERANCE).all():
             raise ValueError("rows that are no unit rows")
 
+    @errors_about("fresh")
     def check_encoder(self, clip: Clip) -> None:
         """ValueError where the embeddings that are there are another encoder's."""
-        wanted = {"hash": clip.hash, "name": clip.name, "embed": clip.config.image.embed}
+        wanted = {"hash": clip.hash, "name": clip.name, "embed": clip.embedding_width}
         wanted |= {"precision": "float32", "block": clip.image_block}
         path = self.out / "embeddings" / "encoder.json"
         if not exists(path):
@@ -131,8 +132,7 @@ class EmbeddingCache(ShardCache):
         if any(found.get(key) != wanted[key] for key in wanted if key != "name"):
             raise InputError(
                 f"{self.out} holds embeddings by another encoder ({found.get('name')}), or by this one with other "
-                f"files beside its weights or on another kind of device: {OTHER_ENCODER}",
-                "out",
+                f"files beside its weights or on another kind of device: {OTHER_ENCODER}"
             )
 
     def held(self, shard: int) -> set[Image]:

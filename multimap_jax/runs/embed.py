@@ -38,7 +38,7 @@ def run_embed(
         encoder = load_clip(clip)
         for note in source.notes:
             say(note)
-        cache = EmbeddingCache(out, encoder.config.image.embed)
+        cache = EmbeddingCache(out, encoder.embedding_width)
         cache.check_encoder(encoder)
         listed = list(zip(source.names, source.versions()))
         if workers > 1:

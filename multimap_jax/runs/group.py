@@ -144,7 +144,7 @@ def learn_proxies(
         # Batches span all images: with others in them the proxies are others.
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest() if config.traits.batches else None,
     }
-    cache = ProxyCache.of(job.out, aspect.name, key, (clip.config.text.width, clip.config.image.embed))
+    cache = ProxyCache.of(job.out, aspect.name, key, (clip.token_width, clip.embedding_width))
 
     def size() -> int:
         rate = operations_per_second(clip.config.text.width, config.precision)

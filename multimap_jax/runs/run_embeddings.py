@@ -58,7 +58,7 @@ def embed_source(source: Source, clip: Clip, out: Path, process_group: ProcessGr
 
     Raises InputError where no image can be read, or another process has another checkpoint.
     """
-    cache, processes = EmbeddingCache(out, clip.config.image.embed), process_group.processes
+    cache, processes = EmbeddingCache(out, clip.embedding_width), process_group.processes
 
     def assign_shards() -> dict:
         cache.check_encoder(clip)
@@ -87,7 +87,7 @@ def embed_source(source: Source, clip: Clip, out: Path, process_group: ProcessGr
 
 def matching_embeddings(ready: ReadyEmbeddings, clip: Clip) -> RunEmbeddings:
     """Embeddings that are there already. Raises InputError where they are another encoder's."""
-    width, found = clip.config.image.embed, ready.rows.shape[1]
+    width, found = clip.embedding_width, ready.rows.shape[1]
     if found != width or ready.hash not in ("", clip.hash):
         same = "" if found != width else ", or this one with other files beside its weights"
         raise InputError(

@@ -46,7 +46,7 @@ def open_source(path: Path, addresses: bool = True) -> Source:
         kinds = ", ".join(sorted(endings))
         raise InputError(f"{path} names files of several kinds ({kinds}): give one kind at once")
     (ending,) = endings
-    if ending in COMPRESSED:
+    if ending in COMPRESSED and ending not in READERS:
         raise InputError(
             f"{files[0]} is compressed, so that images cannot be read one by one: unpack it, or give a .tar"
         )

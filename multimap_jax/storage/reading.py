@@ -62,16 +62,25 @@ def read_form(path: Path, form: type, advice: str, limit: int = JSON_BYTES, stri
     """
     text = read_json_text(path, advice, limit)
     try:
-        content = msgspec.json.decode(text, type=form)
-        unknown = unknown_fields(msgspec.json.decode(text), msgspec.to_builtins(content)) if strict else []
-    except msgspec.ValidationError as error:
-        found = error.__cause__.message if isinstance(error.__cause__, InputError) else error
-        raise ValueError(f"{path} cannot be read ({error_text(found)}): {advice}") from None
-    except (ValueError, RecursionError) as error:
+        found = json.loads(text, parse_float=finite, parse_constant=finite)
+    except (ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path} is not JSON ({error_text(error)}): {advice}") from None
+    try:
+        content = msgspec.convert(found, form)
+    except (msgspec.ValidationError, RecursionError) as error:
+        reason = error.__cause__.message if isinstance(error.__cause__, InputError) else error
+        raise ValueError(f"{path} cannot be read ({error_text(reason)}): {advice}") from None
+    unknown = unknown_fields(found, msgspec.to_builtins(content)) if strict else []
     if unknown:
         raise ValueError(f"{path} cannot be read (unknown field {unknown[0]!r:.100}): {advice}")
     return content
+
+
+def finite(text: str) -> float:
+    """A number of a JSON file. ValueError for infinite ones and NaN, which JSON does not have."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no number")
+    return number
 
 
 def unknown_fields(given, known) -> list[str]:

@@ -27,5 +27,5 @@ def test_rows_of_one_axis_or_of_one_place(rows):
 def test_many_rows_are_looked_at_in_part(monkeypatch):
     rows = np.random.default_rng(0).normal(size=(3000, 2)) * [5, 1]
     whole = axes.coordinates(rows)
-    monkeypatch.setattr(axes, "SAMPLE_ROWS", 1000)
+    monkeypatch.setattr(axes, "AXES_ROWS", 1000)
     assert np.abs(np.corrcoef(whole[:, 0], axes.coordinates(rows)[:, 0])[0, 1]) > 0.999

@@ -546,7 +546,7 @@ def test_one_array_with_its_names_is_grouped(rows, expected, fruit, tmp_path, en
 
 def test_a_report_without_pictures_says_so(rows, tmp_path):
     assert group(clip_retrieval(tmp_path / "emb", *rows), tmp_path / "out") == 0
-    assert "24 of 24 pictures could not be opened" in (tmp_path / "out" / "report.html").read_text()
+    assert "24 of 24 images could not be opened" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_rows_that_are_none_are_left_out_and_said(rows, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The frozen encoder: configuration, towers, checkpoints, tokenizer and image preprocessing."""
+"""CLIP in the Hugging Face layout: configuration, towers, checkpoints, tokenizer and image preprocessing."""
 
 import os
 
