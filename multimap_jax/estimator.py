@@ -34,7 +34,7 @@ from multimap_jax.clustering.selection import Candidate, select_n_clusters, stab
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.encoders.zero_shot import RootProbabilities
 from multimap_jax.errors import InputError, InputTypeError
-from multimap_jax.features.table import TABLE, Material, choose
+from multimap_jax.features.table import FEATURE_KINDS, Material, choose
 from multimap_jax.images.decoding import as_list
 from multimap_jax.persistence import OF_PROXIES, read_model, write_model
 from multimap_jax.prompts.aspect import Aspect, check_words, word_embeddings
@@ -48,7 +48,7 @@ from multimap_jax.words.naming import exemplars, name_groups
 from multimap_jax.words.vocabulary import Vocabulary, read_vocabulary
 
 # Settings that are checked as they are; a seed may also be a generator, see `draw_seed`.
-SETTINGS = [field.name for field in dataclasses.fields(Settings) if field.name != "random_state"]
+CHECKED_SETTINGS = [field.name for field in dataclasses.fields(Settings) if field.name != "random_state"]
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -62,9 +62,9 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         `clustering.selection.select_n_clusters`.
       contrast: names of other aspects (see `fit_proxies`).
       config: the recipe; None: the default one.
-      features: what k-means runs on, a kind of `features.table.TABLE`: "span" (see `features.span.fit_span`), "proxy",
-        "prompt", "word", "image" or "proxy+image". None: "span" under the default recipe for two words or more, else
-        "proxy".
+      features: what k-means runs on, a kind of `features.table.FEATURE_KINDS`: "span" (see `features.span.fit_span`),
+        "proxy", "prompt", "word", "image" or "proxy+image". None: "span" under the default recipe for two words or
+        more, else "proxy".
       random_state: seed of k-means (and of the released recipe's batch order); an integer, None or a RandomState.
       progress: whether bars are shown on stderr.
       keep_proxies: whether proxies are learnt for the images where the features need none.
@@ -128,9 +128,9 @@ class MultiMaP(ClusterMixin, BaseEstimator):
                 f'aspect {self.aspect.name!r} has no words: give the number of groups, or "auto"', "n_clusters"
             )
         clusters = self._clusters()
-        Settings(**{name: getattr(self, name) for name in SETTINGS})  # checks them
+        Settings(**{name: getattr(self, name) for name in CHECKED_SETTINGS})  # checks them
         check_words(self.aspect, clip, self.contrast)
-        feature = TABLE[kind]
+        feature = FEATURE_KINDS[kind]
         if feature.proxies or self.keep_proxies or (feature.group_proxies and len(self.aspect.words) < (clusters or 0)):
             check_proxies(clip, self.aspect, self.contrast, config)
         return clusters
@@ -168,7 +168,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self._forget()
         config, clip, seed = self._config(), self._clip(), draw_seed(self.random_state)
         kind = choose(self.features, self.aspect, config)
-        feature = TABLE[kind]
+        feature = FEATURE_KINDS[kind]
         if proxies is None and (feature.proxies or self.keep_proxies):
             proxies = self._fit_proxies(embeddings, config, seed)
         names = range(len(embeddings)) if names is None else names
@@ -233,7 +233,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     def assign_with_rows(self, X) -> tuple[Assignment, object]:
         """(what `assign` gives, what k-means would run on, rows [images, d]). X, errors: as `predict`."""
         check_is_fitted(self)
-        config, feature, proxies = self._config(), TABLE[self.features_], None
+        config, feature, proxies = self._config(), FEATURE_KINDS[self.features_], None
         if feature.proxies and config.batches_matter:
             raise InputError(
                 f"under the {config.recipe} recipe with weight decay a proxy depends on all images fitted with it, so "
@@ -281,10 +281,10 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         """
         check_is_fitted(self)
         proxies = None
-        if TABLE[self.features_].proxies:
+        if FEATURE_KINDS[self.features_].proxies:
             proxies = ProxyFit(**{field: getattr(self, attribute) for attribute, field in OF_PROXIES.items()})
         material = Material(self._clip(), self._config(), embeddings, proxies, self.projection_)
-        return TABLE[self.features_].rows(material)
+        return FEATURE_KINDS[self.features_].rows(material)
 
     def save(self, directory: str | Path) -> None:
         """Writes model.json and arrays.npz. The checkpoint is not in them, only its name and hash."""
@@ -378,7 +378,7 @@ def draw_seed(random_state) -> int:
 
 def check_loaded(attributes: dict, clip: Clip, directory: Path) -> None:
     """ValueError where the parts of a model do not fit each other or the checkpoint."""
-    feature, width = TABLE[attributes["features_"]], clip.embedding_width
+    feature, width = FEATURE_KINDS[attributes["features_"]], clip.embedding_width
     columns, axes = attributes["cluster_centers_"].shape[1], attributes["projection_"].shape[1]
     problem = ""
     if attributes["n_features_in_"] != width:

@@ -68,9 +68,9 @@ class Run:
         return self.aspects.index(aspect)
 
     def _columns(self, *columns: str) -> list[list]:
-        from multimap_jax.runs.export import columns_of
+        from multimap_jax.runs.export import read_label_columns
 
-        return columns_of(self.folder, columns)
+        return read_label_columns(self.folder, columns)
 
     @functools.cached_property
     def _images(self) -> Mapping:

@@ -33,7 +33,7 @@ MOST_CLUSTERS = 10_000
 LONGEST_NAME = 1_000
 # How far from the origin a centroid may be: squares of more would have no end.
 FARTHEST = 1e9
-SETTINGS = "model.json"
+MODEL_JSON = "model.json"
 ARRAYS = "arrays.npz"
 # Attributes that every model has an array of; those that come with proxies of the images, by the field of ProxyFit.
 ALWAYS = ("labels_", "distances_", "confidence_", "outliers_", "cluster_centers_", "projection_")
@@ -126,7 +126,7 @@ def write_model(model, clip: Clip, directory: Path) -> None:
         os.replace(aside, directory / ARRAYS)
     finally:
         aside.unlink(missing_ok=True)
-    (directory / SETTINGS).write_text(text)
+    (directory / MODEL_JSON).write_text(text)
 
 
 def write_rows(file: BinaryIO, rows) -> None:
@@ -141,9 +141,9 @@ def write_rows(file: BinaryIO, rows) -> None:
 
 def read_model(directory: Path) -> tuple[dict, dict]:
     """(arguments of MultiMaP with "clip" as `CheckpointName`, fitted attributes). Errors as `load` says."""
-    path = directory / SETTINGS
+    path = directory / MODEL_JSON
     if not path.exists() or not (directory / ARRAYS).exists():
-        raise MissingError(f"{directory} holds no model: expected {SETTINGS} and {ARRAYS}, as MultiMaP.save writes")
+        raise MissingError(f"{directory} holds no model: expected {MODEL_JSON} and {ARRAYS}, as MultiMaP.save writes")
     version = read_form(path, Version, AGAIN, strict=False).format
     if version != FORMAT:
         raise ValueError(f"{directory} has model format {version!r:.20}, expected {FORMAT}: fit the model again")

@@ -47,7 +47,7 @@ from multimap_jax.encoders.clip.preprocessing import read_preprocessing
 from multimap_jax.encoders.clip.tokenizer import Tokenizer
 from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.images.decoding import Unreadable, decode
-from multimap_jax.persistence import ARRAYS, SETTINGS, read_model
+from multimap_jax.persistence import ARRAYS, MODEL_JSON, read_model
 from multimap_jax.runs import cache as store
 from multimap_jax.runs.evaluation import read_labels
 from multimap_jax.runs.finished import read_run
@@ -337,7 +337,7 @@ def read_source(path: Path) -> None:
         read_picture(image)
 
 
-HASHES = {ARRAYS: "0" * 64, SETTINGS: "1" * 64}
+HASHES = {ARRAYS: "0" * 64, MODEL_JSON: "1" * 64}
 RUN = {
     "aspects": [{"name": "color", "model": model_name("color", HASHES), "files": HASHES}],
     "clip": {"name": "embedded", "hash": "0"},
@@ -468,7 +468,7 @@ def readers() -> dict[str, tuple]:
         "record": (changed_json(RECORD), in_folder("record", "", record_reader)),
         "edits": (changed_json(EDITS), as_file("edits.json", edits_reader)),
         "groups": (changed_json(GROUPS), as_file("groups.json", groups_reader)),
-        "model": (changed_json(json.loads(model[SETTINGS])), model_reader(SETTINGS)),
+        "model": (changed_json(json.loads(model[MODEL_JSON])), model_reader(MODEL_JSON)),
         "arrays": (changed_bytes((model[ARRAYS],)), model_reader(ARRAYS)),
         "plan": (
             changed_bytes((PLAN, *bombs("plan"))),

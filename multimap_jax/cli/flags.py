@@ -153,9 +153,9 @@ def paths_of(values: FlagValues, *needed: str, optional: Sequence[str] = ()) -> 
 
 
 def word_sources(values: FlagValues):
-    """Where candidate words may come from, as a `words.sources.Sources`."""
+    """Where candidate words may come from, as a `words.word_sources.WordSources`."""
     from multimap_jax.words.language_model import Endpoint
-    from multimap_jax.words.sources import Sources
+    from multimap_jax.words.word_sources import WordSources
 
     model = [values[name].value for name in ("llm", "llm_model") if name in values]
     if any(model) and not all(model):
@@ -163,7 +163,7 @@ def word_sources(values: FlagValues):
     endpoint = Endpoint.from_environment(*model) if any(model) else None
     files = tuple(None if name == "builtin" else parse_path(name) for name in values.vocabulary)
     cache = parse_path(values.out) / "words" if endpoint else None
-    return Sources(files, paths_of(values, optional=("wordnet",))["wordnet"], endpoint, cache)
+    return WordSources(files, paths_of(values, optional=("wordnet",))["wordnet"], endpoint, cache)
 
 
 def command_line(values: FlagValues, *verb: str) -> str:

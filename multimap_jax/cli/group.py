@@ -137,8 +137,8 @@ def split_item(item: str, aspects: list[str]) -> tuple[str, str]:
 def sources_by_aspect(values: FlagValues, words: dict[str, str], clusters: dict[str, str], sources) -> dict[str, str]:
     """Aspects whose words are to be found -> their source: as --words says, else the vocabulary, if it has any. A note
     for every aspect that has neither words nor a number of groups, nor a source of words."""
-    from multimap_jax.words.sources import source_of
     from multimap_jax.words.vocabulary import vocabulary_words
+    from multimap_jax.words.word_sources import source_of
 
     found, vocabulary = {}, sources.vocabulary()
     for name in values.aspect:

@@ -50,7 +50,7 @@ class Feature:
     fit: Callable[..., Span] | None = None
 
 
-TABLE: dict[str, Feature] = {
+FEATURE_KINDS: dict[str, Feature] = {
     # The image in the span of the words' prompts.
     "span": Feature(
         lambda m: ProjectedRows(m.images, m.projection), words=2, image_space=True, group_proxies=True, fit=fit_span
@@ -75,17 +75,17 @@ def choose(kind: str | None, aspect: Aspect, config: ProxyConfig) -> str:
     """
     if kind is None:
         kind = config.traits.features
-        return kind if len(aspect.words) >= TABLE[kind].words else "proxy"
-    if kind not in TABLE:
+        return kind if len(aspect.words) >= FEATURE_KINDS[kind].words else "proxy"
+    if kind not in FEATURE_KINDS:
         raise InputError(f"features is {kind!r}, known: {', '.join(FEATURES)}", "features")
-    least = TABLE[kind].words
+    least = FEATURE_KINDS[kind].words
     if len(aspect.words) < least:
         raise InputError(
             f"features {kind!r} need {least} words or more, aspect {aspect.name!r} has {len(aspect.words)}: give "
             "words, or features 'proxy'",
             "words",
         )
-    if TABLE[kind].image_space and config.traits.text_space:
+    if FEATURE_KINDS[kind].image_space and config.traits.text_space:
         raise InputError(
             f"features {kind!r} do not go with the {config.recipe} recipe: use 'proxy', or another recipe", "features"
         )

@@ -24,7 +24,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from multimap_jax.errors import InputError, InputTypeError
 from multimap_jax.images import memory
 from multimap_jax.images.color import strips, to_rgb, with_tiff_tags
-from multimap_jax.images.memory import Room, UnfitError, check_scans, check_shape, fit, too_many
+from multimap_jax.images.memory import Room, UnfitError, check_scans, check_shape, decoding_bytes, too_many
 from multimap_jax.images.repair import repaired
 from multimap_jax.sources import formats
 from multimap_jax.sources.detect import READERS, open_source
@@ -125,7 +125,7 @@ def opened_image(image) -> Iterator[Image.Image]:
             yield _read(stack, stack.enter_context(opened_file(image)))
         else:
             picture = image if isinstance(image, Image.Image) else Image.fromarray(_checked_array(image))
-            stack.enter_context(memory.ROOM.take(fit(picture, memory.MOST_BYTES)))
+            stack.enter_context(memory.ROOM.take(decoding_bytes(picture, memory.MOST_BYTES)))
             yield to_rgb(with_tiff_tags(_turned(picture), picture))
 
 
@@ -182,7 +182,7 @@ def _decoded(stack: contextlib.ExitStack, file: BinaryIO, most: int | None = Non
     `most` it is alone there and takes so many bytes at most."""
     room = memory.ROOM if most is None else Room(most)
     found = stack.enter_context(_identified(file, room))
-    stack.enter_context(room.take(fit(found, most or memory.MOST_BYTES, shrink=True)))
+    stack.enter_context(room.take(decoding_bytes(found, most or memory.MOST_BYTES, shrink=True)))
     if isinstance(found, JpegImageFile) and found.info.get("progressive"):
         check_scans(file)
     moves = found.format == "GIF" or (found.format in MOVING and getattr(found, "n_frames", 1) > 1)

@@ -55,7 +55,7 @@ class Room:
 ROOM = Room(ROOM_BYTES)
 
 
-def fit(image: Image.Image, most: int, shrink: bool = False) -> int:
+def decoding_bytes(image: Image.Image, most: int, shrink: bool = False) -> int:
     """Bytes that decoding an image takes. With `shrink` a JPEG that would take more than `most` is set to be decoded at
     a half, a quarter or an eighth of its sides, as its decoder can.
 

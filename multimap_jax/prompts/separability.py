@@ -17,7 +17,7 @@ from multimap_jax.prompts.aspect import Aspect, word_embeddings
 # What "clear" needs of both criteria: 19 of 20 aspects of drawn scenes that are seen (zero-shot groups with an adjusted
 # mutual information of .5 or more) reach each. Found on drawings alone: experiments.calibration.separability.
 INFORMATION, STRUCTURE = 0.315, 0.28
-IMAGES = 2000  # a sample of which is looked at, at most
+SAMPLE_IMAGES = 2000  # a sample of which is looked at, at most
 GROUPS = 60  # of k-means, at most
 GAUSSIANS = 3  # samples without gaps, whose mean inertia `structure` compares with
 RANDOM_WORDS = 24  # made of syllables, for the `information` that chance gives
@@ -81,7 +81,7 @@ def diagnose(
     """
     if len(aspect.words) < 2:
         raise InputError(f"aspect {aspect.name!r} has {len(aspect.words)} words: give two or more to look for", "words")
-    scaled = clip.temperature_scale * take_rows(sample_rows(embeddings, names, seed, IMAGES)[0], None)
+    scaled = clip.temperature_scale * take_rows(sample_rows(embeddings, names, seed, SAMPLE_IMAGES)[0], None)
     logits, random_logits = (
         scaled @ word_embeddings(clip, asked).astype(np.float64).T for asked in (aspect, with_random_words(aspect))
     )

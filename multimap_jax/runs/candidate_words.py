@@ -12,7 +12,7 @@ from multimap_jax.runs.job import Job
 from multimap_jax.runs.messages import count
 from multimap_jax.words.choose import choose_words
 from multimap_jax.words.find import seen_words
-from multimap_jax.words.sources import candidates
+from multimap_jax.words.word_sources import candidates
 
 # Words that are listed on one line.
 SHOWN = 12

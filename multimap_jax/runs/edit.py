@@ -21,7 +21,7 @@ from multimap_jax.errors import InputError
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.runs import finished
 from multimap_jax.runs.evaluation import evaluated, read_labels
-from multimap_jax.runs.export import columns_of
+from multimap_jax.runs.export import read_label_columns
 from multimap_jax.runs.messages import count, print_end, print_result
 from multimap_jax.runs.models import prune_models, put_model
 from multimap_jax.runs.results import Clock, RunRecord, check_own, whole, write_results
@@ -60,7 +60,7 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
     aspects = [aspect.name for aspect in content.aspects]
     edits = read_edits(job.edits, aspects)
     check_out(job.run, job.out, again=True)
-    (names,), images = columns_of(job.run, ("image",)), finished.images_of(job.run, content, job.images)
+    (names,), images = read_label_columns(job.run, ("image",)), finished.images_of(job.run, content, job.images)
     truth = None if job.labels is None else read_labels(job.labels, aspects, dict.fromkeys(names), job.run)
     clip = finished.load_checkpoint(job.run, content, job.clip)
     models = [finished.read_model(job.run, aspect, clip) for aspect in content.aspects]

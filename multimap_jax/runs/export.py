@@ -21,7 +21,7 @@ from multimap_jax.runs.results import COLUMNS
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.storage.encoding import as_csv
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, path_of_name, safe_path, safe_word
-from multimap_jax.storage.output import TABLE, explained_writing
+from multimap_jax.storage.output import LABELS_TABLE, explained_writing
 from multimap_jax.storage.paths import exists, write_file
 from multimap_jax.storage.reading import explained, read_table
 
@@ -66,15 +66,15 @@ def run_export(job: Export, say: Callable[[str], None] = print, progress: bool =
     aspects = job.aspects or tuple(known)
     if len(aspects) != 1:
         raise InputError(f"folders are of one aspect: give one of {', '.join(known)}", "aspect", known[0])
-    names, groups = columns_of(job.run, ("image", aspects[0]))
+    names, groups = read_label_columns(job.run, ("image", aspects[0]))
     export_folders(job, names, groups, finished.images_of(job.run, content, job.images), say, progress)
 
 
-def columns_of(run: Path, columns: Sequence[str]) -> list[list]:
+def read_label_columns(run: Path, columns: Sequence[str]) -> list[list]:
     """Columns of labels.parquet. ValueError with a sentence where they are missing, or hold anything but names and
     numbers."""
-    with explained(f"{run / TABLE}, which holds the groups,", finished.AGAIN):
-        found = read_table(run / TABLE, columns)
+    with explained(f"{run / LABELS_TABLE}, which holds the groups,", finished.AGAIN):
+        found = read_table(run / LABELS_TABLE, columns)
         for column, values in found.items():
             check_column(column, values)
         return [found[column] for column in columns]
@@ -116,13 +116,13 @@ def export_table(
     its embedding too."""
     if exists(job.to) or job.to.is_symlink():
         raise InputExistsError(f"{job.to} exists and nothing is overwritten: give another name", "to")
-    (names,) = columns_of(job.run, ("image",))
+    (names,) = read_label_columns(job.run, ("image",))
     table: dict[str, Sequence] = {"image": names}
     rows = finished.rows_of(job.run, content, names, job.embeddings)
     points = coordinates_of(job, content, rows, aspects)
     for aspect in aspects:
         columns = (aspect, f"{aspect}: confidence", f"{aspect}: distance")
-        table |= zip(columns, columns_of(job.run, columns))
+        table |= zip(columns, read_label_columns(job.run, columns))
         if aspect in points:
             table |= {f"{aspect}: x": points[aspect][:, 0], f"{aspect}: y": points[aspect][:, 1]}
     is_parquet = job.to.suffix.lower() == ".parquet"

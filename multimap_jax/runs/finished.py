@@ -17,7 +17,7 @@ from multimap_jax.editing.editor import Regrouping, of_content
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.errors import InputError, MissingError
 from multimap_jax.estimator import MultiMaP, load
-from multimap_jax.persistence import ARRAYS, SETTINGS, CheckpointName
+from multimap_jax.persistence import ARRAYS, MODEL_JSON, CheckpointName
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.runs.models import file_hash, file_hashes, model_name
 from multimap_jax.settings import Settings
@@ -55,7 +55,7 @@ class AspectContent(msgspec.Struct):
     separability: SeparabilityContent | None = None
 
     def __post_init__(self):
-        if set(self.files) != {SETTINGS, ARRAYS}:
+        if set(self.files) != {MODEL_JSON, ARRAYS}:
             raise ValueError("it does not name the files of a model")
         if self.model != model_name(self.name, self.files):
             raise ValueError(f"its model of {self.name[:80]} has a name that multimap does not give")

@@ -24,14 +24,14 @@ from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import ReadyEmbeddings, read_embeddings
 from multimap_jax.sources.source import Source
 from multimap_jax.storage.output import prepare_folder
-from multimap_jax.words.sources import Sources
 from multimap_jax.words.vocabulary import Vocabulary
+from multimap_jax.words.word_sources import WordSources
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
     """What to do. `clusters` and `contrast` by aspect name, numbers of groups as MultiMaP takes them. `find`: aspects
-    whose words are to be found -> from which source (see `words.sources`)."""
+    whose words are to be found -> from which source (see `words.word_sources`)."""
 
     images: Path  # or embeddings, where `ready`
     aspects: tuple[Aspect, ...]
@@ -46,19 +46,21 @@ class Job:
     ready: bool = False
     processes: Processes = ALONE
     find: dict[str, str] = dataclasses.field(default_factory=dict)
-    sources: Sources = Sources()
+    sources: WordSources = WordSources()
     line: str = ""  # that was typed
 
     def kind(self, aspect: Aspect) -> str:
-        """The features of an aspect, a key of `features.table.TABLE`."""
+        """The features of an aspect, a key of `features.table.FEATURE_KINDS`."""
         return features.choose(self.settings.features, aspect, self.config)
 
     def needs_proxies(self, aspect: Aspect) -> bool:
         """Of its images."""
-        return self.settings.keep_proxies or features.TABLE[self.kind(aspect)].proxies
+        return self.settings.keep_proxies or features.FEATURE_KINDS[self.kind(aspect)].proxies
 
     def needs_group_proxies(self, aspect: Aspect) -> bool:
-        return features.TABLE[self.kind(aspect)].group_proxies and len(aspect.words) < self.least_clusters(aspect)
+        return features.FEATURE_KINDS[self.kind(aspect)].group_proxies and len(aspect.words) < self.least_clusters(
+            aspect
+        )
 
     def least_clusters(self, aspect: Aspect) -> int:
         """The number of groups, 1 where it is to be found."""

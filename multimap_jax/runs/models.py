@@ -9,7 +9,7 @@ from pathlib import Path
 
 from multimap_jax.errors import InputOSError
 from multimap_jax.estimator import MultiMaP
-from multimap_jax.persistence import ARRAYS, SETTINGS
+from multimap_jax.persistence import ARRAYS, MODEL_JSON
 from multimap_jax.storage.encoding import slug
 from multimap_jax.storage.output import GO_ON, Staging, prune, staging
 from multimap_jax.storage.paths import exists, open_file
@@ -53,7 +53,7 @@ def model_name(aspect: str, files: dict[str, str]) -> str:
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of the files of a model by their names, without those that are not there."""
-    return {name: file_hash(folder / name) for name in (ARRAYS, SETTINGS) if exists(folder / name)}
+    return {name: file_hash(folder / name) for name in (ARRAYS, MODEL_JSON) if exists(folder / name)}
 
 
 def file_hash(path: Path) -> str:

@@ -109,10 +109,10 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
     texts[output.REPORT] = report.html
     clock.lap("report")
     with stage("writing results"):
-        files = [*texts, output.TABLE]
+        files = [*texts, output.LABELS_TABLE]
         content = run_content(record, clock.seconds) | {"files": files} | record.content
         contents = {output.RUN: json.dumps(content, indent=1) + "\n"} | texts
-        contents[output.TABLE] = lambda file: write_labels(file, names, results, record.source)
+        contents[output.LABELS_TABLE] = lambda file: write_labels(file, names, results, record.source)
         put_thumbnails(job.out, report.folder, report.pictures)
         with output.staging(job.out) as stage_:
             for name in (name for name in (output.RUN, *output.RESULTS) if name in contents):
@@ -155,7 +155,7 @@ def columns_left_out(source: Source, aspects: Sequence[str]) -> list[str]:
     """In a sentence which columns of a source labels.parquet does not take, since its own are called so."""
     taken = {"image", *aspects, *(f"{aspect}: {column}" for aspect in aspects for column in COLUMNS)}
     lost = [name for name in source.columns if name in taken]
-    why = f"have names that {output.TABLE} uses itself, and are left out"
+    why = f"have names that {output.LABELS_TABLE} uses itself, and are left out"
     return [f"columns of {source.path} {why}: {', '.join(map(name_of_path, lost))[:200]}."] if lost else []
 
 

@@ -18,7 +18,7 @@ from multimap_jax.runtime.mesh import image_mesh
 from multimap_jax.sources.embeddings import ReadyEmbeddings
 from multimap_jax.sources.names import Texts
 from multimap_jax.sources.source import Source
-from multimap_jax.storage.output import GO_ON, LABELS, TABLE
+from multimap_jax.storage.output import GO_ON, LABELS, LABELS_TABLE
 
 # Images that labels.csv is written for: spreadsheets read about as many rows.
 LABELS_ROWS = 1_000_000
@@ -49,7 +49,7 @@ class RunEmbeddings:
                 f"Groups were found on {SAMPLE_ROWS:,} of the images; every image then went to the nearest one."
             )
         if kept > LABELS_ROWS:
-            notes.append(f"{LABELS} is written for {LABELS_ROWS:,} images at most: {TABLE} holds the groups of all.")
+            notes.append(f"{LABELS} is written for {LABELS_ROWS:,} images at most; {LABELS_TABLE} holds all of them.")
         return notes
 
 

@@ -19,7 +19,7 @@ from multimap_jax.storage.filenames import printable
 from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import prepare_folder, sweep
 from multimap_jax.words.find import FoundWords, aspects_to_suggest, suggest_aspects
-from multimap_jax.words.sources import Sources
+from multimap_jax.words.word_sources import WordSources
 
 # Aspects that are listed, and words of each.
 SHOWN = 12
@@ -27,7 +27,7 @@ SHOWN_WORDS = 6
 
 
 def run_suggest(
-    images: Path, ready: bool, out: Path, subject: str, clip: str, sources: Sources, say: Callable, progress: bool
+    images: Path, ready: bool, out: Path, subject: str, clip: str, sources: WordSources, say: Callable, progress: bool
 ) -> None:
     """Embeds the images, or takes what is cached in `out`, and prints the aspects, best first, and the command to run
     next. images: or embeddings, if `ready`.

@@ -20,7 +20,7 @@ SEEN, HELD, BARE, PATH = "seen", "images", "bare", "paths"
 PATHS = ("image", "path", "image_path", "file", "filename", "file_name")
 PATHS += ("file_path", "image_file", "images", "img", "picture", "photo", "src")
 # Names of columns that hold images, after "image", which may hold either.
-IMAGES = ("img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "img_bytes")
+IMAGE_COLUMNS = ("img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "img_bytes")
 DERIVED = re.compile("mask|annotation|depth|seg|matte|label|thumb")  # in names of columns that are made of the images
 SMALLEST_BYTES = 32  # bytes of the smallest image
 # What is looked at to see images: columns, groups of rows, rows of a column, values that are there.
@@ -58,10 +58,10 @@ def choose_column(file: Path, kinds: Mapping[str, str], notes: Notes) -> str | N
 
     order = [
         *called(PATHS[:1], SEEN, HELD),
-        *called(IMAGES, SEEN),
+        *called(IMAGE_COLUMNS, SEEN),
         *(name for name in seen if not DERIVED.search(normal(name))),
         *(name for name in PATHS[:1] if kinds.get(name) == PATH),
-        *called(IMAGES, HELD),
+        *called(IMAGE_COLUMNS, HELD),
         *called(PATHS, PATH),
         *seen,
         *held,
@@ -84,7 +84,8 @@ def path_position(file: Path, columns: list[str], notes: Notes) -> int:
 
 def no_column(file: Path, columns: Iterable[str], types: Sequence = ()) -> InputError:
     """That a table has no column of images. types: of its columns, where it has any."""
-    held = [f"; {name} holds {kind}"[:102] for name, kind in zip(columns, types) if is_known(name, PATHS + IMAGES)]
+    known = PATHS + IMAGE_COLUMNS
+    held = [f"; {name} holds {kind}"[:102] for name, kind in zip(columns, types) if is_known(name, known)]
     return InputError(
         f"{file} has the columns {', '.join(dict.fromkeys(columns))[:200] or '(none)'}; expected one of paths, called "
         f"{', '.join(PATHS)}{', or one of images' if types else ''}{''.join(held[:3])}"

@@ -1,7 +1,7 @@
 """The kinds of sources that hold images, and which one a path is.
 
 A new kind is a file of this room with a reader, and a line in READERS. Ready embeddings hold no images: see
-`sources.embeddings.read_embeddings`.
+`words.word_sources.embeddings.read_embeddings`.
 """
 
 from __future__ import annotations

@@ -31,12 +31,12 @@ HIDDEN = ".multimap"
 GO_ON = "what was finished is kept, and the same command goes on from there"
 # The files of results: what the last command asked for, whole.
 LABELS = "labels.csv"
-TABLE = "labels.parquet"
+LABELS_TABLE = "labels.parquet"
 METRICS = "metrics.json"
 REPORT = "report.html"
 RUN = "run.json"
 GROUPS = "groups.json"  # of a run whose groups were edited
-RESULTS = (LABELS, TABLE, METRICS, REPORT, GROUPS)
+RESULTS = (LABELS, LABELS_TABLE, METRICS, REPORT, GROUPS)
 
 MODEL = "[a-z0-9-]{1,32}-[0-9a-f]{8}-[0-9a-f]{12}"
 PROXIES = "[a-z0-9-]{1,32}-[0-9a-f]{16}"

@@ -15,8 +15,8 @@ from multimap_jax.prompts.aspect import Aspect, has_room_for
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.prompts.separability import Separability, diagnose
 from multimap_jax.words.choose import WORD_IMAGES, Choice, choose_words
-from multimap_jax.words.sources import Sources, candidates
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary
+from multimap_jax.words.word_sources import WordSources, candidates
 
 
 def seen_words(clip: Clip, aspect: Aspect) -> Aspect:
@@ -51,7 +51,7 @@ def find_words(
     subject: str = SUBJECT,
     source: str | Sequence[str] = "vocabulary",
     template: str = TEMPLATE,
-    sources: Sources | None = None,
+    sources: WordSources | None = None,
     names: Sequence | None = None,
 ) -> FoundWords:
     """Words for an aspect that has none, chosen by the images.

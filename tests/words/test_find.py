@@ -10,7 +10,7 @@ import multimap_jax as mm
 from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.cli import main as cli
 from multimap_jax.prompts.aspect import word_embeddings
-from multimap_jax.prompts.separability import IMAGES, structure
+from multimap_jax.prompts.separability import SAMPLE_IMAGES, structure
 from multimap_jax.scenes import SCENES, write_scenes
 from multimap_jax.words import choose
 from multimap_jax.words.choose import choose_words, merge_targets, overlaps
@@ -135,7 +135,7 @@ def test_a_verdict_is_of_a_sample_that_names_decide(clip, drawn):
     names = [f"{i}.png" for i in range(len(rows))]
     aspect = mm.Aspect("color", "fruit", COLORS)
     turned = mm.diagnose(clip, rows[::-1], aspect, names[::-1])
-    assert len(rows) > IMAGES and turned.information == pytest.approx(
+    assert len(rows) > SAMPLE_IMAGES and turned.information == pytest.approx(
         mm.diagnose(clip, rows, aspect, names).information
     )
 
@@ -143,7 +143,7 @@ def test_a_verdict_is_of_a_sample_that_names_decide(clip, drawn):
 def test_a_sample_of_a_sample_is_that_of_all(clip, drawn):
     rows, aspect = np.repeat(drawn["fruit"][0], 80, axis=0), mm.Aspect("color", "fruit", COLORS)
     some, names = sample_rows(rows, None, 0, choose.WORD_IMAGES)
-    assert IMAGES < choose.WORD_IMAGES == len(some) < len(rows)
+    assert SAMPLE_IMAGES < choose.WORD_IMAGES == len(some) < len(rows)
     assert mm.diagnose(clip, some, aspect, names) == mm.diagnose(clip, rows, aspect)
     assert mm.find_words(clip, rows, "color", "fruit").separability == mm.diagnose(
         clip, rows, mm.find_words(clip, rows, "color", "fruit").aspect
@@ -287,10 +287,10 @@ def test_the_vocabulary_is_read_once(fruit, tmp_path):
 
 def plain_job(images, out, vocabulary):
     from multimap_jax.runs.job import Job
-    from multimap_jax.words.sources import Sources
+    from multimap_jax.words.word_sources import WordSources
 
     aspects, none = (mm.Aspect("color", "fruit"),), {"color": ()}
-    sources = Sources((vocabulary,))
+    sources = WordSources((vocabulary,))
     return Job(
         images, aspects, {"color": 2}, none, mm.ProxyConfig(), "embedded", None, out, sources=sources
     )  # fmt: skip
@@ -309,6 +309,6 @@ def plain_job(images, out, vocabulary):
     ],
 )
 def test_sources_of_words_have_names_in_any_capitals(text, source):
-    from multimap_jax.words.sources import source_of
+    from multimap_jax.words.word_sources import source_of
 
     assert source_of(text) == source

@@ -9,7 +9,7 @@ from multimap_jax.errors import InputError
 ACTIVATIONS = ("quick_gelu", "gelu")
 # Setting in config.json -> our field; what transformers takes where it is missing (openai/clip-vit-base-patch32) for
 # the text tower and for the image tower, None where the tower has no such setting.
-SETTINGS = {
+CONFIG_KEYS = {
     "vocab_size": ("vocabulary", 49408, None),
     "max_position_embeddings": ("context", 77, None),
     "image_size": ("size", None, 224),
@@ -28,7 +28,7 @@ LIMITS |= dict.fromkeys(("max_position_embeddings", "hidden_size", "num_attentio
 LIMITS |= {"vocab_size": 2**24, "intermediate_size": 2**18}
 MOST_PATCHES = 2**13  # of an image: attention takes memory by their square
 DEFAULTS = {
-    tower: {name: row[column] for name, row in SETTINGS.items() if row[column] is not None}
+    tower: {name: row[column] for name, row in CONFIG_KEYS.items() if row[column] is not None}
     for column, tower in enumerate(("text_config", "vision_config"), 1)
 }
 
@@ -77,7 +77,7 @@ class CLIPConfig:
                 f"{path} describes a model of type {content.get('model_type')!r}, expected 'clip' (a CLIP with ViT "
                 "image tower, such as openai/clip-vit-base-patch32); other architectures cannot be run here"
             )
-        embed = {"projection_dim": content.get("projection_dim", SETTINGS["projection_dim"][1])}
+        embed = {"projection_dim": content.get("projection_dim", CONFIG_KEYS["projection_dim"][1])}
         text, image = (tower_settings(content, name, path) for name in DEFAULTS)
         end_token, channels = text.get("eos_token_id", 49407), image.get("num_channels", 3)
         problems = size_problems("config.json", embed)
@@ -94,7 +94,7 @@ class CLIPConfig:
         if problems:
             raise InputError(f"{path} cannot be used: {'; '.join(problems)}")
         text, image = (
-            {SETTINGS[name][0]: (found | embed)[name] for name in defaults}
+            {CONFIG_KEYS[name][0]: (found | embed)[name] for name in defaults}
             for found, defaults in zip((text, image), DEFAULTS.values())
         )
         # Early conversions wrote eos_token_id 2, which is no end token; transformers too takes the argmax there.
@@ -103,7 +103,7 @@ class CLIPConfig:
     def to_json(self) -> dict:
         """What `config.json` holds, as transformers and `from_json` read it."""
         text, image = (
-            {name: getattr(tower, SETTINGS[name][0]) for name in defaults}
+            {name: getattr(tower, CONFIG_KEYS[name][0]) for name in defaults}
             for tower, defaults in zip((self.text, self.image), DEFAULTS.values())
         )
         text |= {"model_type": "clip_text_model"}

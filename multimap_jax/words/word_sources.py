@@ -19,7 +19,7 @@ KINDS = ("species", "kind", "type", "breed", "race", "variety")
 
 
 @dataclasses.dataclass(frozen=True)
-class Sources:
+class WordSources:
     """Where candidate words come from.
 
     vocabularies: files in the form of words/vocabulary.txt, None for that one; later files override earlier ones.
@@ -44,13 +44,13 @@ def source_of(text: str) -> str | None:
 
 
 def candidates(
-    name: str, subject: str, source: str, sources: Sources | None = None, say: Callable[[str], None] = print
+    name: str, subject: str, source: str, sources: WordSources | None = None, say: Callable[[str], None] = print
 ) -> tuple[str, ...]:
     """Candidate words for an aspect by its name, from a `source` as `source_of` gives it.
 
     Raises InputError or OSError with one sentence where it has fewer than two.
     """
-    sources, given = sources or Sources(), f"{name}=A,B,…"
+    sources, given = sources or WordSources(), f"{name}=A,B,…"
     kind, _, noun = source.partition(":")
     if kind == "wordnet":
         words = hyponyms(noun or (subject if name in KINDS else name), sources.wordnet)
