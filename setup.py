@@ -14,6 +14,18 @@ setup(
     description="Groups images by a word: Multi-MaP in JAX",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="the multimap_jax developers",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["multiple clustering", "image clustering", "CLIP", "JAX", "proxy learning"],
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
     python_requires=">=3.11",
     packages=find_packages(include=["multimap_jax", "multimap_jax.*"]),
     package_data={
