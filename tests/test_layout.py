@@ -50,6 +50,23 @@ def test_a_room_imports_only_rooms_before_it():
     assert not upward, "\n".join(upward)
 
 
+def imported_files(file):
+    """The files of the package that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("multimap_jax."):
+            base = PACKAGE.parent / node.module.replace(".", "/")
+            names = [base.with_suffix(".py"), *(base / f"{name.name}.py" for name in node.names)]
+            yield from (name for name in names if name.exists())
+
+
+def test_no_files_import_each_other_in_a_circle():
+    files = {file: set(imported_files(file)) for file in PACKAGE.rglob("*.py") if room_of(file) in ROOMS}
+    while free := [file for file, needed in files.items() if not needed & files.keys()]:
+        for file in free:
+            del files[file]
+    assert not files, sorted(str(file.relative_to(PACKAGE)) for file in files)
+
+
 def test_few_files_lie_beside_the_rooms():
     assert len([path for path in PACKAGE.iterdir() if path.is_file()]) <= 12
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from multimap_jax.sources.source import PackedImage
 from multimap_jax.storage.filenames import error_text
-from multimap_jax.storage.objects import listing, object_version, read_object
+from multimap_jax.storage.objects import listing, object_version
 from multimap_jax.storage.paths import storage_of
+from multimap_jax.storage.transfer import read_object
 
 IMAGE_BYTES = 2**29  # bytes of the file of one image
 

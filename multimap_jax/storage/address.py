@@ -10,7 +10,7 @@ from fsspec.spec import AbstractBufferedFile
 from upath.extensions import ProxyUPath
 
 from multimap_jax.storage.filenames import without_secrets
-from multimap_jax.storage.objects import is_web, read_object
+from multimap_jax.storage.transfer import is_web, read_object
 
 SECRET_LENGTH = 3  # letters of the shortest secret: fewer stand in any text
 

@@ -19,19 +19,16 @@ import re
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from multimap_jax.storage.filenames import error_text, without_secrets
 from multimap_jax.storage.local import Content, Version, check_size, write_content
+from multimap_jax.storage.transfer import BLOCK_BYTES, is_web, read_object
 
 WHOLE_BYTES = 2**26  # of an object that is fetched whole; a larger one is fetched in blocks
-BLOCK_BYTES = 2**23  # of one block
 OBJECT_BYTES = 2**30  # of an object that is read as a whole, whatever its store says of its length
-SLOWEST = 1000  # bytes a second that a web server must send …
-PATIENCE_SECONDS = 30  # … after so long
 # Addresses that lead wherever something else says.
 INDIRECT = ("reference", "generic", "dir", "git", "asynclocal", "async_wrapper", "cached", "zip", "tar", "libarchive")
 # What stores call the mark that changes with an object.
@@ -222,42 +219,6 @@ def open_in_ranges(path, size: int) -> BinaryIO:
     if is_web(path):
         return RangedObject(path, size, BLOCK_BYTES)
     return path.fs.open(path.path, "rb", block_size=BLOCK_BYTES)
-
-
-def read_object(path, limit: int, size: int | None = None, begin: int | None = None, end: int | None = None) -> bytes:
-    """An object, or its bytes from `begin` to `end`. ValueError where it is over `limit` bytes, whatever was said of
-    it: of web servers no more is taken than that, since they may say nothing, or something else than they send.
-
-    size: what its store says of it.
-    """
-    if end is not None and end - begin > limit or size is not None and size > limit:
-        raise ValueError(f"an object of {size or end - begin:,} bytes, expected {limit:,} at most")
-    if not is_web(path) and (size is not None or end is not None):
-        return path.fs.cat_file(path.path, start=begin, end=end)
-    options = {"headers": {"Range": f"bytes={begin}-{end - 1}"}} if end is not None else {}
-    options |= {"size": 1} if is_web(path) else {}  # so that it is not asked for, and answers as it comes
-    wanted, blocks, started = limit if end is None else end - begin, [], time.monotonic()
-    with path.fs.open(path.path, "rb", block_size=0, **options, **path.request_options()) as file:
-        status = getattr(getattr(file, "r", None), "status", None)
-        if status in range(300, 400):
-            raise ValueError("its server sends on to another address, which gets no password: give that one")
-        if end is not None and status not in (None, 206):
-            raise ValueError("its server does not send parts of a file: fetch it first")
-        remaining = wanted + 1
-        while remaining > 0 and (block := file.read(min(remaining, BLOCK_BYTES))):
-            blocks.append(block)
-            remaining -= len(block)
-            seconds = time.monotonic() - started
-            if seconds > PATIENCE_SECONDS and wanted + 1 - remaining < SLOWEST * seconds:
-                raise TimeoutError(f"it came at less than {SLOWEST} bytes a second")
-    if remaining <= 0:
-        raise ValueError(f"an object of more than {wanted:,} bytes, which are expected at most")
-    return b"".join(blocks)
-
-
-def is_web(path) -> bool:
-    """Whether an object is on a web server: anybody's, who may send whatever he likes."""
-    return path.protocol in ("http", "https")
 
 
 def listing(folder) -> dict[str, dict]:

@@ -19,8 +19,9 @@ from multimap_jax.sources.remote import images_at
 from multimap_jax.sources.tables import read_tables
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, without_secrets
 from multimap_jax.storage.local import BoundedFile, LocalStorage
-from multimap_jax.storage.objects import OBJECT_BYTES, ObjectStorage, missing_package, read_object
+from multimap_jax.storage.objects import OBJECT_BYTES, ObjectStorage, missing_package
 from multimap_jax.storage.paths import open_file, parse_path
+from multimap_jax.storage.transfer import read_object
 
 WITHOUT = {
     "http://bob:hunter2@host:8/x.jpg?sig=S": "http://…@host:8/x.jpg?…",
