@@ -33,24 +33,26 @@ JSON_KINDS = {dict: "an object", list: "a list"}
 def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it again", limit: int = JSON_BYTES):
     """What a JSON file of at most `limit` bytes holds, an object or a list (`kind`). ValueError for anything else, with
     what to do."""
-    text = read_json_text(path, advice, limit)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{path} is not JSON ({error_text(error)}): {advice}") from None
+    content = parse_json(path, advice, limit)
     if not isinstance(content, kind):
         raise ValueError(f"{path} holds {json.dumps(content)[:40]}, expected {JSON_KINDS[kind]}: {advice}")
     return content
 
 
-def read_json_text(path: Path, advice: str, limit: int) -> bytes:
-    """The text of a JSON file of at most `limit` bytes and JSON_VALUES values; ValueError for a larger one."""
+def parse_json(path: Path, advice: str, limit: int, **options):
+    """What a JSON file of at most `limit` bytes and JSON_VALUES values holds, by json.loads with `options`.
+
+    Raises ValueError for a larger one, and for what is not JSON, with what to do.
+    """
     with open_file(path, limit) as file:
         text = file.read()
     values = sum(map(text.count, (b",", b"[", b"{")))
     if values > JSON_VALUES:
         raise ValueError(f"{path} holds {values:,} values, expected {JSON_VALUES:,} at most: {advice}")
-    return text
+    try:
+        return json.loads(text, **options)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{path} is not JSON ({error_text(error)}): {advice}") from None
 
 
 def read_form(path: Path, form: type, advice: str, limit: int = JSON_BYTES, strict: bool = True):
@@ -60,11 +62,7 @@ def read_form(path: Path, form: type, advice: str, limit: int = JSON_BYTES, stri
 
     Raises ValueError for anything else, with where in the file that is, and what to do.
     """
-    text = read_json_text(path, advice, limit)
-    try:
-        found = json.loads(text, parse_float=finite, parse_constant=finite)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{path} is not JSON ({error_text(error)}): {advice}") from None
+    found = parse_json(path, advice, limit, parse_float=finite, parse_constant=finite)
     try:
         content = msgspec.convert(found, form)
     except (msgspec.ValidationError, RecursionError) as error:
