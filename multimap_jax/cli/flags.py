@@ -12,6 +12,7 @@ from absl.flags import FlagValues
 
 from multimap_jax import choices
 from multimap_jax.errors import InputError, errors_about
+from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.settings import ProxySettings, Settings, flag_of
 from multimap_jax.storage.filenames import without_secrets
 from multimap_jax.storage.paths import parse_path
@@ -139,6 +140,29 @@ def check_source(values: FlagValues) -> None:
         raise InputError("--images and --embeddings exclude each other: give one, not both")
 
 
+def by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str]:
+    """["color=3"] -> {"color": "3"}."""
+    found = {}
+    for item in given:
+        name, value = split_item(item, aspects)
+        if not value:
+            raise InputError(f"--{flag}={item} cannot be read: expected --{flag}=ASPECT=VALUE")
+        if name not in aspects:
+            raise InputError(f"--{flag} names the aspect {name!r}, which no --aspect asks for ({', '.join(aspects)})")
+        if name in found:
+            raise InputError(f"--{flag} is given twice for the aspect {name!r}")
+        found[name] = value
+    return found
+
+
+def split_item(item: str, aspects: list[str]) -> tuple[str, str]:
+    """ "color=3" -> ("color", "3"). An aspect may have a "=" in its name, and another spelling here."""
+    forms, pieces = {normal_form(name): name for name in aspects}, item.split("=")
+    cuts = [("=".join(pieces[:i]), "=".join(pieces[i:])) for i in range(len(pieces) - 1, 0, -1)]
+    known = [(forms[normal_form(name)], value) for name, value in cuts if normal_form(name) in forms]
+    return known[0] if known else (pieces[0], "=".join(pieces[1:]))
+
+
 def paths_of(values: FlagValues, *needed: str, optional: Sequence[str] = ()) -> dict:
     """Flags that name files and folders -> their paths, None where they are not given. InputError for a missing one."""
     for name in needed:
@@ -167,8 +191,8 @@ def word_sources(values: FlagValues):
 
 
 def command_line(values: FlagValues, *verb: str) -> str:
-    """The command as it was typed, for a shell; without the secrets of addresses."""
-    given = [(name, text) for name in values if name != "h" for text in _typed_values(values[name])]
+    """The command as it was typed, with what a configuration adds, for a shell; without the secrets of addresses."""
+    given = [(name, text) for name in values if name not in ("h", "config") for text in _typed_values(values[name])]
     return shlex.join(["multimap", *verb, *(f"--{name}={without_secrets(text)}" for name, text in given)])
 
 

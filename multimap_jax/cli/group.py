@@ -1,4 +1,4 @@
-"""`multimap` without a verb: groups images by one or several aspects."""
+"""`multimap`, or `multimap group`: groups images by one or several aspects."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from absl.flags import DEFINE_list, DEFINE_multi_string, FlagValues
 
 from multimap_jax import choices
 from multimap_jax.cli import flags
+from multimap_jax.cli.config import apply_config, flags_for_config
 from multimap_jax.cli.console import note, running
 from multimap_jax.cli.processes import CLUSTER, NUMBERED, join_processes
 from multimap_jax.errors import InputError
@@ -25,7 +26,7 @@ multimap help VERB explains one of these, with examples.
   multimap --images=photos/ --subject=fruit --aspect=color --clip=openai/clip-vit-base-patch32 --out=out/
   multimap --images=photos/ --subject=fruit --aspect=color --aspect=species \\
            --words=color=red,green,yellow --clusters=species=3 --clip=openai/clip-vit-base-patch32 --out=out/
-  multimap export --run=out/ --aspect=color --to=folders/ --how=link
+  multimap --config=out/run.json --out=again/                     (a run repeated, or flags from a .toml file)
 
 Writes labels.csv, run.json, report.html and, with --labels, metrics.json into --out. Results are cached in --out: an
 interrupted command resumes, and new aspects or images cost only the new work.
@@ -37,11 +38,15 @@ WORDS_HELP = (
     "are used: species=vocabulary, species=wordnet, species=wordnet:bird, species=llm. Or species=none. Default: the "
     "vocabulary, if it has the aspect"
 )
+CONFIG_HELP = (
+    'run.json of a run, to repeat it, or a TOML file of flags: images = "photos"; flags that you type take precedence'
+)
 CLUSTERS_HELP = "number of groups for an aspect: color=3 or color=auto. Default: one per given word, otherwise auto"
 CONTRAST_HELP = "aspects that proxies are pushed away from, if the recipe has that"
 FLAGS = (
     *flags.INPUTS,
     flags.text("out", "folder for the results and the cache", "out"),
+    flags.text("config", CONFIG_HELP),
     flags.text("aspect", "what to group by, once for each grouping", [], DEFINE_multi_string),
     flags.text("words", WORDS_HELP, [], DEFINE_multi_string),
     *flags.WORD_SOURCE_FLAGS,
@@ -61,11 +66,12 @@ FLAGS = (
 
 
 def run(values: FlagValues) -> None:
+    from_file = apply_config(values)
     flags.check_source(values)
     paths = flags.paths_of(values, "out", optional=("images", "embeddings", "labels"))
     check_aspects(values.aspect)
-    words = by_aspect("words", values.words, values.aspect)
-    clusters = by_aspect("clusters", values.clusters, values.aspect)
+    words = flags.by_aspect("words", values.words, values.aspect)
+    clusters = flags.by_aspect("clusters", values.clusters, values.aspect)
     sources = flags.word_sources(values)
     find = sources_by_aspect(values, words, clusters, sources)
     words = {name: text for name, text in words.items() if name not in find and normal_form(text) != "none"}
@@ -93,6 +99,8 @@ def run(values: FlagValues) -> None:
         find=find,
         sources=sources,
         line=flags.command_line(values),
+        flags=flags_for_config(values),
+        addresses="images" not in from_file,
     )
     processes = join_processes(values)
     with running(values, processes.index if processes.count > 1 else None, bool(processes.coordinator)) as output:
@@ -109,29 +117,6 @@ def check_aspects(aspects: list[str]) -> None:
             raise InputError(f"--aspect={name} is read as one name: give the flag once for each, {single}")
     if len(set(map(normal_form, aspects))) < len(aspects):
         raise InputError("--aspect names the same aspect twice")
-
-
-def by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str]:
-    """["color=3"] -> {"color": "3"}."""
-    found = {}
-    for item in given:
-        name, value = split_item(item, aspects)
-        if not value:
-            raise InputError(f"--{flag}={item} cannot be read: expected --{flag}=ASPECT=VALUE")
-        if name not in aspects:
-            raise InputError(f"--{flag} names the aspect {name!r}, which no --aspect asks for ({', '.join(aspects)})")
-        if name in found:
-            raise InputError(f"--{flag} is given twice for the aspect {name!r}")
-        found[name] = value
-    return found
-
-
-def split_item(item: str, aspects: list[str]) -> tuple[str, str]:
-    """ "color=3" -> ("color", "3"). An aspect may have a "=" in its name, and another spelling here."""
-    forms, pieces = {normal_form(name): name for name in aspects}, item.split("=")
-    cuts = [("=".join(pieces[:i]), "=".join(pieces[i:])) for i in range(len(pieces) - 1, 0, -1)]
-    known = [(forms[normal_form(name)], value) for name, value in cuts if normal_form(name) in forms]
-    return known[0] if known else (pieces[0], "=".join(pieces[1:]))
 
 
 def sources_by_aspect(values: FlagValues, words: dict[str, str], clusters: dict[str, str], sources) -> dict[str, str]:

@@ -21,13 +21,14 @@ from multimap_jax.storage.paths import parse_path
 
 # A verb is a module with PURPOSE, USAGE, FLAGS for `make_flags`, and run(FlagValues).
 VERBS = {
-    "": group,
+    "group": group,
     "suggest": suggest,
     "edit": edit,
     "apply": apply,
     "export": export,
     "embed": embed,
 }
+UNNAMED = "group"  # the verb of a command that names none
 MISTAKE, STOPPED = 2, 130
 
 
@@ -43,12 +44,12 @@ def dispatch(words: Sequence[str]) -> int:
     """Finds the verb, reads its flags, and shows help or runs it."""
     if words[:1] == ["help"]:
         words = [*[word for word in words if word != "help"][:1], "--help"]
-    verb, words = (words[0], words[1:]) if words and words[0] in VERBS else ("", words)
+    verb, words = (words[0], words[1:]) if words and words[0] in VERBS else (UNNAMED, words)
     values = make_flags(*VERBS[verb].FLAGS)
     try:
         parse_flags(values, words, verb)
     except flags.Error as error:
-        return fail(f"{error} (see {' '.join(['multimap', *verb.split(), '--help'])})")
+        return fail(f"{error} (see multimap {verb} --help)")
     if values.help or values.version:
         from multimap_jax import __version__
 
@@ -75,9 +76,7 @@ def parse_flags(values: flags.FlagValues, words: Sequence[str], verb: str) -> No
 
 def usage(verb: str) -> str:
     """What a verb is for, with examples."""
-    lines = [
-        f"  {module.PURPOSE:<38}multimap {name or '--images=… --aspect=… --out=…'}" for name, module in VERBS.items()
-    ]
+    lines = [f"  {module.PURPOSE:<38}multimap {name}" for name, module in VERBS.items()]
     return VERBS[verb].USAGE.replace("{verbs}", "\n".join(lines))
 
 
@@ -108,7 +107,7 @@ def run_verb(values: flags.FlagValues, words: Sequence[str], verb: str) -> int:
         if CHILD in os.environ:
             begin_child()
         elif processes is None or processes.coordinator:
-            status = run_child([sys.executable, "-m", "multimap_jax", *verb.split(), *words])
+            status = run_child([sys.executable, "-m", "multimap_jax", verb, *words])
             return status if status >= 0 else fail(killed_message(-status, parse_path(values.out), values.heartbeat), 1)
         with console.warnings_as_notes():
             VERBS[verb].run(values)

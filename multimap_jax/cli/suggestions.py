@@ -15,11 +15,11 @@ def unknown_flag(name: str, verb: str, verbs: Mapping) -> str:
     if similar:
         return f"{message}: did you mean --{similar[0]}?"
     owners = [other for other in verbs if name in make_flags(*verbs[other].FLAGS)]
-    return f"{message}: it belongs to multimap {max(owners)}".rstrip() if owners else message
+    return f"{message}: it belongs to multimap {max(owners)}" if owners else message
 
 
 def unknown_argument(word: str, verbs: Mapping) -> str:
     """A sentence about an argument that is no flag."""
-    similar = difflib.get_close_matches(word, [verb for verb in verbs if verb], 1)
+    similar = difflib.get_close_matches(word, list(verbs), 1)
     advice = f"did you mean multimap {similar[0]}?" if similar else "everything is a flag, such as --images=FOLDER"
     return f"unexpected argument {word!r}: {advice}"

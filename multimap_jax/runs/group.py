@@ -101,7 +101,7 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         clock.lap("group")
         record = RunRecord(
             job, clip, checked.source, embedded, results, notes, job.settings, job.config, kept,
-            {"embeddings": whole(job.images if job.ready else job.out)},
+            {"flags": job.flags, "embeddings": whole(job.images if job.ready else job.out)},
         )  # fmt: skip
         written = write_results(record, clock, progress)
         prune_models(job.out, kept)

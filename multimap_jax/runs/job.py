@@ -48,6 +48,8 @@ class Job:
     find: dict[str, str] = dataclasses.field(default_factory=dict)
     sources: WordSources = WordSources()
     line: str = ""  # that was typed
+    flags: dict = dataclasses.field(default_factory=dict)  # for `multimap --config`
+    addresses: bool = True  # whether a list of images may name some
 
     def kind(self, aspect: Aspect) -> str:
         """The features of an aspect, a key of `features.table.FEATURE_KINDS`."""
@@ -90,7 +92,7 @@ def check_job(job: Job) -> CheckedJob:
     Raises ValueError, FileNotFoundError, NotADirectoryError or OSError, each with one sentence.
     """
     ready = read_embeddings(job.images) if job.ready else None
-    source = ready.source if ready else open_source(job.images)
+    source = ready.source if ready else open_source(job.images, addresses=job.addresses)
     vocabulary = job.sources.vocabulary()
     names = [aspect.name for aspect in job.aspects]
     columns = {"image", *(f"{name}: {column}" for name in names for column in COLUMNS)}

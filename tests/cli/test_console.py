@@ -11,7 +11,7 @@ import pytest
 
 from multimap_jax.cli import console, group
 from multimap_jax.cli import main as cli
-from multimap_jax.cli.flags import make_flags
+from multimap_jax.cli.flags import by_aspect, make_flags
 from multimap_jax.errors import InputError, MissingError
 
 
@@ -171,12 +171,12 @@ def test_parts_are_numbers_that_there_are(part, said, capsys):
 
 def test_an_aspect_may_have_an_equals_sign_in_its_name():
     given = ["a=b=red,green", "a=c=blue", "a=b=c=x"]
-    assert group.by_aspect("words", given, ["a", "a=b", "a=b=c"]) == {"a=b": "red,green", "a": "c=blue", "a=b=c": "x"}
+    assert by_aspect("words", given, ["a", "a=b", "a=b=c"]) == {"a=b": "red,green", "a": "c=blue", "a=b=c": "x"}
     with pytest.raises(ValueError, match="cannot be read: expected --words=ASPECT=VALUE"):
-        group.by_aspect("words", ["a=b="], ["a", "a=b"])
+        by_aspect("words", ["a=b="], ["a", "a=b"])
     with pytest.raises(ValueError, match="names the aspect 'd'"):
-        group.by_aspect("words", ["d=e"], ["a"])
+        by_aspect("words", ["d=e"], ["a"])
     given = ["Color=Red", "cafe\u0301=b =1"]
-    assert group.by_aspect("words", given, ["color", "CAFÉ=B"]) == {"color": "Red", "CAFÉ=B": "1"}
+    assert by_aspect("words", given, ["color", "CAFÉ=B"]) == {"color": "Red", "CAFÉ=B": "1"}
     with pytest.raises(ValueError, match="twice for the aspect 'color'"):
-        group.by_aspect("words", ["Color=red", "color=blue"], ["color"])
+        by_aspect("words", ["Color=red", "color=blue"], ["color"])

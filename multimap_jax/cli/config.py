@@ -1,0 +1,140 @@
+"""Flags from a file: run.json, so that a run is repeated, or a TOML file. What is typed takes precedence."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+from absl import flags
+from absl.flags import FlagValues
+
+from multimap_jax.cli.flags import by_aspect
+from multimap_jax.errors import InputError, MissingError
+from multimap_jax.prompts.normalize import normal_form
+from multimap_jax.settings import ProxySettings, Settings, flag_of
+from multimap_jax.storage.filenames import error_text, without_secrets
+from multimap_jax.storage.paths import exists, open_file, parse_path
+
+SETTINGS = tuple(flag_of(field) for kind in (Settings, ProxySettings) for field in dataclasses.fields(kind))
+# Flags with a value for each aspect: a table in the file.
+BY_ASPECT = ("words", "clusters")
+# Flags that name files and folders of this machine.
+PLACES = ("images", "embeddings", "labels", "wordnet", "vocabulary")
+# All that a file may set. It may come from a stranger: what writes, deletes, downloads or sends has to be typed.
+ALLOWED = (*PLACES, *BY_ASPECT, *SETTINGS, "subject", "clip", "aspect", "template", "contrast", "recipe")
+TOML_BYTES = 10**6
+
+Value = bool | int | float | str | list[str] | dict[str, int | str | list[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFlags:
+    """What is read of run.json."""
+
+    flags: dict[str, Value] | None = None
+
+
+def read_config(path: Path) -> dict[str, Value]:
+    """The flags in a file. MissingError where there is none, InputError or ValueError for one that cannot be read."""
+    import msgspec
+
+    from multimap_jax.storage.reading import read_form
+
+    if not exists(path):
+        raise MissingError(f"there is no file {path}: give run.json of a run, or a TOML file", "config")
+    if path.suffix.lower() != ".toml":
+        found = read_form(path, RunFlags, "give run.json of a run, or a TOML file", strict=False).flags
+        if found is None:
+            raise InputError(f"{path} does not say how its groups were found: give run.json of the first run", "config")
+        return found
+    with open_file(path, TOML_BYTES) as file:
+        text = file.read()
+    try:
+        return msgspec.convert(tomllib.loads(text.decode()), dict[str, Value])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read ({error_text(error)})", "config") from None
+
+
+def apply_config(values: FlagValues) -> set[str]:
+    """Sets the flags that --config gives and that were not typed; returns their names. InputError with a sentence for
+    any that it may not give."""
+    if not values.config:
+        return set()
+    path, typed = parse_path(values.config), {name for name in values if values[name].present}
+    found = read_config(path)
+    for name in found:
+        check_name(path, name, values)
+    typed |= {"images", "embeddings"} if typed & {"images", "embeddings"} else set()
+    own = {name for name in found if name not in typed and name not in BY_ASPECT}
+    for name in sorted(own):
+        check_place(path, name, found[name])
+        set_flag(path, values[name], found[name])
+    for name in (name for name in BY_ASPECT if name in found):
+        add_by_aspect(path, values, name, found[name])
+    return own
+
+
+def check_name(path: Path, name: str, values: FlagValues) -> None:
+    """InputError for a flag that a file may not set."""
+    if name not in values:
+        raise InputError(f"{path} sets {name[:80]!r}, which is no flag: see multimap help group", "config")
+    if name not in ALLOWED:
+        raise InputError(f"{path} sets {name}, which a file may not set: remove it there and type --{name}", "config")
+
+
+def check_place(path: Path, name: str, value: Value) -> None:
+    """InputError for an address, or a checkpoint that is not on this machine: nobody has asked to reach them."""
+    for text in value if isinstance(value, list) else [value]:
+        away = name in PLACES and "://" in str(text)
+        if name == "clip" and text != "embedded":
+            away = "://" in str(text) or not parse_path(str(text)).is_dir()
+        if away:
+            shown = without_secrets(str(text))[:200]
+            raise InputError(f"{path} names {shown}, which is not a folder or file of this machine", name, shown)
+
+
+def set_flag(path: Path, flag: flags.Flag, value: Value) -> None:
+    """Sets a flag as if its value had been typed."""
+    several = isinstance(value, list) and isinstance(flag, flags.MultiFlag)
+    try:
+        if isinstance(value, dict) or (isinstance(value, list) and not isinstance(flag.value, list)):
+            raise flags.IllegalFlagValueError("expected one value")
+        for text in value if several else [",".join(value) if isinstance(value, list) else value]:
+            flag.parse(str(text))
+    except flags.IllegalFlagValueError as error:
+        raise InputError(f"{path}: {flag.name} cannot be {str(value)[:80]} ({error_text(error)})", "config") from None
+
+
+def add_by_aspect(path: Path, values: FlagValues, name: str, table: Value) -> None:
+    """Adds to --words or --clusters what a file has for aspects that are asked for and that were not typed."""
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: {name} cannot be {str(table)[:80]}: expected a table, aspect = value", "config")
+    typed = {*map(normal_form, by_aspect(name, values[name].value, values.aspect))}
+    asked = {normal_form(aspect) for aspect in values.aspect} - typed
+    for aspect, value in table.items():
+        if normal_form(aspect) in asked:
+            text = ",".join(value) if isinstance(value, list) else value
+            values[name].parse(f"{aspect}={text}")
+
+
+def flags_for_config(values: FlagValues) -> dict[str, Value]:
+    """The flags that were typed, as run.json keeps them for --config: with whole paths, without secrets."""
+    found = {name: values[name].value for name in ALLOWED if name in values and values[name].present}
+    for name in found:
+        if name in BY_ASPECT:
+            found[name] = by_aspect(name, found[name], values.aspect)
+        elif isinstance(found[name], list):
+            found[name] = [whole_path(name, text) for text in found[name]]
+        elif isinstance(found[name], str):
+            found[name] = whole_path(name, found[name])
+    return found
+
+
+def whole_path(name: str, text: str) -> str:
+    """The value of a flag; where it names a file or folder of this machine its path from the root."""
+    is_local = name in PLACES and text != "builtin" or name == "clip" and text != "embedded"
+    path = parse_path(text) if is_local and "://" not in text else None
+    if path is None or (name == "clip" and not path.is_dir()):
+        return without_secrets(text)
+    return f"{path.absolute()}"
