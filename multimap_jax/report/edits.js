@@ -3,7 +3,8 @@ function quoted(text) {
   return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-const editLine = () => `multimap edit --run=${quoted(data.run)} --edits=edits.json --out=edited/`;
+const editLine = () =>
+  `multimap edit --run=${quoted(data.run)} --edits=edits.json --out=${quoted(data.edited)}`;
 
 // Opens the dialog. answer: returns what is wrong with the fields, "" once the edit is made.
 function ask(question, fields, answer) {

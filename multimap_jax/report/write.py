@@ -38,6 +38,7 @@ def make_report(
     command: str = "",
     run: str = "out/",
     progress: bool = False,
+    edited: str = "edited/",
 ) -> Report:
     """Makes the page.
 
@@ -46,7 +47,7 @@ def make_report(
       pages: one for each aspect.
       notes: sentences for the top.
       settings: of the run, each with its name. command: the line that repeats the run, "" unknown.
-      run: the folder that edits are applied to.
+      run: the folder that edits are applied to. edited: the folder that is proposed for the edited run.
     """
     shown = shown_images(pages, len(names))
     shown_names = [names[int(i)] for i in shown]
@@ -74,6 +75,7 @@ def make_report(
         "settings": [[str(name), str(value)] for name, value in settings],
         "command": command,
         "run": run,
+        "edited": edited,
     }
     files = {f"{i}.jpg": picture for i, picture in enumerate(pictures) if picture} if folder else {}
     return Report(fill(title, content), folder, files)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import platform
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -105,6 +107,7 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
         job.line,
         f"{job.out}/" if record.editable else "",
         progress,
+        f"{edited_folder(job.out)}/",
     )
     texts[output.REPORT] = report.html
     clock.lap("report")
@@ -120,6 +123,15 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
             stage_.commit(instead_of=output.RESULTS)
         output.prune(job.out, "thumbnails-", report.folder)
     return [*files, *([report.folder] if report.folder else []), output.RUN]
+
+
+def edited_folder(out: Path) -> Path:
+    """A folder beside the run in `out` for the run with its groups edited: edited, edited-2, edited-3 …, the first one
+    after its own that does not exist."""
+    own = re.fullmatch(r"edited(?:-(\d{1,9}))?", out.name)
+    numbers = itertools.count(int(own[1] or 1) + 1 if own else 1)
+    folders = (out.parent / (f"edited-{number}" if number > 1 else "edited") for number in numbers)
+    return next(folder for folder in folders if not exists(folder))
 
 
 def check_own(out: Path, labels: Path | None) -> None:

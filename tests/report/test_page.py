@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -355,3 +356,24 @@ def test_a_run_is_edited_by_clicks_applied_and_exported(browser, finished, tmp_p
     assert cli.main(["multimap", "export", *flags]) == 0
     assert {path.name for path in (tmp_path / "to").iterdir()} == {"leaf", "warm"}
     shutil.rmtree(tmp_path / "to")
+
+
+def test_the_command_on_a_page_works_as_it_is_typed(browser, finished, tmp_path, monkeypatch):
+    """On the page of a run, of that run edited, and of the edited run edited again."""
+    monkeypatch.chdir(tmp_path)
+    flags = [f"--embeddings={finished[1]}", "--aspect=color", "--words=color=red,green,yellow", "--out=out"]
+    assert cli.main(["multimap", *flags]) == 0
+    for run, name, to in (("out", "red", "edited"), ("edited", "one", "edited-2"), ("edited-2", "one 2", "edited-3")):
+        browser.open(tmp_path / run / "report.html")
+        browser.does(name, "rename")
+        browser.fill("#name", "one" if run == "out" else f"one {to[-1]}")
+        browser.click("#yes")
+        (tmp_path / "edits.json").write_text(json.dumps(browser.saved()))
+        line = browser.text("#next")
+        assert line == f"multimap edit --run={run}/ --edits=edits.json --out={to}/"
+        assert cli.main(shlex.split(line)) == 0
+        browser.view("about")
+        assert line in browser.text("#view")
+    assert cli.main(["multimap", *flags]) == 0  # by now there is a folder edited
+    browser.open(tmp_path / "out" / "report.html").view("about")
+    assert "--run=out/ --edits=edits.json --out=edited-4/" in browser.text("#view")
