@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, get_type_hints
@@ -118,6 +120,12 @@ def _read_edit(content, where: str, aspects: Sequence[str]) -> Edit:
         expected = get_type_hints(form, include_extras=True)[key].__metadata__[0].description
         found = ascii(content.get(key))[:40]
         raise InputError(f"{where}: {key} is {found}, expected {expected}", "edits") from None
+
+
+def edits_hash(edits: Sequence[Edit]) -> str:
+    """SHA-256 of edits in their order, whatever file they are from."""
+    fields = [msgspec.structs.asdict(edit) | {"where": ""} for edit in edits]
+    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
 
 
 def _new_name(_, value) -> NewName:

@@ -16,7 +16,7 @@ import numpy as np
 
 from multimap_jax.clustering.result import AspectResult
 from multimap_jax.editing.editor import Editor, Regrouping, as_content, begun
-from multimap_jax.editing.edits_file import Edit, read_edits
+from multimap_jax.editing.edits_file import Edit, edits_hash, read_edits
 from multimap_jax.errors import InputError
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.runs import finished
@@ -59,7 +59,7 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
     clock, content = Clock(), finished.read_run(job.run)
     aspects = [aspect.name for aspect in content.aspects]
     edits = read_edits(job.edits, aspects)
-    check_out(job.run, job.out, again=True)
+    check_out(job.run, job.out, edits)
     (names,), images = read_label_columns(job.run, ("image",)), finished.images_of(job.run, content, job.images)
     truth = None if job.labels is None else read_labels(job.labels, aspects, dict.fromkeys(names), job.run)
     clip = finished.load_checkpoint(job.run, content, job.clip)
@@ -85,12 +85,12 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
     groups = json.dumps({"format": FORMAT, "aspects": {name: as_content(now) for name, now in after.items()}}) + "\n"
     notes = [f"Groups of {name_of_path(f'{job.run}')} after {count(len(edits), 'edit')}."]
     notes += filter(None, [images.note, *(aspect.note() for aspect in content.aspects)])
-    more = edited_content(job, content, len(edits), groups)
+    more = edited_content(job, content, edits, groups)
     if images.note:  # as the run says, for whoever has them
         more["images"] = content.images
     job = dataclasses.replace(job, images=job.images or images.source.path)
     with locked(job.out):
-        check_out(job.run, job.out, again=True)  # once more: another command may have finished meanwhile
+        check_out(job.run, job.out, edits)  # once more: another command may have finished meanwhile
         sweep(job.out)
         kept = [copy_model(job.run, aspect, job.out) for aspect in content.aspects]
         settings = content.settings, content.config
@@ -101,18 +101,20 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
     say(f"new images into these groups: multimap apply --run={job.out} --images=NEW --out=MORE")
 
 
-def edited_content(job: RunJob, content: finished.RunContent, edits: int, groups: str) -> dict:
+def edited_content(job: RunJob, content: finished.RunContent, edits: Sequence[Edit], groups: str) -> dict:
     """What run.json says of where the groups come from. groups: the text of groups.json."""
     if job.embeddings:
         embeddings = whole(job.embeddings)
     else:
         embeddings = whole(job.run) if finished.embeddings_folder(job.run) else content.embeddings or whole(job.run)
     digest = hashlib.sha256(groups.encode()).hexdigest()
-    return {"edited": {"run": whole(job.run), "edits": edits, "groups": digest}, "embeddings": embeddings}
+    edited = {"run": whole(job.run), "edits": len(edits), "edits_hash": edits_hash(edits), "groups": digest}
+    return {"edited": edited, "embeddings": embeddings}
 
 
-def check_out(run: Path, out: Path, again: bool = False) -> None:
-    """InputError where the results of a run would be lost. again: whether edits of this run may be made again."""
+def check_out(run: Path, out: Path, edits: Sequence[Edit] = ()) -> None:
+    """InputError where the results of a run, or edits, would be lost. edits: those of `run` that `out` is to hold; they
+    may be those that it holds already, and further ones."""
     if is_same_file(out, run):
         raise InputError(f"{out} is the run itself and would be overwritten: choose another folder", "out")
     there = {}
@@ -120,8 +122,15 @@ def check_out(run: Path, out: Path, again: bool = False) -> None:
         there = read_json(out / RUN)
     aspects, edited = there.get("aspects"), there.get("edited")
     another = isinstance(aspects, list) and any(isinstance(aspect, dict) and "model" in aspect for aspect in aspects)
-    if another and not (again and isinstance(edited, dict) and edited.get("run") == whole(run)):
+    if another and not (edits and isinstance(edited, dict) and edited.get("run") == whole(run)):
         raise InputError(f"{out} is another finished run and would be overwritten: choose another folder", "out")
+    number = edited.get("edits") if another else None
+    if another and not (isinstance(number, int) and edits_hash(edits[:number]) == edited.get("edits_hash")):
+        raise InputError(
+            f"{out} holds other edits of {run}, which would be lost: choose another folder, or continue from them with "
+            f"--run={out}",
+            "out",
+        )
 
 
 def edited(model: MultiMaP, before: Regrouping, edits: Sequence[Edit], names: Sequence[str], rows) -> Regrouping:

@@ -253,6 +253,27 @@ def test_an_edited_run_is_edited_again_and_results_of_others_are_safe(finished, 
     assert "there is no finished run in" in capsys.readouterr().err
 
 
+def test_edits_made_before_are_not_lost(finished, tmp_path, capsys):
+    """The same edits, and those with others after them, may go into the same folder; any others not."""
+    out, file = tmp_path / "edited", tmp_path / "e.json"
+    flags = ["edit", f"--run={finished[1]}", f"--edits={file}", f"--out={out}"]
+
+    def make(*edits):
+        file.write_text(json.dumps({"edits": [*edits]}))
+        return multimap(*flags)
+
+    warm, round_ = EDITS[0], {"aspect": "species", "rename": "apple", "to": "round"}
+    assert make(warm) == 0 and make(warm) == 0
+    assert make(round_) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"{out} holds other edits of {finished[1]}" in said and f"--run={out}" in said
+    assert make(round_, warm) == 2 and make({**warm, "into": "hot"}) == 2
+    assert {row["color"] for row in rows(out).values()} == {"green", "'=warm"}
+    assert make(warm, round_) == 0
+    assert "round" in {row["species"] for row in rows(out).values()}
+    assert make(warm) == 2  # the second edit would be lost
+
+
 def test_an_edited_run_that_was_changed_or_lost_its_embeddings_is_a_sentence(finished, edited, tmp_path, capsys):
     shutil.copytree(edited, tmp_path / "run")
     groups = tmp_path / "run" / "groups.json"
