@@ -30,6 +30,7 @@ function makeEdit(edit, message) {
   add({ aspect: open().name, ...edit });
   state.cell = null;
   show();
+  selectionChanged(); // groups to move to may have another name now
   announce(message);
   const group = named(current(), edit.to ?? edit.split ?? edit.into ?? "");
   const rename = group && document.querySelector(`[data-group="${group.id}"] [data-does=rename]`);
@@ -103,23 +104,29 @@ function selectionChanged() {
   announce(number ? $("selected").textContent : "Nothing is selected.");
 }
 
-// Assigns the selected images. Those of groups that are to be split stay: which part they belong to is not known yet.
-function assignSelected(label, edit, message) {
-  const { groups, labels } = current();
-  const fixed = new Set([label, ...groups.filter((group) => group.into).map((group) => group.id)]);
-  const images = [...state.selected].filter((i) => !fixed.has(labels[i])).sort((a, b) => a - b);
+// Says why the selected images stay where they are, and selected.
+function refuseSelected(reason) {
+  $("selected").textContent = `${count(state.selected.size, "image")} selected. ${reason}`;
+  announce(reason);
+}
+
+// Assigns the selected images, also those of groups that are to be split: multimap edit splits these first.
+function assignSelected(label, name, edit, message) {
+  const { labels } = current();
+  const images = [...state.selected].filter((i) => labels[i] !== label).sort((a, b) => a - b);
+  if (!images.length) return refuseSelected(`Already in ${name}.`);
   state.selected.clear();
-  if (images.length) makeEdit(edit(images.map((i) => data.names[i])), `${count(images.length, "image")} ${message}`);
-  selectionChanged();
+  makeEdit(edit(images.map((i) => data.names[i])), `${count(images.length, "image")} ${message}`);
 }
 
 function moveSelected() {
   const group = named(current(), $("target").value);
-  if (group) assignSelected(group.id, (move) => ({ move, to: group.name }), `moved to ${group.name}.`);
-  else clearSelection();
+  if (!group) return refuseSelected("There is no group to move to: all are to be split first.");
+  assignSelected(group.id, group.name, (move) => ({ move, to: group.name }), `moved to ${group.name}.`);
 }
 
-const unassignSelected = () => assignSelected(UNASSIGNED, (leftover) => ({ leftover }), "unassigned.");
+const unassignSelected = () =>
+  assignSelected(UNASSIGNED, UNASSIGNED_NAME, (leftover) => ({ leftover }), "unassigned.");
 
 function undoLast() {
   const edit = undo();

@@ -172,6 +172,54 @@ def test_edits_by_clicks_are_the_file_expected(browser, small):
     assert browser.complaints() == []
 
 
+def test_images_of_a_group_that_is_to_be_split_are_moved_and_marked(browser, finished, tmp_path):
+    """multimap edit makes of it what the page shows."""
+    browser.open(finished[1] / "report.html")
+    browser.does("red", "split")
+    browser.click("#yes")
+    leave, move, *_ = browser.images("red")
+    browser.click(f'.image[title="{leave}"]')
+    browser.click("#leave")
+    assert browser.run("return $('said').textContent") == "1 image unassigned."
+    browser.click(f'.image[title="{move}"]')
+    browser.does("green", "rename")  # the images stay selected, and may go to the group by its new name
+    browser.fill("#name", "leaf")
+    browser.click("#yes")
+    browser.fill("#target", "leaf")
+    browser.click("#move")
+    assert browser.images("(left over)") == [leave] and move in browser.images("leaf")
+    (tmp_path / "edits.json").write_text(json.dumps(browser.saved()))
+    flags = [f"--run={finished[1]}", f"--edits={tmp_path / 'edits.json'}", f"--out={tmp_path / 'edited'}"]
+    assert cli.main(["multimap", "edit", *flags]) == 0
+    rows = csv.DictReader((tmp_path / "edited" / "labels.csv").read_text().splitlines())
+    groups = {row["image"]: row["color"] for row in rows}
+    assert (groups[leave], groups[move]) == ("(left over)", "leaf")
+    assert set(groups.values()) == {"red 1", "red 2", "leaf", "yellow", "(left over)"}
+
+
+def test_images_that_stay_where_they_are_stay_selected_and_it_is_said_why(browser, small):
+    browser.open(small)
+    browser.click('.image[title="00000.png"]')
+    browser.fill("#target", "red")
+    browser.click("#move")
+    assert browser.text("#selected") == "1 image selected. Already in red."
+    browser.does("red", "split")
+    browser.click("#yes")
+    assert browser.text("#selected") == "1 image selected" and browser.text("#target").split() == ["green", "blue"]
+    for name in ("green", "blue"):
+        browser.does(name, "split")
+        browser.click("#yes")
+    browser.click("#move")
+    reason = "There is no group to move to: all are to be split first."
+    assert browser.text("#selected") == f"1 image selected. {reason}"
+    assert browser.run("return $('said').textContent") == reason
+    browser.click("#clear")
+    browser.click('.image[title="00005.png"]')
+    browser.click("#leave")
+    assert browser.text("#selected") == "1 image selected. Already in (left over)."
+    assert browser.run("return state.edits.length") == 3
+
+
 def test_everything_by_keyboard(browser, small):
     from selenium.webdriver.common.keys import Keys
 
