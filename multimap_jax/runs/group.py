@@ -28,7 +28,7 @@ from multimap_jax.runs.estimate import operations_per_second, proxy_seconds
 from multimap_jax.runs.evaluation import evaluated
 from multimap_jax.runs.job import CheckedJob, Job, check_job, make_models
 from multimap_jax.runs.models import keep_model, prune_models
-from multimap_jax.runs.results import Clock, RunRecord, columns_left_out, whole, write_results
+from multimap_jax.runs.results import Clock, RunRecord, columns_left_out, replaced_note, whole, write_results
 from multimap_jax.runs.run_embeddings import RunEmbeddings, embed_source, matching_embeddings
 from multimap_jax.runtime.mesh import image_mesh
 from multimap_jax.runtime.progress import open_bar, with_bar
@@ -53,6 +53,8 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
     with locked(job.out, job.processes.index, job.processes.count):
         if first:
             sweep(job.out)
+            if note := replaced_note(job.out, [aspect.name for aspect in job.aspects]):
+                say(note)
         process_group = join_group(job.processes, shared_settings(checked), job.out)
         clip = load_clip(job.clip)
         job = with_candidates(job, clip, process_group, say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -26,6 +27,7 @@ from multimap_jax.errors import InputError
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.report.page import Page
 from multimap_jax.report.write import make_report
+from multimap_jax.runs import finished
 from multimap_jax.runs.evaluation import BASELINES
 from multimap_jax.runs.messages import merge_texts, selection_text, words_text
 from multimap_jax.runs.run_embeddings import LABELS_ROWS, RunEmbeddings
@@ -143,6 +145,19 @@ def check_own(out: Path, labels: Path | None) -> None:
             raise InputError(f"{labels} would be overwritten by the results: choose another folder", "out")
         if not output.is_ours(out, name):
             raise InputError(output.changed_text(path))
+
+
+def replaced_note(out: Path, aspects: Sequence[str]) -> str:
+    """What of the results in `out` those by `aspects` will not have, in a sentence; "" for nothing."""
+    earlier = []
+    with contextlib.suppress(OSError, ValueError):
+        earlier = [aspect.name for aspect in finished.read_results(out).aspects]
+    if not set(earlier) <= set(aspects):
+        results = f"Results of an earlier run by {', '.join(earlier)[:200]}"
+        return f"{results} in {out} are replaced: give all aspects in one command, or another --out, to keep both."
+    if earlier and exists(out / output.GROUPS):
+        return f"The edited groups in {out} are replaced: give another --out to keep both."
+    return ""
 
 
 def put_thumbnails(out: Path, folder: str, pictures: dict[str, bytes]) -> None:

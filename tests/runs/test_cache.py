@@ -98,6 +98,21 @@ def test_an_aspect_more_embeds_nothing_and_says_what_was_asked_for(fruit, tmp_pa
     assert len(list((out / "models").iterdir())) == 2
 
 
+def test_results_by_another_aspect_are_not_replaced_without_a_word(fruit, tmp_path, capsys):
+    out, word = tmp_path / "out", "are replaced"
+    assert run(fruit, out) == 0 and run(fruit, out) == 0 and run(fruit, out, *SPECIES) == 0
+    assert word not in capsys.readouterr().out  # nothing is lost
+    assert run(fruit, out) == 0
+    said = capsys.readouterr().out
+    note = f"Results of an earlier run by color, species in {out} are replaced: give all aspects in one command, or"
+    assert note in said and said.index(note) < said.index("embed the images")
+    assert run(fruit, out) == 0 and word not in capsys.readouterr().out
+    (tmp_path / "e.json").write_text(json.dumps({"edits": [{"rename": "red", "to": "warm"}]}))
+    edited = tmp_path / "edited"
+    assert cli.main(["multimap", "edit", f"--run={out}", f"--edits={tmp_path / 'e.json'}", f"--out={edited}"]) == 0
+    assert run(fruit, edited) == 0 and f"The edited groups in {edited} are replaced" in capsys.readouterr().out
+
+
 def test_ten_images_more_embed_ten_and_give_the_labels_of_all_at_once(fruit, tmp_path, opened):
     out, later = tmp_path / "out", tmp_path / "later"
     later.mkdir()
