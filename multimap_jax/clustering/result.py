@@ -19,7 +19,7 @@ class Assignment:
 
     Attributes:
       labels: int, the nearest cluster. distances: float, to its centroid. confidences: float 0 … 1, see
-        `clustering.kmeans.nearest`.
+        `clustering.kmeans.nearest`; NaN where an image was moved by hand.
       outliers: bool, unlike most images, see `clustering.outliers.fit_inliers`.
       leftover: bool, among the least confident share that was to be left out.
     """
@@ -83,8 +83,8 @@ class AspectResult:
 
     @property
     def mean_confidences(self) -> np.ndarray:
-        """Mean confidence of the images in each cluster, float [clusters]; 0 for an empty one."""
-        kept = ~self.assignment.leftover
-        confidences = self.assignment.confidences[kept]
-        totals = np.bincount(self.assignment.labels[kept], confidences, len(self.cluster_names))
-        return totals / np.maximum(self.sizes, 1)
+        """Mean confidence of the images in each cluster, float [clusters]; 0 where none has one."""
+        known = ~self.assignment.leftover & ~np.isnan(self.assignment.confidences)
+        labels, confidences = self.assignment.labels[known], self.assignment.confidences[known]
+        totals = np.bincount(labels, confidences, len(self.cluster_names))
+        return totals / np.maximum(np.bincount(labels, minlength=len(self.cluster_names)), 1)

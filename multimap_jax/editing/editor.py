@@ -61,8 +61,9 @@ class Regrouping(msgspec.Struct):
 
     def assign(
         self, labels: np.ndarray, distances: np.ndarray, leftover: np.ndarray, rows, names: Sequence[str], centroids
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(groups int, distances, leftover bool), each [images], of images that the model assigned to `labels`.
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(groups int, distances, leftover bool, by_hand bool), each [images], of images that the model assigned to
+        `labels`. by_hand: those that are pinned.
 
         labels, distances, leftover [images]: the model's. rows [images, d]: its features. centroids: its own.
         """
@@ -72,18 +73,18 @@ class Regrouping(msgspec.Struct):
             if len(here):
                 which, distances_now[here] = nearest(rows[here], split.centroids)[:2]
                 groups[here] = np.array(split.to, np.int64)[which]
-        leftover = np.array(leftover, bool)
+        leftover, by_hand = np.array(leftover, bool), np.zeros(len(labels), bool)
         centroids_of = functools.cache(lambda group: self.centroids_of(group, centroids))
         for i, name in enumerate(names) if self.pinned else ():
             pin = self.pinned.get(name)
             if pin is None or pin.centroid != labels[i]:
                 continue
             if abs(pin.distance - distances[i]) <= SAME_DISTANCE * (1 + pin.distance):
-                leftover[i] = pin.group == UNASSIGNED
+                leftover[i], by_hand[i] = pin.group == UNASSIGNED, True
                 if not leftover[i]:
                     groups[i] = pin.group
                     distances_now[i] = float(nearest(rows[np.array([i])], centroids_of(pin.group))[1][0])
-        return groups, distances_now, leftover
+        return groups, distances_now, leftover, by_hand
 
     def centroids_of(self, group: int, centroids: np.ndarray) -> np.ndarray:
         """The centroids [number, d] that lead to a group."""
@@ -109,7 +110,7 @@ class Editor:
         self.rows, self.names, self.seed = rows, names, seed
         self.positions = {name: i for i, name in enumerate(names)}
         features = rows() if begun.splits or begun.pinned else None
-        self.groups, _, self.leftover = begun.assign(labels, distances, leftover, features, names, centroids)
+        self.groups, _, self.leftover, _ = begun.assign(labels, distances, leftover, features, names, centroids)
 
     def make(self, edit: Edit, later: Sequence[Edit]) -> None:
         """Makes one edit. later: the edits after it. Raises InputError, with one sentence, where it cannot be made."""

@@ -82,9 +82,11 @@ function showDetails(i) {
   const box = $("details");
   box.hidden = i === null;
   if (i === null) return;
-  const { confidences, distances } = open();
+  const { distances } = open();
+  const confidence = current().confidences?.[i];
   const lines = data.aspects.map((aspect, index) => `${aspect.name}: ${groupName(index, i)}`);
-  if (confidences && confidences[i] !== null) lines.push(`confidence ${confidences[i].toFixed(2)}`);
+  if (confidence === null) lines.push("moved by hand");
+  else if (confidence !== undefined) lines.push(`confidence ${confidence.toFixed(2)}`);
   if (distances[i] !== null) lines.push(`distance ${distances[i].toFixed(3)}${isOutlier(i) ? ", an outlier" : ""}`);
   const name = paragraph(make("strong", {}, data.names[i]));
   box.replaceChildren(picture(i), make("div", {}, name, ...lines.map((line) => paragraph(line))));

@@ -46,11 +46,11 @@ class Page:
 
     @functools.cached_property
     def least_confident(self) -> np.ndarray:
-        """Images in groups by rising confidence, by falling distance where it is unknown."""
+        """Images in groups by rising confidence, without those moved by hand; by falling distance if unknown."""
         known = self.images.confidences is not None
         values = self.images.confidences if known else self.images.distances
         order = np.argsort(values, kind="stable")[:: 1 if known else -1]
-        return order[~self.images.leftover[order]]
+        return order[~(self.images.leftover | np.isnan(values))[order]]
 
     def shown_exemplars(self) -> list[list[int]]:
         """Exemplars of each group."""

@@ -26,13 +26,17 @@ function original(aspect) {
   const groups = aspect.groups.map((group, id) => ({ ...group, id, into: 0, hidden: group.size }));
   let hidden = aspect.leftover_size;
   for (const label of labels) label === UNASSIGNED ? hidden-- : groups[label].hidden--;
-  return { groups, labels, hidden, reserved: [] };
+  return { groups, labels, confidences: aspect.confidences?.slice(), hidden, reserved: [] };
 }
 
 const named = (result, name) => result.groups.find((group) => group.name === name);
 
+// An image that is moved by hand has no confidence.
 function assign(result, names, label) {
-  for (const name of names) result.labels[indices.get(name)] = label;
+  for (const i of names.map((name) => indices.get(name))) {
+    result.labels[i] = label;
+    if (result.confidences) result.confidences[i] = null;
+  }
 }
 
 const replays = {
@@ -94,12 +98,13 @@ function closest(index) {
   return orders.get(index);
 }
 
-// Images in groups by rising confidence, by falling distance where it is unknown.
+// Images in groups by rising confidence, without those moved by hand; by falling distance where it is unknown.
 function leastConfident(index) {
-  const { confidences } = data.aspects[index];
-  const order = closest(index).slice().reverse();
+  const { confidences, labels } = current(index);
+  const order = closest(index).filter((i) => labels[i] !== UNASSIGNED && confidences?.[i] !== null);
+  order.reverse();
   if (confidences) order.sort((a, b) => confidences[a] - confidences[b]);
-  return order.filter((i) => current(index).labels[i] !== UNASSIGNED);
+  return order;
 }
 
 function groupName(index, i) {

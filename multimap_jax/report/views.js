@@ -24,10 +24,11 @@ function section(key, name, images, facts, { size = images.length, buttons = [] 
 }
 
 function groupSection(group) {
-  const { confidences } = open();
+  const { confidences } = current();
   const facts = [count(group.size, "image")];
-  if (confidences && group.images.length && group.images.length === group.size) {
-    const mean = group.images.reduce((sum, i) => sum + confidences[i], 0) / group.size;
+  const known = confidences ? group.images.filter((i) => confidences[i] !== null) : [];
+  if (known.length && group.images.length === group.size) {
+    const mean = known.reduce((sum, i) => sum + confidences[i], 0) / known.length;
     facts.push(`confidence ${mean.toFixed(2)}`);
   }
   if (group.name_confidence) facts.push(`name ${group.name_confidence.toFixed(2)}`);

@@ -147,17 +147,21 @@ def edited(model: MultiMaP, before: Regrouping, edits: Sequence[Edit], names: Se
 def regrouped(result: AspectResult, model: MultiMaP, regrouping: Regrouping, names: Sequence[str]) -> AspectResult:
     """What a model says of images `names` [images], as the edited groups have it.
 
-    Confidence and stability stay where a group is still that of one cluster; of others nothing is known.
+    The confidence of a name and stability stay where a group is still that of one cluster; of others nothing is known.
+    Images that were moved by hand have no confidence.
     """
     by_model = result.assignment
-    labels, distances, leftover = regrouping.assign(
+    labels, distances, leftover, by_hand = regrouping.assign(
         by_model.labels, by_model.distances, by_model.leftover, result.rows, names, model.cluster_centers_
     )
+    confidences = np.where(by_hand, np.nan, by_model.confidences)
     clusters = {name: i for i, name in enumerate(model.cluster_names_)}
     kept = [clusters.get(name) if regrouping.to.count(i) == 1 else None for i, name in enumerate(regrouping.groups)]
     return dataclasses.replace(
         result,
-        assignment=dataclasses.replace(by_model, labels=labels, distances=distances, leftover=leftover),
+        assignment=dataclasses.replace(
+            by_model, labels=labels, distances=distances, confidences=confidences, leftover=leftover
+        ),
         cluster_names=list(regrouping.groups),
         name_confidences=np.array([0.0 if i is None else model.cluster_confidences_[i] for i in kept]),
         stability=np.array([np.nan if i is None else model.cluster_stability_[i] for i in kept]),

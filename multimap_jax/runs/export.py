@@ -90,10 +90,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
 
 
 def check_column(column: str, values: Sequence) -> None:
-    """ValueError for names that cannot be read, and for numbers that are none."""
+    """ValueError for names that cannot be read, and for numbers that are none. Confidences may be missing."""
     if column.endswith(NUMERIC):
-        if not all(isinstance(value, int | float) for value in values):
-            raise ValueError(f"{column} holds {next(v for v in values if not isinstance(v, int | float))!r:.40}")
+        number = int | float | None if column.endswith(": confidence") else int | float
+        if not all(isinstance(value, number) for value in values):
+            raise ValueError(f"{column} holds {next(v for v in values if not isinstance(v, number))!r:.40}")
     elif column == "image":
         if not all(map(is_image_name, values)):
             raise ValueError("image holds other things than names")
@@ -157,6 +158,8 @@ def coordinates_of(
 
 def write_parquet(file, table: dict[str, Sequence], rows, progress: bool) -> None:
     columns = {name: pa.array(values) for name, values in table.items()}
+    unknown = [name for name, column in columns.items() if pa.types.is_null(column.type)]  # confidences, all missing
+    columns |= {name: columns[name].cast(pa.float64()) for name in unknown}
     embedding = "embedding" if "embedding" not in columns else "image embedding"
     kinds = [(name, column.type) for name, column in columns.items()] + [(embedding, pa.list_(pa.float32()))]
     bar = open_bar(len(rows), "writing the table", "row", shown=progress)

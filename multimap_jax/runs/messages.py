@@ -68,9 +68,8 @@ def print_result(result: AspectResult, say: Callable[[str], None]) -> None:
     wide = max(map(len, result.group_names if leftover else names))
     for name, size, confidence, of_name in zip(names, result.sizes, result.mean_confidences, result.name_confidences):
         noun = "image " if size == 1 else "images"
-        say(
-            f"  {name:<{wide}}  {size:>6} {noun}  confidence {confidence:.2f}" + f"  name {of_name:.2f}" * bool(of_name)
-        )
+        known = f"  confidence {confidence:.2f}" * bool(confidence) + f"  name {of_name:.2f}" * bool(of_name)
+        say(f"  {name:<{wide}}  {size:>6} {noun}{known}".rstrip())
     if leftover:
         say(f"  {LEFT_OVER:<{wide}}  {leftover:>6} {'image' if leftover == 1 else 'images'}")
     if result.candidates:

@@ -188,8 +188,8 @@ def columns_left_out(source: Source, aspects: Sequence[str]) -> list[str]:
 
 def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence[AspectResult], source: Source) -> None:
     """labels.parquet: labels.csv with the number of each group (-1 for images left over), the distance to its centroid,
-    the confidence and whether the image is an outlier; and what the source says of the images, where no column is
-    called so."""
+    the confidence (null for images moved by hand) and whether the image is an outlier; and what the source says of the
+    images, where no column is called so."""
     columns: dict[str, pa.Array] = {"image": pa.array(names, pa.string())}
     columns |= {name: pa.array(bare(values)) for name, values in source.columns_of(names).items() if name != "image"}
     for result in results:
@@ -199,7 +199,7 @@ def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence[AspectR
         groups_or_last = np.where(groups < 0, last, groups)
         columns[name] = pa.DictionaryArray.from_arrays(groups_or_last, pa.array(result.group_names))
         values = (groups, assignment.distances, assignment.confidences, assignment.outliers)
-        columns |= {f"{name}: {column}": pa.array(array) for column, array in zip(COLUMNS, values)}
+        columns |= {f"{name}: {column}": pa.array(array, from_pandas=True) for column, array in zip(COLUMNS, values)}
     coded = pa.types.is_dictionary
     types = {name: array.type.value_type if coded(array.type) else array.type for name, array in columns.items()}
     with pq.ParquetWriter(file, pa.schema(types.items())) as writer:
@@ -249,12 +249,12 @@ def aspect_content(result: AspectResult, names: Sequence[str]) -> dict:
 
 def group_content(result: AspectResult, names: Sequence[str]) -> list[dict]:
     """What run.json says of the groups of one aspect: each's name and the name's confidence, images and their mean
-    confidence, stability (see `MultiMaP`), and the names of images that show it."""
+    confidence (None where none has one), stability (see `MultiMaP`), and the names of images that show it."""
     columns = {
         "name": result.cluster_names,
         "images": result.sizes.tolist(),
         "name_confidence": result.name_confidences.tolist(),
-        "confidence": result.mean_confidences.round(4).tolist(),
+        "confidence": [round(value, 4) or None for value in result.mean_confidences.tolist()],
         "stability": [round(value, 4) if np.isfinite(value) else None for value in result.stability.tolist()],
     }
     if result.exemplars is not None:

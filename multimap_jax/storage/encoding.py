@@ -49,7 +49,7 @@ def as_csv(rows: Iterable[Iterable]) -> str:
 
 
 def _cell(value) -> str:
-    text = str(value)
+    text = "" if value is None else str(value)
     return '"' + text.replace('"', '""') + '"' if set(text) & set(',";\t\r\n') else text
 
 

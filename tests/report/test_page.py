@@ -220,6 +220,26 @@ def test_images_that_stay_where_they_are_stay_selected_and_it_is_said_why(browse
     assert browser.run("return state.edits.length") == 3
 
 
+def test_images_moved_by_hand_have_no_confidence(browser, tmp_path):
+    """Those that multimap edit moved, and those that are moved on the page."""
+    confidences = np.array([np.nan, 0.25, 0.5, 0.75, 1.0, 1.0])
+    page, images = page_of("color", [0, 0, 0, 1, 1, 1], ["red", "green"], confidences=confidences), painted(6)
+    browser.open(write(tmp_path, make_report("drawn", images, list(images), [page], [])))
+    assert "confidence 0.38" in browser.group("red").text and "confidence 0.92" in browser.group("green").text
+    browser.click('.image[title="00000.png"]')
+    assert "moved by hand" in browser.text("#details") and "confidence" not in browser.text("#details")
+    browser.click("#clear")
+    browser.click('.image[title="00001.png"]')
+    assert "confidence 0.25" in browser.text("#details")
+    browser.fill("#target", "green")
+    browser.click("#move")
+    assert "confidence 0.50" in browser.group("red").text and "confidence 0.92" in browser.group("green").text
+    browser.view("confidence")
+    assert browser.images("Low confidence") == ["00002.png", "00003.png", "00005.png", "00004.png"]
+    browser.click("#undo")
+    assert browser.images("Low confidence")[0] == "00001.png"
+
+
 def test_everything_by_keyboard(browser, small):
     from selenium.webdriver.common.keys import Keys
 

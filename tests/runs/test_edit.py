@@ -5,6 +5,7 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from multimap_jax.cli import main as cli
@@ -36,7 +37,7 @@ def after(tmp_path, *edits, before=None):
 
 def named(now, rows, names):
     apart = np.linalg.norm(rows[:, None] - CENTRES, axis=2)
-    groups, _, left = now.assign(apart.argmin(1), apart.min(1), np.zeros(len(rows), bool), rows, names, CENTRES)
+    groups, _, left, _ = now.assign(apart.argmin(1), apart.min(1), np.zeros(len(rows), bool), rows, names, CENTRES)
     return ["-" if out else now.groups[group] for group, out in zip(groups, left)]
 
 
@@ -85,7 +86,8 @@ def test_an_image_of_the_same_name_that_is_another_one_is_not_pinned(tmp_path):
 
 def test_a_moved_image_is_as_far_as_its_new_group_is(tmp_path):
     now, _ = after(tmp_path, {"move": ["0.png"], "to": "blue"})
-    _, away, _ = now.assign(LABELS, DISTANCES, np.zeros(12, bool), ROWS, NAMES, CENTRES)
+    _, away, _, by_hand = now.assign(LABELS, DISTANCES, np.zeros(12, bool), ROWS, NAMES, CENTRES)
+    assert np.flatnonzero(by_hand).tolist() == [0]
     assert away[0] == pytest.approx(np.hypot(21, 2)) and (away[1:] == DISTANCES[1:]).all()
 
 
@@ -239,6 +241,44 @@ def test_apply_follows_the_edits(finished, edited, tmp_path, monkeypatch):
     monkeypatch.setattr("multimap_jax.estimator.MultiMaP.fit", lambda *_, **__: pytest.fail("fitted"))
     assert multimap("apply", f"--run={edited}", f"--images={finished[0]}", f"--out={tmp_path / 'more'}") == 0
     assert (tmp_path / "more" / "labels.csv").read_bytes() == (edited / "labels.csv").read_bytes()
+
+
+def table(path):
+    return pq.read_table(path).to_pydict()
+
+
+def test_images_moved_by_hand_have_no_confidence(finished, edited, tmp_path):
+    before, found = table(finished[1] / "labels.parquet"), table(edited / "labels.parquet")
+    confidences = found["species: confidence"]
+    assert confidences == [None, None, *before["species: confidence"][2:]]
+    assert found["color: confidence"] == before["color: confidence"]
+    told = content((edited / "report.html").read_text())["aspects"][1]
+    assert told["confidences"][:2] == [None, None] and None not in told["confidences"][2:]
+    groups = {group["name"]: group for group in json.loads((edited / "run.json").read_text())["aspects"][1]["groups"]}
+    grapes = [value for name, value in zip(found["species"], confidences) if name == "grape" and value is not None]
+    assert groups["grape"]["images"] == len(grapes) + 1
+    assert groups["grape"]["confidence"] == pytest.approx(np.mean(grapes), abs=1e-4)
+    assert multimap("apply", f"--run={edited}", f"--images={finished[0]}", f"--out={tmp_path / 'more'}") == 0
+    assert table(tmp_path / "more" / "labels.parquet")["species: confidence"] == confidences
+    assert multimap("export", f"--run={edited}", f"--to={tmp_path / 't.parquet'}") == 0
+    assert table(tmp_path / "t.parquet")["species: confidence"] == confidences
+    assert multimap("export", f"--run={edited}", f"--to={tmp_path / 't.csv'}") == 0
+    cells = [row["species: confidence"] for row in csv.DictReader((tmp_path / "t.csv").read_text().splitlines())]
+    assert cells == ["", "", *map(str, confidences[2:])]
+
+
+def test_where_all_images_were_moved_by_hand_no_confidence_is_known(finished, tmp_path, capsys):
+    move = {"aspect": "color", "move": list(rows(finished[1])), "to": "red"}
+    (tmp_path / "e.json").write_text(json.dumps({"edits": [move]}))
+    out = tmp_path / "edited"
+    assert multimap("edit", f"--run={finished[1]}", f"--edits={tmp_path / 'e.json'}", f"--out={out}") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["red", "40"]]
+    assert "confidence" not in line
+    aspect = json.loads((out / "run.json").read_text())["aspects"][0]
+    assert [group["confidence"] for group in aspect["groups"]] == [None] * 3
+    assert multimap("export", f"--run={out}", f"--to={tmp_path / 't.parquet'}") == 0
+    column = pq.read_table(tmp_path / "t.parquet")["color: confidence"]
+    assert column.null_count == 40 and str(column.type) == "double"
 
 
 def test_an_edited_run_is_edited_again_and_results_of_others_are_safe(finished, edited, tmp_path, capsys):
