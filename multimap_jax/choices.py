@@ -25,6 +25,9 @@ HEARTBEAT_SECONDS = 100
 AUTO = "auto"
 # In place of a group's name: images in no group.
 LEFT_OVER = "(left over)"
+# Of groups that no word fits, with a number behind it; and of the one group where no split is stable.
+UNNAMED = "unnamed"
+NO_SPLIT = "no stable split"
 
 # Defaults of Aspect, and of the flags.
 SUBJECT = "object"

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from multimap_jax.arrays.rows import StoredRows
 from multimap_jax.arrays.sampling import sample_indices, sample_rows
-from multimap_jax.choices import AUTO
+from multimap_jax.choices import AUTO, NO_SPLIT
 from multimap_jax.clustering.kmeans import (
     check_clusters,
     cluster,
@@ -47,6 +47,7 @@ from multimap_jax.words.choose import choose_words
 from multimap_jax.words.naming import exemplars, name_groups
 from multimap_jax.words.vocabulary import Vocabulary, read_vocabulary
 
+EVEN = 0.95  # of its words, that the effective number of words needs to be, for a list that is picked evenly
 # Settings that are checked as they are; a seed may also be a generator, see `draw_seed`.
 CHECKED_SETTINGS = [field.name for field in dataclasses.fields(Settings) if field.name != "random_state"]
 
@@ -212,6 +213,9 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self.outliers_ = self.inliers_.outliers(embeddings)
         self.exemplars_ = exemplars(embeddings, labels, self.distances_, k)
         rows, labels = (embeddings, labels) if drawn is None else (embeddings[drawn], labels[drawn])
+        if k == 1 and self.n_clusters == AUTO:
+            self.cluster_names_, self.cluster_confidences_ = [NO_SPLIT], np.zeros(1)
+            return
         self.cluster_names_, self.cluster_confidences_ = name_groups(
             self._clip(), rows, self.aspect, labels, k, vocabulary
         )
@@ -260,6 +264,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         if hasattr(self, "proxies_"):
             proxies = {name: int(getattr(self, f"{name}_")) for name in ("block_size", "image_steps")}
             proxies |= {"final_loss": float(self.loss_.mean())}
+        if self.cluster_names_ == [NO_SPLIT]:  # in one group confidence says nothing
+            assignment = dataclasses.replace(assignment, confidences=np.full_like(assignment.confidences, np.nan))
         return AspectResult(
             self.aspect,
             self.contrast,
@@ -294,14 +300,17 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     def _select_n_clusters(self, embeddings: np.ndarray, rows: np.ndarray | None, names: Sequence) -> list[Candidate]:
         """Candidates for the number of groups. rows: of the images where they do not depend on it, else None: then the
         groups of the words are looked at, which the features are fitted to (see `features.span.fit_span`)."""
-        clip, words = self._clip(), 0.0
+        clip, words, even = self._clip(), 0.0, False
         if len(self.aspect.words) > 1:
-            shares = choose_words(clip, embeddings, self.aspect, names).shares
-            words = float(np.exp(entr(shares).sum()))
+            choice = choose_words(clip, embeddings, self.aspect, names)
+            words = float(np.exp(entr(choice.shares).sum()))
+            even = len(choice.words) == choice.candidates and words >= EVEN * choice.candidates
         if rows is None:
             texts = word_embeddings(clip, self.aspect).astype(np.float64)
             rows = RootProbabilities(clip, embeddings, texts)
-        return select_n_clusters(rows, words, names)
+        candidates = select_n_clusters(rows, words, names)
+        # Words that are all picked, and evenly, are a whole list, such as the four suits of cards.
+        return sorted(candidates, key=lambda each: even and each.groups != len(self.aspect.words))
 
     def _repr_html_(self) -> str:
         """For notebooks: the groups, with a few pictures where the model was fitted on paths."""

@@ -13,15 +13,21 @@ from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
+from multimap_jax.prompts.unrelated import UnrelatedWords
 
-# What "clear" needs of both criteria: 19 of 20 aspects of drawn scenes that are seen (zero-shot groups with an adjusted
-# mutual information of .5 or more) reach each. Found on drawings alone: experiments.calibration.separability.
-INFORMATION, STRUCTURE = 0.315, 0.28
+# What "well" needs of each number, and less than which of two is "hardly". Found on drawn scenes alone:
+# experiments.calibration.separability.
+WELL = {"separation": 0.35, "fit": 4.5, "structure": 0.28}
+HARDLY = {"separation": 0.2, "fit": 2.5}
 SAMPLE_IMAGES = 2000  # a sample of which is looked at, at most
 GROUPS = 60  # of k-means, at most
 GAUSSIANS = 3  # samples without gaps, whose mean inertia `structure` compares with
-RANDOM_WORDS = 24  # made of syllables, for the `information` that chance gives
-DRAWS = 20  # of as many of them as the aspect has words
+DRAWS = 20  # of as many unrelated words as the aspect has words
+MEANING = {
+    "well": "separates the {aspect} words well on these images",
+    "partly": "separates the {aspect} words partly on these images: expect some images in the wrong group",
+    "hardly": "hardly separates the {aspect} words on these images: the groups may be mostly noise",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +35,11 @@ class Separability:
     """What an encoder sees of an aspect in some images.
 
     Attributes:
-      information: the entropy of the words over all images less that within an image, as a share of the most that so
-        many words can have: whether images are told apart by the words, and surely. Adjusted for what words of random
-        syllables give, as an adjusted Rand index is for chance: 0 is no more than theirs, 1 the most.
+      separation: the mutual information between images and words, as a share of the words' entropy: whether each image
+        is surely of one word. Adjusted for what as many unrelated words give, as an adjusted Rand index is for chance:
+        0 is no more than theirs, 1 the most.
+      fit: how much better the words fit the images than unrelated words do, in standard deviations of these. See
+        `prompts.unrelated.UnrelatedWords.scores`.
       structure: log of k-means' inertia on images that have the same mean and covariance of logits but lie without
         gaps (Gaussian), over that of these images: whether images stand in groups at all (the gap statistic of
         Tibshirani, Walther and Hastie, 2001, with this reference). About 0 where they do not.
@@ -40,34 +48,32 @@ class Separability:
 
     aspect: str
     encoder: str
-    information: float
+    separation: float
+    fit: float
     structure: float
     most: tuple[str, float]
 
     @property
     def score(self) -> float:
-        """The weaker criterion, 1 where it just suffices."""
-        return min(self.information / INFORMATION, self.structure / STRUCTURE)
+        """The weakest number, 1 where it is just enough for "well"."""
+        return min(getattr(self, name) / least for name, least in WELL.items())
 
     @property
     def verdict(self) -> str:
-        """ "clear" or "cannot"."""
-        return "clear" if self.score >= 1 else "cannot"
+        """ "well", "partly" or "hardly"."""
+        if self.score >= 1:
+            return "well"
+        return "hardly" if any(getattr(self, name) < least for name, least in HARDLY.items()) else "partly"
 
     def content(self) -> dict:
         """As run.json has it."""
-        numbers = {"information": round(self.information, 4), "structure": round(self.structure, 4)}
+        numbers = {name: round(getattr(self, name), 4) for name in WELL}
         return {"verdict": self.verdict, **numbers, "said": str(self)}
 
     def __str__(self) -> str:
-        if self.verdict == "clear":
-            return f"{self.encoder} separates the {self.aspect} words well on these images."
         word, share = self.most
-        alike = f" (nearly all of them match {word!r})" if share > 0.9 else ""
-        return (
-            f"{self.encoder} cannot separate the {self.aspect} words on these images{alike}, so the groups are mostly "
-            "noise."
-        )
+        alike = f" Nearly all of them match {word!r}." if share > 0.9 and self.verdict != "well" else ""
+        return f"{self.encoder} {MEANING[self.verdict].format(aspect=self.aspect)}.{alike}"
 
 
 def diagnose(
@@ -81,51 +87,45 @@ def diagnose(
     """
     if len(aspect.words) < 2:
         raise InputError(f"aspect {aspect.name!r} has {len(aspect.words)} words: give two or more to look for", "words")
-    scaled = clip.temperature_scale * take_rows(sample_rows(embeddings, names, seed, SAMPLE_IMAGES)[0], None)
-    logits, random_logits = (
-        scaled @ word_embeddings(clip, asked).astype(np.float64).T for asked in (aspect, with_random_words(aspect))
-    )
-    chance = random_information(random_logits, len(aspect.words), seed)
+    rows = take_rows(sample_rows(embeddings, names, seed, SAMPLE_IMAGES)[0], None)
+    texts, unrelated = word_embeddings(clip, aspect).astype(np.float64), UnrelatedWords.of(clip, aspect)
+    scaled = clip.temperature_scale * rows
+    logits = scaled @ texts.T
+    chance = chance_separation(scaled @ unrelated.texts.astype(np.float64).T, len(aspect.words), seed)
     mean = softmax(logits, axis=1).mean(0)
     most = int(mean.argmax())
-    adjusted = (information(logits) - chance) / (1 - chance)
     return Separability(
-        aspect.name, clip.name, adjusted, structure(logits, seed), (aspect.words[most], float(mean[most]))
+        aspect.name,
+        clip.name,
+        (separation(logits) - chance) / (1 - chance),
+        fit(rows, texts, logits.argmax(1), unrelated),
+        structure(logits, seed),
+        (aspect.words[most], float(mean[most])),
     )
 
 
-def check_random_prompts(clip: Clip, aspect: Aspect) -> None:
-    """InputError where a prompt of `diagnose` is longer than the context, before anything is computed."""
-    clip.tokenizer.pad([aspect.fill(word) for word in with_random_words(aspect).words])
-
-
-def with_random_words(aspect: Aspect) -> Aspect:
-    """The aspect with the random words that `diagnose` compares its own words with."""
-    return dataclasses.replace(aspect, words=random_words(RANDOM_WORDS, np.random.default_rng(0)))
-
-
-def information(logits: np.ndarray) -> float:
-    """Of logits [images, words] by how much the images' words differ more than an image's own, 0 … 1."""
+def separation(logits: np.ndarray) -> float:
+    """The mutual information of images and words as a share of the words' entropy, 0 … 1; of logits [images, words]."""
     probable = softmax(logits, axis=1)
-    return float(entr(probable.mean(0)).sum() - entr(probable).sum(1).mean()) / np.log(logits.shape[1])
+    entropy = float(entr(probable.mean(0)).sum())
+    return (entropy - float(entr(probable).sum(1).mean())) / max(entropy, 1e-9)
 
 
-def random_information(logits: np.ndarray, words: int, seed: int) -> float:
-    """The mean `information` of logits [images, random words] over draws of this many of the words."""
+def chance_separation(logits: np.ndarray, words: int, seed: int) -> float:
+    """The mean `separation` of logits [images, unrelated words] over draws of this many of the words."""
+    if not logits.shape[1]:
+        return 0.0
     random = np.random.default_rng(seed)
     drawn = [random.choice(logits.shape[1], min(words, logits.shape[1]), replace=False) for _ in range(DRAWS)]
-    return float(np.mean([information(logits[:, columns]) for columns in drawn]))
+    return float(np.mean([separation(logits[:, columns]) for columns in drawn]))
 
 
-def random_words(count: int, random: np.random.Generator) -> tuple[str, ...]:
-    """This many words of two or three random syllables."""
-    found: dict[str, None] = {}
-    while len(found) < count:
-        letters = [
-            random.choice(list(kind)) for _ in range(random.integers(2, 4)) for kind in ("bdfgklmnprstvz", "aeiou")
-        ]
-        found["".join(letters)] = None
-    return tuple(found)
+def fit(rows: np.ndarray, texts: np.ndarray, picked: np.ndarray, unrelated: UnrelatedWords) -> float:
+    """`Separability.fit`: the mean score of the word that each image picks, int [images], among those that pick it."""
+    words, counts = np.unique(picked, return_counts=True)
+    means = np.stack([rows[picked == word].mean(0) for word in words])
+    scores = unrelated.scores(means, rows.mean(0), texts[words])[0]
+    return float(counts @ np.diag(scores) / len(rows))
 
 
 def structure(logits: np.ndarray, seed: int = 0) -> float:

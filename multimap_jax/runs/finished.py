@@ -62,7 +62,7 @@ class AspectContent(msgspec.Struct):
 
     def note(self) -> str:
         """What the run said of words that its encoder does not separate, "" where it separates them."""
-        unclear = self.separability and self.separability.verdict != "clear"
+        unclear = self.separability and self.separability.verdict == "hardly"
         return printable(self.separability.said)[:1000] if unclear else ""
 
 

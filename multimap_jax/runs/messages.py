@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from multimap_jax.choices import LEFT_OVER
+from multimap_jax.choices import LEFT_OVER, UNNAMED
 from multimap_jax.clustering.result import AspectResult
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import Unreadable
@@ -21,9 +21,10 @@ DRAWINGS = (
     "The embedded encoder was trained on drawings made by this package. Its groups of photographs mean little: "
     "use a CLIP trained on photographs: --clip=DIRECTORY or --clip=openai/clip-vit-base-patch32."
 )
-# Unreadable images that are listed; unstable groups that a warning names; letters of the source of words.
+# Unreadable images that are listed; unstable groups and words that a warning names; letters of the source of words.
 LISTED = 20
 UNSTABLE_LISTED = 5
+UNFIT_LISTED = 12
 SOURCE_LETTERS = 40
 # The stability that a group should have (Hennig, 2007).
 STABLE = 0.6
@@ -74,8 +75,10 @@ def print_result(result: AspectResult, say: Callable[[str], None]) -> None:
         say(f"  {LEFT_OVER:<{wide}}  {leftover:>6} {'image' if leftover == 1 else 'images'}")
     if result.candidates:
         say(f"  {selection_text(result)}")
+    if text := unnamed_text(result):
+        say(f"  {text}")
     if result.separability:
-        say(f"  {'' if result.separability.verdict == 'clear' else 'Warning: '}{result.separability}")
+        say(f"  {'Warning: ' if result.separability.verdict == 'hardly' else ''}{result.separability}")
     if metrics := result.metrics:
         say(f"  compared with your labels ({metrics['images']:,} of {count(metrics['of'], 'image')}):")
         for name, values in ({"groups": metrics} | metrics["beside"]).items():
@@ -89,12 +92,25 @@ def selection_text(result: AspectResult) -> str:
     best, *others = result.candidates
     text = f"Chose {best.groups} groups (stability {best.strength:.2f})."
     if best.groups == 1:
-        text = "No split was stable, so everything is in one group."
+        text = (
+            "No split was stable, so everything is in one group. Try other words (--words), or another model (--clip)."
+        )
     if others:
         alternatives = ", ".join(f"{other.groups} ({other.strength:.2f})" for other in others[:2])
         text += f" Alternatives: {alternatives}; use --clusters={result.aspect.name}={others[0].groups} to force one."
     merges = merge_texts(result)
     return text + (f" Most similar groups: {merges[0].rpartition(' (')[0]}." if merges else "")
+
+
+def unnamed_text(result: AspectResult) -> str:
+    """Which groups no word fits, "" where there are none."""
+    unnamed = [name for name in result.cluster_names if name.startswith(f"{UNNAMED} ")]
+    if not unnamed:
+        return ""
+    if len(unnamed) == len(result.cluster_names):
+        words = ", ".join(result.aspect.words[:UNFIT_LISTED]) + " …" * (len(result.aspect.words) > UNFIT_LISTED)
+        return f"None of these words fits the images: {words}. Give others with --words."
+    return f"No word fits {count(len(unnamed), 'group')}: {', '.join(unnamed)}. Give more words with --words."
 
 
 def merge_texts(result: AspectResult) -> list[str]:
@@ -109,7 +125,9 @@ def result_notes(result: AspectResult) -> list[str]:
     """Warnings where the encoder does not separate the words, and where groups are not found again in half of the
     images."""
     separability, found = result.separability, zip(result.cluster_names, result.stability)
-    notes = [str(separability)] if separability and separability.verdict != "clear" else []
+    notes = [str(separability)] if separability and separability.verdict == "hardly" else []
+    if text := unnamed_text(result):
+        notes.append(f"{result.aspect.name}: {text}")
     if names := [f"{name} ({stability:.2f})" for name, stability in found if stability < STABLE]:
         listed = f"{', '.join(names[:UNSTABLE_LISTED])}{' …' * (len(names) > UNSTABLE_LISTED)}"
         unstable = "these groups are unstable: half of the images give different ones"

@@ -299,7 +299,7 @@ def page_of(result: AspectResult) -> Page:
     separability = result.separability
     return Page(
         dataclasses.replace(result, metrics=metrics),
-        str(separability) if separability and separability.verdict == "clear" else "",  # else on top
+        str(separability) if separability and separability.verdict != "hardly" else "",  # else on top
         words_text(result),
         selection_text(result),
         merge_texts(result),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from multimap_jax.encoders.clip.model import load_clip
 from multimap_jax.errors import InputError
-from multimap_jax.prompts.separability import check_random_prompts
 from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
 from multimap_jax.runs.messages import DRAWINGS, count
 from multimap_jax.runs.run_embeddings import embed_source, matching_embeddings
@@ -44,8 +43,6 @@ def run_suggest(
         asked = aspects_to_suggest(encoder, subject, vocabulary)
         if not asked:
             raise InputError(f"{encoder.name} has seen two words of no aspect of {subject!r}: give more", "vocabulary")
-        for aspect in asked:
-            check_random_prompts(encoder, aspect)
         for note in [DRAWINGS] * encoder.embedded + list(source.notes):
             say(note)
         found = (
@@ -60,10 +57,10 @@ def run_suggest(
         )
     for line in table(aspects, encoder.name, len(found.names)):
         say(line)
-    clear = [found.aspect.name for found in aspects if found.separability.verdict == "clear"]
+    clear = [found.aspect.name for found in aspects if found.separability.verdict == "well"]
     if not clear:
-        advice = "Try another encoder with --clip, or give words that fit these images with --words."
-        return say(f"\nNone is clear. {advice}")
+        advice = "Try another model with --clip, or give words that fit these images with --words."
+        return say(f"\nNo aspect is separated well. {advice}")
     flags = [f"--embeddings={images}" if ready else f"--images={images}", f"--subject={subject}"]
     flags += [*(f"--aspect={name}" for name in clear), f"--clip={clip}", "--out=groups" if ready else f"--out={out}"]
     say("\nnext: multimap " + " ".join(shlex.quote(printable(flag)) for flag in flags))
@@ -71,7 +68,7 @@ def run_suggest(
 
 def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
     """The best aspects, a line each."""
-    lines = [f"\nAspects that {encoder} separates on {count(images, 'image')}, best first; 1.0 or more is clear:"]
+    lines = [f"\nAspects that {encoder} separates on {count(images, 'image')}, best first; 1.0 or more is well:"]
     width = max(len(found.aspect.name) for found in aspects[:SHOWN])
     for found in aspects[:SHOWN]:
         aspect, separability = found.aspect, found.separability

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multimap_jax.arrays.rows import take_rows, walk
-from multimap_jax.clustering.kmeans import members
+from multimap_jax.arrays.rows import mean_row, take_rows, walk
+from multimap_jax.choices import UNNAMED
+from multimap_jax.clustering.kmeans import cluster_means, members
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
 from multimap_jax.prompts.normalize import normal_form, unique_words
+from multimap_jax.prompts.unrelated import UnrelatedWords
 from multimap_jax.words.find import usable_words
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, vocabulary_words
 
@@ -39,63 +41,76 @@ def name_groups(
 ) -> tuple[list[str], np.ndarray]:
     """A unique name for every cluster of images, unit rows [images, embed], and its confidence, float [k] in 0…1.
 
-      1. The aspect's words go to clusters by the best one-to-one matching of `word_scores`. A word that is less than
-         half as likely as the cluster's best word does not fit.
+      1. The aspect's words go to clusters by the best one-to-one matching of `word_scores`. A word fits a cluster if it
+         is at least half as likely as the cluster's best word, and if no unrelated word fits the images better (see
+         `prompts.unrelated`).
       2. Clusters without a word are matched with the vocabulary's words for this aspect in the same way ("yellow",
          where only red and green were given).
-      3. Clusters still without one get their best word, and behind it a word that tells them from the clusters with the
-         same best word: of the aspect, or of the vocabulary's for the subject and for anything ("red, round").
-      4. Where no word does, a number; without words, behind the name of the aspect.
+      3. Clusters still without one get their best word, if it fits, and behind it a word that tells them from the
+         clusters with the same best word: of the aspect, or of the vocabulary's for the subject and for anything
+         ("red, round"). Where no second word does, a number.
+      4. Clusters that no word fits are called "unnamed 1"; without any words the aspect's name has the number.
 
-    The confidence is the mean probability of the (first) word among the aspect's; without words it is 0.
+    The confidence is the mean probability of the (first) word among the aspect's and the vocabulary's for it; 0 for
+    clusters that no word names.
     """
-    scores, names = word_scores(clip, embeddings, aspect, labels, k), [""] * k
-    confidences = scores.max(1, initial=0)
-    for group, word in _matched(scores, range(k), range(len(aspect.words))).items():
-        names[group], confidences[group] = aspect.words[word], scores[group, word]
-    if all(names):
-        return names, confidences
     added = unique_words(vocabulary_words(vocabulary, aspect.name, aspect.subject), without=aspect.words)
     added = usable_words(clip, dataclasses.replace(aspect, words=tuple(added))).words
     extended = dataclasses.replace(aspect, words=aspect.words + added)
-    extended_scores = word_scores(clip, embeddings, extended, labels, k)
-    unnamed = [group for group in range(k) if not names[group]]
-    for group, word in _matched(extended_scores, unnamed, range(len(aspect.words), len(extended.words))).items():
-        names[group], confidences[group] = extended.words[word], extended_scores[group, word]
+    scores, extended_scores = (word_scores(clip, embeddings, each, labels, k) for each in (aspect, extended))
+    fitting = words_that_fit(clip, embeddings, extended, labels, k)
+    given, more = range(len(aspect.words)), range(len(aspect.words), len(extended.words))
+    matched = _matched(scores, fitting, range(k), given)
+    matched |= _matched(extended_scores, fitting, [group for group in range(k) if group not in matched], more)
+    best = {group: int(scores[group].argmax()) for group in range(k) if given and group not in matched}
+    chosen = matched | {group: word for group, word in best.items() if fitting[group, word]}
+    names, firsts = ([extended.words[at[i]] if i in at else "" for i in range(k)] for at in (matched, chosen))
+    confidences = np.array([extended_scores[i, chosen[i]] if i in chosen else 0.0 for i in range(k)])
     if all(names):
         return names, confidences
-    firsts = [
-        name or (aspect.words[scores[group].argmax()] if aspect.words else "") for group, name in enumerate(names)
-    ]
     scores_of = {extended: extended_scores} | {
         other: word_scores(clip, embeddings, other, labels, k) for other in _describing(clip, aspect, vocabulary)
     }
-    return _with_seconds(names, firsts, scores_of, aspect.name), confidences
+    return _with_seconds(names, firsts, scores_of, UNNAMED if extended.words else aspect.name), confidences
 
 
-def _with_seconds(names: list[str], firsts: list[str], scores_of: dict[Aspect, np.ndarray], aspect: str) -> list[str]:
-    """The names; clusters without one ("") get their first word with a distinguishing one behind it, or a number."""
+def words_that_fit(clip: Clip, embeddings: np.ndarray, aspect: Aspect, labels: np.ndarray, k: int) -> np.ndarray:
+    """Which words fit each of k clusters of images better than every unrelated word, bool [k, words]."""
+    means, middle = cluster_means(embeddings, labels, k), mean_row(embeddings)
+    scores, unrelated = UnrelatedWords.of(clip, aspect).scores(means, middle, word_embeddings(clip, aspect))
+    return scores >= unrelated[:, None]
+
+
+def _with_seconds(names: list[str], firsts: list[str], scores_of: dict[Aspect, np.ndarray], other: str) -> list[str]:
+    """The names; clusters without one ("") get their first word with a distinguishing one behind it, or a number.
+
+    other: what clusters without a first word are called, with a number. An aspect without words calls them by a
+    distinguishing word alone, where there is one.
+    """
     names, unnamed = list(names), [group for group, name in enumerate(names) if not name]
     forms = [normal_form(first) for first in firsts]
     for group in unnamed:
-        alike = [other for other, form in enumerate(forms) if other != group and form == forms[group]]
+        if not firsts[group] and other == UNNAMED:
+            continue
+        alike = [i for i, form in enumerate(forms) if i != group and form == forms[group]]
         seconds = unique_words(_distinguishing(scores_of, group, alike), without=firsts[group : group + 1])
         choices = (f"{firsts[group]}, {word}" if firsts[group] else word for word in seconds)
         names[group] = next(iter(unique_words(choices, without=names)), "")
     for group in (group for group in unnamed if not names[group]):
-        numbered = (f"{firsts[group] or aspect} {number}" for number in itertools.count(2 if firsts[group] else 1))
+        numbered = (f"{firsts[group] or other} {number}" for number in itertools.count(2 if firsts[group] else 1))
         names[group] = next(name for name in numbered if unique_words([name], without=names))
     return names
 
 
-def _matched(scores: np.ndarray, groups: Sequence[int], words: Sequence[int]) -> dict[int, int]:
+def _matched(scores: np.ndarray, fitting: np.ndarray, groups: Sequence[int], words: Sequence[int]) -> dict[int, int]:
     """cluster -> word of the best one-to-one matching, where the word fits."""
     from scipy.optimize import linear_sum_assignment
 
     groups, words = np.array(groups, int), np.array(words, int)
     rows, columns = linear_sum_assignment(scores[np.ix_(groups, words)], maximize=True)
     pairs = zip(groups[rows].tolist(), words[columns].tolist())
-    return {group: word for group, word in pairs if scores[group, word] >= FIT * scores[group].max()}
+    likely = scores >= FIT * scores.max(1, keepdims=True, initial=0)
+    return {group: word for group, word in pairs if likely[group, word] and fitting[group, word]}
 
 
 def _describing(clip: Clip, aspect: Aspect, vocabulary: Vocabulary) -> list[Aspect]:

@@ -50,7 +50,9 @@ def test_one_group_is_an_answer(embedded, drawn):
     rows, labels = drawn["fruit"]
     asked = mm.Aspect("color", "fruit", WORDS["fruit"]["color"])
     model = mm.MultiMaP(asked, embedded, "auto").fit(rows[labels["color"] == "green"])
-    assert model.n_clusters_ == 1 and model.cluster_names_ == ["green"] and (model.confidence_ == 1).all()
+    assert (
+        model.n_clusters_ == 1 and model.cluster_names_ == ["no stable split"] and not model.cluster_confidences_.any()
+    )
 
 
 def test_numbers_that_are_given_have_no_table(embedded, drawn):

@@ -6,6 +6,7 @@ from scipy.special import softmax
 
 import multimap_jax as mm
 from multimap_jax.arrays import rows as rows_module
+from multimap_jax.prompts.unrelated import UnrelatedWords
 from multimap_jax.words import naming
 from multimap_jax.words.naming import exemplars, name_groups, word_scores
 from multimap_jax.words.vocabulary import read_vocabulary
@@ -23,11 +24,15 @@ VOCABULARY = {
 def named(clip, monkeypatch):
     """named(scores, words, aspect): names and confidences, where each group has these probabilities of words."""
 
-    def named(scores, words, aspect="color", vocabulary=VOCABULARY):
+    def all_fit(aspect, k):
+        return np.ones((k, len(aspect.words)), bool)
+
+    def named(scores, words, aspect="color", vocabulary=VOCABULARY, fits=all_fit):
         def found(clip, embeddings, asked, labels, k):
             return np.array([[group.get(word, 0.0) for word in asked.words] for group in scores]).reshape(k, -1)
 
         monkeypatch.setattr(naming, "word_scores", found)
+        monkeypatch.setattr(naming, "words_that_fit", lambda *given: fits(given[2], len(scores)))
         return name_groups(clip, None, mm.Aspect(aspect, "fruit", words), None, len(scores), vocabulary)
 
     return named
@@ -136,3 +141,47 @@ def test_exemplars_are_near_and_unlike_each_other():
     assert (distances[large] <= np.sort(distances[:270])[63]).all() and (large < 270).all() and (small >= 270).all()
     few = exemplars(rows[:3], np.array([0, 0, 2]), np.array([2.0, 1, 1]), 3)
     assert [each.tolist() for each in few] == [[1, 0], [], [2]]
+
+
+def test_a_word_that_fits_no_better_than_unrelated_ones_names_nothing(named):
+    groups = [{"tiger": 0.9}, {"fish": 0.8}, {"cactus": 0.7, "tiger": 0.6}]
+    words = ("tiger", "fish", "cactus")
+
+    def only_fish(aspect, k):
+        return np.array([[word == "fish" and group == 1 for word in aspect.words] for group in range(k)])
+
+    names, sure = named(groups, words, "species", {}, only_fish)
+    assert names == ["unnamed 1", "fish", "unnamed 2"] and sure.tolist() == [0, 0.8, 0]
+    vocabulary = {"species": ("rose", "fish")}
+    rose = named(
+        [{"rose": 0.5, "tiger": 0.9}],
+        words,
+        "species",
+        vocabulary,
+        lambda asked, k: np.array([[word == "rose" for word in asked.words]]),
+    )
+    assert rose[0] == ["rose"]
+
+
+def test_wrong_words_name_no_group_of_drawn_fruit():
+    clip, scenes = mm.load_clip("embedded"), [mm.render_scene("fruit", seed=3, index=i) for i in range(60)]
+    rows, colors = (
+        clip.embed_images([image for image, _ in scenes]),
+        np.array([labels["color"] for _, labels in scenes]),
+    )
+    labels = np.unique(colors, return_inverse=True)[1]
+    right, confidences = name_groups(clip, rows, mm.Aspect("color", "fruit", ("red", "green", "yellow")), labels, 3, {})
+    assert right == sorted(set(colors)) and confidences.min() > 0.9
+    wrong = mm.Aspect("color", "fruit", ("guitar", "violin", "piano"))
+    assert name_groups(clip, rows, wrong, labels, 3, {})[0] == ["unnamed 1", "unnamed 2", "unnamed 3"]
+    # The vocabulary's words are taken instead where they fit.
+    assert name_groups(clip, rows, wrong, labels, 3, read_vocabulary(None))[0] == right
+
+
+def test_scores_are_in_deviations_of_unrelated_words():
+    unrelated = UnrelatedWords(np.array([[1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0], [0, -1.0, 0]]))
+    means, middle = np.array([[0.5, 0.0, 0.8]]), np.array([0.5, 0.0, 0.0])
+    scores, best = unrelated.scores(means, middle, np.array([[0, 0, 1.0]]))
+    spread = np.std([0.5, -0.5, 0, 0])
+    assert scores[0, 0] == pytest.approx(0.8 / spread) and best[0] == pytest.approx(0.5 / spread)
+    assert np.isinf(UnrelatedWords(np.zeros((0, 3))).scores(means, middle, np.eye(3))[0]).all()
