@@ -51,10 +51,14 @@ VOCABULARY_HELP = (
     "files of aspects and words, with lines like color: red, green; later files take precedence; 'builtin' is the "
     "package's own"
 )
+SUBJECT_HELP = (
+    "what is in the images. Where the vocabulary's nearest subject separates the words better, that is used; "
+    "exactly:fruit takes yours as it is"
+)
 IMAGES = text("images", SOURCE_HELP)
 CLIP = text("clip", "'embedded', a directory in the Hugging Face layout, or a hub id", "embedded")
 # What is grouped, and what it shows.
-INPUTS = (IMAGES, text("embeddings", READY_HELP), text("subject", "what is in the images", choices.SUBJECT), CLIP)
+INPUTS = (IMAGES, text("embeddings", READY_HELP), text("subject", SUBJECT_HELP, choices.SUBJECT), CLIP)
 WORD_SOURCE_FLAGS = (
     text("vocabulary", VOCABULARY_HELP, ["builtin"], flags.DEFINE_list),
     text("wordnet", "folder of WordNet's index.noun and data.noun, if not the usual one"),

@@ -38,6 +38,7 @@ WORDS_HELP = (
     "are used: species=vocabulary, species=wordnet, species=wordnet:bird, species=llm. Or species=none. Default: the "
     "vocabulary, if it has the aspect"
 )
+EXACTLY = "exactly:"  # before a subject that is not to be compared with others
 CONFIG_HELP = (
     'run.json of a run, to repeat it, or a TOML file of flags: images = "photos"; flags that you type take precedence'
 )
@@ -73,7 +74,8 @@ def run(values: FlagValues) -> None:
     words = flags.by_aspect("words", values.words, values.aspect)
     clusters = flags.by_aspect("clusters", values.clusters, values.aspect)
     sources = flags.word_sources(values)
-    find = sources_by_aspect(values, words, clusters, sources)
+    subject, is_exact = values.subject.removeprefix(EXACTLY), values.subject.startswith(EXACTLY)
+    find = sources_by_aspect(subject, is_exact, words, clusters, values.aspect, sources)
     words = {name: text for name, text in words.items() if name not in find and normal_form(text) != "none"}
     counts = {name: cluster_count(name, words, clusters) for name in values.aspect}
 
@@ -84,9 +86,7 @@ def run(values: FlagValues) -> None:
 
     job = Job(
         images=paths["images"] or paths["embeddings"],
-        aspects=tuple(
-            Aspect(name, values.subject, split_words(words.get(name)), values.template) for name in values.aspect
-        ),
+        aspects=tuple(Aspect(name, subject, split_words(words.get(name)), values.template) for name in values.aspect),
         clusters=counts,
         contrast={name: tuple(other for other in values.contrast if other != name) for name in values.aspect},
         config=dataclasses.replace(ProxyConfig.named(values.recipe), **flags.given_settings(values, ProxySettings)),
@@ -101,6 +101,7 @@ def run(values: FlagValues) -> None:
         line=flags.command_line(values),
         flags=flags_for_config(values),
         addresses="images" not in from_file,
+        exact_subject=is_exact,
     )
     processes = join_processes(values)
     with running(values, processes.index if processes.count > 1 else None, bool(processes.coordinator)) as output:
@@ -119,22 +120,28 @@ def check_aspects(aspects: list[str]) -> None:
         raise InputError("--aspect names the same aspect twice")
 
 
-def sources_by_aspect(values: FlagValues, words: dict[str, str], clusters: dict[str, str], sources) -> dict[str, str]:
+def sources_by_aspect(
+    subject: str, is_exact: bool, words: dict[str, str], clusters: dict[str, str], aspects: list[str], sources
+) -> dict[str, str]:
     """Aspects whose words are to be found -> their source: as --words says, else the vocabulary, if it has any. A note
-    for every aspect that has neither words nor a number of groups, nor a source of words."""
-    from multimap_jax.words.vocabulary import vocabulary_words
+    for every aspect that has neither words nor a number of groups, nor a source of words.
+
+    is_exact: words of other subjects do not count.
+    """
+    from multimap_jax.words.vocabulary import subjects_of, vocabulary_words
     from multimap_jax.words.word_sources import source_of
 
     found, vocabulary = {}, sources.vocabulary()
-    for name in values.aspect:
+    for name in aspects:
         source = source_of(words.get(name, ""))
-        if name not in words and vocabulary_words(vocabulary, name, values.subject):
+        known = vocabulary_words(vocabulary, name, subject) or (not is_exact and subjects_of(vocabulary, name))
+        if name not in words and known:
             source = "vocabulary"
         if source:
             found[name] = source
         elif name not in words and name not in clusters:
             advice = f"give --words={name}=A,B,…, or --words={name}=wordnet or llm"
-            note(f"the vocabulary has no words for {name!r} of {values.subject!r}; grouping without words: {advice}")
+            note(f"the vocabulary has no words for {name!r} of {subject!r}; grouping without words: {advice}")
     return found
 
 

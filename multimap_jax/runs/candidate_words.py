@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
+from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.runs.distributed.process_group import ProcessGroup
 from multimap_jax.runs.job import Job
 from multimap_jax.runs.messages import count
 from multimap_jax.words.choose import choose_words
 from multimap_jax.words.find import seen_words
+from multimap_jax.words.subject import choose_subject
 from multimap_jax.words.word_sources import candidates
 
 # Words that are listed on one line.
@@ -46,38 +50,54 @@ def with_candidates(job: Job, clip: Clip, process_group: ProcessGroup, say: Call
 def with_chosen(
     job: Job, clip: Clip, sample: Callable[[], tuple], process_group: ProcessGroup, say: Callable[[str], None]
 ) -> tuple[Job, dict]:
-    """The job with the candidates that match the images, and aspect -> where its words come from, for run.json.
+    """The job with the subjects and candidate words that fit the images, and aspect -> where its words come from, for
+    run.json.
 
     sample: gives unit rows [n, embed] of some images, and their names.
     """
 
     def choose() -> dict:
-        found = {}
-        for aspect in job.aspects:
-            if aspect.name in job.find:
-                rows, names = sample()
-                choice = choose_words(clip, rows, aspect, names, job.settings.random_state)
-                shares = [round(float(share), 4) for share in choice.shares]
-                found[aspect.name] = {"source": job.find[aspect.name], "candidates": choice.candidates}
-                found[aspect.name] |= {"words": choice.words, "shares": shares, "merged": choice.merged}
-        return found
+        return {aspect.name: chosen_aspect(job, clip, aspect, *sample()) for aspect in job.aspects}
 
-    chosen = process_group.broadcast("words", choose) if job.find else {}
-    origins, aspects = {}, []
+    chosen, origins, aspects = process_group.broadcast("words", choose), {}, []
     for aspect in job.aspects:
-        origins[aspect.name] = {"source": "given" if aspect.words else "none"}
-        if aspect.name in chosen:
-            say(choice_text(aspect.name, chosen[aspect.name]))
-            words = tuple(chosen[aspect.name].pop("words"))
-            origins[aspect.name], aspect = chosen[aspect.name], dataclasses.replace(aspect, words=words)
-        aspects.append(aspect)
+        found = chosen[aspect.name]
+        subject, words = found.pop("subject"), tuple(found.pop("words"))
+        if "candidates" in found:
+            say(choice_text(aspect.name, found | {"words": words}))
+        if subject != aspect.subject:
+            found["subject"] = aspect.subject
+            say(
+                f"{aspect.name}: the subject {subject!r} separates these words better than {aspect.subject!r}, so that "
+                f"is used; --subject=exactly:{aspect.subject} keeps yours"
+            )
+        origins[aspect.name] = found
+        aspects.append(dataclasses.replace(aspect, subject=subject, words=words))
     return dataclasses.replace(job, aspects=tuple(aspects)), origins
+
+
+def chosen_aspect(job: Job, clip: Clip, aspect: Aspect, rows: np.ndarray, names: Sequence) -> dict:
+    """The subject, the words and their source of an aspect, by unit rows [n, embed] of images; JSON."""
+    source, seed = job.find.get(aspect.name), job.settings.random_state
+    choice = None
+    tries = not job.exact_subject and len(aspect.words) > 1 and job.kind(aspect) == "span"
+    if tries and source in (None, "vocabulary"):
+        found = choose_subject(clip, rows, aspect, job.sources.vocabulary(), source is not None, names, seed)
+        aspect, choice = found.aspect, found.choice
+    elif source:
+        choice = choose_words(clip, rows, aspect, names, seed)
+        aspect = dataclasses.replace(aspect, words=choice.words)
+    origin = {"source": source or ("given" if aspect.words else "none")}
+    if choice:
+        shares = [round(float(share), 4) for share in choice.shares]
+        origin |= {"candidates": choice.candidates, "shares": shares, "merged": choice.merged}
+    return origin | {"subject": aspect.subject, "words": aspect.words}
 
 
 def choice_text(name: str, found: dict) -> str:
     """Which words match the images, in a sentence or two."""
     words = [f"{word} {share:.0%}" for word, share in zip(found["words"], found["shares"])]
     more = f" … and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    merged = ", ".join(f"{word} {share:.0%} as {into}" for word, (into, share) in list(found["merged"].items())[:SHOWN])
+    merged = ", ".join(f"{word} into {into}" for word, (into, _) in list(found["merged"].items())[:SHOWN])
     text = f"{name}: {len(words)} of {count(found['candidates'], 'word')} from {found['source']} match these images: "
-    return text + ", ".join(words[:SHOWN]) + more + (f" (taken together: {merged})" if merged else "")
+    return text + ", ".join(words[:SHOWN]) + more + (f" (merged: {merged})" if merged else "")

@@ -78,9 +78,8 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         seed = job.settings.random_state
         sample = functools.cache(lambda: sample_rows(embedded.rows, embedded.names, seed, WORD_IMAGES))
         job, words = with_chosen(job, clip, sample, process_group, say)
-        if job.find:
-            checked = dataclasses.replace(checked, job=job)
-            models = make_models(checked, clip, progress)
+        checked = dataclasses.replace(checked, job=job)
+        models = make_models(checked, clip, progress)
         clock.lap("words")
         fits = {
             aspect.name: learn_proxies(job, clip, aspect, embedded, process_group, progress)

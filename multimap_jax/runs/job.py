@@ -12,7 +12,6 @@ from multimap_jax.errors import InputError
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.features import table as features
 from multimap_jax.prompts.aspect import Aspect
-from multimap_jax.prompts.separability import check_random_prompts
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.runs.distributed.process_group import ALONE, Processes
@@ -49,6 +48,7 @@ class Job:
     sources: WordSources = WordSources()
     line: str = ""  # that was typed
     flags: dict = dataclasses.field(default_factory=dict)  # for `multimap --config`
+    exact_subject: bool = False  # whether no other subject is tried
     addresses: bool = True  # whether a list of images may name some
 
     def kind(self, aspect: Aspect) -> str:
@@ -134,6 +134,4 @@ def make_models(plan: CheckedJob, clip: Clip, progress: bool) -> list[MultiMaP]:
     ]
     for model in models:
         model.check()
-        if len(model.aspect.words) > 1:
-            check_random_prompts(clip, model.aspect)
     return models

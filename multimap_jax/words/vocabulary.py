@@ -48,6 +48,17 @@ def vocabulary_words(vocabulary: Vocabulary, aspect: str, subject: str) -> tuple
     return next((vocabulary[key] for key in keys if key in vocabulary), ())
 
 
+def subjects_of(vocabulary: Vocabulary, aspect: str = "") -> dict[str, tuple[str, ...]]:
+    """Subjects -> their words for the aspect; for any aspect if it is "". In the order of the vocabulary."""
+    names = _forms(aspect)
+    found: dict[str, tuple[str, ...]] = {}
+    for key, words in vocabulary.items():
+        name, subject = _split(key)
+        if subject and (not names or name in names):
+            found.setdefault(subject, words)
+    return found
+
+
 def aspects_for(vocabulary: Vocabulary, subject: str) -> Vocabulary:
     """Words of every aspect that applies to the subject, by the aspect's name alone, those of the subject first.
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 from multimap_jax.choices import WORD_SOURCES
 from multimap_jax.errors import InputError
-from multimap_jax.prompts.normalize import normal_form
+from multimap_jax.prompts.normalize import normal_form, unique_words
 from multimap_jax.words.language_model import Endpoint, ask_words
-from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary, vocabulary_words
+from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary, subjects_of, vocabulary_words
 from multimap_jax.words.wordnet import hyponyms
 
 # Aspects whose words are kinds of the subject, whose hyponyms WordNet is asked for.
@@ -61,6 +62,8 @@ def candidates(
     elif kind == "vocabulary":
         vocabulary = sources.vocabulary()
         words = vocabulary_words(vocabulary, name, subject)
+        if not words:  # the images choose among its subjects: see `words.subject`
+            words = tuple(unique_words(itertools.chain(*subjects_of(vocabulary, name).values())))
         if not words:
             close = difflib.get_close_matches(name, list(aspects_for(vocabulary, subject)), 3)
             known = f" (it knows {', '.join(close)})" if close else ""

@@ -1,0 +1,85 @@
+"""The subject of a prompt: the one that was given, or the vocabulary's that fits the images best."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from multimap_jax.arrays.rows import StoredRows, mean_row
+from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.errors import InputError
+from multimap_jax.prompts.aspect import Aspect
+from multimap_jax.prompts.normalize import normal_form
+from multimap_jax.prompts.separability import Separability, diagnose
+from multimap_jax.words.choose import Choice, choose_words
+from multimap_jax.words.find import seen_words
+from multimap_jax.words.vocabulary import Vocabulary, subjects_of, vocabulary_words
+
+
+@dataclasses.dataclass(frozen=True)
+class SubjectChoice:
+    """aspect: with the subject and the words that were chosen. choice: of words among candidates, None for given ones.
+    separability: of these words with this subject."""
+
+    aspect: Aspect
+    choice: Choice | None
+    separability: Separability
+
+
+def choose_subject(
+    clip: Clip,
+    rows: np.ndarray | StoredRows,
+    aspect: Aspect,
+    vocabulary: Vocabulary,
+    find: bool,
+    names: Sequence | None = None,
+    seed: int = 0,
+) -> SubjectChoice:
+    """The aspect with the given subject where the encoder separates its words well; else with that or with the nearest
+    subject of the vocabulary, whichever separates them better.
+
+    Args:
+      rows: unit rows [images, embed]. names: of the images, see `choose_words`.
+      find: whether the images choose the words, among the vocabulary's for the aspect of the subject. Where it has none
+        for the given subject, those for the nearest one are candidates with either subject.
+
+    Raises InputError where the checkpoint knows fewer than two of the words.
+    """
+    given, is_general = aspect.subject, not find or vocabulary_words(vocabulary, aspect.name, "")
+    nearest = nearest_subject(clip, rows, given, subjects_of(vocabulary, "" if is_general else aspect.name))
+    own, others = aspect.words, aspect.words
+    if find:
+        own, others = (vocabulary_words(vocabulary, aspect.name, subject) for subject in (given, nearest))
+    found = []
+    for subject, words in dict.fromkeys([(given, own or others), (nearest, others)]):
+        asked = dataclasses.replace(aspect, subject=subject, words=words)
+        asked = seen_words(clip, asked) if find else asked
+        if len(asked.words) < 2:
+            continue
+        choice = choose_words(clip, rows, asked, names, seed) if find else None
+        asked = dataclasses.replace(asked, words=choice.words) if choice else asked
+        found.append(SubjectChoice(asked, choice, diagnose(clip, rows, asked, names, seed)))
+        if found[-1].separability.verdict == "well":
+            break
+    if not found:
+        raise InputError(
+            f"the checkpoint {clip.name!r} has seen fewer than two words for {aspect.name!r}: give words, or another "
+            "checkpoint",
+            "words",
+        )
+    return max(found, key=lambda each: each.separability.score)
+
+
+def nearest_subject(clip: Clip, rows: np.ndarray | StoredRows, given: str, subjects: dict[str, tuple[str, ...]]) -> str:
+    """The subject whose prompt, "a fruit", is most similar to images, unit rows [images, embed].
+
+    subjects: see `subjects_of`; where the nearest and the given one share a line of the vocabulary, or there are none,
+    the given one.
+    """
+    if not subjects:
+        return given
+    texts = clip.embed_texts([f"a {subject}" for subject in subjects])
+    nearest = list(subjects)[int((texts @ mean_row(rows)).argmax())]
+    return given if subjects[nearest] is subjects.get(normal_form(given)) else nearest
