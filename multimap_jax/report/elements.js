@@ -24,12 +24,14 @@ function source(i) {
   return data.folder ? `${data.folder}/${i}.jpg` : `data:image/jpeg;base64,${data.pictures[i]}`;
 }
 
-// A picture; the image's name where it cannot be loaded, because the folder of pictures is missing.
-function picture(i) {
+// A picture; the image's name where it cannot be loaded, because the folder of pictures is missing. later: whether the
+// browser may wait with one of that folder until it is near the window.
+function picture(i, later = false) {
   const src = source(i);
   const name = make("span", {}, data.names[i]);
   const onerror = (event) => event.target.replaceWith(name);
-  return src ? make("img", { src, alt: "", decoding: "async", draggable: "false", onerror }) : name;
+  const loading = later && data.folder ? "lazy" : null;
+  return src ? make("img", { loading, src, alt: "", decoding: "async", draggable: "false", onerror }) : name;
 }
 
 function announce(text) {

@@ -1,21 +1,24 @@
-// Sections of images. Only cells near the window exist as elements.
-const GAP = 6; // pixels between cells
-const SMALLEST = 96; // pixels, the least side of a cell
-const AT_ONCE = 24; // cells that are added in one frame, so that none takes long
+// Sections of images, laid out by the style. Cells are added a few milliseconds a frame, so that no task takes long.
+const CELLS = 60; // added at a time
+const FIRST = 40; // milliseconds in which cells are added before the page is shown, and
+const LATER = 12; // in each frame after that
+const PRINTED = 42; // images of each section on paper, rows of 7 on A4 and letter
 
 class Grid {
-  // sections: {key, heading: element, label, images: [index]}
+  // sections: {key, heading: element, label, images: [index], size}
   constructor(host, sections) {
-    this.host = host;
     this.sections = sections.map((section) => this.section(section));
     host.replaceChildren(...this.sections.map((section) => section.element));
-    this.measure();
+    this.fill(FIRST);
   }
 
-  section({ key, heading, label, images }) {
-    const box = make("div", { class: "images" });
-    const element = make("section", { class: "group", "data-group": key, "aria-label": label }, heading, box);
-    const section = { element, box, label, images, cells: new Map(), at: 0 };
+  section({ key, heading, label, images, size }) {
+    const list = { role: "listbox", "aria-multiselectable": "true", "aria-label": label };
+    const box = make("div", { class: "images", ...(images.length ? list : {}) });
+    const more = size - Math.min(images.length, PRINTED);
+    const rest = more ? make("p", { class: "printed quiet" }, `and ${decimal(more)} more`) : "";
+    const element = make("section", { class: "group", "data-group": key, "aria-label": label }, heading, box, rest);
+    const section = { element, box, images, cells: [], at: 0 };
     const on = (name, listener) =>
       box.addEventListener(name, (event) => {
         const cell = event.target.closest(".image");
@@ -23,7 +26,6 @@ class Grid {
       });
     on("click", (event, at) => this.click(section, at, event));
     on("focusin", (_, at, image) => {
-      section.at = at;
       this.stop(section, at);
       showDetails(image);
     });
@@ -33,136 +35,77 @@ class Grid {
     return section;
   }
 
-  measure() {
-    const width = this.host.clientWidth;
-    this.columns = Math.max(1, Math.floor((width + GAP) / (SMALLEST + GAP)));
-    this.cell = (width - GAP * (this.columns - 1)) / this.columns;
-    this.step = this.cell + GAP;
+  // Adds cells for some milliseconds, and the rest in the frames that follow.
+  fill(milliseconds) {
+    const end = performance.now() + milliseconds;
     for (const section of this.sections) {
-      const rows = Math.ceil(section.images.length / this.columns);
-      section.box.style.height = `${Math.max(0, rows * this.step - GAP)}px`;
-      for (const cell of section.cells.values()) cell.remove();
-      section.cells.clear();
-    }
-    this.draw();
-  }
-
-  // Adds the cells within the window, then those half a window around it, and removes the rest.
-  draw() {
-    const height = window.innerHeight;
-    const boxes = this.sections.map((section) => section.box.getBoundingClientRect());
-    const range = (section, { top, bottom }, margin) => {
-      if (bottom < -margin || top > height + margin) return [0, 0];
-      const row = (y) => Math.max(0, (y - top) / this.step);
-      const last = Math.ceil(row(height + margin)) * this.columns;
-      return [Math.floor(row(-margin)) * this.columns, Math.min(section.images.length, last)];
-    };
-    let room = AT_ONCE;
-    for (const margin of [0, height / 2]) {
-      this.sections.forEach((section, n) => {
-        const [first, last] = range(section, boxes[n], margin);
-        for (let at = first; at < last && room > 0; at++) {
-          if (section.cells.has(at)) continue;
-          section.box.append(this.cellAt(section, at));
-          room--;
-        }
-      });
-    }
-    this.sections.forEach((section, n) => this.clear(section, ...range(section, boxes[n], height / 2)));
-    if (room <= 0) redraw();
-  }
-
-  clear(section, first, last) {
-    for (const [at, cell] of section.cells) {
-      if ((at < first || at >= last) && cell !== document.activeElement) {
-        cell.remove();
-        section.cells.delete(at);
+      const { box, cells, images } = section;
+      while (cells.length < images.length) {
+        if (performance.now() > end) return requestAnimationFrame(() => grid === this && this.fill(LATER));
+        const next = images.slice(cells.length, cells.length + CELLS).map((i, n) => this.cell(i, cells.length + n));
+        box.append(...next);
+        cells.push(...next);
       }
     }
-    const list = { role: "listbox", "aria-multiselectable": "true", "aria-label": section.label };
-    for (const [name, value] of Object.entries(list)) {
-      if (section.cells.size) section.box.setAttribute(name, value);
-      else section.box.removeAttribute(name);
-    }
-    if (section.cells.size)
-      this.stop(section, section.cells.has(section.at) ? section.at : Math.min(...section.cells.keys()));
   }
 
-  cellAt(section, at) {
-    const i = section.images[at];
-    const cell = make(
+  cell(i, at) {
+    const classes = ["image", isOutlier(i) && "outlier", at >= PRINTED && "unprinted"];
+    return make(
       "div",
       {
-        class: isOutlier(i) ? "image outlier" : "image",
+        class: classes.filter(Boolean).join(" "),
         role: "option",
         "data-image": i,
         "data-at": at,
         title: data.names[i],
         "aria-label": data.names[i],
         "aria-selected": state.selected.has(i),
-        "aria-posinset": at + 1,
-        "aria-setsize": section.images.length,
-        tabindex: -1,
+        tabindex: at ? -1 : 0,
       },
-      picture(i),
+      picture(i, at >= PRINTED),
     );
-    cell.style.left = `${(at % this.columns) * this.step}px`;
-    cell.style.top = `${Math.floor(at / this.columns) * this.step}px`;
-    cell.style.width = cell.style.height = `${this.cell}px`;
-    section.cells.set(at, cell);
-    return cell;
   }
 
   // Makes one cell of a section the one that Tab comes to.
   stop(section, at) {
-    const [before, cell] = [section.stop, at].map((index) => section.cells.get(index));
-    if (before) before.tabIndex = -1;
-    if (cell) cell.tabIndex = 0;
-    section.stop = at;
+    section.cells[section.at].tabIndex = -1;
+    section.cells[at].tabIndex = 0;
+    section.at = at;
   }
 
   click(section, at, event) {
     const from = section.at;
-    section.cells.get(at).focus({ preventScroll: true });
+    section.cells[at].focus({ preventScroll: true });
     if (event.shiftKey) select(section.images.slice(Math.min(from, at), Math.max(from, at) + 1), true);
     else select([section.images[at]]);
   }
 
   key(section, event) {
-    const { at } = section;
-    const last = section.images.length - 1;
+    const { at, cells, images } = section;
+    const last = images.length - 1;
+    const columns = getComputedStyle(section.box).gridTemplateColumns.split(" ").length;
     const sideways = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: last };
-    const steps = { ...sideways, ArrowDown: at + this.columns, ArrowUp: at - this.columns };
-    if (event.key in steps) this.go(section, Math.max(0, Math.min(last, steps[event.key])));
-    else if (event.key === " " || event.key === "Enter") select([section.images[at]]);
-    else if (event.key === "a" && (event.ctrlKey || event.metaKey)) select(section.images, true);
+    const steps = { ...sideways, ArrowDown: at + columns, ArrowUp: at - columns };
+    if (event.key in steps) {
+      this.fill(Infinity);
+      cells[Math.max(0, Math.min(last, steps[event.key]))].focus();
+    } else if (event.key === " " || event.key === "Enter") select([images[at]]);
+    else if (event.key === "a" && (event.ctrlKey || event.metaKey)) select(images, true);
     else return;
     event.preventDefault();
-  }
-
-  go(section, at) {
-    const top = section.box.getBoundingClientRect().top + Math.floor(at / this.columns) * this.step;
-    if (top < 150 || top + this.cell > window.innerHeight - 90) window.scrollBy(0, top - window.innerHeight / 2);
-    if (!section.cells.has(at)) section.box.append(this.cellAt(section, at));
-    section.cells.get(at).focus({ preventScroll: true });
-    this.draw();
   }
 
   // Shows a changed selection.
   mark() {
     for (const { cells } of this.sections) {
-      for (const cell of cells.values())
-        cell.setAttribute("aria-selected", state.selected.has(Number(cell.dataset.image)));
+      for (const cell of cells) {
+        const selected = String(state.selected.has(Number(cell.dataset.image)));
+        if (cell.getAttribute("aria-selected") !== selected) cell.setAttribute("aria-selected", selected);
+      }
     }
   }
 }
 
 let grid = null;
-let drawing = 0;
-function redraw() {
-  drawing ||= requestAnimationFrame(() => {
-    drawing = 0;
-    grid?.draw();
-  });
-}
-window.addEventListener("scroll", redraw, { passive: true });
+window.addEventListener("beforeprint", () => grid?.fill(Infinity));

@@ -13,6 +13,7 @@ function show() {
   host.replaceChildren();
   grid = plot = null;
   showDetails(null);
+  $("shown").textContent = `${open().name}: ${views[state.view].title()}`;
   views[state.view].show(host);
   showEdited();
 }
@@ -49,11 +50,7 @@ function begin() {
       undoLast();
     }
   });
-  // Once a frame at most, as browsers send it.
-  window.addEventListener("resize", () => {
-    grid?.measure();
-    plot?.refresh();
-  });
+  window.addEventListener("resize", () => plot?.refresh());
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot?.draw());
   window.addEventListener("beforeunload", (event) => {
     if (state.edits.length > state.saved) event.preventDefault();
