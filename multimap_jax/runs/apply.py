@@ -44,11 +44,11 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
         notes = [f"New images in the groups of {name_of_path(f'{job.run}')}: nothing was grouped anew.", *source.notes]
         notes += columns_left_out(source, aspects) + embedded.notes()
         results = []
-        for model in with_bar(models, "grouping", progress):
+        for model, aspect in zip(models, with_bar(content.aspects, "grouping", progress)):
             begin = time.perf_counter()
             model.progress = progress
             assignment, rows = model.assign_with_rows(embedded.rows)
-            result = dataclasses.replace(model.result(assignment), rows=rows)
+            result = dataclasses.replace(model.result(assignment), rows=rows, words_from=aspect.words_from)
             if regrouping := edited.get(model.aspect.name):
                 result = regrouped(result, model, regrouping, embedded.names)
             results.append(evaluated(result, model, truth, embedded, begin))

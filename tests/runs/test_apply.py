@@ -9,6 +9,7 @@ import pytest
 
 from multimap_jax.cli import main as cli
 from multimap_jax.scenes import write_scenes
+from tests.pages import content
 
 FLAGS = ["--subject=fruit", "--aspect=color", "--aspect=species", "--words=color=red,green,yellow"]
 FLAGS += ["--words=species=apple,banana,grape", "--noprogress"]
@@ -38,6 +39,19 @@ def test_new_images_alone_are_embedded_and_no_model_is_fitted(finished, tmp_path
     assert apply(run, tmp_path / "new", tmp_path / "out") == 0
     found, truth = rows(tmp_path / "out" / "labels.csv"), rows(tmp_path / "new" / "labels.csv")
     assert sum(found[name]["color"] == truth[name]["color"] for name in truth) >= 8
+
+
+def test_results_say_where_the_words_of_the_run_came_from(finished, tmp_path):
+    images, _ = finished
+    words = ["--aspect=color", "--words=color=red,green,yellow", "--aspect=species", "--words=species=vocabulary"]
+    flags = [f"--images={images}", "--subject=fruit", *words, f"--out={tmp_path / 'run'}", "--noprogress"]
+    assert cli.main(["multimap", *flags]) == 0
+    assert apply(tmp_path / "run", images, tmp_path / "out") == 0
+    for name in ("run", "out"):
+        color, species = json.loads((tmp_path / name / "run.json").read_text())["aspects"]
+        assert (color["words_from"]["source"], species["words_from"]["source"]) == ("given", "vocabulary")
+        told = content((tmp_path / name / "report.html").read_text())["aspects"]
+        assert [aspect["words"].partition(":")[0] for aspect in told] == ["Words (given)", "Words (from vocabulary)"]
 
 
 @pytest.mark.parametrize("recipe", [["--recipe=paper", "--steps=20"], ["--recipe=released", "--steps=5"]])
