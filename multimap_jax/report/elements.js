@@ -16,6 +16,15 @@ function make(tag, attributes = {}, ...children) {
 const button = (text, onclick, attributes = {}) => make("button", { type: "button", onclick, ...attributes }, text);
 const paragraph = (...children) => make("p", {}, ...children);
 const quiet = (text) => make("p", { class: "quiet" }, text);
+
+// A note or a warning; of a long one only the beginning, until it is opened, where the screen is narrow.
+function note(text) {
+  const beginning = /^.{60,80}(?=\s)/s.exec(text);
+  if (text.length < 120 || !beginning || !window.matchMedia("(max-width: 48rem)").matches)
+    return make("p", { class: "note" }, text);
+  return make("details", { class: "note" }, make("summary", {}, `${beginning[0]} …`), text);
+}
+
 const option = (value, text, selected) => make("option", { value, selected }, text);
 
 const lost = new Set(data.lost);

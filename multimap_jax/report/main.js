@@ -13,6 +13,7 @@ function show() {
   host.replaceChildren();
   grid = plot = null;
   showDetails(null);
+  $("warnings").replaceChildren(...open().warnings.map(note));
   $("shown").textContent = `${open().name}: ${views[state.view].title()}`;
   views[state.view].show(host);
   showEdited();
@@ -30,9 +31,11 @@ function openView(change) {
 function begin() {
   const folder = data.folder ? `; their pictures are in the folder ${data.folder} next to this page` : "";
   $("title").textContent = data.title;
+  const warned = data.aspects.filter(({ warnings }) => warnings.length).map(({ name }) => name);
+  const warnings = warned.length && data.aspects.length > 1 ? `; warnings about ${warned.join(", ")}` : "";
   $("summary").textContent =
-    `${count(data.images, "image")}, grouped by ${count(data.aspects.length, "aspect")}${folder}`;
-  $("notes").replaceChildren(...data.notes.map((note) => make("p", { class: "note" }, note)));
+    `${count(data.images, "image")}, grouped by ${count(data.aspects.length, "aspect")}${warnings}${folder}`;
+  $("notes").replaceChildren(...data.notes.map(note));
   $("tools").hidden = !editable;
   const actions = {
     undo: undoLast,

@@ -26,7 +26,8 @@ class Page:
     Attributes:
       result: with the names to show for baselines in its metrics.
       separability: whether the encoder separates the words, or "". words: where they come from, or "". selection: why
-        there are so many groups, or "". merge_order: the most similar groups first.
+        there are so many groups, or "". merge_order: the most similar groups first. warnings: shown with this aspect
+        alone.
     """
 
     result: AspectResult
@@ -34,6 +35,7 @@ class Page:
     words: str = ""
     selection: str = ""
     merge_order: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
     @property
     def images(self) -> Assignment:
@@ -101,6 +103,7 @@ def page_content(page: Page, shown: np.ndarray) -> dict:
         "selection": page.selection,
         "candidates": _candidates(page.result.candidates),
         "merge_order": list(page.merge_order),
+        "warnings": list(page.warnings),
     }
 
 

@@ -153,7 +153,7 @@ function pairTable(found) {
 // The sections of "About": a title and a function to its elements; what is not known is falsy.
 const about = {
   "Can the encoder separate these words?": ({ separability, words }) => [
-    (separability || words) && paragraph(separability || "See the message at the top of this page."),
+    (separability || words) && paragraph(separability || "See the warning above."),
     words && paragraph(words),
   ],
   "Number of groups": ({ selection, candidates, merge_order }) => [

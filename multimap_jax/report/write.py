@@ -45,7 +45,7 @@ def make_report(
     Args:
       images: paths, PIL images or arrays by name. names: of the images, in the order of the pages' arrays.
       pages: one for each aspect.
-      notes: sentences for the top.
+      notes: sentences for the top, about the run as a whole.
       settings: of the run, each with its name. command: the line that repeats the run, "" unknown.
       run: the folder that edits are applied to. edited: the folder that is proposed for the edited run.
     """

@@ -84,7 +84,8 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
     check_own(job.out, job.labels)
     groups = json.dumps({"format": FORMAT, "aspects": {name: as_content(now) for name, now in after.items()}}) + "\n"
     notes = [f"Groups of {name_of_path(f'{job.run}')} after {count(len(edits), 'edit')}."]
-    notes += filter(None, [images.note, *(aspect.note() for aspect in content.aspects)])
+    notes += [images.note] if images.note else []
+    warnings = {aspect.name: [aspect.warning()] for aspect in content.aspects if aspect.warning()}
     more = edited_content(job, content, edits, groups)
     if images.note:  # as the run says, for whoever has them
         more["images"] = content.images
@@ -94,7 +95,7 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
         sweep(job.out)
         kept = [copy_model(job.run, aspect, job.out) for aspect in content.aspects]
         settings = content.settings, content.config
-        record = RunRecord(job, clip, images.source, embedded, results, notes, *settings, kept, more, groups)
+        record = RunRecord(job, clip, images.source, embedded, results, notes, *settings, kept, more, warnings, groups)
         written = write_results(record, clock, progress)
         prune_models(job.out, kept)
     print_end(job.out, written, [], say)

@@ -60,7 +60,7 @@ class AspectContent(msgspec.Struct):
         if self.model != model_name(self.name, self.files):
             raise ValueError(f"its model of {self.name[:80]} has a name that multimap does not give")
 
-    def note(self) -> str:
+    def warning(self) -> str:
         """What the run said of words that its encoder does not separate, "" where it separates them."""
         unclear = self.separability and self.separability.verdict == "hardly"
         return printable(self.separability.said)[:1000] if unclear else ""

@@ -95,7 +95,6 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         for model in with_bar(models, "grouping", progress):
             name = model.aspect.name
             result = fit_aspect(checked, model, embedded, fits.get(name), words[name], sample())
-            notes += messages.result_notes(result)
             results.append(result)
             kept.append(keep_model(job.out, model))
             messages.print_result(result, say)
@@ -103,6 +102,7 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         record = RunRecord(
             job, clip, checked.source, embedded, results, notes, job.settings, job.config, kept,
             {"flags": job.flags, "embeddings": whole(job.images if job.ready else job.out)},
+            {result.aspect.name: messages.result_warnings(result) for result in results},
         )  # fmt: skip
         written = write_results(record, clock, progress)
         prune_models(job.out, kept)

@@ -121,18 +121,18 @@ def merge_texts(result: AspectResult) -> list[str]:
     return [f"{one} and {other} ({merge[2]:.0%})" for (one, other), merge in zip(named, result.merge_order)]
 
 
-def result_notes(result: AspectResult) -> list[str]:
+def result_warnings(result: AspectResult) -> list[str]:
     """Warnings where the encoder does not separate the words, and where groups are not found again in half of the
     images."""
     separability, found = result.separability, zip(result.cluster_names, result.stability)
-    notes = [str(separability)] if separability and separability.verdict == "hardly" else []
+    warnings = [str(separability)] if separability and separability.verdict == "hardly" else []
     if text := unnamed_text(result):
-        notes.append(f"{result.aspect.name}: {text}")
+        warnings.append(text)
     if names := [f"{name} ({stability:.2f})" for name, stability in found if stability < STABLE]:
         listed = f"{', '.join(names[:UNSTABLE_LISTED])}{' …' * (len(names) > UNSTABLE_LISTED)}"
         unstable = "these groups are unstable: half of the images give different ones"
-        notes.append(f"{result.aspect.name}: {unstable}: {listed}.")
-    return notes
+        warnings.append(f"{result.aspect.name}: {unstable}: {listed}.")
+    return warnings
 
 
 def words_text(result: AspectResult) -> str:

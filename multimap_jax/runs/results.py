@@ -9,7 +9,7 @@ import json
 import platform
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -69,7 +69,8 @@ class RunRecord:
       job: has `out`, `images`, `labels` and `line`, the command as it was typed.
       settings, config: those that the clusters were found with.
       models: for each aspect what run.json says of its model; empty where none are kept.
-      content: what else run.json says. groups: the text of groups.json, "" where no groups were edited.
+      content: what else run.json says. warnings: about each aspect, by its name, for its tab of the page.
+      groups: the text of groups.json, "" where no groups were edited.
       editable: whether the page offers to edit the groups here.
     """
 
@@ -83,6 +84,7 @@ class RunRecord:
     config: ProxyConfig
     models: Sequence[dict] = ()
     content: dict = dataclasses.field(default_factory=dict)
+    warnings: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     groups: str = ""
     editable: bool = True
 
@@ -103,7 +105,7 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
         f"{name_of_path(job.images.resolve().name)} by {', '.join(result.aspect.name for result in results)}",
         record.source.images,
         names,
-        [page_of(result) for result in results],
+        [page_of(result, record.warnings.get(result.aspect.name, ())) for result in results],
         record.notes,
         run_settings(record),
         job.line,
@@ -293,14 +295,15 @@ def run_settings(record: RunRecord) -> list[tuple[str, str]]:
     ]
 
 
-def page_of(result: AspectResult) -> Page:
+def page_of(result: AspectResult, warnings: Sequence[str]) -> Page:
     if metrics := result.metrics:
         metrics = metrics | {"beside": {BASELINES[name]: values for name, values in metrics["beside"].items()}}
     separability = result.separability
     return Page(
         dataclasses.replace(result, metrics=metrics),
-        str(separability) if separability and separability.verdict != "hardly" else "",  # else on top
+        str(separability) if separability and separability.verdict != "hardly" else "",  # else a warning
         words_text(result),
         selection_text(result),
         merge_texts(result),
+        warnings,
     )

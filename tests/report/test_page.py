@@ -299,7 +299,7 @@ def test_wrong_names_and_numbers_are_said_in_the_dialog(browser, small):
 def test_hostile_names_words_and_edits_do_nothing(browser, tmp_path):
     images = {f"{name}{i}": picture for i, (name, picture) in enumerate(zip(EVIL * 2, painted(16).values()))}
     pages = [page_of(f"{name} {i}", np.arange(16) % 8, EVIL, rows=np.random.default_rng(0).normal(size=(16, 2)),
-                     separability=EVIL[i], words=EVIL[0], outliers=np.arange(16) == 1,
+                     separability=EVIL[i], words=EVIL[0], warnings=EVIL, outliers=np.arange(16) == 1,
                      candidates=[dict.fromkeys(EVIL, EVIL[0])])
              for i, name in enumerate(EVIL[:2])]  # fmt: skip
     settings = [(name, name) for name in EVIL]
@@ -369,6 +369,24 @@ def test_a_page_that_holds_a_share_counts_all(browser, tmp_path, monkeypatch):
     assert browser.group("red").text.startswith("red\n599 images")
     browser.view("compare")
     assert sum(int(each.text.replace(",", "")) for each in browser.all(".cells button")) == 900
+
+
+def test_an_aspect_s_warnings_are_on_its_tab_and_short_on_a_phone(browser, tmp_path):
+    images, long = painted(4), "mood: these groups are unstable: " + "many words, " * 30 + "end."
+    aspects = [
+        page_of("color", [0, 0, 1, 1], ["red", "blue"]),
+        page_of("mood", [0, 1] * 2, ["a", "b"], warnings=[long]),
+    ]
+    page = write(tmp_path, make_report("t", images, list(images), aspects, []))
+    browser.open(page, NARROW)
+    assert browser.text("#summary") == "4 images, grouped by 2 aspects; warnings about mood"
+    assert "unstable" not in browser.text("body")
+    browser.click("#aspects-1")
+    assert browser.one("#warnings").rect["height"] < 100
+    browser.click("#warnings summary")
+    assert browser.one("#warnings").rect["height"] > 200
+    browser.open(page).click("#aspects-1")
+    assert browser.text("#warnings") == long
 
 
 def test_a_picture_of_the_whole_page_shows_the_end_of_a_large_group(browser, tmp_path):

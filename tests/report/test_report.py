@@ -22,7 +22,7 @@ EVIL = '"><script>evil()</script>'
 
 def page_of(aspect, labels, names, **more):
     """A page of one aspect; what is not given is unknown, or 0."""
-    labels, texts = np.asarray(labels), ("separability", "words", "selection", "merge_order")
+    labels, texts = np.asarray(labels), ("separability", "words", "selection", "merge_order", "warnings")
     page = {name: more.pop(name) for name in texts if name in more}
     assignment = Assignment(
         labels,
