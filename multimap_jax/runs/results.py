@@ -218,8 +218,7 @@ def run_content(record: RunRecord, timings: dict[str, float]) -> dict:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
-        "versions": {"multimap_jax": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in PACKAGES},
+        "versions": versions(),
         "clip": {"name": without_secrets(clip.place), "hash": clip.hash},
         "command": job.line,
         "images": {"folder": f"{job.images}", "place": whole(job.images), "read": len(names)},
@@ -276,6 +275,12 @@ def selection_content(result: AspectResult) -> dict:
     return {"asked": result.asked, "groups": len(names), "candidates": candidates, "merge_order": merges}
 
 
+def versions() -> dict[str, str]:
+    """The versions of this package, of Python and of the packages that results depend on."""
+    ours = {"multimap_jax": __version__, "python": platform.python_version()}
+    return ours | {name: version(name) for name in PACKAGES}
+
+
 def whole(path) -> str:
     """A path that means the same wherever the next command is begun; an address without its secrets."""
     return f"{path.absolute()}"
@@ -289,7 +294,7 @@ def run_settings(record: RunRecord) -> list[tuple[str, str]]:
         ("encoder", f"{without_secrets(record.clip.place)} ({record.clip.hash[:12]})"),
         *((name.replace("_", " "), str(value)) for name, value in settings.items() if value is not None),
         ("images computed at once", str(record.clip.image_block)),
-        ("multimap_jax", __version__),
+        ("versions", ", ".join(f"{name} {number}" for name, number in versions().items())),
         ("date", datetime.now(UTC).isoformat(timespec="seconds")),
         ("machine", machine()),
     ]

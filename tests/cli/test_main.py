@@ -89,6 +89,8 @@ def test_run_json_records_settings_groups_and_skipped_files(run):
         and record["settings"]["random_state"] == 0
     )
     assert record["config"]["steps"] <= 100 and record["image_block_size"] >= 1 and record["versions"]["jax"]
+    shown = dict(content((out / "report.html").read_text())["settings"])["versions"]
+    assert shown == ", ".join(f"{name} {number}" for name, number in record["versions"].items()) and "jax 0." in shown
     assert set(record["timings"]) == {"load", "estimate", "embed", "words", "proxies", "group", "report", "total"}
     assert all("image_steps" not in aspect and aspect["seconds"] > 0 for aspect in record["aspects"])
     sizes = {group["name"]: group["images"] for group in record["aspects"][0]["groups"]}
