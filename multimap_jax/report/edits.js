@@ -96,7 +96,10 @@ function selectionChanged() {
   const number = state.selected.size;
   const target = $("target").value;
   const groups = current().groups.filter((group) => !group.into);
-  $("selection").hidden = !number || !editable;
+  const address = number === 1 ? originalAddress(...state.selected) : null;
+  $("selection").hidden = !number || !(editable || address);
+  $("original").hidden = !address;
+  if (address) $("original").href = address;
   $("selected").textContent = `${count(number, "image")} selected`;
   $("target").replaceChildren(...groups.map(({ name }) => option(name, name, name === target)));
   grid?.mark();

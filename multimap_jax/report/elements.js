@@ -33,6 +33,13 @@ function source(i) {
   return data.folder ? `${data.folder}/${i}.jpg` : `data:image/jpeg;base64,${data.pictures[i]}`;
 }
 
+// The address of an image's own file, null where it is not known. A name has \\ for a backslash, \xNN for other bytes.
+function originalAddress(i) {
+  if (!data.originals) return null;
+  const written = (part, byte) => (byte ? `%${byte}` : encodeURIComponent(part[0] === "\\" ? "\\" : part));
+  return `${data.originals}/${data.names[i].replace(/\\\\|\\x(..)|[^\\/]+/g, written)}`;
+}
+
 // A picture; the image's name where it cannot be loaded, because the folder of pictures is missing. later: whether the
 // browser may wait with one of that folder until it is near the window.
 function picture(i, later = false) {

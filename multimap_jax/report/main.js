@@ -36,7 +36,7 @@ function begin() {
   $("summary").textContent =
     `${count(data.images, "image")}, grouped by ${count(data.aspects.length, "aspect")}${warnings}${folder}`;
   $("notes").replaceChildren(...data.notes.map(note));
-  $("tools").hidden = !editable;
+  $("tools").hidden = $("assign").hidden = !editable;
   const actions = {
     undo: undoLast,
     save: saveEdits,

@@ -37,6 +37,7 @@ def make_report(
     settings: Sequence[tuple[str, str]] = (),
     command: str = "",
     run: str = "out/",
+    originals: str = "",
     progress: bool = False,
     edited: str = "edited/",
 ) -> Report:
@@ -48,6 +49,7 @@ def make_report(
       notes: sentences for the top, about the run as a whole.
       settings: of the run, each with its name. command: the line that repeats the run, "" unknown.
       run: the folder that edits are applied to. edited: the folder that is proposed for the edited run.
+      originals: the address of the folder of images, relative to the page; "" where there is none.
     """
     shown = shown_images(pages, len(names))
     shown_names = [names[int(i)] for i in shown]
@@ -76,6 +78,7 @@ def make_report(
         "command": command,
         "run": run,
         "edited": edited,
+        "originals": originals,
     }
     files = {f"{i}.jpg": picture for i, picture in enumerate(pictures) if picture} if folder else {}
     return Report(fill(title, content), folder, files)

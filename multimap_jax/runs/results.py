@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import os
 import platform
 import re
 import time
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 import jax
 import numpy as np
@@ -37,8 +39,8 @@ from multimap_jax.settings import Settings
 from multimap_jax.sources.source import Source
 from multimap_jax.storage import output
 from multimap_jax.storage.encoding import as_csv, bare
-from multimap_jax.storage.filenames import name_of_path, safe_path, safe_word, without_secrets
-from multimap_jax.storage.paths import exists, is_same_file
+from multimap_jax.storage.filenames import name_of_path, path_of_name, safe_path, safe_word, without_secrets
+from multimap_jax.storage.paths import exists, is_same_file, storage_of
 
 # Packages whose versions run.json names.
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
@@ -110,6 +112,7 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
         run_settings(record),
         job.line,
         f"{job.out}/" if record.editable else "",
+        originals_address(record.source, job.images, job.out),
         progress,
         f"{edited_folder(job.out)}/",
     )
@@ -160,6 +163,22 @@ def replaced_note(out: Path, aspects: Sequence[str]) -> str:
     if earlier and exists(out / output.GROUPS):
         return f"The edited groups in {out} are replaced: give another --out to keep both."
     return ""
+
+
+def originals_address(source: Source, images: Path, out: Path) -> str:
+    """Where the page finds the originals: the folder of images as an address relative to the results.
+
+    "" where the images are not the files of one folder of this machine, and where the address would tell more of this
+    machine than `images`, which the page shows, already does.
+    """
+    first = next(iter(source.images), None)
+    if first is None or not (storage_of(out).local and storage_of(images).local):
+        return ""
+    relative = Path(os.path.relpath(os.path.abspath(images), os.path.abspath(out)))
+    named = tuple(part for part in relative.parts if part != "..")
+    if images.parts[len(images.parts) - len(named) :] != named or source.images[first] != images / path_of_name(first):
+        return ""
+    return quote(os.fsencode(relative))
 
 
 def put_thumbnails(out: Path, folder: str, pictures: dict[str, bytes]) -> None:

@@ -4,8 +4,10 @@ import base64
 import csv
 import io
 import json
+import os
 import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,11 @@ from PIL import Image
 
 from multimap_jax.cli import main as cli
 from multimap_jax.report.write import make_report
+from multimap_jax.runs.results import originals_address
+from multimap_jax.sources.folder import read_folder
+from multimap_jax.sources.source import Source
+from multimap_jax.storage.filenames import path_of_name
+from multimap_jax.storage.paths import parse_path
 from tests.browser import NARROW, WIDE, Browser, chromium
 from tests.report.test_report import page_of
 
@@ -329,6 +336,47 @@ def test_new_images_in_groups_of_another_run_are_not_edited_here(browser, tmp_pa
     assert not browser.one("#tools").is_displayed() and not browser.all("[data-does]")
     browser.click(".image")
     assert not browser.one("#selection").is_displayed()
+
+
+def test_the_original_of_a_chosen_image_opens(browser, tmp_path):
+    names = [b"plain.png", b"in folder/a b#1%?&.png", b"back\\slash\\x41.png", b"\xff\n.png", "ü\u0085.png".encode()]
+    (tmp_path / "the images" / "in folder").mkdir(parents=True)
+    for side, name in enumerate(names, 1):
+        Image.new("RGB", (side, 7)).save(tmp_path / "the images" / os.fsdecode(name), "PNG")
+    source = read_folder(tmp_path / "the images")
+    assert sorted(names) == sorted(os.fsencode(path_of_name(name)) for name in source.images)
+    address = originals_address(source, tmp_path / "the images", tmp_path / "out")
+    assert address == "../the%20images"
+    aspects = [page_of("color", [0] * len(names), ["red"])]
+    report = make_report("t", source.images, list(source.images), aspects, [], run="", originals=address)
+    browser.open(write(tmp_path / "out", report))
+    opened, cells = [], browser.all(".image")
+    for cell in cells:
+        cell.click()
+        page = browser.driver.current_window_handle
+        browser.click("#original")
+        browser.driver.switch_to.window(browser.driver.window_handles[-1])
+        opened.append(names[browser.run("return document.images[0].naturalWidth") - 1])
+        browser.driver.close()
+        browser.driver.switch_to.window(page)
+        cell.click()
+    assert opened == [os.fsencode(path_of_name(cell.get_attribute("title"))) for cell in cells]
+    assert not browser.one("#selection").is_displayed() and browser.complaints() == []
+
+
+def test_an_address_of_originals_tells_no_more_than_what_was_typed(tmp_path, monkeypatch):
+    here = tmp_path / "private" / "work"
+    (here / "images").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(here / "images" / "a.png")
+    monkeypatch.chdir(here)
+    typed = lambda images, out: originals_address(read_folder(Path(images)), Path(images), Path(out))  # noqa: E731
+    assert typed("images", "out") == "../images" and typed(here / "images", here / "images" / "out") == ".."
+    assert typed(here / "images", tmp_path / "out") == "../private/work/images"
+    assert typed("images", tmp_path / "out") == "" and typed(".", tmp_path / "out") == ""
+    packed = Source(here, {"a.png": here / "elsewhere" / "a.png"})
+    assert originals_address(packed, here, here / "out") == originals_address(Source(here, {}), here, here) == ""
+    store = parse_path("memory://bucket/images")
+    assert originals_address(Source(store, {"a.png": store / "a.png"}), store, here) == ""
 
 
 @pytest.mark.parametrize("dark", [False, True])
