@@ -1,6 +1,36 @@
-// A map of the images of one aspect: one point an image, in the colour of its group.
-const HUES = "3b73d9 e07b1a 2f9e5b d64550 8a63d2 a8703f d667a8 7c828c a8a41e 1fa7b8".split(" ");
-const colour = (n) => (n < HUES.length ? `#${HUES[n]}` : `hsl(${Math.round(n * 137.5) % 360} 60% 52%)`);
+// A map of the images of one aspect: one point an image, in the color of its group.
+const HUES = {
+  blue: "#3b73d9", orange: "#e07b1a", green: "#2f9e5b", red: "#d64550", purple: "#8a63d2", brown: "#a8703f",
+  pink: "#d667a8", turquoise: "#1fa7b8", yellow: "#d9b400", gray: "#7c828c", navy: "#26347f", gold: "#b8901f",
+  beige: "#d8c6a0", silver: "#c3c8d0", white: "#ffffff", black: "#000000",
+};
+const SAME = { grey: "gray", violet: "purple", cyan: "turquoise", teal: "turquoise", magenta: "pink" };
+const NEAR = { blue: "navy", yellow: "gold", gray: "silver" };
+const FREE = 10; // the first hues, for groups whose names say no color
+const HOLLOW = "transparent"; // unassigned images
+const OUTLINED = [HOLLOW, HUES.navy, HUES.beige, HUES.silver, HUES.white, HUES.black]; // else lost on a background
+const OUTLINE = "#808792"; // seen on both backgrounds, as in style.css
+const PALE = ["beige", "silver", "white", "yellow"];
+
+// A color for each name: the one that it begins with, in another shade where several do; for other names those left.
+function paints(names) {
+  const used = new Map();
+  const said = names.map((name) => {
+    const word = name.toLowerCase().match(/^(?:(?:dark|deep|light|bright|pale) )?(\p{L}+)/u)?.[1];
+    const hue = Object.hasOwn(SAME, word) ? SAME[word] : word;
+    if (!Object.hasOwn(HUES, hue)) return null;
+    const before = used.get(hue) ?? 0;
+    used.set(hue, before + 1);
+    const share = 100 - 100 / (1 + before / 2);
+    return before ? `color-mix(in srgb, ${HUES[hue]}, ${PALE.includes(hue) ? "black" : "white"} ${share}%)` : HUES[hue];
+  });
+  const free = Object.keys(HUES).slice(0, FREE);
+  const left = free.filter((hue) => !used.has(hue) && !used.has(NEAR[hue]));
+  const other = (n) => (n < left.length ? HUES[left[n]] : `hsl(${Math.round(n * 137.5) % 360} 60% 52%)`);
+  let n = 0;
+  return said.map((color) => color ?? other(n++));
+}
+
 const REACH = 14; // pixels from the pointer to a point that it touches
 const MARGIN = 24; // pixels around the points
 const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
@@ -15,7 +45,7 @@ class Plot {
     });
     this.legend = make("div", { class: "legend", role: "group", "aria-label": "Groups on the map" });
     const help =
-      "Each point is an image, in the colour of its group. The axes are the first two principal axes of the features " +
+      "Each point is an image, in the color of its group. The axes are the first two principal axes of the features " +
       "that k-means ran on: distant points differ in them, close points may still differ in others. Click a point to " +
       "select it, or drag a frame around several.";
     host.append(quiet(help), make("div", { class: "map" }, this.canvas, this.legend));
@@ -45,7 +75,7 @@ class Plot {
     on("blur", () => this.point(null));
   }
 
-  // Computes the position and colour of each point, after an edit or a change of size.
+  // Computes the position and color of each point, after an edit or a change of size.
   refresh() {
     const { x, y } = open().map;
     const { clientWidth: width, clientHeight: height } = this.canvas;
@@ -55,8 +85,9 @@ class Plot {
     const size = Math.min((width - 2 * MARGIN) / right, (height - 2 * MARGIN) / top);
     this.x = Float32Array.from(x, (value) => (width - size * right) / 2 + size * value);
     this.y = Float32Array.from(y, (value) => (height + size * top) / 2 - size * value);
-    this.paints = new Map(current().groups.map((group, n) => [group.id, colour(n)]));
-    this.paints.set(UNASSIGNED, "#9097a3");
+    const { groups } = current();
+    const colors = paints(groups.map((group) => group.name));
+    this.paints = new Map([[UNASSIGNED, HOLLOW], ...groups.map((group, n) => [group.id, colors[n]])]);
     this.showLegend();
     this.draw();
   }
@@ -77,6 +108,7 @@ class Plot {
       });
       const mark = make("i");
       mark.style.background = this.paints.get(id);
+      if (OUTLINED.includes(this.paints.get(id))) mark.className = "outlined";
       element.prepend(mark);
       return element;
     };
@@ -91,11 +123,16 @@ class Plot {
     brush.setTransform(scale, 0, 0, scale, 0, 0);
     brush.clearRect(0, 0, this.canvas.width, this.canvas.height);
     brush.globalAlpha = 0.8;
+    brush.strokeStyle = OUTLINE;
+    brush.lineWidth = 1;
     for (const [id, paint] of this.paints) {
       if (state.only !== null && state.only !== id) continue;
       brush.fillStyle = paint;
       for (let i = 0; i < labels.length; i++) {
-        if (labels[i] === id) brush.fillRect(this.x[i] - side / 2, this.y[i] - side / 2, side, side);
+        if (labels[i] !== id) continue;
+        const square = [this.x[i] - side / 2, this.y[i] - side / 2, side, side];
+        brush.fillRect(...square);
+        if (OUTLINED.includes(paint)) brush.strokeRect(...square);
       }
     }
     brush.globalAlpha = 1;

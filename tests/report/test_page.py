@@ -129,6 +129,20 @@ def test_the_map_shows_and_selects(browser, small):
     assert browser.run("return groupName(0, plot.at)") == "green"
 
 
+def test_groups_called_by_a_color_have_it_on_the_map(browser, small):
+    browser.open(small)
+    hue = "return paints(arguments[0]).map((paint) => Object.keys(HUES).find((name) => HUES[name] === paint) ?? paint)"
+    named = ["black", "Red, round", "dark blue", "grey 2", "white", "violet"]
+    assert browser.run(hue, named) == ["black", "red", "blue", "gray", "white", "purple"]
+    assert browser.run(hue, ["apple", "blue", "gold", "constructor"]) == ["orange", "blue", "gold", "green"]
+    for word in ("red", "black", "white"):
+        shades = browser.run(hue, [word, f"{word} 2", f"{word}, round"])
+        assert shades[0] == word and len(set(shades)) == 3
+        assert all(browser.run("return CSS.supports('color', arguments[0])", shade) for shade in shades[1:])
+    many = browser.run(hue, ["yellow", "redish", *map(str, range(18))])
+    assert len(set(many)) == 20
+
+
 def test_edits_by_clicks_are_the_file_expected(browser, small):
     browser.open(small)
     browser.does("red", "merge")
