@@ -71,10 +71,10 @@ function askSplit(group) {
   ask(`Split ${group.name}`, [field("How many groups", input), note], () => {
     const into = Number(input.value);
     if (most < 2) return "One image cannot be split.";
-    if (!Number.isInteger(into) || into < 2 || into > most) return `Give a whole number of 2 to ${most}.`;
+    if (!Number.isInteger(into) || into < 2 || into > most) return `Give a whole number from 2 to ${most}.`;
     const other = taken(Array.from({ length: into }, (_, i) => `${group.name} ${i + 1}`));
     if (other) return `There is a group called ${other}: rename it first.`;
-    makeEdit({ split: group.name, into }, `${group.name} is to be split in ${into}.`);
+    makeEdit({ split: group.name, into }, `${group.name} is to be split into ${into}.`);
     return "";
   });
 }

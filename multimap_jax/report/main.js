@@ -29,7 +29,7 @@ function openView(change) {
 }
 
 function begin() {
-  const folder = data.folder ? `; their pictures are in the folder ${data.folder} next to this page` : "";
+  const folder = data.folder ? `; the thumbnails are in the folder ${data.folder} next to this page` : "";
   $("title").textContent = data.title;
   const warned = data.aspects.filter(({ warnings }) => warnings.length).map(({ name }) => name);
   const warnings = warned.length && data.aspects.length > 1 ? `; warnings about ${warned.join(", ")}` : "";

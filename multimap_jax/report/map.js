@@ -7,22 +7,22 @@ const HUES = {
 const SAME = { grey: "gray", violet: "purple", cyan: "turquoise", teal: "turquoise", magenta: "pink" };
 const NEAR = { blue: "navy", yellow: "gold", gray: "silver" };
 const FREE = 10; // the first hues, for groups whose names say no color
-const HOLLOW = "transparent"; // unassigned images
-const OUTLINED = [HOLLOW, HUES.navy, HUES.beige, HUES.silver, HUES.white, HUES.black]; // else lost on a background
-const OUTLINE = "#808792"; // seen on both backgrounds, as in style.css
+const OUTLINED = [HUES.navy, HUES.beige, HUES.silver, HUES.white, HUES.black]; // else lost on a background
+const OUTLINE = "#808792"; // seen on both backgrounds, as in style.css; of unassigned images, too, which are smaller
 const PALE = ["beige", "silver", "white", "yellow"];
 
 // A color for each name: the one that it begins with, in another shade where several do; for other names those left.
 function paints(names) {
   const used = new Map();
   const said = names.map((name) => {
-    const word = name.toLowerCase().match(/^(?:(?:dark|deep|light|bright|pale) )?(\p{L}+)/u)?.[1];
+    const [, shade, word] = name.toLowerCase().match(/^(?:(dark|deep|light|bright|pale) )?(\p{L}+)/u) ?? [];
     const hue = Object.hasOwn(SAME, word) ? SAME[word] : word;
     if (!Object.hasOwn(HUES, hue)) return null;
     const before = used.get(hue) ?? 0;
     used.set(hue, before + 1);
     const share = 100 - 100 / (1 + before / 2);
-    return before ? `color-mix(in srgb, ${HUES[hue]}, ${PALE.includes(hue) ? "black" : "white"} ${share}%)` : HUES[hue];
+    const darker = PALE.includes(hue) || ["dark", "deep"].includes(shade);
+    return before ? `color-mix(in srgb, ${HUES[hue]}, ${darker ? "black" : "white"} ${share}%)` : HUES[hue];
   });
   const free = Object.keys(HUES).slice(0, FREE);
   const left = free.filter((hue) => !used.has(hue) && !used.has(NEAR[hue]));
@@ -45,9 +45,9 @@ class Plot {
     });
     this.legend = make("div", { class: "legend", role: "group", "aria-label": "Groups on the map" });
     const help =
-      "Each point is an image, in the color of its group. The axes are the first two principal axes of the features " +
-      "that k-means ran on: distant points differ in them, close points may still differ in others. Click a point to " +
-      "select it, or drag a frame around several.";
+      "Each point is an image, in the color of its group. Points far apart are different; points close together may " +
+      "still differ in ways that two dimensions do not show (the first two principal components of what k-means ran " +
+      "on). Click a point to select it, or drag a frame around several.";
     host.append(quiet(help), make("div", { class: "map" }, this.canvas, this.legend));
     this.at = this.frame = null;
     this.listen();
@@ -87,7 +87,7 @@ class Plot {
     this.y = Float32Array.from(y, (value) => (height + size * top) / 2 - size * value);
     const { groups } = current();
     const colors = paints(groups.map((group) => group.name));
-    this.paints = new Map([[UNASSIGNED, HOLLOW], ...groups.map((group, n) => [group.id, colors[n]])]);
+    this.paints = new Map([[UNASSIGNED, OUTLINE], ...groups.map((group, n) => [group.id, colors[n]])]);
     this.showLegend();
     this.draw();
   }
@@ -109,6 +109,7 @@ class Plot {
       const mark = make("i");
       mark.style.background = this.paints.get(id);
       if (OUTLINED.includes(this.paints.get(id))) mark.className = "outlined";
+      if (id === UNASSIGNED) mark.className = "unassigned";
       element.prepend(mark);
       return element;
     };
@@ -128,9 +129,10 @@ class Plot {
     for (const [id, paint] of this.paints) {
       if (state.only !== null && state.only !== id) continue;
       brush.fillStyle = paint;
+      const size = id === UNASSIGNED ? side / 2 : side;
       for (let i = 0; i < labels.length; i++) {
         if (labels[i] !== id) continue;
-        const square = [this.x[i] - side / 2, this.y[i] - side / 2, side, side];
+        const square = [this.x[i] - size / 2, this.y[i] - size / 2, size, size];
         brush.fillRect(...square);
         if (OUTLINED.includes(paint)) brush.strokeRect(...square);
       }

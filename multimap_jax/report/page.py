@@ -16,6 +16,7 @@ from multimap_jax.clustering.result import AspectResult, Assignment
 PAGE_IMAGES = 20_000  # on a page, at most
 FIRST = 60  # images of each group that a page holds in any case
 EXEMPLARS = 6  # of a group, where none are given
+COLUMNS = {"strength": "stability", "smallest": "smallest group"}  # of the evidence, as the sentences call them
 SCALE = 10_000  # of coordinates, which are written as whole numbers
 
 
@@ -154,7 +155,7 @@ def _candidates(rows: Sequence | None) -> dict | None:
     rows = [dataclasses.asdict(row) if dataclasses.is_dataclass(row) else row for row in rows]
     columns = [name for name in rows[0] if name != "chosen"]
     return {
-        "columns": [str(name) for name in columns],
+        "columns": [COLUMNS.get(name, str(name)) for name in columns],
         "rows": [[_cell(row.get(name)) for name in columns] for row in rows],
         "chosen": [i for i, row in enumerate(rows) if row.get("chosen")] or [0],
     }

@@ -132,7 +132,7 @@ function taken(names, replaced = []) {
 // What is wrong with a new name of a group, "" where nothing is. replaced: names that the group may keep.
 function wrongName(name, replaced) {
   if (!name) return "Give a name.";
-  if (name.length > LONGEST) return `Give a name of at most ${LONGEST} letters.`;
+  if (name.length > LONGEST) return `Give a name of at most ${LONGEST} characters.`;
   if (name === UNASSIGNED_NAME) return "This is the name of unassigned images: give another name.";
   if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) return "Give a name of one line.";
   const other = taken([name], replaced);

@@ -32,7 +32,7 @@ function groupSection(group) {
     facts.push(`confidence ${mean.toFixed(2)}`);
   }
   if (group.name_confidence) facts.push(`name ${group.name_confidence.toFixed(2)}`);
-  if (group.into) facts.push(`to be split in ${group.into} by multimap edit`);
+  if (group.into) facts.push(`to be split into ${group.into} by multimap edit`);
   const edit = (text, ask) =>
     button(text, () => ask(group), {
       "aria-label": `${text} ${group.name}`,
@@ -51,7 +51,7 @@ function unassignedSection() {
 function unassignedSections() {
   const { labels } = current();
   const images = closest(state.aspect).filter((i) => isOutlier(i) && labels[i] !== UNASSIGNED);
-  const facts = `${count(images.length, "image")} that ${images.length === 1 ? "shows" : "show"} something else`;
+  const facts = `${count(images.length, "image")} unlike most others`;
   return [...unassignedSection(), ...(images.length ? [section("outliers", "Outliers", images.reverse(), facts)] : [])];
 }
 
@@ -65,7 +65,7 @@ function showGroups(host) {
 function showLowConfidence(host) {
   const order = open().confidences
     ? "lowest first"
-    : "unknown in this run: farthest from the centre of the group first";
+    : "not known in this run; images farthest from the center of their group come first";
   const images = leastConfident(state.aspect).slice(0, LOW_CONFIDENCE);
   grid = new Grid(host, [section("confidence", "Low confidence", images, order)]);
 }
@@ -83,7 +83,7 @@ function showComparison(host) {
   const found = pairs();
   const box = make("div");
   host.append(paragraph(make("label", { for: "other" }, `${open().name} and `), choice), pairTable(found), box);
-  if (!state.cell) return box.append(quiet("A number opens the images that are in both groups."));
+  if (!state.cell) return box.append(quiet("Click a number to see the images that are in both groups."));
   const images = found.get(JSON.stringify(state.cell))?.images ?? [];
   grid = new Grid(box, [section("cell", state.cell.join(" and "), images, count(images.length, "image"))]);
 }
@@ -162,7 +162,7 @@ const about = {
     candidates && table(candidates.columns, candidates.rows, candidates),
     merge_order.length &&
       paragraph(
-        "Most similar groups, in the order in which they would be merged, with the separation that this costs:",
+        "Most similar groups first: the order in which they would be merged, and how much of the separation is lost:",
       ),
     ...merge_order.map((text) => paragraph(text)),
   ],

@@ -60,8 +60,8 @@ def make_report(
         notes.append(f"{len(lost):,} of {len(shown):,} images could not be opened for display.")
     if len(shown) < len(names):
         notes.append(
-            f"This page holds {len(shown):,} of {len(names):,} images: the first of each group, those of low "
-            "confidence, and an even sample of the rest. Numbers count all images."
+            f"This page holds {len(shown):,} of {len(names):,} images: the most typical of each group, those of "
+            "low confidence, and an even sample of the rest. The numbers count all images."
         )
     folder = folder_name(pictures) if len(pictures) > INLINE else ""
     content = {

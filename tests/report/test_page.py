@@ -166,7 +166,7 @@ def test_edits_by_clicks_are_the_file_expected(browser, small):
     browser.does("warm", "split")
     browser.fill("#parts", "3")
     browser.click("#yes")
-    assert "to be split in 3" in browser.group("warm").text
+    assert "to be split into 3" in browser.group("warm").text
     assert browser.group("warm").find_element("css selector", "[data-does=merge]").get_attribute("disabled")
     browser.click("#aspects-1")
     browser.does("first", "rename")
@@ -312,7 +312,7 @@ def test_wrong_names_and_numbers_are_said_in_the_dialog(browser, small):
     browser.does("red", "split")
     browser.run("document.querySelector('#parts').value = 21; document.querySelector('#dialog form').noValidate = true")
     browser.click("#yes")
-    assert browser.text("#wrong") == "Give a whole number of 2 to 20."
+    assert browser.text("#wrong") == "Give a whole number from 2 to 20."
     browser.click("#no")
     assert browser.run("return state.edits.length") == 0
 
