@@ -15,9 +15,10 @@ class Grid {
   section({ key, heading, label, images, size }) {
     const list = { role: "listbox", "aria-multiselectable": "true", "aria-label": label };
     const box = make("div", { class: "images", ...(images.length ? list : {}) });
-    const more = size - Math.min(images.length, PRINTED);
-    const rest = more ? make("p", { class: "printed quiet" }, `and ${decimal(more)} more`) : "";
-    const element = make("section", { class: "group", "data-group": key, "aria-label": label }, heading, box, rest);
+    const printed = Math.min(images.length, PRINTED);
+    const rest = `the first ${printed} here, and ${decimal(size - printed)} more`;
+    if (printed < size) heading.append(make("small", { class: "printed" }, rest));
+    const element = make("section", { class: "group", "data-group": key, "aria-label": label }, heading, box);
     const section = { element, box, images, cells: [], at: 0 };
     const on = (name, listener) =>
       box.addEventListener(name, (event) => {
