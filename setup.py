@@ -8,21 +8,33 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "multimap_jax" / "__init__.py").read_text()).group(1)
 
+
+def long_description() -> str:
+    """README.md without what an index cannot show: pictures, and links to the files beside it."""
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"(:?)\s*!\[[^]]*\]\([^)]*\)", lambda picture: "." if picture[1] else "", text)
+    return re.sub(r"\[([^][]+)\]\((?!https?:)[^()]+\)", r"\1", text)
+
+
 setup(
     name="multimap_jax",
     version=VERSION,
     description="Groups images by a word: Multi-MaP in JAX",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
     author="the multimap_jax developers",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
     license_files=["LICENSE"],
     keywords=["multiple clustering", "image clustering", "CLIP", "JAX", "proxy learning"],
     classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
         "Intended Audience :: Science/Research",
         "Operating System :: OS Independent",
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
