@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from PIL import Image
+from scipy.sparse import issparse
 from scipy.special import entr
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils import estimator_html_repr
@@ -162,7 +163,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         what groups are named from that the aspect's words do not fit; the built-in one if None.
         """
         clusters = self.check()
-        if hasattr(X, "__len__") and len(X) and not isinstance(X, str):
+        if hasattr(X, "__len__") and not (isinstance(X, str) or issparse(X)) and len(X):
             check_clusters(clusters or 1, len(X))
         embeddings = self._embeddings(X)
         check_clusters(clusters or 1, len(embeddings))
@@ -340,15 +341,15 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return self.config or ProxyConfig()
 
     def _embeddings(self, X) -> np.ndarray | StoredRows:
-        """X as checked embeddings; images are embedded, whatever holds numbers with a fraction is taken for rows."""
+        """X as checked embeddings; images are embedded, see `holds_rows`."""
         rows = X
-        if isinstance(X, StoredRows):
+        if isinstance(X, StoredRows) or issparse(X):
             return self._clip().check_embeddings(X)
         if isinstance(X, (list, tuple)) and len(X) and not isinstance(X[0], (str, Image.Image)) and np.ndim(X[0]) < 2:
             rows = np.asarray(X) if fractional(np.asarray(X[0])) else X
         elif hasattr(X, "__array__") and not isinstance(X, Image.Image):
             rows = np.asarray(X)
-        if not (isinstance(rows, np.ndarray) and fractional(rows)):
+        if not (isinstance(rows, np.ndarray) and holds_rows(rows)):
             rows = self._clip().embed_images(rows, progress=self.progress)
         return self._clip().check_embeddings(rows)
 
@@ -370,9 +371,14 @@ def image_paths(X) -> list | None:
     return list(X) if given else None
 
 
+def holds_rows(array: np.ndarray) -> bool:
+    """Whether an array is taken for embeddings, not images: numbers with a fraction, or a table but of bytes."""
+    return fractional(array) or (array.ndim == 2 and array.dtype != np.uint8)
+
+
 def fractional(array: np.ndarray) -> bool:
     """Whether an array holds numbers with a fraction, JAX's bfloat16 among them."""
-    return bool(jax.numpy.issubdtype(array.dtype, np.floating))
+    return bool(jax.numpy.issubdtype(array.dtype, np.inexact))
 
 
 def draw_seed(random_state) -> int:

@@ -1,11 +1,13 @@
 """MultiMaP by scikit-learn's conventions, saved and loaded."""
 
 import json
+import pickle
 import shutil
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -92,6 +94,16 @@ def test_what_is_saved_holds_no_pickle_and_no_checkpoint(fitted, tmp_path):
         assert (arrays["projection_"] == fitted.projection_).all() and "proxies_" not in arrays
     assert not hasattr(mm.load(tmp_path), "proxies_")
     assert json.loads((tmp_path / "model.json").read_text())["clip"]["hash"] == fitted.clip.hash
+
+
+def test_a_pickled_model_finds_its_checkpoint_from_another_folder(clip, rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(clip.directory.parent)
+    model = mm.MultiMaP(COLOR, mm.load_clip(clip.directory.name), config=CONFIG).fit(rows)
+    written = pickle.dumps(model)
+    assert len(written) < 100_000  # without the weights
+    monkeypatch.chdir(tmp_path)
+    again = pickle.loads(written)
+    assert (again.predict(rows) == model.labels_).all() and again.clip.hash == clip.hash
 
 
 @pytest.mark.parametrize("name", ["preprocessor_config.json", "tokenizer_config.json", "vocab.json", "config.json"])
@@ -182,11 +194,20 @@ def test_settings_of_another_type(clip, rows, fields, message):
 
 BAD_ROWS = {
     "another width": (lambda rows: rows[:, :5], r"shape \[21, 5\], expected numbers of shape \[images, 32\]"),
-    "one row": (lambda rows: rows[0], r"shape \[32\], expected"),
+    "one row": (lambda rows: rows[0], r"shape \[32\], expected .* Reshape your data if it is one image"),
+    "no columns": (lambda rows: rows[:, :0], r"shape \[21, 0\], expected"),
     "one row as a list": (lambda rows: rows[0].tolist(), r"shape \[32\], expected"),
     "no rows": (lambda rows: rows[:0], r"shape \[0, 32\].*1 image or more"),
     "an empty list": (lambda rows: [], r"1 image or more"),
-    "not a number": (lambda rows: np.where(np.arange(21)[:, None] == 4, np.nan, rows), "row 4 has norm nan"),
+    "not a number": (
+        lambda rows: np.where(np.arange(21)[:, None] == 4, np.nan, rows),
+        r"row 4 holds NaN or inf \(1 such",
+    ),
+    "infinite": (lambda rows: np.where(np.arange(21)[:, None] > 4, np.inf, rows), r"row 5 holds NaN or inf \(16 such"),
+    "complex": (lambda rows: rows + 0j, "Complex data not supported: embeddings are complex64, expected real numbers"),
+    "sparse": (csr_array, "expected embeddings as a dense array, found a sparse csr_array: use its toarray"),
+    "whole numbers": (lambda rows: np.ones((21, 32), int), "row 0 has norm 5.657"),
+    "objects": (lambda rows: np.full((21, 32), {}), "expected embeddings as numbers, found something else"),
     "scaled": (lambda rows: 2 * rows, "row 0 has norm 2"),
     "a little off": (lambda rows: 1.002 * rows, "row 0 has norm 1.002"),
     "half precision off": (lambda rows: (1.02 * rows).astype(np.float16), "row 0 has norm 1.02"),

@@ -215,7 +215,7 @@ BAD = {
     "no rows": (lambda rows: rows[:0], {}, "1 image or more"),
     "another width": (lambda rows: rows[:, :5], {}, "shape \\[images, 32\\]"),
     "not unit": (lambda rows: 2 * rows, {}, "row 0 has norm 2"),
-    "not a number": (lambda rows: np.where(np.arange(19)[:, None] == 4, np.nan, rows), {}, "row 4 has norm nan"),
+    "not a number": (lambda rows: np.where(np.arange(19)[:, None] == 4, np.nan, rows), {}, "row 4 holds NaN or inf"),
     "own aspect": (lambda rows: rows, {"contrast": ("color",)}, "the aspect itself"),
     "order": (lambda rows: rows, {"batch_order": np.zeros((1, 1))}, "released recipe with weight decay only"),
     "order's shape": (

@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse
 from PIL import Image
 
 from multimap_jax.arrays.rows import StoredRows, unit_rows
@@ -78,7 +79,7 @@ class Clip:
         return self
 
     def __reduce__(self):
-        return load_clip, (self.name,)
+        return load_clip, (self.place,)
 
     def __repr__(self):
         return f"load_clip({self.name!r})"
@@ -185,24 +186,33 @@ class Clip:
         """`embeddings` as an array [images, embed] of float32 or float64. `StoredRows` were checked when they were
         found and are returned as they are.
 
-        Raises InputError for another shape, no rows, values that are not finite, and rows whose norm is off 1 by more
-        than 1e-3 (1e-2 for float16 and bfloat16).
+        Raises InputTypeError for a sparse matrix and what holds no numbers; InputError for complex numbers, another
+        shape, no rows, values that are not finite, and rows whose norm is off 1 by more than 1e-3 (1e-2 for float16 and
+        bfloat16).
         """
         width = self.embedding_width
         if isinstance(embeddings, StoredRows) and embeddings.shape[1] == width:
             return embeddings
-        rows = np.asarray(embeddings)
+        rows = real_numbers(embeddings)
         tolerance = 1e-3 if rows.dtype.itemsize > 2 else 1e-2
         if jnp.issubdtype(rows.dtype, np.floating) and rows.dtype != np.float64:
             rows = rows.astype(np.float32, copy=False)
         if rows.dtype.kind not in "fiu" or rows.ndim != 2 or rows.shape[1] != width or not len(rows):
+            single = ". Reshape your data if it is one image: X.reshape(1, -1)" if rows.ndim == 1 and len(rows) else ""
             raise InputError(
                 f"embeddings are {rows.dtype} of shape {list(rows.shape)}, expected numbers of shape "
-                f"[images, {width}], 1 image or more",
+                f"[images, {width}], 1 image or more{single}",
                 "embeddings",
             )
         norms = np.sqrt(np.einsum("ie,ie->i", rows, rows, dtype=np.float64))
-        wrong = np.flatnonzero(~(np.abs(norms - 1) < tolerance))
+        damaged = np.flatnonzero(~np.isfinite(norms))
+        if len(damaged):
+            raise InputError(
+                f"embeddings must be finite numbers, row {damaged[0]} holds NaN or inf ({len(damaged)} such rows): "
+                "leave these images out",
+                "embeddings",
+            )
+        wrong = np.flatnonzero(np.abs(norms - 1) >= tolerance)
         if len(wrong):
             raise InputError(
                 f"embeddings must be unit rows, row {wrong[0]} has norm {norms[wrong[0]]:.4g} ({len(wrong)} such "
@@ -245,6 +255,26 @@ class Clip:
         """
         tower = jax.tree.map(lambda array: jnp.asarray(array, dtype), self.towers.text)
         return compiled_slot_encoder(tower, ids, slot, not plain, not plain)
+
+
+def real_numbers(embeddings) -> np.ndarray:
+    """An array of what was given as embeddings. Errors as in `Clip.check_embeddings`."""
+    if scipy.sparse.issparse(embeddings):
+        raise InputTypeError(
+            f"expected embeddings as a dense array, found a sparse {type(embeddings).__name__}: use its toarray()",
+            "embeddings",
+        )
+    array = np.asarray(embeddings)
+    if array.dtype.kind == "c":
+        message = f"Complex data not supported: embeddings are {array.dtype}, expected real numbers"
+        raise InputError(message, "embeddings")
+    if array.dtype.kind != "O":
+        return array
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        message = f"expected embeddings as numbers, found something else among them: {error}"
+        raise InputTypeError(message, "embeddings") from None
 
 
 def _embed_each(tower, inputs):
