@@ -37,10 +37,12 @@ setup(
         "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
     ],
     python_requires=">=3.11",
     packages=find_packages(include=["multimap_jax", "multimap_jax.*"]),
     package_data={
+        "multimap_jax": ["py.typed"],
         "multimap_jax.encoders": ["embedded/*"],
         "multimap_jax.report": ["*.html", "*.css", "*.js"],
         "multimap_jax.words": ["vocabulary.txt"],
@@ -68,7 +70,15 @@ setup(
     extras_require={
         "llm": ["httpx>=0.27"],
         "web": ["aiohttp>=3.10"],
-        "test": ["aiohttp>=3.10", "httpx>=0.27", "pytest>=8", "hypothesis>=6.100", "ruff>=0.12", "torch==2.13.0"],
+        "test": [
+            "aiohttp>=3.10",
+            "httpx>=0.27",
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "mypy>=1.18",
+            "ruff>=0.12",
+            "torch==2.13.0",
+        ],
         "page": ["selenium>=4.20"],
         "storage": ["moto[server]>=5", "s3fs>=2024.10"],
         "experiments": [

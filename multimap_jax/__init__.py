@@ -1,6 +1,25 @@
 """Groups images by a word: Multi-MaP (CVPR 2024, arXiv 2404.15655) in JAX."""
 
 import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers, which do not see `__getattr__`: the names of _PUBLIC
+    from multimap_jax.clustering.metrics import evaluate as evaluate
+    from multimap_jax.encoders.clip.model import Clip as Clip
+    from multimap_jax.encoders.clip.model import load_clip as load_clip
+    from multimap_jax.estimator import MultiMaP as MultiMaP
+    from multimap_jax.estimator import load as load
+    from multimap_jax.images.decoding import UnreadableImagesError as UnreadableImagesError
+    from multimap_jax.notebook import open_run as open_run
+    from multimap_jax.notebook import show as show
+    from multimap_jax.prompts.aspect import Aspect as Aspect
+    from multimap_jax.prompts.separability import diagnose as diagnose
+    from multimap_jax.proxies.fit import ProxyFit as ProxyFit
+    from multimap_jax.proxies.fit import fit_proxies as fit_proxies
+    from multimap_jax.proxies.recipes import ProxyConfig as ProxyConfig
+    from multimap_jax.scenes import render_scene as render_scene
+    from multimap_jax.words.find import find_words as find_words
+    from multimap_jax.words.find import suggest_aspects as suggest_aspects
 
 __version__ = "0.1.0"
 
@@ -26,11 +45,11 @@ _PUBLIC = {
 __all__ = [*_PUBLIC, "__version__"]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

@@ -59,5 +59,5 @@ def errors_about(parameter: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        error.parameter = getattr(error, "parameter", "") or parameter
+        error.parameter = getattr(error, "parameter", "") or parameter  # type: ignore[union-attr]  # any error takes it
         raise

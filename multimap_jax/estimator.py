@@ -6,11 +6,13 @@ import dataclasses
 import numbers
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 from scipy.sparse import issparse
 from scipy.special import entr
@@ -18,7 +20,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
-from multimap_jax.arrays.rows import StoredRows
+from multimap_jax.arrays.rows import Rows, StoredRows
 from multimap_jax.arrays.sampling import sample_indices, sample_rows
 from multimap_jax.choices import AUTO, NO_SPLIT
 from multimap_jax.clustering.kmeans import (
@@ -36,7 +38,7 @@ from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.encoders.zero_shot import RootProbabilities
 from multimap_jax.errors import InputError, InputTypeError
 from multimap_jax.features.table import FEATURE_KINDS, Material, choose
-from multimap_jax.images.decoding import as_list
+from multimap_jax.images.decoding import AnImage, Images, as_list
 from multimap_jax.persistence import OF_PROXIES, read_model, write_model
 from multimap_jax.prompts.aspect import Aspect, check_words, word_embeddings
 from multimap_jax.proxies.fit import ProxyFit, check_proxies, fit_proxies
@@ -49,6 +51,8 @@ from multimap_jax.words.naming import exemplars, name_groups
 from multimap_jax.words.vocabulary import Vocabulary, read_vocabulary
 
 EVEN = 0.95  # of its words, that the effective number of words needs to be, for a list that is picked evenly
+# What `fit` takes: images, or their embeddings.
+Given = Images | ArrayLike | StoredRows
 # Settings that are checked as they are; a seed may also be a generator, see `draw_seed`.
 CHECKED_SETTINGS = [field.name for field in dataclasses.fields(Settings) if field.name != "random_state"]
 
@@ -103,7 +107,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     keep_proxies: bool = False
     leftover: float = 0.0
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         if name not in OF_PROXIES:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         if "features_" not in vars(self):
@@ -150,8 +154,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
     def fit(
         self,
-        X,
-        y=None,
+        X: Given,
+        y: object = None,
         proxies: ProxyFit | None = None,
         names: Sequence | None = None,
         vocabulary: Vocabulary | None = None,
@@ -163,7 +167,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         what groups are named from that the aspect's words do not fit; the built-in one if None.
         """
         clusters = self.check()
-        if hasattr(X, "__len__") and not (isinstance(X, str) or issparse(X)) and len(X):
+        if isinstance(X, Sized) and not (isinstance(X, str) or issparse(X)) and len(X):
             check_clusters(clusters or 1, len(X))
         embeddings = self._embeddings(X)
         check_clusters(clusters or 1, len(embeddings))
@@ -175,21 +179,23 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             proxies = self._fit_proxies(embeddings, config, seed)
         names = range(len(embeddings)) if names is None else names
         drawn = sample_indices(names, seed)
-        projection = begin = None
+        projection: np.ndarray | None = None
+        begin: np.ndarray | None = None
         material = Material(clip, config, embeddings, proxies, projection)
-        rows = None if feature.fit else feature.rows(material)
+        known = None if feature.fit else feature.rows(material)
         sample, sample_names = sample_rows(
             np.arange(len(embeddings)), names, 0, OUTLIER_IMAGES
         )  # so that names are hashed once
-        candidates = []
+        candidates: list[Candidate] = []
         if clusters is None:
-            known = rows if rows is None else rows[sample]
-            candidates = self._select_n_clusters(embeddings[sample], known, sample_names)
+            sampled = None if known is None else known[sample]
+            candidates = self._select_n_clusters(embeddings[sample], sampled, sample_names)
             clusters = candidates[0].groups
         if feature.fit:
             span = feature.fit(clip, embeddings, self.aspect, clusters, self.contrast, config, seed, drawn)
             projection, begin = span.projection, span.labels
-            rows = feature.rows(dataclasses.replace(material, projection=projection))
+            material = dataclasses.replace(material, projection=projection)
+        rows = feature.rows(material) if known is None else known
         groups = cluster(rows, clusters, seed, drawn, begin)
         self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centroids, groups.distances
         self.confidence_, self.spread_, self.n_clusters_table_ = groups.confidences, groups.spread, candidates
@@ -199,8 +205,9 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self._describe(embeddings, drawn, read_vocabulary(None) if vocabulary is None else vocabulary)
         self.projection_ = np.zeros((embeddings.shape[1], 0)) if projection is None else projection
         if proxies is not None:
-            for attribute, field in OF_PROXIES.items():
-                setattr(self, attribute, getattr(proxies, field))
+            self.proxies_, self.prompt_embeddings_ = proxies.proxies, proxies.prompt_embeddings
+            self.reference_, self.losses_, self.loss_ = proxies.reference, proxies.losses, proxies.loss
+            self.block_size_, self.image_steps_ = proxies.block_size, proxies.image_steps
         self.features_, self.seed_ = kind, seed
         self._paths = image_paths(X)
         return self
@@ -221,7 +228,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             self._clip(), rows, self.aspect, labels, k, vocabulary
         )
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X: Given) -> np.ndarray:
         """Labels of other images, int [images]: the centroid nearest to their features. X as in `fit`.
 
         Features that hold proxies take proxies learnt for these images; "span" and "image" need none.
@@ -231,11 +238,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         """
         return self.assign(X).labels
 
-    def assign(self, X) -> Assignment:
+    def assign(self, X: Given) -> Assignment:
         """The clusters of other images. X, errors: as `predict`."""
         return self.assign_with_rows(X)[0]
 
-    def assign_with_rows(self, X) -> tuple[Assignment, object]:
+    def assign_with_rows(self, X: Given) -> tuple[Assignment, Rows]:
         """(what `assign` gives, what k-means would run on, rows [images, d]). X, errors: as `predict`."""
         check_is_fitted(self)
         config, feature, proxies = self._config(), FEATURE_KINDS[self.features_], None
@@ -261,9 +268,9 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
     def result(self, assignment: Assignment) -> AspectResult:
         """The record of the clusters, with the images of an assignment in them."""
-        proxies = None
+        proxies: dict[str, int | float] | None = None
         if hasattr(self, "proxies_"):
-            proxies = {name: int(getattr(self, f"{name}_")) for name in ("block_size", "image_steps")}
+            proxies = {"block_size": int(self.block_size_), "image_steps": int(self.image_steps_)}
             proxies |= {"final_loss": float(self.loss_.mean())}
         if self.cluster_names_ == [NO_SPLIT]:  # in one group confidence says nothing
             assignment = dataclasses.replace(assignment, confidences=np.full_like(assignment.confidences, np.nan))
@@ -281,7 +288,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             proxies,
         )
 
-    def fitted_rows(self, embeddings: np.ndarray | StoredRows):
+    def fitted_rows(self, embeddings: np.ndarray | StoredRows) -> Rows:
         """What k-means ran on, rows [images, d], of the images of `fit`.
 
         embeddings: theirs, in that order.
@@ -298,7 +305,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         write_model(self, self._clip(), Path(directory))
 
-    def _select_n_clusters(self, embeddings: np.ndarray, rows: np.ndarray | None, names: Sequence) -> list[Candidate]:
+    def _select_n_clusters(self, embeddings: Rows, rows: Rows | None, names: Sequence) -> list[Candidate]:
         """Candidates for the number of groups. rows: of the images where they do not depend on it, else None: then the
         groups of the words are looked at, which the features are fitted to (see `features.span.fit_span`)."""
         clip, words, even = self._clip(), 0.0, False
@@ -321,7 +328,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             f"{self.aspect.name}: {self.n_clusters_} groups of {len(self.labels_):,} images", of_model(self)
         )
 
-    def _repr_mimebundle_(self, **_) -> dict[str, str]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     def _forget(self) -> None:
@@ -340,9 +347,9 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     def _config(self) -> ProxyConfig:
         return self.config or ProxyConfig()
 
-    def _embeddings(self, X) -> np.ndarray | StoredRows:
+    def _embeddings(self, X: Given) -> np.ndarray | StoredRows:
         """X as checked embeddings; images are embedded, see `holds_rows`."""
-        rows = X
+        rows: Any = X
         if isinstance(X, StoredRows) or issparse(X):
             return self._clip().check_embeddings(X)
         if isinstance(X, (list, tuple)) and len(X) and not isinstance(X[0], (str, Image.Image)) and np.ndim(X[0]) < 2:
@@ -353,7 +360,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             rows = self._clip().embed_images(rows, progress=self.progress)
         return self._clip().check_embeddings(rows)
 
-    def _fit_proxies(self, embeddings: np.ndarray, config: ProxyConfig, seed: int) -> ProxyFit:
+    def _fit_proxies(self, embeddings: np.ndarray | StoredRows, config: ProxyConfig, seed: int) -> ProxyFit:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # said by check
             return fit_proxies(
@@ -361,14 +368,15 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             )
 
 
-def image_paths(X) -> list | None:
+def image_paths(X: Given) -> list[AnImage] | None:
     """The files of images that were given by folder or paths, None for others."""
     if isinstance(X, (str, os.PathLike)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # said while they were embedded
             return as_list(X)
-    given = isinstance(X, (list, tuple)) and all(isinstance(each, (str, os.PathLike)) for each in X)
-    return list(X) if given else None
+    if isinstance(X, (list, tuple)) and all(isinstance(each, (str, os.PathLike)) for each in X):
+        return list(X)
+    return None
 
 
 def holds_rows(array: np.ndarray) -> bool:
@@ -381,13 +389,13 @@ def fractional(array: np.ndarray) -> bool:
     return bool(jax.numpy.issubdtype(array.dtype, np.inexact))
 
 
-def draw_seed(random_state) -> int:
+def draw_seed(random_state: int | np.random.RandomState | None) -> int:
     """An integer as it is; else one that is drawn, as scikit-learn's estimators do."""
     if isinstance(random_state, numbers.Integral):
-        if not 0 <= random_state < 2**32:
-            expected = f"expected a whole number of 0 to {2**32 - 1:,}"
-            raise InputError(f"the seed is {random_state}, {expected}", "random_state")
-        return int(random_state)
+        seed = int(random_state)
+        if not 0 <= seed < 2**32:
+            raise InputError(f"the seed is {seed}, expected a whole number of 0 to {2**32 - 1:,}", "random_state")
+        return seed
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 

@@ -6,6 +6,7 @@ import functools
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from multimap_jax.report.html import FIGURE_IMAGES, TABLE_IMAGES, GroupSummary, 
 from multimap_jax.storage.filenames import printable
 from multimap_jax.storage.paths import parse_path
 from multimap_jax.storage.reading import explained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Run:
@@ -32,7 +36,7 @@ class Run:
         self._content = read_results(self.folder)
         self.aspects = tuple(aspect.name for aspect in self._content.aspects)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return printable(f"Run({f'{self.folder}'!r}: {', '.join(self.aspects)})")
 
     def _repr_html_(self) -> str:
@@ -49,8 +53,8 @@ class Run:
 
         groups = self._content.aspects[self._index(aspect)].groups
         with explained(f"the run in {self.folder}", AGAIN):
-            names, labels, distances = self._columns("image", f"{aspect}: group", f"{aspect}: distance")
-            labels = np.array(labels, np.int64)
+            names, groups_of, distances = self._columns("image", f"{aspect}: group", f"{aspect}: distance")
+            labels = np.array(groups_of, np.int64)
             if labels.max(initial=-1) >= len(groups):
                 raise ValueError("images of other groups than it has")
             nearest = nearest_images(labels, np.array(distances, float), len(groups), number)
@@ -84,7 +88,7 @@ def open_run(folder: str | Path) -> Run:
     return Run(folder)
 
 
-def show(run: Run | str | Path, aspect: str | None = None, images: int = FIGURE_IMAGES):
+def show(run: Run | str | Path, aspect: str | None = None, images: int = FIGURE_IMAGES) -> Figure:
     """A matplotlib figure with a row for each group and its most typical images.
 
     Args:

@@ -8,7 +8,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import IO, Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -65,7 +65,7 @@ class ModelContent(msgspec.Struct, kw_only=True):
     contrast: tuple[str, ...]
     config: ProxyConfig | None
     settings: Settings
-    features: Literal[FEATURES]
+    features: Literal[FEATURES]  # type: ignore[valid-type]  # a tuple of texts
     n_features_in: Whole
     cluster_names: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=MOST_CLUSTERS)]
     cluster_confidences: list[float]
@@ -129,7 +129,7 @@ def write_model(model, clip: Clip, directory: Path) -> None:
     (directory / MODEL_JSON).write_text(text)
 
 
-def write_rows(file: BinaryIO, rows) -> None:
+def write_rows(file: IO[bytes], rows: np.ndarray | StoredRows) -> None:
     """An array or `StoredRows` as an npy file, some rows at a time."""
     if not isinstance(rows, StoredRows):
         return np.lib.format.write_array(file, np.asanyarray(rows), allow_pickle=False)
@@ -162,7 +162,7 @@ def attributes_of(content: ModelContent, path: Path) -> dict:
         raise ValueError(f"{path.name} lacks {', '.join(absent)}")
     k, threshold = len(content.cluster_names), content.leftover_threshold
     check_arrays(arrays, k, content.n_features_in)
-    inliers = {field: arrays.pop(name) for name, field in INLIERS.items()}
+    inliers: dict[str, Any] = {field: arrays.pop(name) for name, field in INLIERS.items()}
     inliers |= {"rest": tuple(inliers["rest"].tolist()), "fence": float(inliers["fence"])}
     numbers = {name: getattr(content, name.rstrip("_")) for name in NUMBERS}
     sizes = np.bincount(arrays["labels_"], minlength=k)
@@ -196,6 +196,7 @@ def check_arrays(arrays: dict, k: int, embed: int) -> None:
     if axes.ndim != 2 or not axes.shape[1]:
         raise ValueError(f"inliers_axes has shape {list(axes.shape)}, expected {embed} rows of numbers")
     images = len(labels)
+    shapes: dict[str, tuple[int | None, ...]]
     shapes = dict.fromkeys(("distances_", "confidence_", "outliers_", "reference_", "loss_"), (images,))
     shapes |= dict.fromkeys(MAPPED, (images, None)) | {"cluster_centers_": (k, None), "projection_": (embed, None)}
     shapes |= {"inliers_axes": (embed, None), "inliers_centre": (embed,), "inliers_spread": axes.shape[1:]}

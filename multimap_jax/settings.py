@@ -9,12 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+from collections.abc import Sequence
+from typing import Any
 
 from multimap_jax import choices
 from multimap_jax.errors import InputError, InputTypeError
 
 
-def setting(default, help="", *, options=(), minimum=None, limit=None, flag="", static=False):
+def setting(
+    default: Any,
+    help: str = "",
+    *,
+    options: Sequence[str] = (),
+    minimum: int | None = None,
+    limit: int | None = None,
+    flag: str = "",
+    static: bool = False,
+) -> Any:
     """One setting.
 
     Args:
@@ -44,7 +55,7 @@ class Settings:
         0, "seed of k-means and of the released recipe's batch order", minimum=0, limit=2**32, flag="seed", static=True
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(self)
 
 
@@ -79,7 +90,7 @@ def flag_of(field: dataclasses.Field) -> str:
     return field.metadata["flag"] or field.name
 
 
-def check(settings) -> None:
+def check(settings: Settings | ProxySettings) -> None:
     """InputError or InputTypeError for a value that a setting may not have.
 
     Within jit and tree operations the numbers are tracers or placeholders, whose values cannot be checked.

@@ -76,3 +76,9 @@ def test_the_document_shows_the_same_rooms_in_the_same_order():
     layout = text[text.index("## Layout") :].split("\n## ")[0]
     shown = [line.split()[0].removesuffix(".py").rstrip("/") for line in layout.splitlines() if line[:6] == " " * 6]
     assert [name for name in shown if name in ROOMS] == ROOMS
+
+
+def test_type_checkers_see_every_public_name():
+    (block,) = [node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If)]
+    seen = {alias.asname: node.module for node in block.body for alias in node.names}
+    assert seen == {name: f"multimap_jax.{module}" for name, module in multimap_jax._PUBLIC.items()}

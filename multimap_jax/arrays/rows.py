@@ -1,8 +1,4 @@
-"""Rows that are walked batch by batch, so that ten million of them never stand in memory at once.
-
-Rows are anything with a length that gives an array [batch, d] for a slice or for indices: an array, `StoredRows` on the
-disk, or `ComputedRows`, which compute what is asked for and keep nothing.
-"""
+"""Rows that are walked batch by batch, so that ten million of them never stand in memory at once."""
 
 from __future__ import annotations
 
@@ -10,8 +6,10 @@ import dataclasses
 import functools
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 # Rows taken at once, in no table. A result's bits depend on it where there are more rows, by rounding alone.
 BATCH_ROWS = 4096
@@ -19,17 +17,29 @@ BATCH_ROWS = 4096
 SCRATCH_BYTES = 2**28
 
 
-def walk(rows) -> Iterator[tuple[slice, np.ndarray]]:
+class Rows(Protocol):
+    """Rows [n, d] that give an array [batch, d] for a slice or for indices: an array, `StoredRows` on the disk, or
+    `ComputedRows`, which compute what is asked for and keep nothing."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice | np.ndarray, /) -> np.ndarray: ...
+
+
+def walk(rows: Rows) -> Iterator[tuple[slice, np.ndarray]]:
     """(slice, its rows [batch, d]) of all rows, BATCH_ROWS at a time."""
     for begin in range(0, len(rows), BATCH_ROWS):
         batch = slice(begin, begin + BATCH_ROWS)
         yield batch, rows[batch]
 
 
-def take_rows(rows, indices: np.ndarray | None) -> np.ndarray:
+def take_rows(rows: Rows, indices: np.ndarray | None) -> np.ndarray:
     """Rows at `indices`, or all of them, float64 [n, d]."""
-    batches = walk(rows) if indices is None else ((None, rows[chosen]) for _, chosen in walk(indices))
-    return np.concatenate([np.asarray(batch, np.float64) for _, batch in batches])
+    batches = (batch for _, batch in walk(rows)) if indices is None else (rows[chosen] for _, chosen in walk(indices))
+    return np.concatenate([np.asarray(batch, np.float64) for batch in batches])
 
 
 class StoredRows:
@@ -41,15 +51,26 @@ class StoredRows:
       lengths: float32 [n], what each row is divided by; None where they are as they should be.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray], where: np.ndarray | None = None, lengths=None):
+    def __init__(
+        self, arrays: Sequence[np.ndarray], where: np.ndarray | None = None, lengths: np.ndarray | None = None
+    ):
         self.arrays, self.where, self.lengths = list(arrays), where, lengths
         self.ends = np.cumsum([len(array) for array in self.arrays], dtype=np.int64)
-        self.shape = (int(self.ends[-1]) if where is None else len(where), *self.arrays[0].shape[1:])
+        self.shape: tuple[int, ...] = (int(self.ends[-1]) if where is None else len(where), *self.arrays[0].shape[1:])
 
     dtype = np.dtype(np.float32)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
+
+    def indices(self) -> np.ndarray:
+        """`where`, int [n]."""
+        return np.arange(len(self)) if self.where is None else self.where
+
+    def take(self, indices: np.ndarray) -> StoredRows:
+        """The rows at `indices`, int [m], none of them read yet."""
+        lengths = None if self.lengths is None else self.lengths[indices]
+        return StoredRows(self.arrays, self.indices()[indices], lengths)
 
     def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
         if isinstance(index, slice):
@@ -66,7 +87,7 @@ class StoredRows:
             rows[slice(targets[0], targets[-1] + 1) if len(targets) == len(index) else targets] = found
         return rows if self.lengths is None else rows / self.lengths[index, None]
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)
 
 
@@ -74,9 +95,9 @@ class StoredRows:
 class ComputedRows:
     """What is computed of rows [n, …] when it is asked for."""
 
-    rows: np.ndarray | StoredRows | ComputedRows
+    rows: Rows
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
 
@@ -86,7 +107,11 @@ class ProjectedRows(ComputedRows):
 
     matrix: np.ndarray
 
-    def __getitem__(self, index) -> np.ndarray:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), self.matrix.shape[1]
+
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
         return np.asarray(self.rows[index], np.float64) @ self.matrix
 
 
@@ -94,9 +119,13 @@ class ProjectedRows(ComputedRows):
 class ConcatenatedRows(ComputedRows):
     """Rows [n, d] as unit rows with others [n, e] appended to them."""
 
-    appended: np.ndarray | StoredRows
+    appended: Rows
 
-    def __getitem__(self, index) -> np.ndarray:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), self.rows.shape[1] + self.appended.shape[1]
+
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
         return np.concatenate([unit_rows(self.rows[index]), self.appended[index]], axis=1)
 
 
@@ -104,13 +133,13 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def mean_row(rows) -> np.ndarray:
+def mean_row(rows: Rows) -> np.ndarray:
     """The mean of rows [n, d], float64 [d]."""
     totals = (batch.sum(0, dtype=np.float64) for _, batch in walk(rows))
     return functools.reduce(np.add, totals) / len(rows)
 
 
-def allocate(shape: tuple[int, ...], dtype=np.float32) -> np.ndarray:
+def allocate(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> np.ndarray:
     """An array to be filled; a large one lies in a file without a name."""
     if int(np.prod(shape)) * np.dtype(dtype).itemsize <= SCRATCH_BYTES:
         return np.empty(shape, dtype)

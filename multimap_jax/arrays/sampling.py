@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 
-from multimap_jax.arrays.rows import BATCH_ROWS
+from multimap_jax.arrays.rows import BATCH_ROWS, Rows
 
 # Rows that k-means looks at; the rest only go to the nearest centre. experiments/results/scaling_cpu compares a tenth
 # of the rows with all of them.
@@ -29,7 +30,15 @@ def sample_indices(names: Sequence, seed: int, sample: int = SAMPLE_ROWS) -> np.
     return np.sort(np.argsort(hashes, kind="stable")[:sample])
 
 
-def sample_rows(rows, names: Sequence | None, seed: int, sample: int) -> tuple:
+@overload
+def sample_rows(rows: np.ndarray, names: Sequence | None, seed: int, sample: int) -> tuple[np.ndarray, Sequence]: ...
+
+
+@overload
+def sample_rows(rows: Rows, names: Sequence | None, seed: int, sample: int) -> tuple[Rows, Sequence]: ...
+
+
+def sample_rows(rows: Rows, names: Sequence | None, seed: int, sample: int) -> tuple[Rows, Sequence]:
     """(rows [n, d], their names) of the images that `sample_indices` draws, or of all. names None: their numbers.
 
     Of what was drawn the same are drawn again: a smaller sample of a sample is that of all.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from absl.flags import FlagValues
@@ -96,11 +98,13 @@ def check_place(path: Path, name: str, value: Value) -> None:
 
 def set_flag(path: Path, flag: flags.Flag, value: Value) -> None:
     """Sets a flag as if its value had been typed."""
-    several = isinstance(value, list) and isinstance(flag, flags.MultiFlag)
     try:
         if isinstance(value, dict) or (isinstance(value, list) and not isinstance(flag.value, list)):
             raise flags.IllegalFlagValueError("expected one value")
-        for text in value if several else [",".join(value) if isinstance(value, list) else value]:
+        texts: Sequence[object] = [",".join(value) if isinstance(value, list) else value]
+        if isinstance(value, list) and isinstance(flag, flags.MultiFlag):
+            texts = value
+        for text in texts:
             flag.parse(str(text))
     except flags.IllegalFlagValueError as error:
         raise InputError(f"{path}: {flag.name} cannot be {str(value)[:80]} ({error_text(error)})", "config") from None
@@ -110,7 +114,7 @@ def add_by_aspect(path: Path, values: FlagValues, name: str, table: Value) -> No
     """Adds to --words or --clusters what a file has for aspects that are asked for and that were not typed."""
     if not isinstance(table, dict):
         raise InputError(f"{path}: {name} cannot be {str(table)[:80]}: expected a table, aspect = value", "config")
-    typed = {*map(normal_form, by_aspect(name, values[name].value, values.aspect))}
+    typed = {*map(normal_form, by_aspect(name, values[name].value or [], values.aspect))}
     asked = {normal_form(aspect) for aspect in values.aspect} - typed
     for aspect, value in table.items():
         if normal_form(aspect) in asked:
@@ -120,7 +124,7 @@ def add_by_aspect(path: Path, values: FlagValues, name: str, table: Value) -> No
 
 def flags_for_config(values: FlagValues) -> dict[str, Value]:
     """The flags that were typed, as run.json keeps them for --config: with whole paths, without secrets."""
-    found = {name: values[name].value for name in ALLOWED if name in values and values[name].present}
+    found: dict[str, Any] = {name: values[name].value for name in ALLOWED if name in values and values[name].present}
     for name in found:
         if name in BY_ASPECT:
             found[name] = by_aspect(name, found[name], values.aspect)

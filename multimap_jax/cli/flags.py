@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import shlex
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from absl.flags import FlagValues
@@ -17,25 +18,28 @@ from multimap_jax.settings import ProxySettings, Settings, flag_of
 from multimap_jax.storage.filenames import without_secrets
 from multimap_jax.storage.paths import parse_path
 
+if TYPE_CHECKING:
+    from multimap_jax.words.word_sources import WordSources
+
 # Values that are given by one flag for each aspect.
 REPEATABLE = ("aspect", "words", "clusters")
 # Digits of a number at most: Python refuses to read very long ones, and no count of images or workers is longer.
 DIGITS = 12
 # Precisions without a flag: this one changes JAX for the whole process.
 PARITY_ONLY = ("float64",)
-TYPES = {"bool": flags.DEFINE_bool, "int": flags.DEFINE_integer, "float": flags.DEFINE_float}
+TYPES: dict[str, Callable] = {"bool": flags.DEFINE_bool, "int": flags.DEFINE_integer, "float": flags.DEFINE_float}
 
 
-def text(name: str, help: str, default=None, define: Callable = flags.DEFINE_string, **more) -> Callable:
+def text(name: str, help: str, default: Any = None, define: Callable = flags.DEFINE_string, **more: Any) -> Callable:
     """A flag for `make_flags`, which calls what this returns. define: one of absl's DEFINE functions. more: for it."""
     return functools.partial(define, name, default, help=help, **more)
 
 
-def switch(name: str, help: str, default: bool = False, **more) -> Callable:
+def switch(name: str, help: str, default: bool = False, **more: Any) -> Callable:
     return text(name, help, default, flags.DEFINE_bool, **more)
 
 
-def choice(name: str, help: str, options: Sequence[str], default: str | None) -> Callable:
+def choice(name: str, help: str, options: Sequence[str], default: Any) -> Callable:
     return text(name, help, default, flags.DEFINE_enum, enum_values=options)
 
 
@@ -126,7 +130,9 @@ def refuse_second_values(values: FlagValues) -> None:
     """Has absl raise an error for a flag that is given twice and differs: it would silently take the last value."""
     for flag in (values[name] for name in values):
         if not isinstance(flag, flags.MultiFlag):
-            flag.parse = functools.partial(_parse_once, flag, flag.parse)
+            flag.parse = functools.partial(  # type: ignore[method-assign]  # absl has no other way in
+                _parse_once, flag, flag.parse
+            )
 
 
 def _parse_once(flag: flags.Flag, parse: Callable, argument: str) -> None:
@@ -176,16 +182,16 @@ def paths_of(values: FlagValues, *needed: str, optional: Sequence[str] = ()) -> 
     paths = {}
     for name in (*needed, *optional):
         with errors_about(name):
-            paths[name] = parse_path(values[name].value) if values[name].value else None
+            paths[name] = parse_path(given) if (given := values[name].value) else None
     return paths
 
 
-def word_sources(values: FlagValues):
+def word_sources(values: FlagValues) -> WordSources:
     """Where candidate words may come from, as a `words.word_sources.WordSources`."""
     from multimap_jax.words.language_model import Endpoint
     from multimap_jax.words.word_sources import WordSources
 
-    model = [values[name].value for name in ("llm", "llm_model") if name in values]
+    model: list[Any] = [values[name].value for name in ("llm", "llm_model") if name in values]
     if any(model) and not all(model):
         raise InputError("--llm and --llm_model belong together: give both or none")
     endpoint = Endpoint.from_environment(*model) if any(model) else None
@@ -205,7 +211,7 @@ def _typed_values(flag: flags.Flag) -> Sequence[str]:
     if not flag.present:
         return ()
     if flag.name in REPEATABLE:
-        return flag.value
+        return flag.value or ()
     if isinstance(flag.value, list):
         return [",".join(flag.value)]
     return [str(flag.value).lower() if flag.boolean else str(flag.value)]

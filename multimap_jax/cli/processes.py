@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl.flags import FlagValues
 
 from multimap_jax import choices
 from multimap_jax.cli.flags import TYPES, switch, text
 from multimap_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from multimap_jax.runs.distributed.process_group import Processes
 
 DAY_SECONDS = 24 * 60 * 60
 HEARTBEAT_HELP = "several processes: seconds of silence after which one counts as dead"
@@ -27,12 +31,12 @@ NUMBERED = (
 NUMBERED_NAMES = "--coordinator, --processes and --process"
 
 
-def given_processes(values: FlagValues):
+def given_processes(values: FlagValues) -> Processes | None:
     """The `Processes` that the flags describe; None where the cluster is to be asked. InputError where flags of them do
     not go together."""
     from multimap_jax.runs.distributed.process_group import ALONE, Processes
 
-    numbered = [values[name].value for name in ("coordinator", "processes", "process") if name in values]
+    numbered: list[Any] = [values[name].value for name in ("coordinator", "processes", "process") if name in values]
     is_numbered = any(value is not None for value in numbered)
     if "distributed" in values and values.distributed:
         if is_numbered or ("part" in values and values["part"].present):
@@ -43,10 +47,11 @@ def given_processes(values: FlagValues):
         return ALONE
     if None in numbered or not numbered[0]:
         raise InputError(f"{NUMBERED_NAMES} belong together: give all three or none")
-    return Processes(*numbered, values.heartbeat)
+    coordinator, count, index = numbered
+    return Processes(coordinator, count, index, values.heartbeat)
 
 
-def join_processes(values: FlagValues):
+def join_processes(values: FlagValues) -> Processes:
     """As `given_processes`, or those of the cluster, whose JAX runtime this process then enters."""
     from multimap_jax.runs.distributed.jax_runtime import join_cluster
     from multimap_jax.runs.distributed.process_group import Processes
@@ -69,8 +74,8 @@ def killed_message(number: int, out: Path, heartbeat: int) -> str:
     if number == signal.SIGABRT:
         return f"another process of this run ended or was silent for {heartbeat} s{kept}{again}"
     name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
-    reason = {
+    reasons: dict[int, str] = {
         signal.SIGKILL: ", as the system does where memory runs out",
         signal.SIGSEGV: ", as JAX is at once where process 0's port is taken (JAX_COORDINATOR_PORT names another)",
-    }.get(number, "")
-    return f"this process was ended by {name}{reason}{kept}{again}"
+    }
+    return f"this process was ended by {name}{reasons.get(number, '')}{kept}{again}"

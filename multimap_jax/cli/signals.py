@@ -72,8 +72,8 @@ def _handled_by(handler: Callable, numbers: Sequence[int]) -> Iterator[None]:
 def ending_signals() -> list[int]:
     """The signals that end a command: SIGTERM, Ctrl-C, and SIGHUP of a closed terminal, which `nohup` has ignored."""
     hangup = getattr(signal, "SIGHUP", None)  # not on Windows
-    ignored = hangup is None or signal.getsignal(hangup) == signal.SIG_IGN
-    return [signal.SIGTERM, signal.SIGINT, *([] if ignored else [hangup])]
+    signals: list[int] = [signal.SIGTERM, signal.SIGINT]
+    return signals if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN else [*signals, hangup]
 
 
 def run_child(command: Sequence[str]) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from multimap_jax.arrays.rows import take_rows, walk
+from multimap_jax.arrays.rows import Rows, take_rows, walk
 from multimap_jax.clustering.kmeans import principal_axes
 
 AXES_ROWS = 20_000  # that the axes are computed from, at most
 
 
-def coordinates(rows, indices: np.ndarray | None = None) -> np.ndarray:
+def coordinates(rows: Rows, indices: np.ndarray | None = None) -> np.ndarray:
     """Coordinates of all rows [images, d], or of those at `indices`, float64 [images, 2]; a missing second axis is 0.
 
     The largest entry of each axis is positive, so that a map looks the same each time.

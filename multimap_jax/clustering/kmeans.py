@@ -10,8 +10,10 @@ import warnings
 
 import numpy as np
 
-from multimap_jax.arrays.rows import take_rows, walk
+from multimap_jax.arrays.rows import Rows, take_rows, walk
 from multimap_jax.errors import InputError
+
+Merge = tuple[tuple[int, ...], tuple[int, ...], float]  # clusters, other clusters, what `merge_order` says
 
 MAX_MERGED = 500  # clusters whose merge order is computed; it takes memory of their square
 
@@ -37,7 +39,7 @@ class Clustering:
 
 
 def cluster(
-    rows, k: int, seed: int = 0, drawn: np.ndarray | None = None, begin: np.ndarray | None = None
+    rows: Rows, k: int, seed: int = 0, drawn: np.ndarray | None = None, begin: np.ndarray | None = None
 ) -> Clustering:
     """k-means (k-means++, best of 10 starts) on rows [images, d].
 
@@ -74,7 +76,7 @@ def check_clusters(k: int, images: int) -> None:
         raise InputError(f"{k} groups asked for among {images} {noun}, expected 1 to {images}", "n_clusters")
 
 
-def nearest(rows, centroids: np.ndarray, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def nearest(rows: Rows, centroids: np.ndarray, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(index of the nearest centroid int [images], Euclidean distance to it [images], confidence [images], 1/k … 1).
 
     Confidence is the probability of the nearest cluster where clusters are isotropic, of equal variance and equally
@@ -135,7 +137,7 @@ def members(labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarra
     return np.split(order, np.cumsum(np.bincount(labels[order], minlength=k))[:-1])
 
 
-def cluster_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
+def cluster_means(rows: Rows, labels: np.ndarray, k: int) -> np.ndarray:
     """Means of the rows [images, d] of each of k clusters, float64 [k, d]; 0 where a cluster is empty."""
     totals: np.ndarray | float = 0.0
     for index, batch in walk(rows):
@@ -144,14 +146,15 @@ def cluster_means(rows, labels: np.ndarray, k: int) -> np.ndarray:
     return totals / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
 
 
-def merge_order(centroids: np.ndarray, sizes: np.ndarray) -> list[tuple[tuple[int, ...], tuple[int, ...], float]]:
+def merge_order(centroids: np.ndarray, sizes: np.ndarray) -> list[Merge]:
     """Ward's (1963) merges of k clusters until one is left, the cheapest first: (clusters, other clusters, the added
     inertia as a share of that between the k centroids); [] for over MAX_MERGED clusters."""
     if len(centroids) > MAX_MERGED:
         return []
     centroids, sizes = np.array(centroids, np.float64), np.maximum(sizes, 1e-9)
     total = max(sizes @ np.square(centroids - sizes @ centroids / sizes.sum()).sum(1), 1e-300)
-    merged, order = {i: (i,) for i in range(len(centroids))}, []
+    merged: dict[int, tuple[int, ...]] = {i: (i,) for i in range(len(centroids))}
+    order: list[Merge] = []
 
     def costs(i: int) -> np.ndarray:
         costs = np.square(centroids - centroids[i]).sum(1) * sizes * sizes[i] / (sizes + sizes[i])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from multimap_jax.errors import InputError
 
 
-def evaluate(true_labels, labels) -> dict[str, float]:
+def evaluate(true_labels: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     """Agreement of two clusterings of the same images; each value is at most 1 (equal clusterings).
 
     Args:
@@ -50,5 +51,5 @@ def matched(true_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return label_of[labels] == true_labels
 
 
-def _numbers(labels) -> np.ndarray:
+def _numbers(labels: ArrayLike) -> np.ndarray:
     return np.unique(np.asarray(labels), return_inverse=True)[1].ravel()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multimap_jax.arrays.rows import take_rows, walk
+from multimap_jax.arrays.rows import Rows, take_rows, walk
 from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.clustering.kmeans import principal_axes
 
@@ -35,7 +35,7 @@ class Inliers:
     rest: tuple[float, float]
     fence: float = np.inf
 
-    def distances(self, embeddings) -> np.ndarray:
+    def distances(self, embeddings: Rows) -> np.ndarray:
         """Distances of image embeddings [images, embed] from the centre, [images], in standard deviations."""
         found = []
         for _, batch in walk(embeddings):
@@ -44,7 +44,7 @@ class Inliers:
             found.append(np.sqrt(np.square(along / self.spread).sum(1) + np.square(excess)))
         return np.concatenate(found)
 
-    def outliers(self, embeddings) -> np.ndarray:
+    def outliers(self, embeddings: Rows) -> np.ndarray:
         """Which image embeddings [images, embed] lie beyond the fence, bool [images]."""
         return self.distances(embeddings) > self.fence
 
@@ -56,7 +56,7 @@ def split_by_axes(rows: np.ndarray, centre: np.ndarray, axes: np.ndarray) -> tup
     return along, np.sqrt(np.maximum(np.square(rows).sum(1) - np.square(along).sum(1), 0))
 
 
-def fit_inliers(embeddings, names: Sequence | None = None) -> Inliers:
+def fit_inliers(embeddings: Rows, names: Sequence | None = None) -> Inliers:
     """Fits inliers to image embeddings [images, embed].
 
     Distances are Mahalanobis' along the principal axes, one for ten images, and one more for the residual. They are

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from multimap_jax.arrays.rows import Rows
 from multimap_jax.choices import LEFT_OVER
+from multimap_jax.clustering.kmeans import Merge
 from multimap_jax.clustering.selection import Candidate
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.prompts.separability import Separability
@@ -57,10 +59,10 @@ class AspectResult:
     name_confidences: np.ndarray
     stability: np.ndarray
     candidates: Sequence[Candidate] = ()
-    merge_order: Sequence[tuple] = ()
-    proxies: dict | None = None
+    merge_order: Sequence[Merge] = ()
+    proxies: dict[str, int | float] | None = None
     exemplars: Sequence[np.ndarray] | None = None
-    rows: object | None = None
+    rows: Rows | None = None
     words_from: dict = dataclasses.field(default_factory=dict)
     separability: Separability | None = None
     metrics: dict | None = None

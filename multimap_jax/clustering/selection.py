@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from multimap_jax.arrays.rows import take_rows
+from multimap_jax.arrays.rows import Rows, take_rows
 from multimap_jax.arrays.sampling import sample_indices
 from multimap_jax.clustering.kmeans import nearest_by_product, principal_axes
 
@@ -45,7 +45,7 @@ class Candidate:
     score: float
 
 
-def select_n_clusters(rows, words: float = 0.0, names: Sequence | None = None) -> list[Candidate]:
+def select_n_clusters(rows: Rows, words: float = 0.0, names: Sequence | None = None) -> list[Candidate]:
     """Candidates for the number of clusters in rows [images, d], the best first.
 
     Strength: images are halved. k-means of either half assigns the other half's images to its clusters. Of the pairs of
@@ -60,17 +60,17 @@ def select_n_clusters(rows, words: float = 0.0, names: Sequence | None = None) -
     At most 2,000 images are used: those whose `names` (None: whose numbers) have the lowest hashes, whatever the seed,
     so that each run finds the same number.
     """
-    rows = _sampled_axes(rows, names)[0]
-    total = np.square(rows - rows.mean(0)).sum()
-    halves, candidates, weak_in_a_row = _halves(len(rows)), [_candidate(1, 1.0, 1.0, 1.0, words)], 0
-    most = min(MAX_CLUSTERS, max(12, round(2 * words)) if words else MAX_CLUSTERS, len(rows) // 5)
+    drawn = _sampled_axes(rows, names)[0]
+    total = np.square(drawn - drawn.mean(0)).sum()
+    halves, candidates, weak_in_a_row = _halves(len(drawn)), [_candidate(1, 1.0, 1.0, 1.0, words)], 0
+    most = min(MAX_CLUSTERS, max(12, round(2 * words)) if words else MAX_CLUSTERS, len(drawn) // 5)
     with _many_small_fits() as fits:
         for k in range(2, most + 1):
-            (labels, centroids), *again = fits(rows, [slice(None), *halves], k)
-            inertia = np.square(rows - centroids[labels]).sum() / max(total, 1e-300)
-            smallest = np.bincount(labels, minlength=k).min() / len(rows)
+            (labels, centroids), *again = fits(drawn, [slice(None), *halves], k)
+            inertia = np.square(drawn - centroids[labels]).sum() / max(total, 1e-300)
+            smallest = np.bincount(labels, minlength=k).min() / len(drawn)
             # Each half's own clusters, compared with what the other half's k-means makes of it.
-            given = (nearest_by_product(rows[half], again[i ^ 1][1]) for i, half in enumerate(halves))
+            given = (nearest_by_product(drawn[half], again[i ^ 1][1]) for i, half in enumerate(halves))
             strength = float(np.mean([_strength(own, other, k) for (own, _), other in zip(again, given)]))
             candidates.append(_candidate(k, strength, smallest, inertia, words))
             weak_in_a_row = weak_in_a_row + 1 if strength < WEAK and k > words else 0
@@ -79,32 +79,32 @@ def select_n_clusters(rows, words: float = 0.0, names: Sequence | None = None) -
     return sorted(candidates, key=lambda candidate: (-candidate.score, -candidate.groups))
 
 
-def stability(rows, labels: np.ndarray, k: int, names: Sequence | None = None) -> np.ndarray:
+def stability(rows: Rows, labels: np.ndarray, k: int, names: Sequence | None = None) -> np.ndarray:
     """Stability of each of k clusters of rows [images, d], [k], 0 … 1: the mean Jaccard index with the most similar
     cluster that k-means finds in half of the images, over the halves of `select_n_clusters`.
 
     A cluster below .6 is unreliable (Hennig, 2007).
     """
-    rows, which = _sampled_axes(rows, names)
+    drawn, which = _sampled_axes(rows, names)
     labels, totals = labels[which], np.zeros(k)
-    halves = [half for half in _halves(len(rows)) if len(half) >= k]
+    halves = [half for half in _halves(len(drawn)) if len(half) >= k]
     with _many_small_fits() as fits:
-        found = fits(rows, halves, k)
+        found = fits(drawn, halves, k)
     for _, centroids in found:
-        table = _contingency(labels, nearest_by_product(rows, centroids), k)
+        table = _contingency(labels, nearest_by_product(drawn, centroids), k)
         union = table.sum(1)[:, None] + table.sum(0) - table
         totals += (table / np.maximum(union, 1)).max(1)
     return totals / max(len(halves), 1)
 
 
-def _sampled_axes(rows, names: Sequence | None) -> tuple[np.ndarray, np.ndarray]:
+def _sampled_axes(rows: Rows, names: Sequence | None) -> tuple[np.ndarray, np.ndarray]:
     """(rows of a sample of images along their longest axes, the indices of these images)."""
     which = sample_indices(range(len(rows)) if names is None else names, 0, SELECTION_IMAGES)
     which = np.arange(len(rows)) if which is None else which
-    rows = take_rows(rows, which)
-    if rows.shape[1] > MAX_AXES:
-        rows = (rows - rows.mean(0)) @ principal_axes(rows, MAX_AXES)[0]
-    return rows, which
+    drawn = take_rows(rows, which)
+    if drawn.shape[1] > MAX_AXES:
+        drawn = (drawn - drawn.mean(0)) @ principal_axes(drawn, MAX_AXES)[0]
+    return drawn, which
 
 
 def _halves(images: int) -> list[np.ndarray]:

@@ -86,6 +86,10 @@ class Regrouping(msgspec.Struct):
                     distances_now[i] = float(nearest(rows[np.array([i])], centroids_of(pin.group))[1][0])
         return groups, distances_now, leftover, by_hand
 
+    def with_splits(self) -> list[Regrouping | SplitCentroids]:
+        """All that leads to groups: the model's centroids, then each split's."""
+        return [self, *self.splits]
+
     def centroids_of(self, group: int, centroids: np.ndarray) -> np.ndarray:
         """The centroids [number, d] that lead to a group."""
         found = [centroid for centroid, to in zip(centroids, self.to) if to == group]
@@ -137,7 +141,7 @@ class Editor:
         new = {old: number for number, old in enumerate(remaining)}
         new |= dict.fromkeys(merged, new[kept])
         self.now.groups = [self.now.groups[i] for i in remaining]
-        for target in (self.now, *self.now.splits):
+        for target in self.now.with_splits():
             target.to = [new.get(to, to) for to in target.to]
         for name, pin in self.now.pinned.items():
             self.now.pinned[name] = msgspec.structs.replace(pin, group=new.get(pin.group, pin.group))
@@ -161,7 +165,7 @@ class Editor:
             self.check_free(edit, name)
         clusters = cluster(np.asarray(self.rows()[here], np.float64), edit.into, self.seed)
         new = [group, *range(len(self.now.groups), len(self.now.groups) + edit.into - 1)]
-        for target in (self.now, *self.now.splits):
+        for target in self.now.with_splits():
             target.to = [~len(self.now.splits) if to == group else to for to in target.to]
         self.now.splits.append(SplitCentroids(clusters.centroids, list(new)))
         self.now.groups[group] = names[0]
@@ -227,7 +231,7 @@ def of_content(content: dict, centroids: np.ndarray) -> Regrouping:
         raise ValueError("groups are not unique names that can be read")
     if len(now.to) != len(centroids):
         raise ValueError(f"{len(now.to)} centroids, the model has {len(centroids)}")
-    for s, split in enumerate([now, *now.splits]):  # split s leads to splits from s + 1 on, the model's to any
+    for s, split in enumerate(now.with_splits()):  # split s leads to splits from s + 1 on, the model's to any
         unknown = [to for to in split.to if to not in groups and ~to not in range(s, len(now.splits))]
         if unknown:
             raise ValueError(f"{unknown[0]} is no group, and no split that comes later")
@@ -237,6 +241,6 @@ def of_content(content: dict, centroids: np.ndarray) -> Regrouping:
             raise ValueError(f"the centroids of split {s} are not {shape[0]} rows of {shape[1]} numbers")
     if not all(pin.group in (UNASSIGNED, *groups) and np.isfinite(pin.distance) for pin in now.pinned.values()):
         raise ValueError("a pinned image without its group or distance")
-    if set(groups) - {to for split in (now, *now.splits) for to in split.to}:
+    if set(groups) - {to for split in now.with_splits() for to in split.to}:
         raise ValueError("a group that no centroid leads to")
     return now

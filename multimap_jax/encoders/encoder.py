@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from multimap_jax.images.decoding import Unreadable
+from multimap_jax.arrays.rows import StoredRows
+from multimap_jax.images.decoding import Images, Unreadable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +39,22 @@ class Encoder(Protocol):
     """
 
     name: str
-    hash: str
     embedding_width: int
     token_width: int
-    image_block: int
-    tokenizer: object
     known_words: frozenset[str] | None
 
-    def embed_images(self, images, on_error: str = "raise", normalize: bool = True, progress: bool = False):
+    @property
+    def hash(self) -> str: ...
+
+    @property
+    def image_block(self) -> int: ...
+
+    @property
+    def tokenizer(self) -> object: ...
+
+    def embed_images(
+        self, images: Images, on_error: Literal["raise"] = "raise", normalize: bool = True, progress: bool = False
+    ) -> np.ndarray:
         """[images, embed]; with on_error="skip" (that of the readable images, their indices int [readable])."""
 
     def embed_readable(self, images: Sequence, normalize: bool = True, progress: bool = False) -> EmbeddedImages:
@@ -53,7 +63,7 @@ class Encoder(Protocol):
     def embed_texts(self, texts: Sequence[str], normalize: bool = True) -> np.ndarray:
         """[texts, embed]."""
 
-    def check_embeddings(self, embeddings) -> np.ndarray:
+    def check_embeddings(self, embeddings: ArrayLike | StoredRows) -> np.ndarray | StoredRows:
         """Embeddings from outside as [images, embed]; InputError where they cannot be this encoder's."""
 
     def probabilities(self, rows: np.ndarray, texts: np.ndarray) -> np.ndarray:
@@ -62,5 +72,5 @@ class Encoder(Protocol):
     def token_embeddings(self, words: Sequence[str]) -> np.ndarray:
         """[words, token_width]: the mean of each word's token embeddings."""
 
-    def slot_encoder(self, ids: tuple[int, ...], slot: int, dtype=np.float32, plain: bool = False) -> Callable:
+    def slot_encoder(self, ids: tuple[int, ...], slot: int, dtype: Any = np.float32, plain: bool = False) -> Callable:
         """A function of one proxy, [token_width] -> [embed]: the prompt `ids` with the proxy at `slot`. vmap it."""

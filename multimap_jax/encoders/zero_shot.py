@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import softmax
 
 if TYPE_CHECKING:
-    from multimap_jax.arrays.rows import StoredRows
+    from multimap_jax.arrays.rows import Rows
     from multimap_jax.encoders.encoder import Encoder
 
 
@@ -29,11 +29,15 @@ class RootProbabilities:
     are asked for: their Euclidean distances are the probabilities' Hellinger distances."""
 
     encoder: Encoder
-    images: np.ndarray | StoredRows
+    images: Rows
     texts: np.ndarray
 
-    def __len__(self):
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.images), len(self.texts)
+
+    def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index) -> np.ndarray:
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
         return np.sqrt(self.encoder.probabilities(self.images[index], self.texts))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multimap_jax.arrays.rows import ProjectedRows, StoredRows, mean_row, walk
+from multimap_jax.arrays.rows import ProjectedRows, Rows, StoredRows, mean_row, walk
 from multimap_jax.clustering.kmeans import cluster, cluster_means
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.encoders.encoder import Encoder
@@ -73,7 +73,9 @@ def fit_span(
     return Span(axes @ whitening(ProjectedRows(images, axes), labels, k), labels)
 
 
-def word_clusters(texts: np.ndarray, images: np.ndarray, k: int, encoder: Encoder, seed: int, drawn=None) -> np.ndarray:
+def word_clusters(
+    texts: np.ndarray, images: Rows, k: int, encoder: Encoder, seed: int, drawn: np.ndarray | None = None
+) -> np.ndarray:
     """k clusters of images with similar word probabilities, int [images]."""
     return cluster(RootProbabilities(encoder, images, texts), k, seed, drawn).labels
 
@@ -86,18 +88,18 @@ def word_axes(texts: np.ndarray) -> np.ndarray:
     return axes[lengths > 1e-4 * lengths[0]].T
 
 
-def word_shares(texts: np.ndarray, images: np.ndarray, encoder: Encoder) -> np.ndarray:
+def word_shares(texts: np.ndarray, images: Rows, encoder: Encoder) -> np.ndarray:
     """Mean zero-shot probability p_w of every word over the images, [words]."""
     return sum(encoder.probabilities(rows, texts).sum(0) for _, rows in walk(images)) / len(images)
 
 
-def whitening(rows, labels: np.ndarray, k: int) -> np.ndarray:
+def whitening(rows: Rows, labels: np.ndarray, k: int) -> np.ndarray:
     """The matrix [d, d] that makes the covariance of rows [images, d] within their k clusters isotropic.
 
     The covariance is shrunk towards a sphere as far as Ledoit and Wolf (2004) find best for this many images, so that
     no direction is inflated for lack of images.
     """
-    means, width = cluster_means(rows, labels, k), len(rows[:1][0])
+    means, width = cluster_means(rows, labels, k), rows.shape[1]
     covariance, fourth = np.zeros((width, width)), 0.0
     for index, batch in walk(rows):
         rest = batch - means[labels[index]]
@@ -113,7 +115,7 @@ def whitening(rows, labels: np.ndarray, k: int) -> np.ndarray:
     return vectors / np.sqrt(np.maximum(values, 1e-9 * sphere))
 
 
-def cluster_targets(texts: np.ndarray, images: np.ndarray, labels: np.ndarray, encoder: Encoder) -> np.ndarray:
+def cluster_targets(texts: np.ndarray, images: Rows, labels: np.ndarray, encoder: Encoder) -> np.ndarray:
     """Unit rows [clusters, embed] that proxies are fitted to: the clusters' mean images, moved to the words' prompts.
 
     Means are moved from the mean image to the words' centre, and spread as widely as the words.

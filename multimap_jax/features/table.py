@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
-from multimap_jax.arrays.rows import ConcatenatedRows, ProjectedRows, StoredRows
+from multimap_jax.arrays.rows import ConcatenatedRows, ProjectedRows, Rows, StoredRows
 from multimap_jax.choices import FEATURES
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
@@ -42,7 +43,7 @@ class Feature:
       fit: `features.span.fit_span`, or None where nothing is fitted.
     """
 
-    rows: Callable[[Material], np.ndarray | StoredRows | ProjectedRows | ConcatenatedRows]
+    rows: Callable[[Material], Rows]
     proxies: bool = False
     group_proxies: bool = False
     words: int = 0
@@ -50,21 +51,35 @@ class Feature:
     fit: Callable[..., Span] | None = None
 
 
+Needed = TypeVar("Needed")
+
+
+def given(needed: Needed | None) -> Needed:
+    """What a kind of features needs of `Material`; ValueError where it is not there."""
+    if needed is None:
+        raise ValueError("features need proxies, or a projection, that were not given")
+    return needed
+
+
 FEATURE_KINDS: dict[str, Feature] = {
     # The image in the span of the words' prompts.
     "span": Feature(
-        lambda m: ProjectedRows(m.images, m.projection), words=2, image_space=True, group_proxies=True, fit=fit_span
+        lambda m: ProjectedRows(m.images, given(m.projection)),
+        words=2,
+        image_space=True,
+        group_proxies=True,
+        fit=fit_span,
     ),
     # w_i, the paper's.
-    "proxy": Feature(lambda m: m.proxies.proxies, proxies=True),
+    "proxy": Feature(lambda m: given(m.proxies).proxies, proxies=True),
     # The unit embedding of the prompt with w_i in it.
-    "prompt": Feature(lambda m: m.proxies.prompt_embeddings, proxies=True),
+    "prompt": Feature(lambda m: given(m.proxies).prompt_embeddings, proxies=True),
     # The unnormalised embedding of "*" alone with w_i in it.
-    "word": Feature(lambda m: embed_words(m.clip, m.proxies.proxies, m.config), proxies=True),
+    "word": Feature(lambda m: embed_words(m.clip, given(m.proxies).proxies, m.config), proxies=True),
     # The unit image embedding.
     "image": Feature(lambda m: m.images),
     # Both as unit rows, side by side: image features are some twenty times as long as proxies.
-    "proxy+image": Feature(lambda m: ConcatenatedRows(m.proxies.proxies, m.images), proxies=True),
+    "proxy+image": Feature(lambda m: ConcatenatedRows(given(m.proxies).proxies, m.images), proxies=True),
 }
 
 

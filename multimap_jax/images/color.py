@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,9 +12,9 @@ from PIL import Image
 STRIP = 2**20  # pixels that are converted at once
 NO_VALUE = 1e30  # larger numbers in an image of floats mean "nothing was measured here"
 # In an image's info: keys that no file can set.
-OWN_RANGE = ("scaled by its own range", object())
-UNSIGNED = ("values without a sign", object())
-WHITE_IS_ZERO = ("0 is white", object())
+OWN_RANGE: Any = ("scaled by its own range", object())
+UNSIGNED: Any = ("values without a sign", object())
+WHITE_IS_ZERO: Any = ("0 is white", object())
 # Tags of a TIFF: how many bits its values have, what 0 shows, and whether they have a sign.
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
 

@@ -15,7 +15,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -34,6 +34,13 @@ from multimap_jax.storage.filenames import error_text
 from multimap_jax.storage.local import BoundedFile
 from multimap_jax.storage.paths import as_path, parse_path, size_of
 from multimap_jax.storage.reading import is_transient
+
+# What an image may be: a file, or one that is opened, or an array uint8 [h, w, 3] or [h, w].
+AnImage = str | os.PathLike[str] | PackedImage | Image.Image | np.ndarray
+# A folder or another source, one path, an array [images, h, w, 3], or single images.
+Images = str | os.PathLike[str] | np.ndarray | Sequence[AnImage]
+Decoded = TypeVar("Decoded")
+Preprocess = Callable[[Image.Image], np.ndarray]  # an RGB image -> float32 [size, size, 3]
 
 MOVING = ("AVIF", "GIF", "PNG", "WEBP")  # formats of animations
 MOVING_BYTES = 32  # of a pixel of an animation whose later frames are looked at, measured
@@ -55,7 +62,7 @@ class Unreadable:
     reason: str
     transient: bool = False
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.name}: {self.reason}"
 
 
@@ -70,7 +77,7 @@ class UnreadableImagesError(InputError):
         )
 
 
-def as_list(images) -> list:
+def as_list(images: Images) -> list[AnImage]:
     """A folder or another source, one path, a list or an array [images, h, w, 3] as a list of single images."""
     if (path := as_path(images)) is not None:
         if path.is_file() and path.suffix.lower() not in READERS:
@@ -79,7 +86,7 @@ def as_list(images) -> list:
         for note in source.notes:
             warnings.warn(note, stacklevel=3)
         return list(source.images.values())
-    if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
+    if isinstance(images, Image.Image | os.PathLike) or (isinstance(images, np.ndarray) and images.ndim < 4):
         raise InputTypeError(
             "expected a list of images (or an array [images, h, w, 3]), found a single one: put it in a list", "images"
         )
@@ -91,27 +98,26 @@ class Quiet:
     whatever the last of them to leave had found."""
 
     def __init__(self):
-        self.inside, self.lock, self.caught = 0, threading.Lock(), None
+        self.inside, self.lock, self.caught = 0, threading.Lock(), contextlib.ExitStack()
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         with self.lock:
             if not self.inside:
-                self.caught = warnings.catch_warnings(action="ignore")
-                self.caught.__enter__()
+                self.caught.enter_context(warnings.catch_warnings(action="ignore"))
             self.inside += 1
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         with self.lock:
             self.inside -= 1
             if not self.inside:
-                self.caught.__exit__(None, None, None)
+                self.caught.close()
 
 
 QUIET = Quiet()
 
 
 @contextlib.contextmanager
-def opened_image(image) -> Iterator[Image.Image]:
+def opened_image(image: AnImage) -> Iterator[Image.Image]:
     """A path, PIL image or uint8 array [h, w, 3] (or grey [h, w]) as an upright RGB image.
 
     EXIF orientation is applied; transparency is laid on white; grey of more than 8 bits is scaled to 8 bits; of an
@@ -143,7 +149,7 @@ def opened_file(image: str | os.PathLike | PackedImage) -> BinaryIO:
     return BoundedFile(image)
 
 
-def _checked_array(image) -> np.ndarray:
+def _checked_array(image: np.ndarray) -> np.ndarray:
     array = np.asarray(image)
     ranks = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not ranks or not array.size:
@@ -259,7 +265,7 @@ def _first_with_content(stack: contextlib.ExitStack, file: BinaryIO, most: int |
 
 def is_blank(image: Image.Image) -> bool:
     """Whether an RGB image is of one color, but for what compression makes of it."""
-    return all(high - low <= BLANK_LEVELS for low, high in image.getextrema())
+    return bool((np.ptp(np.array(image.getextrema()), axis=1) <= BLANK_LEVELS).all())
 
 
 def _turn(image: Image.Image) -> None:
@@ -283,14 +289,14 @@ def _turned(image: Image.Image) -> Image.Image:
         return copy
 
 
-def name_of(image, index: int) -> str:
+def name_of(image: AnImage, index: int) -> str:
     if isinstance(image, PackedImage):
         return f"{image.file}, {image.position}"
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
 
 
-def decode(image, index: int, preprocess: Callable[[Image.Image], np.ndarray]) -> np.ndarray | Unreadable:
-    """Pixels [size, size, 3] float32, or why there are none."""
+def decode(image: AnImage, index: int, preprocess: Callable[[Image.Image], Decoded]) -> Decoded | Unreadable:
+    """What is made of an image, such as pixels [size, size, 3] float32, or why there is nothing."""
     try:
         with opened_image(image) as opened:
             return preprocess(opened)
@@ -312,8 +318,8 @@ def is_image(image: str | os.PathLike | PackedImage) -> bool:
 
 
 def stream_pixels(
-    images: Sequence, preprocess: Callable, batch: int, threads: int | None = None
-) -> Iterator[list[np.ndarray | Unreadable]]:
+    images: Sequence[AnImage], preprocess: Callable[[Image.Image], Decoded], batch: int, threads: int | None = None
+) -> Iterator[list[Decoded | Unreadable]]:
     """Decoded images in lists of up to `batch`, in order; at most two batches are decoded ahead of the reader."""
     fetched = len(images) and isinstance(images[0], PackedImage) and images[0].remote
     threads = threads or (FETCHED_AT_ONCE if fetched else min(16, (os.cpu_count() or 1) + 1))

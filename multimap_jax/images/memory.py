@@ -82,6 +82,8 @@ def stored_bytes(image: JpegImageFile) -> float:
     """Bytes a pixel of the coefficients that the decoder of a JPEG holds, at whatever scale: none where its first scan
     has all components and is the last."""
     components = len(image.layer)
+    if image.fp is None:  # closed
+        return 0
     image.fp.seek(-2 * components - 8, os.SEEK_CUR)  # it stands after the header of the first scan
     if not image.info.get("progressive") and image.fp.read(2) == b"\xff\xda":
         return 0
@@ -92,7 +94,7 @@ def stored_bytes(image: JpegImageFile) -> float:
 def bytes_of_pixel(image: Image.Image) -> int:
     if is_wide(image):
         return WIDE_BYTES
-    return FORMAT_BYTES.get(image.format, PROGRESSIVE_BYTES if image.info.get("progressive") else PIXEL_BYTES)
+    return FORMAT_BYTES.get(image.format or "", PROGRESSIVE_BYTES if image.info.get("progressive") else PIXEL_BYTES)
 
 
 def too_many(pixels: int) -> str:

@@ -11,9 +11,10 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 # Chunks of a PNG that show in its pixels, beside the critical ones, from all to none; texts that hold an orientation.
-PNG_KEPT = ({b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}, {b"tRNS"}, set())
+PNG_KEPT: tuple[set[bytes], ...] = ({b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}, {b"tRNS"}, set())
 PNG_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 WEBP_KEPT = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
 # Tags of a TIFF that say how its pixels lie, by the specification and its supplements; 274 is the orientation.
@@ -105,7 +106,8 @@ def _png(content: bytes) -> Iterator[bytes]:
 def _png_chunks(content: bytes, kept: set[bytes]) -> bytes:
     """A PNG of its critical chunks, and of those of `kept` whose checksum is right. How many frames it has is counted
     anew: what says so may be damaged."""
-    view, parts, position, frames, begun = memoryview(content), [content[:8]], 8, 0, None
+    view, position, frames, begun = memoryview(content), 8, 0, None
+    parts: list[bytes | memoryview] = [content[:8]]
     while position + 8 <= len(content):
         size, name = struct.unpack_from(">I4s", content, position)
         stop = position + 12 + size
@@ -165,7 +167,7 @@ def _heif(content: bytes) -> Iterator[bytes]:
         yield re.sub(rb"(infe(?:\x02.{7}|\x03.{9}))(?:" + names + rb")", rb"\1none", content, flags=re.DOTALL)
 
 
-BYTES = {"<": "little", ">": "big"}
+BYTES: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Iterator[bytes]]], ...] = (
     (lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"), _png),
     (lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP", _webp),

@@ -7,7 +7,9 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 
-from multimap_jax.images.decoding import Unreadable, stream_pixels
+from PIL import Image
+
+from multimap_jax.images.decoding import AnImage, Unreadable, stream_pixels
 from multimap_jax.runtime.progress import open_bar
 
 SIDE = 128  # pixels of the longer side
@@ -16,10 +18,10 @@ BATCH = 64  # images that are decoded ahead
 INLINE = 2_000  # thumbnails within the page, at most; more of them have a folder beside it
 
 
-def thumbnails(images: Sequence, progress: bool = False, side: int = SIDE) -> list[bytes]:
+def thumbnails(images: Sequence[AnImage], progress: bool = False, side: int = SIDE) -> list[bytes]:
     """A JPEG of each image, b"" where it can no longer be read."""
 
-    def shrink(picture) -> bytes:
+    def shrink(picture: Image.Image) -> bytes:
         picture = picture.copy() if picture.width <= side and picture.height <= side else picture
         picture.thumbnail((side, side))
         buffer = io.BytesIO()
@@ -38,7 +40,7 @@ def inline(picture: bytes) -> str:
     return base64.b64encode(picture).decode("ascii")
 
 
-def pick(images: Mapping[str, object], names: Sequence[str]) -> list:
+def pick(images: Mapping[str, AnImage], names: Sequence[str]) -> list[AnImage]:
     """The images of these names; a path to nothing where one is not there."""
     return [images.get(name, "\0") for name in names]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multimap_jax.arrays.rows import walk
+from multimap_jax.arrays.rows import Rows, walk
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.encoders.clip.tokenizer import Tokenizer
@@ -33,7 +33,7 @@ class Aspect:
     words: tuple[str, ...] = ()
     template: str = TEMPLATE
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.words, str):
             raise InputTypeError(
                 f"words of {self.name!r}: expected a sequence of words, found the string {self.words!r}", "words"
@@ -179,7 +179,7 @@ def word_similarities(clip: Clip, embeddings: np.ndarray, aspect: Aspect, bare: 
     return embeddings @ word_embeddings(clip, aspect, bare).T
 
 
-def reference_words(clip: Clip, embeddings: np.ndarray, aspect: Aspect, bare: bool = False) -> np.ndarray:
+def reference_words(clip: Clip, embeddings: Rows, aspect: Aspect, bare: bool = False) -> np.ndarray:
     """Index of the best word for every image, int [images] (paper, eq. 4); -1 where the aspect has no words.
 
     `bare` as in the released program, which compares with the words alone.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import entr, logsumexp, softmax
 
-from multimap_jax.arrays.rows import StoredRows, take_rows
+from multimap_jax.arrays.rows import Rows, take_rows
 from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
@@ -77,7 +78,7 @@ class Separability:
 
 
 def diagnose(
-    clip: Clip, embeddings: np.ndarray | StoredRows, aspect: Aspect, names=None, seed: int = 0
+    clip: Clip, embeddings: Rows, aspect: Aspect, names: Sequence | None = None, seed: int = 0
 ) -> Separability:
     """Whether the encoder tells the aspect's words apart in images, given as unit rows [images, embed].
 
@@ -142,7 +143,7 @@ def structure(logits: np.ndarray, seed: int = 0) -> float:
         _inertia(middle + (random.standard_normal((len(logits), len(spread))) * spread) @ axes, groups)
         for _ in range(GAUSSIANS)
     ]
-    return float(np.log(max(np.mean(gaussian), 1e-12) / inertia))
+    return float(np.log(max(float(np.mean(gaussian)), 1e-12) / inertia))
 
 
 def _inertia(logits: np.ndarray, k: int) -> float:

@@ -21,6 +21,7 @@ from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.proxies.solver import DivergedError, default_block_size, run_blocks
 from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.precision import compute_dtype, matmul_precision
+from multimap_jax.runtime.progress import Bar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +35,8 @@ class ProxyFit:
     image_steps: steps of all images taken together; fewer than images × steps where images were done early.
     """
 
-    proxies: np.ndarray
-    prompt_embeddings: np.ndarray
+    proxies: np.ndarray | StoredRows
+    prompt_embeddings: np.ndarray | StoredRows
     reference: np.ndarray
     losses: np.ndarray
     loss: np.ndarray
@@ -51,7 +52,7 @@ def fit_proxies(
     config: ProxyConfig | None = None,
     batch_order: np.ndarray | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool | Bar = False,
     only: np.ndarray | None = None,
 ) -> ProxyFit:
     """Learns one proxy word for every image.
@@ -63,7 +64,7 @@ def fit_proxies(
       contrast: names of the aspects that the contrastive concept pushes away from.
       config: the recipe; `ProxyConfig()` if None.
       batch_order: int [epochs, batches], under the released recipe with weight decay; drawn from `seed` if None.
-      progress: whether to show a bar with a time estimate on stderr.
+      progress: whether to show a bar with a time estimate on stderr; or a bar over more, which is moved on.
       only: indices of the images to do it for, among all those that make the batches; None for all.
 
     Raises:
@@ -172,13 +173,13 @@ def _text_vectors(clip: Clip, words: Sequence[str]) -> np.ndarray:
     return clip.embed_texts(words, normalize=False)
 
 
-def _batch_order(config: ProxyConfig, images: int, given, seed: int) -> np.ndarray | None:
+def _batch_order(config: ProxyConfig, images: int, given: np.ndarray | None, seed: int) -> np.ndarray | None:
     """The order of the batches, int32 [epochs, batches], where it matters."""
     if not config.batches_matter:
         if given is not None:
             raise InputError("batch_order has a meaning under the released recipe with weight decay only")
         return None
-    batches = -(-images // config.batch_size)
+    batches = -(-images // (config.batch_size or images))
     if given is None:
         random = np.random.default_rng(seed)
         given = np.stack([random.permutation(batches) for _ in range(config.steps)])

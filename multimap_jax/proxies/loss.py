@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from multimap_jax.encoders.clip.slot import SlotEncoder
 from multimap_jax.proxies.recipes import ProxyConfig
+
+Array = jax.Array | np.ndarray  # of NumPy until a compiled function takes it
 
 
 @jax.tree_util.register_dataclass
@@ -21,10 +25,10 @@ class Target:
     batch_images: how many images are in it (1 where there are no batches).
     """
 
-    image: jax.Array
-    word: jax.Array
-    batch: jax.Array
-    batch_images: jax.Array
+    image: Array
+    word: Array
+    batch: Array
+    batch_images: Array
 
 
 @jax.tree_util.register_dataclass
@@ -40,12 +44,12 @@ class Common:
     encoder: SlotEncoder
     words: jax.Array
     concepts: jax.Array
-    scale: jax.Array
-    order: jax.Array | None
+    scale: jax.Array | np.floating
+    order: Array | None
     config: ProxyConfig
 
 
-def proxy_loss(proxy, target: Target, common: Common):
+def proxy_loss(proxy: jax.Array, target: Target, common: Common) -> jax.Array:
     """Total loss of one image: proxy [width] -> scalar."""
     config, traits = common.config, common.config.traits
     total = jnp.mean if traits.mean_distance else jnp.sum
@@ -58,7 +62,9 @@ def proxy_loss(proxy, target: Target, common: Common):
     return align + config.reference_weight * reference + config.concept_weight * concept
 
 
-def concept_term(proxy, concepts, kind: str, total=jnp.sum):
+def concept_term(
+    proxy: jax.Array, concepts: jax.Array, kind: str, total: Callable[[jax.Array], jax.Array] = jnp.sum
+) -> jax.Array:
     """L_concept: proxy [width], concepts [1 + contrast, width], the own one first -> scalar (paper, eq. 6 and 7)."""
     if kind == "contrastive":
         return -jax.nn.log_softmax(concepts @ proxy)[0]
@@ -72,7 +78,9 @@ def make_optimizer(name: str) -> optax.GradientTransformation:
     return optax.scale_by_adam() if name == "adam" else optax.scale_by_rss(0.0, eps=1e-20)
 
 
-def descend(proxy, state, gradient, step, common: Common):
+def descend(
+    proxy: jax.Array, state: optax.OptState, gradient: jax.Array, step: jax.Array, common: Common
+) -> tuple[jax.Array, optax.OptState]:
     """One optimiser update of one proxy, with weight decay as L2 in the gradient."""
     config = common.config
     rate = config.learning_rate * common.scale
@@ -82,14 +90,17 @@ def descend(proxy, state, gradient, step, common: Common):
     return proxy - rate * direction, state
 
 
-def update(proxy, state, step, target: Target, common: Common):
+def update(
+    proxy: jax.Array, state: optax.OptState, step: jax.Array, target: Target, common: Common
+) -> tuple[jax.Array, optax.OptState, jax.Array]:
     """Step (or epoch) `step` of one image -> (proxy, state, loss before the update)."""
     if common.order is None:
         loss, gradient = jax.value_and_grad(proxy_loss)(proxy, target, common)
         return *descend(proxy, state, gradient / target.batch_images, step, common), loss
 
-    def decay(count, carry):
-        return jax.lax.fori_loop(0, count, lambda _, c: descend(*c, jnp.zeros_like(proxy), step, common), carry)
+    def decay(count: jax.Array, carry: tuple[jax.Array, optax.OptState]) -> tuple[jax.Array, optax.OptState]:
+        still = jnp.zeros_like(proxy)
+        return jax.lax.fori_loop(0, count, lambda _, c: descend(c[0], c[1], still, step, common), carry)
 
     batches = common.order.shape[1]
     position = jnp.argmax(common.order[step] == target.batch)
@@ -99,7 +110,7 @@ def update(proxy, state, step, target: Target, common: Common):
     return *decay(batches - 1 - position, carry), loss
 
 
-def start(common: Common, target: Target):
+def start(common: Common, target: Target) -> tuple[jax.Array, optax.OptState]:
     """(proxy, optimiser state) of one image before the first step."""
     first = common.words[target.word] if common.config.init == "reference" else common.concepts[0]
     return first, make_optimizer(common.config.optimizer).init(first)

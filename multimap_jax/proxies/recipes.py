@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 
@@ -76,7 +77,7 @@ class ProxyConfig(ProxySettings):
     Numbers are pytree leaves: another learning rate does not compile again.
     """
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(self)
         if (self.batch_size is not None) != self.traits.batches:
             raise InputError(
@@ -106,7 +107,7 @@ class ProxyConfig(ProxySettings):
         alpha: float = 0.3,
         beta: float = 0.3,
         weight_decay: float = 0.0,
-        **fields,
+        **fields: Any,
     ) -> ProxyConfig:
         """The paper's method (section 3, eq. 3 to 8): Adam on w_i in the token space.
 
@@ -133,7 +134,7 @@ class ProxyConfig(ProxySettings):
         beta: float = 0.2,
         weight_decay: float = 0.0,
         batch_size: int = 20,
-        **fields,
+        **fields: Any,
     ) -> ProxyConfig:
         """What the authors' released main.py does, which is not what the paper says.
 

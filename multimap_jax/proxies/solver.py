@@ -16,7 +16,7 @@ import numpy as np
 from multimap_jax.proxies.loss import Common, Target, proxy_loss, start, update
 from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.profiling import chunk_done, traced
-from multimap_jax.runtime.progress import open_bar
+from multimap_jax.runtime.progress import Bar, open_bar
 
 # Steps in one compiled call, and how far back a loss is compared when `tolerance` is set. Both were chosen without a
 # table; tests/proxies/test_fit.py holds what a tolerance may cost.
@@ -82,7 +82,7 @@ def default_block_size() -> int:
     return 128 if jax.default_backend() == "cpu" else 4096
 
 
-def run_blocks(common: Common, targets: Target, steps: int, block: int, progress) -> dict:
+def run_blocks(common: Common, targets: Target, steps: int, block: int, progress: bool | Bar) -> dict:
     """All steps of all images -> the fields of `ProxyFit` that are computed here. progress: `shown` of a bar.
     DivergedError: see there."""
     images, size = len(targets.image), block * image_mesh().size
@@ -112,7 +112,9 @@ def _padded(rows, size: int):
     return jax.tree.map(lambda array: pad_rows(array, size), rows)
 
 
-def _run_in_turn(common: Common, targets: Target, size: int, steps: int, bar, found: list[np.ndarray]):
+def _run_in_turn(
+    common: Common, targets: Target, size: int, steps: int, bar: Bar, found: list[np.ndarray]
+) -> tuple[np.ndarray, int]:
     """Block after block, all steps of each -> (losses [steps] summed over images, steps of all images taken together).
     Proxies, prompt embeddings and loss of every image go into `found`."""
     mesh, images, losses = image_mesh(), len(targets.image), np.zeros(steps)
@@ -136,7 +138,9 @@ def _finish_block(mesh, common, proxies, rows, picked, found: list[np.ndarray]) 
         array[picked] = np.asarray(block)[: len(picked)]
 
 
-def _run_to_rest(common: Common, targets: Target, size: int, steps: int, bar, found: list[np.ndarray]):
+def _run_to_rest(
+    common: Common, targets: Target, size: int, steps: int, bar: Bar, found: list[np.ndarray]
+) -> tuple[np.ndarray, int]:
     """`_run_in_turn`, but a chunk of steps of all images at a time: those whose loss has come to rest leave and the
     others close ranks. A step's loss of those that have left is their last one."""
     mesh, images = image_mesh(), len(targets.image)
@@ -169,5 +173,6 @@ def _run_to_rest(common: Common, targets: Target, size: int, steps: int, bar, fo
             losses[first + count :] = last.sum()
             break
     for picked, rows in _blocks((carry[0], targets), everyone, size):
-        _finish_block(mesh, common, *_padded(rows, size), picked, found)
+        proxies, block = _padded(rows, size)
+        _finish_block(mesh, common, proxies, block, picked, found)
     return losses, image_steps

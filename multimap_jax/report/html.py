@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import html
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from multimap_jax.clustering.kmeans import members
+from multimap_jax.images.decoding import AnImage
 from multimap_jax.images.thumbnails import inline, thumbnails
 
 TABLE_IMAGES = 5  # of each group in a table
@@ -24,7 +26,7 @@ class GroupSummary:
     name: str
     size: int
     name_confidence: float
-    images: Sequence
+    images: Sequence[AnImage]
 
 
 def groups_html(title: str, groups: Sequence[GroupSummary]) -> str:
@@ -50,11 +52,11 @@ def nearest_images(labels: np.ndarray, distances: np.ndarray, k: int, number: in
     return [images[:number].tolist() for images in members(labels, distances, k)]
 
 
-def of_model(model) -> list[GroupSummary]:
+def of_model(model: Any) -> list[GroupSummary]:
     """The groups of a fitted `MultiMaP`; with pictures where it was fitted on paths."""
     labels = np.where(model.leftover_, -1, model.labels_)
     sizes = np.bincount(labels[labels >= 0], minlength=model.n_clusters_).tolist()
-    paths = getattr(model, "_paths", None)
+    paths = getattr(model, "_paths", None) or []
     nearest = nearest_images(labels, model.distances_, model.n_clusters_, TABLE_IMAGES if paths else 0)
     images = [[paths[i] for i in group] for group in nearest]
     confidences = model.cluster_confidences_.tolist()

@@ -71,7 +71,8 @@ def shown_images(pages: Sequence[Page], images: int, most: int = PAGE_IMAGES) ->
     for page in pages:
         in_group = max(1, min(FIRST, most // (4 * len(pages) * max(1, len(page.members)))))
         in_view = most // (8 * len(pages))
-        first += [np.array(group[:in_group], np.int64) for group in (*page.shown_exemplars(), *page.members)]
+        groups: list[list[int] | np.ndarray] = [*page.shown_exemplars(), *page.members]
+        first += [np.array(group[:in_group], np.int64) for group in groups]
         views = (page.least_confident, np.flatnonzero(page.images.leftover), np.flatnonzero(page.images.outliers))
         first += [view[:in_view] for view in views]
     begin = np.unique(np.concatenate(first))[:most]
@@ -152,7 +153,7 @@ def _metrics(metrics: dict | None) -> dict | None:
 def _candidates(rows: Sequence | None) -> dict | None:
     if rows is None or not len(rows):
         return None
-    rows = [dataclasses.asdict(row) if dataclasses.is_dataclass(row) else row for row in rows]
+    rows = [row if isinstance(row, dict) else dataclasses.asdict(row) for row in rows]
     columns = [name for name in rows[0] if name != "chosen"]
     return {
         "columns": [COLUMNS.get(name, str(name)) for name in columns],

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
+from multimap_jax.images.decoding import AnImage
 from multimap_jax.images.thumbnails import INLINE, folder_name, inline, pick, thumbnails
 from multimap_jax.report.page import Page, hidden_counts, page_content, shown_images
 
@@ -30,7 +31,7 @@ class Report:
 
 def make_report(
     title: str,
-    images: Mapping[str, object],
+    images: Mapping[str, AnImage],
     names: Sequence[str],
     pages: Sequence[Page],
     notes: Sequence[str],

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 
+from multimap_jax.errors import InputError
 from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
 from multimap_jax.runs.edit import RunJob, check_out, regrouped
 from multimap_jax.runs.evaluation import evaluated, read_labels
@@ -25,6 +26,8 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
 
     Raises ValueError or OSError, each with one sentence, before anything is computed wherever that is possible.
     """
+    if job.images is None:
+        raise InputError("the new images are missing: give them", "images")
     clock, content = Clock(), read_run(job.run)
     source = open_source(job.images)
     aspects = [aspect.name for aspect in content.aspects]
@@ -56,6 +59,8 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
         clock.lap("group")
         more = {"applied": whole(job.run), "embeddings": whole(job.out)}
         settings = content.settings, content.config
-        record = RunRecord(job, clip, source, embedded, results, notes, *settings, content=more, editable=False)
+        record = RunRecord(
+            job, job.images, clip, source, embedded, results, notes, *settings, content=more, editable=False
+        )
         written = write_results(record, clock, progress)
     print_end(job.out, written, embedded.failures, say)

@@ -35,6 +35,7 @@ from multimap_jax.runtime.progress import open_bar
 from multimap_jax.sources.plan import REPAIR, Image, ShardPlan, check_texts, is_sound, numbers_of
 from multimap_jax.sources.source import Source
 from multimap_jax.storage.encoding import as_array, as_arrays, as_json, as_table, slug
+from multimap_jax.storage.local import Content
 from multimap_jax.storage.output import delete, set_aside, units, write, write_all
 from multimap_jax.storage.paths import exists
 from multimap_jax.storage.reading import explained, mapped_array, mapped_member, read_arrays, read_json, read_table
@@ -60,6 +61,15 @@ class ShardCache:
 
     def __init__(self, out: Path, name: str, widths: tuple[int, ...] = ()):
         self.out, self.name, self.widths, self.plan = out, name, widths, ShardPlan(out, name)
+
+    def file(self, shard: int) -> str:
+        raise NotImplementedError
+
+    def check(self, shard: int) -> None:
+        raise NotImplementedError
+
+    def held(self, shard: int) -> set[Image]:
+        raise NotImplementedError
 
     def done(self) -> list[int]:
         """The numbers of the shards that are done."""
@@ -165,8 +175,11 @@ class EmbeddingCache(ShardCache):
                 rows = [row for row, i in enumerate(found.indices) if same[i]]
                 failed = [failure for failure in found.failures if same[failure.index]]
                 failed += [Unreadable(i, images[i][0], CHANGED, True) for i, known in enumerate(same) if not known]
-                why = {"reason": [one.reason for one in failed], "again": [one.transient for one in failed]}
-                contents = {
+                why: dict[str, list] = {
+                    "reason": [one.reason for one in failed],
+                    "again": [one.transient for one in failed],
+                }
+                contents: dict[str, Content] = {
                     "skipped": as_table(columns([images[one.index] for one in failed]) | why),
                     "metadata": as_table(columns([images[found.indices[row]] for row in rows])),
                     "img_emb": as_array(found.embeddings[rows]),
@@ -177,7 +190,9 @@ class EmbeddingCache(ShardCache):
     def gather(self, shards: dict[Image, int]) -> tuple[StoredRows, np.ndarray, list[Unreadable]]:
         """What was embedded of the images: (their rows in the order of the images, which images these are int [kept],
         the others)."""
-        rows, reasons, arrays, begin = {}, {}, [], 0
+        rows: dict[Image, int] = {}
+        reasons: dict[Image, str] = {}
+        arrays, begin = [], 0
         for shard in sorted(set(shards.values())):
             kept, skipped = self.read("metadata", shard), self.read("skipped", shard)
             arrays.append(mapped_array(self.out / self.file(shard)))
@@ -186,14 +201,14 @@ class EmbeddingCache(ShardCache):
             reasons |= zip(zip(skipped["image_path"], skipped["version"]), skipped["reason"])
             begin = end
         images = list(shards)
-        kept = np.array([i for i, image in enumerate(images) if image in rows], np.int64)
-        where = np.array([rows[images[i]] for i in kept], np.int64)
+        found = np.array([i for i, image in enumerate(images) if image in rows], np.int64)
+        where = np.array([rows[images[i]] for i in found], np.int64)
         failures = [
             Unreadable(i, name, reasons[name, read])
             for i, (name, read) in enumerate(images)
             if (name, read) not in rows
         ]
-        return StoredRows(arrays, where), kept, failures
+        return StoredRows(arrays, where), found, failures
 
     def file(self, shard: int, kind: str = "img_emb") -> str:
         return f"embeddings/{kind}/{kind}_{shard:06}.{'npy' if kind == 'img_emb' else 'parquet'}"
@@ -247,7 +262,8 @@ class ProxyCache(ShardCache):
     def gather(self, shards: dict[Image, int]) -> ProxyFit:
         """The fits of all shards as one, in the order of the images; losses are means over all of them."""
         place, weights, begin = {image: i for i, image in enumerate(shards)}, [], 0
-        losses, steps, where = 0.0, 0, np.empty(len(shards), np.int64)
+        losses: np.ndarray | float = 0.0
+        steps, where = 0, np.empty(len(shards), np.int64)
         found: dict = {"reference": np.empty(len(shards), np.int64), "loss": np.empty(len(shards), np.float32)}
         mapped: dict[str, list] = {"proxies": [], "prompt_embeddings": []}
         for shard in sorted(set(shards.values())):
@@ -265,15 +281,23 @@ class ProxyCache(ShardCache):
             weights.append(len(arrays["names"]))
             steps += int(arrays["image_steps"])
             block = int(arrays["block_size"])
-        mean = (losses / sum(weights)).astype(np.float32)
-        rows = {name: StoredRows(parts, where) for name, parts in mapped.items()}
-        return ProxyFit(**rows, **found, losses=mean, block_size=block, image_steps=steps)
+        mean = np.asarray(losses / sum(weights), np.float32)
+        stored = {name: StoredRows(parts, where) for name, parts in mapped.items()}
+        return ProxyFit(
+            stored["proxies"],
+            stored["prompt_embeddings"],
+            found["reference"],
+            mean,
+            found["loss"],
+            block,
+            steps,
+        )
 
     def file(self, shard: int) -> str:
         return f"{self.name}/proxies_{shard:06}.npz"
 
 
-def check_fit(file: Path, widths: tuple[int, int]) -> None:
+def check_fit(file: Path, widths: tuple[int, ...]) -> None:
     """Any error where a shard of proxies is not as it was written. widths: of proxies and of prompt embeddings."""
     arrays = read_arrays(file)
     check_texts(arrays["names"].tolist(), arrays["versions"].tolist())
@@ -296,5 +320,5 @@ def clear_cache(out: Path) -> None:
             set_aside(out, name)
 
 
-def columns(images: Sequence[Image]) -> dict[str, list[str]]:
+def columns(images: Sequence[Image]) -> dict[str, list]:
     return {"image_path": [name for name, _ in images], "version": [read for _, read in images]}

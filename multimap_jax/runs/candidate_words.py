@@ -87,7 +87,7 @@ def chosen_aspect(job: Job, clip: Clip, aspect: Aspect, rows: np.ndarray, names:
     elif source:
         choice = choose_words(clip, rows, aspect, names, seed)
         aspect = dataclasses.replace(aspect, words=choice.words)
-    origin = {"source": source or ("given" if aspect.words else "none")}
+    origin: dict[str, object] = {"source": source or ("given" if aspect.words else "none")}
     if choice:
         shares = [round(float(share), 4) for share in choice.shares]
         origin |= {"candidates": choice.candidates, "shares": shares, "merged": choice.merged}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from multimap_jax.arrays.rows import Rows
 from multimap_jax.clustering.result import AspectResult
 from multimap_jax.editing.editor import Editor, Regrouping, as_content, begun
 from multimap_jax.editing.edits_file import Edit, edits_hash, read_edits
@@ -56,6 +57,8 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
 
     Raises ValueError or OSError, each with one sentence, before anything is written.
     """
+    if job.edits is None:
+        raise InputError("the edits are missing: give the file", "edits")
     clock, content = Clock(), finished.read_run(job.run)
     aspects = [aspect.name for aspect in content.aspects]
     edits = read_edits(job.edits, aspects)
@@ -89,13 +92,15 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
     more = edited_content(job, content, edits, groups)
     if images.note:  # as the run says, for whoever has them
         more["images"] = content.images
-    job = dataclasses.replace(job, images=job.images or images.source.path)
     with locked(job.out):
         check_out(job.run, job.out, edits)  # once more: another command may have finished meanwhile
         sweep(job.out)
         kept = [copy_model(job.run, aspect, job.out) for aspect in content.aspects]
         settings = content.settings, content.config
-        record = RunRecord(job, clip, images.source, embedded, results, notes, *settings, kept, more, warnings, groups)
+        place = job.images or images.source.path
+        record = RunRecord(
+            job, place, clip, images.source, embedded, results, notes, *settings, kept, more, warnings, groups
+        )
         written = write_results(record, clock, progress)
         prune_models(job.out, kept)
     print_end(job.out, written, [], say)
@@ -134,7 +139,7 @@ def check_out(run: Path, out: Path, edits: Sequence[Edit] = ()) -> None:
         )
 
 
-def edited(model: MultiMaP, before: Regrouping, edits: Sequence[Edit], names: Sequence[str], rows) -> Regrouping:
+def edited(model: MultiMaP, before: Regrouping, edits: Sequence[Edit], names: Sequence[str], rows: Rows) -> Regrouping:
     """How the groups of one aspect come about after its edits. rows: what k-means ran on, [images, d]."""
     editor = Editor(
         before, model.labels_, model.distances_, model.leftover_, functools.cache(lambda: rows), model.cluster_centers_,

@@ -13,6 +13,7 @@ from multimap_jax.arrays.sampling import sample_indices
 from multimap_jax.clustering.kmeans import cluster
 from multimap_jax.clustering.metrics import evaluate
 from multimap_jax.clustering.result import AspectResult
+from multimap_jax.encoders.clip.model import load_clip
 from multimap_jax.errors import InputError, MissingError, errors_about
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.prompts.aspect import reference_words
@@ -53,12 +54,14 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
                 f"the aspects {', '.join(aspects)}",
                 "labels",
             )
-        wanted = [named[name] for name in ("image", *known)]
+        wanted = [column for name in ("image", *known) if (column := named[name])]
         for column in wanted:
             if (count := columns.count(column)) > 1:
                 raise InputError(f"{path} has the column {column} {count} times, expected once", "labels")
         positions = list(map(columns.index, wanted))
-        lines, labels, unknown = {}, {aspect: {} for aspect in known}, 0
+        lines: dict[str, int] = {}
+        labels: Truth = {aspect: {} for aspect in known}
+        unknown = 0
         for line, row in rows:
             given, *values = (row[position] if position < len(row) else "" for position in positions)
             name = known_name(given, known_images)
@@ -134,7 +137,7 @@ def evaluated(
         k, seed = min(len(result.cluster_names), len(names)), model.seed_
         baselines = {"image_kmeans": cluster(embedded.rows, k, seed, sample_indices(names, seed)).labels}
         if result.aspect.words:
-            baselines["zero_shot"] = reference_words(model.clip, embedded.rows, result.aspect)
+            baselines["zero_shot"] = reference_words(load_clip(model.clip), embedded.rows, result.aspect)
         beside = {baseline: evaluate(true, found[known]) for baseline, found in baselines.items()}
         metrics = evaluate(true, labels[known]) | {"images": len(known), "of": len(names), "beside": beside}
     elif true_labels:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from multimap_jax.arrays.rows import StoredRows
 from multimap_jax.clustering.axes import coordinates
 from multimap_jax.errors import InputError, InputExistsError
 from multimap_jax.runs import finished
@@ -118,14 +119,14 @@ def export_table(
     if exists(job.to) or job.to.is_symlink():
         raise InputExistsError(f"{job.to} exists and nothing is overwritten: give another name", "to")
     (names,) = read_label_columns(job.run, ("image",))
-    table: dict[str, Sequence] = {"image": names}
+    table: dict[str, Sequence | np.ndarray] = {"image": names}
     rows = finished.rows_of(job.run, content, names, job.embeddings)
     points = coordinates_of(job, content, rows, aspects)
     for aspect in aspects:
         columns = (aspect, f"{aspect}: confidence", f"{aspect}: distance")
         table |= zip(columns, read_label_columns(job.run, columns))
         if aspect in points:
-            table |= {f"{aspect}: x": points[aspect][:, 0], f"{aspect}: y": points[aspect][:, 1]}
+            table |= zip((f"{aspect}: x", f"{aspect}: y"), points[aspect].T)
     is_parquet = job.to.suffix.lower() == ".parquet"
     say(f"{count(len(names), 'row')} of {', '.join(table)}{', and the embedding' if is_parquet else ''} into {job.to}")
     if job.dry_run:
@@ -136,7 +137,7 @@ def export_table(
 
 
 def coordinates_of(
-    job: Export, content: finished.ResultsContent, rows, aspects: Sequence[str]
+    job: Export, content: finished.ResultsContent, rows: StoredRows, aspects: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Aspect -> coordinates [images, 2]: the first two principal axes of what k-means ran on.
 
@@ -156,7 +157,7 @@ def coordinates_of(
     return found
 
 
-def write_parquet(file, table: dict[str, Sequence], rows, progress: bool) -> None:
+def write_parquet(file: BinaryIO, table: dict[str, Sequence | np.ndarray], rows: StoredRows, progress: bool) -> None:
     columns = {name: pa.array(values) for name, values in table.items()}
     unknown = [name for name, column in columns.items() if pa.types.is_null(column.type)]  # confidences, all missing
     columns |= {name: columns[name].cast(pa.float64()) for name in unknown}
@@ -173,7 +174,7 @@ def write_parquet(file, table: dict[str, Sequence], rows, progress: bool) -> Non
             bar.update(len(vectors))
 
 
-def csv_text(table: dict[str, Sequence], aspects: Sequence[str]) -> str:
+def csv_text(table: dict[str, Sequence | np.ndarray], aspects: Sequence[str]) -> str:
     """A csv in which no spreadsheet sees formulas: such paths begin with ./, groups and headings with an apostrophe."""
     safe = {"image": safe_path} | {aspect: safe_word for aspect in aspects}
     columns = [map(safe[name], values) if name in safe else values for name, values in table.items()]

@@ -59,9 +59,9 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
     )
     check_inside(job.to, paths)
     placements = [(found[name], job.to / path) for name, path in zip(names, paths)]
-    missing = [placement for placement in placements if not is_placed(*placement, job.how)]
-    say_plan(job, groups, folders, len(placements) - len(missing), say)
-    check_free_space(job, [image for image, _ in missing if not isinstance(image, PackedImage)])
+    unplaced = [placement for placement in placements if not is_placed(*placement, job.how)]
+    say_plan(job, groups, folders, len(placements) - len(unplaced), say)
+    check_free_space(job, [image for image, _ in unplaced if not isinstance(image, PackedImage)])
     if job.dry_run:
         return say("nothing was written (--dry_run)")
     try:
@@ -75,8 +75,8 @@ def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say
         )
     verb = "copying images" if job.how == "copy" else "linking images"
     try:
-        with open_bar(len(missing), verb, "image", shown=progress) as bar:
-            for image, target in missing:
+        with open_bar(len(unplaced), verb, "image", shown=progress) as bar:
+            for image, target in unplaced:
                 place(image, target, job.how, job.to)
                 bar.update(1)
     finally:
@@ -123,7 +123,7 @@ def is_placed(image: Path | PackedImage, target: Path, how: str) -> bool:
 
 
 def is_same(image: Path | PackedImage, target: Path, how: str) -> bool:
-    if how == "link":
+    if how == "link" and not isinstance(image, PackedImage):
         return target.is_symlink() and os.readlink(target) == str(image.absolute())
     if target.is_symlink() or not target.is_file():
         return False
@@ -161,7 +161,7 @@ def check_free_space(job, files: Sequence[Path]) -> None:
 def place(image: Path | PackedImage, target: Path, how: str, to: Path) -> None:
     """Makes one file, aside first; InputExistsError where another one came meanwhile."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if how == "link":
+    if how == "link" and not isinstance(image, PackedImage):
         return os.symlink(image.absolute(), target)
     with staging(to) as stage, opened_file(image) as content:
         aside = stage.write_aside("image", lambda file: shutil.copyfileobj(content, file), sync=False)

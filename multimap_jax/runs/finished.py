@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from multimap_jax.arrays.rows import StoredRows
+from multimap_jax.arrays.rows import Rows, StoredRows
 from multimap_jax.clustering.kmeans import nearest
 from multimap_jax.editing.editor import Regrouping, of_content
 from multimap_jax.encoders.clip.model import Clip, load_clip
@@ -22,7 +22,7 @@ from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.runs.models import file_hash, file_hashes, model_name
 from multimap_jax.settings import Settings
 from multimap_jax.sources.detect import open_source
-from multimap_jax.sources.embeddings import embeddings_folder, read_embeddings
+from multimap_jax.sources.embeddings import ReadyEmbeddings, embeddings_folder, read_embeddings
 from multimap_jax.sources.source import PackedImage, Source
 from multimap_jax.storage.filenames import is_plain_name, name_of_path, printable, without_secrets
 from multimap_jax.storage.output import GROUPS, RUN
@@ -62,8 +62,9 @@ class AspectContent(msgspec.Struct):
 
     def warning(self) -> str:
         """What the run said of words that its encoder does not separate, "" where it separates them."""
-        unclear = self.separability and self.separability.verdict == "hardly"
-        return printable(self.separability.said)[:1000] if unclear else ""
+        if self.separability is None or self.separability.verdict != "hardly":
+            return ""
+        return printable(self.separability.said)[:1000]
 
 
 class EditedContent(msgspec.Struct):
@@ -273,20 +274,19 @@ def rows_of(
             f"{given} has no embeddings of {len(missing):,} images of {run}, the first is {first}: give their folder",
             "embeddings",
         )
-    rows = embedded.rows
-    return StoredRows(rows.arrays, rows.where[where], rows.lengths[where])
+    return embedded.rows.take(where)
 
 
-def newest(embedded, names: Sequence[str]) -> np.ndarray:
+def newest(embedded: ReadyEmbeddings, names: Sequence[str]) -> np.ndarray:
     """For each name the last embedding that was made of an image called so, -1 for none. A changed image has two."""
-    found, rows = {}, embedded.rows.where
+    found, rows = {}, embedded.rows.indices()
     for i in np.argsort(rows, kind="stable").tolist():
         found[embedded.given[i]] = i
     unique = {name: i for i, name in enumerate(embedded.source.names)}
     return np.array([found.get(name, unique.get(name, -1)) for name in names], np.int64)
 
 
-def check_fitted_rows(model: MultiMaP, rows, given: str) -> None:
+def check_fitted_rows(model: MultiMaP, rows: Rows, given: str) -> None:
     """ValueError where rows are not those that a model was fitted on: what it remembers of some of them is compared."""
     some = np.unique(np.linspace(0, len(rows) - 1, min(COMPARED_ROWS, len(rows))).astype(np.int64))
     if len(rows) == len(model.labels_):

@@ -100,7 +100,7 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
             messages.print_result(result, say)
         clock.lap("group")
         record = RunRecord(
-            job, clip, checked.source, embedded, results, notes, job.settings, job.config, kept,
+            job, job.images, clip, checked.source, embedded, results, notes, job.settings, job.config, kept,
             {"flags": job.flags, "embeddings": whole(job.images if job.ready else job.out)},
             {result.aspect.name: messages.result_warnings(result) for result in results},
         )  # fmt: skip
@@ -185,7 +185,7 @@ def fit_aspect(
     result = evaluated(model.result(model.fitted()), model, checked.truth, embedded, begin)
     (rows, names), separability = sample, None
     if len(model.aspect.words) > 1:
-        separability = diagnose(model.clip, rows, model.aspect, names, checked.job.settings.random_state)
+        separability = diagnose(load_clip(model.clip), rows, model.aspect, names, checked.job.settings.random_state)
     return dataclasses.replace(
         result,
         words_from=words_from,

@@ -59,4 +59,4 @@ def file_hashes(folder: Path) -> dict[str, str]:
 def file_hash(path: Path) -> str:
     """SHA-256 of one file. ValueError for what is no regular file."""
     with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # each kind has readinto

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
 import jax
@@ -40,6 +40,7 @@ from multimap_jax.sources.source import Source
 from multimap_jax.storage import output
 from multimap_jax.storage.encoding import as_csv, bare
 from multimap_jax.storage.filenames import name_of_path, path_of_name, safe_path, safe_word, without_secrets
+from multimap_jax.storage.local import Content
 from multimap_jax.storage.paths import exists, is_same_file, storage_of
 
 # Packages whose versions run.json names.
@@ -63,12 +64,25 @@ class Clock:
         self.last = now
 
 
+class AnyJob(Protocol):
+    """What results need of the job of any verb. line: the command as it was typed."""
+
+    @property
+    def out(self) -> Path: ...
+
+    @property
+    def labels(self) -> Path | None: ...
+
+    @property
+    def line(self) -> str: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
     """What a command did: all that its results are written from.
 
     Attributes:
-      job: has `out`, `images`, `labels` and `line`, the command as it was typed.
+      images: what was given: the images, or their embeddings.
       settings, config: those that the clusters were found with.
       models: for each aspect what run.json says of its model; empty where none are kept.
       content: what else run.json says. warnings: about each aspect, by its name, for its tab of the page.
@@ -76,7 +90,8 @@ class RunRecord:
       editable: whether the page offers to edit the groups here.
     """
 
-    job: object
+    job: AnyJob
+    images: Path
     clip: Clip
     source: Source
     embedded: RunEmbeddings
@@ -104,7 +119,7 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
         texts[output.METRICS] = json.dumps(metrics, indent=1) + "\n"
     texts |= {output.GROUPS: record.groups} if record.groups else {}
     report = make_report(
-        f"{name_of_path(job.images.resolve().name)} by {', '.join(result.aspect.name for result in results)}",
+        f"{name_of_path(record.images.resolve().name)} by {', '.join(result.aspect.name for result in results)}",
         record.source.images,
         names,
         [page_of(result, record.warnings.get(result.aspect.name, ())) for result in results],
@@ -112,7 +127,7 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
         run_settings(record),
         job.line,
         f"{job.out}/" if record.editable else "",
-        originals_address(record.source, job.images, job.out),
+        originals_address(record.source, record.images, job.out),
         progress,
         f"{edited_folder(job.out)}/",
     )
@@ -121,7 +136,7 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
     with stage("writing results"):
         files = [*texts, output.LABELS_TABLE]
         content = run_content(record, clock.seconds) | {"files": files} | record.content
-        contents = {output.RUN: json.dumps(content, indent=1) + "\n"} | texts
+        contents: dict[str, Content] = {output.RUN: json.dumps(content, indent=1) + "\n", **texts}
         contents[output.LABELS_TABLE] = lambda file: write_labels(file, names, results, record.source)
         put_thumbnails(job.out, report.folder, report.pictures)
         with output.staging(job.out) as stage_:
@@ -240,7 +255,7 @@ def run_content(record: RunRecord, timings: dict[str, float]) -> dict:
         "versions": versions(),
         "clip": {"name": without_secrets(clip.place), "hash": clip.hash},
         "command": job.line,
-        "images": {"folder": f"{job.images}", "place": whole(job.images), "read": len(names)},
+        "images": {"folder": f"{record.images}", "place": whole(record.images), "read": len(names)},
         "skipped": [{"image": failure.name, "reason": failure.reason} for failure in record.embedded.failures],
         "settings": dataclasses.asdict(record.settings),
         "config": dataclasses.asdict(record.config),
@@ -300,7 +315,7 @@ def versions() -> dict[str, str]:
     return ours | {name: version(name) for name in PACKAGES}
 
 
-def whole(path) -> str:
+def whole(path: Path) -> str:
     """A path that means the same wherever the next command is begun; an address without its secrets."""
     return f"{path.absolute()}"
 
@@ -309,7 +324,7 @@ def run_settings(record: RunRecord) -> list[tuple[str, str]]:
     """What the page says of a run: each setting with its name."""
     settings = dataclasses.asdict(record.settings) | dataclasses.asdict(record.config)
     return [
-        ("images", f"{len(record.embedded.names):,} of {record.job.images}"),
+        ("images", f"{len(record.embedded.names):,} of {record.images}"),
         ("encoder", f"{without_secrets(record.clip.place)} ({record.clip.hash[:12]})"),
         *((name.replace("_", " "), str(value)) for name, value in settings.items() if value is not None),
         ("images computed at once", str(record.clip.image_block)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,7 +23,7 @@ def split_images(function: Callable, mesh: Mesh, replicated: int) -> Callable:
     Every device compiles the shape of its own part only, so results do not depend on the number of devices.
     """
 
-    def run(*arguments):
+    def run(*arguments: Any) -> Any:
         specs = tuple(PartitionSpec() if i < replicated else PartitionSpec(AXIS) for i in range(len(arguments)))
         split = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)
         return split(*arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ _PRODUCTS = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "default", "
 _DTYPES = {"float32": np.float32, "tf32": np.float32, "bf16": jax.numpy.bfloat16, "float64": np.float64}
 
 
-def compute_dtype(precision: str):
+def compute_dtype(precision: str) -> Any:
     """The dtype of weights and activations under a precision."""
     return _DTYPES[precision]
 

@@ -20,7 +20,8 @@ class Traces:
 
     def __init__(self, folder: Path, say: Callable[[str], None]):
         self.folder, self.say = folder, say
-        self.kinds, self.kind, self.done, self.running = [], "", 0, False
+        self.kinds: list[str] = []
+        self.kind, self.done, self.running = "", 0, False
 
     def chunk_done(self) -> None:
         self.done += 1
@@ -36,7 +37,7 @@ class Traces:
             self.running = False
             self._profiler("stop_trace")
 
-    def _profiler(self, name: str, *arguments) -> bool:
+    def _profiler(self, name: str, *arguments: object) -> bool:
         """Calls JAX's profiler, whose errors end no run, and says whether that went well."""
         import jax
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from tqdm import tqdm
 
@@ -59,7 +60,7 @@ class Stage(contextlib.AbstractContextManager):
     def update(self, number: int = 1) -> None:
         self.done += number
 
-    def close(self, *_) -> None:
+    def close(self, *_: object) -> None:
         self.log.stages.remove(self)
         self.log.say(self)
 
@@ -69,7 +70,7 @@ class Stage(contextlib.AbstractContextManager):
 class Share(contextlib.AbstractContextManager):
     """A share of a bar, which is moved on by all of it where the context ends well, though the work may end before."""
 
-    def __init__(self, bar, total: int):
+    def __init__(self, bar: Bar, total: int):
         self.bar, self.remaining = bar, total
 
     def update(self, number: int = 1) -> None:
@@ -79,12 +80,15 @@ class Share(contextlib.AbstractContextManager):
     def close(self) -> None:
         self.bar.update(self.remaining)
 
-    def __exit__(self, kind, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
 
 
-def open_bar(total: int, desc: str, unit: str, shown) -> tqdm | Stage | Share:
+Bar: TypeAlias = tqdm | Stage | Share
+
+
+def open_bar(total: int, desc: str, unit: str, shown: bool | Bar) -> Bar:
     """What `update(number)` moves on until it is closed, or its context left.
 
     shown: whether a terminal shows it; or a bar over more than this, which is moved on instead.

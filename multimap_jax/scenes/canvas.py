@@ -100,8 +100,8 @@ def shade(color, local, light, depth=0.35):
 def drop_shadow(picture, mask, light, strength, distance=0.03):
     """Darken what lies behind an object, away from the light."""
     shift = -np.round(distance * SIZE * np.array([np.sin(light), np.cos(light)])).astype(int)
-    soft = Image.fromarray((255 * mask).astype(np.uint8)).resize((SIZE // 8, SIZE // 8), Image.Resampling.BOX)
-    soft = np.asarray(soft.resize((SIZE, SIZE), Image.Resampling.BICUBIC), np.float32) / 255
+    small = Image.fromarray((255 * mask).astype(np.uint8)).resize((SIZE // 8, SIZE // 8), Image.Resampling.BOX)
+    soft = np.asarray(small.resize((SIZE, SIZE), Image.Resampling.BICUBIC), np.float32) / 255
     return picture * (1 - strength * np.roll(soft, tuple(shift), axis=(0, 1))[..., None])
 
 

@@ -136,7 +136,8 @@ def draw(generator, labels):
     person, (slide, lift) = _person(labels["identity"]), TURNS[labels["pose"]]
     picture = canvas.table_background(generator, saturation=0.0)
     size = generator.uniform(0.3, 0.36)
-    place = canvas.Placement(*(generator.uniform(-0.05, 0.05, 2) + [0.5, 0.46]), size, generator.uniform(-0.12, 0.12))
+    x, y = generator.uniform(-0.05, 0.05, 2) + [0.5, 0.46]
+    place = canvas.Placement(x, y, size, generator.uniform(-0.12, 0.12))
     fill = lambda *shapes: canvas.polygon_mask(*(place.apply(shape) for shape in shapes))  # noqa: E731
     gray = lambda tone: np.repeat(np.float32(tone), 3)  # noqa: E731
     behind, above = _hair(person, slide)

@@ -91,18 +91,18 @@ SCENES: dict[str, Scene] = {
 }
 
 
-def find_scene(name):
+def find_scene(name: str) -> Scene:
     """The Scene of this name; ValueError with the known names otherwise."""
     if name not in SCENES:
         raise ValueError(f"unknown scene {name!r}; the scenes that can be drawn are {', '.join(sorted(SCENES))}")
     return SCENES[name]
 
 
-def _generator(name, *numbers):
+def _generator(name: str, *numbers: int) -> np.random.Generator:
     return np.random.default_rng([zlib.crc32(name.encode()), *numbers])
 
 
-def scene_labels(name, *, seed, index):
+def scene_labels(name: str, *, seed: int, index: int) -> dict[str, str]:
     """The labels of one picture: {aspect: word}.
 
     Indices run through cycles in which every combination occurs once. Inside a cycle each aspect runs through its own
@@ -120,14 +120,14 @@ def scene_labels(name, *, seed, index):
     return labels
 
 
-def _draw_other(name, generator):
+def _draw_other(name: str, generator: np.random.Generator) -> np.ndarray:
     """A picture of any family whose subject is not that of `name`, uint8 [128, 128, 3]."""
     others = [scene for scene in SCENES.values() if scene.subject != SCENES[name].subject]
     scene = others[generator.integers(len(others))]
     return scene.draw(generator, {aspect: generator.choice(words) for aspect, words in scene.aspects.items()})
 
 
-def render_scene(name, *, seed=0, index=0, difficulty=0):
+def render_scene(name: str, *, seed: int = 0, index: int = 0, difficulty: int = 0) -> tuple[np.ndarray, dict[str, str]]:
     """Draw one picture of a family; the same for the same arguments, in whatever order they are drawn.
 
     difficulty: from 0, the object alone, to 3, where it may be small, among others, partly hidden and badly lit. The

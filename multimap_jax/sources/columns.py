@@ -17,7 +17,7 @@ from multimap_jax.storage.paths import open_file
 # What a column may hold: values that begin as images do, bytes that may be images, nothing, and paths.
 SEEN, HELD, BARE, PATH = "seen", "images", "bare", "paths"
 # Names of columns of paths, the likeliest first.
-PATHS = ("image", "path", "image_path", "file", "filename", "file_name")
+PATHS: tuple[str, ...] = ("image", "path", "image_path", "file", "filename", "file_name")
 PATHS += ("file_path", "image_file", "images", "img", "picture", "photo", "src")
 # Names of columns that hold images, after "image", which may hold either.
 IMAGE_COLUMNS = ("img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "img_bytes")
@@ -132,7 +132,8 @@ def kind_of_values(stored, column: str, kind) -> str:
 def first_values(stored, column: str, field: str = "") -> list | None:
     """The first values of a column, or a field of it, that are there; None where too much would have to be read to say.
     One row at a time, for Arrow gives a value as often as a file repeats it."""
-    leaf, found, cut = f"{column}.{field}" if field else column, [], False
+    leaf, cut = f"{column}.{field}" if field else column, False
+    found: list = []
     most = SAMPLE_ROWS // min(max(stored.num_row_groups, 1), SAMPLE_GROUPS)
     for group in range(stored.num_row_groups):
         rows = stored.metadata.row_group(group)

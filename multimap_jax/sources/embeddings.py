@@ -57,7 +57,8 @@ def read_embeddings(path: Path) -> ReadyEmbeddings:
     """
     notes, budget = Notes(), MemoryBudget(f"names of {path}")
     shards, ours = find_shards(path, notes)
-    arrays, good, lengths, texts = [], [], [], []
+    arrays: list[np.ndarray] = []
+    good, lengths, texts = [], [], []
     for file, table in shards:
         array = read_array(file)
         names = read_names(table, notes, budget, len(array), f"{shards[0][0].name}#0")
@@ -101,10 +102,10 @@ def find_shards(path: Path, notes: Notes) -> tuple[list[tuple[Path, Path]], str]
     """(the arrays of `path` by number, each with the file that names its rows; the hash of the encoder, "" where they
     are not of a run). notes: gets a sentence on missing numbers."""
     if path.suffix.lower() == ".npy" and exists(path):
-        tables = [table for table in map(path.with_suffix, TABLES) if exists(table)]
-        if not tables:
+        beside = [table for table in map(path.with_suffix, TABLES) if exists(table)]
+        if not beside:
             raise MissingError(f"{path} has no list of names beside it: give {path.stem}.csv or .parquet")
-        return [(path, tables[0])], ""
+        return [(path, beside[0])], ""
     folder = embeddings_folder(path)
     if folder is None:
         raise MissingError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 from multimap_jax.sources.source import PackedImage
 from multimap_jax.storage.filenames import error_text
@@ -15,7 +16,7 @@ from multimap_jax.storage.transfer import read_object
 IMAGE_BYTES = 2**29  # bytes of the file of one image
 
 
-def image_at(path, info: dict | None = None):
+def image_at(path: Any, info: dict | None = None) -> Any:
     """One image: anything but a path of a store is as it was. info: what the store says of it, where that is known."""
     if storage_of(path).local:
         return path
@@ -29,10 +30,10 @@ def images_at(paths: Sequence) -> list:
     known: dict[str, dict] = {}
     for folder in folders.values():
         known |= listing(folder)
-    return [image_at(path, known.get(getattr(path, "path", None))) for path in paths]
+    return [image_at(path, known.get(getattr(path, "path", ""))) for path in paths]
 
 
-def fetch(path, size: int | None = None, begin: int | None = None, end: int | None = None) -> bytes:
+def fetch(path: Any, size: int | None = None, begin: int = 0, end: int | None = None) -> bytes:
     """An object, or its bytes from `begin` to `end`. A transient OSError where the store does not answer, or sends
     another size than it listed; ValueError for more than an image may have."""
     try:

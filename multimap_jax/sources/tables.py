@@ -6,8 +6,9 @@ import collections
 import functools
 import itertools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from multimap_jax.errors import InputError
 from multimap_jax.sources import columns as column_types
@@ -117,7 +118,8 @@ def read_csv(file: Path, listing: Listing) -> None:
         column, last = columns[position], len(columns) - 1
         first = {name: last - i for i, name in enumerate(reversed(columns))}
         positions = {name: first[name] for name in columns if name and name != column}
-        rows, unnamed, values = [], 0, {name: [] for name in positions}
+        values: dict[str, list] = {name: [] for name in positions}
+        rows, unnamed = [], 0
         for _, row in lines:
             text = row[position] if position < len(row) else ""
             if not text.strip():
@@ -143,7 +145,7 @@ def read_parquet(file: Path, listing: Listing) -> None:
                 paths = read_columns(table, [column])[column]
                 images = [listing.locate(file, path) if path and path.strip() else None for path in paths]
             else:
-                images = held_rows(file, table, column, listing)
+                images = [*held_rows(file, table, column, listing)]
             rows = [i for i, image in enumerate(images) if image]
             rest = [field for field in schema if field.name != column]
             kept = [field.name for field in rest if column_types.is_kept(field.type)]
@@ -155,10 +157,10 @@ def read_parquet(file: Path, listing: Listing) -> None:
     lost = [f"{field.name} ({str(column_types.plain_type(field.type))[:40]})" for field in others]
     if lost:
         listing.notes.add("columns of ", file.name, f" that do not come along: {', '.join(lost)[:200]}")
-    listing.add(file, [images[i] for i in rows], columns, len(images) - len(rows))
+    listing.add(file, [image for image in images if image], columns, len(images) - len(rows))
 
 
-def read_values(table, name: str, budget: MemoryBudget) -> list:
+def read_values(table: Any, name: str, budget: MemoryBudget) -> list:
     """A column that comes along; dates and decimals as text."""
     import pyarrow as pa
 
@@ -174,17 +176,17 @@ def read_values(table, name: str, budget: MemoryBudget) -> list:
     return found
 
 
-def held_rows(file: Path, table, column: str, listing: Listing) -> list[Row]:
+def held_rows(file: Path, table: Any, column: str, listing: Listing) -> list[Row]:
     """The rows of a column of images; those that have a path and no bytes are read from there."""
     fields = column_types.fields_of(table.schema_arrow.field(column).type)
     reader, version = RowGroups(file, column), remote_version(file)
-    paths = itertools.repeat(None)
+    paths: Iterator[str | None] = itertools.repeat(None)
     if column_types.is_text(fields.get("path")):
         paths = (path for values in column_parts(table, f"{column}.path") for path in values.to_pylist())
     found: list[Row] = []
     for group in range(table.num_row_groups):
         rows = range(table.metadata.row_group(group).num_rows)
-        empty = rows if fields else ()
+        empty: Container[int] = rows if fields else ()
         if column_types.is_bytes(fields.get("bytes")):
             empty = reader.without_bytes(group)
         for row, path in zip(rows, paths):

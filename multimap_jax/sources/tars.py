@@ -73,7 +73,8 @@ def read_members(
             example = f"{file.name}: {member.name}"[:SHOWN_CHARACTERS]
             skipped.add(f"members of tar files were passed over, {reason}: ", example, counted=True)
         elif ending in TEXTS:
-            text = tar.extractfile(member).read().decode("utf-8", "replace").strip()
+            held = tar.extractfile(member)
+            text = held.read().decode("utf-8", "replace").strip() if held else ""
             stem, _, sample = samples.enter(member.name)
             samples.texts[ending][sample][stem] = text
         else:
@@ -93,7 +94,7 @@ def members_of(content: BinaryIO) -> Iterator[tuple[int, tarfile.TarFile, tarfil
     with tarfile.open(fileobj=content, mode="r:", errorlevel=2) as tar:
         last = -1
         for row, member in enumerate(tar):
-            tar.members = []  # else every header stays in memory
+            tar.members = []  # type: ignore[attr-defined]  # else every header stays in memory
             if member.size < 0 or member.offset <= last:  # some Pythons would begin anew without end
                 raise tarfile.ReadError("a member of no size")
             if (headers := len(tar.pax_headers)) > HEADERS:  # tarfile looks through all of them for each member
@@ -131,7 +132,9 @@ class Samples:
     def __init__(self):
         self.sample, self.key, self.members = 0, "", set()  # that is read now
         self.images: dict[str, tuple[str, str, int]] = {}  # name -> its stem, key and sample
-        self.texts = {ending: collections.defaultdict(dict) for ending in TEXTS}  # by sample, then by stem
+        self.texts: dict[str, dict[int, dict[str, str]]] = {
+            ending: collections.defaultdict(dict) for ending in TEXTS
+        }  # by sample, then by stem
         self.samples: dict[str, list[int]] = collections.defaultdict(list)  # by key
 
     def enter(self, member: str) -> tuple[str, str, int]:
@@ -146,7 +149,8 @@ class Samples:
 
     def texts_of_images(self, ending: str) -> dict[str, str]:
         """Names of images -> their texts of this ending, for those that have one."""
-        found, texts = {}, self.texts[ending]
+        found: dict[str, str] = {}
+        texts = self.texts[ending]
         with_image = {sample for *_, sample in self.images.values()}
         stems = collections.Counter(stem for stem, *_ in self.images.values())
         for name, (stem, key, sample) in self.images.items():

@@ -33,7 +33,7 @@ def as_arrays(arrays: dict) -> Callable[[BinaryIO], None]:
     return lambda file: np.savez(file, allow_pickle=False, **arrays)
 
 
-def as_json(content) -> str:
+def as_json(content: object) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
@@ -48,7 +48,7 @@ def as_csv(rows: Iterable[Iterable]) -> str:
     return "".join(",".join(map(_cell, row)) + "\n" for row in rows)
 
 
-def _cell(value) -> str:
+def _cell(value: object) -> str:
     text = "" if value is None else str(value)
     return '"' + text.replace('"', '""') + '"' if set(text) & set(',";\t\r\n') else text
 

@@ -117,7 +117,7 @@ def _bare(scheme: str, rest: str) -> str:
     return ("…@" if end >= 0 else "") + (f"{kept[: cut.end()]}…" if cut else kept)
 
 
-def is_plain_name(text) -> bool:
+def is_plain_name(text: object) -> bool:
     """Whether this is a text that can be read as it is: with something to see in it, and nothing that is invisible,
     ends a line or turns text around. Joiners stay, which emoji and several scripts need."""
     letters = [letter for letter in text if letter not in JOINERS] if isinstance(text, str) else []

@@ -50,7 +50,7 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
 
 
-def check_regular(path, name=None, limit: int | None = None) -> None:
+def check_regular(path: str | os.PathLike | int, name: object = None, limit: int | None = None) -> None:
     """ValueError where `path`, or what a descriptor is of, is not a regular file or is over `limit` bytes. name: what
     the sentence calls it."""
     found, name = os.stat(path), path if name is None else name
@@ -59,7 +59,7 @@ def check_regular(path, name=None, limit: int | None = None) -> None:
     check_size(name, found.st_size, limit)
 
 
-def check_size(path, size: int | None, limit: int | None) -> None:
+def check_size(path: object, size: int | None, limit: int | None) -> None:
     """ValueError where a file of `size` bytes, None where nobody knows them, is over `limit` bytes."""
     if limit is not None and (size or 0) > limit:
         raise ValueError(f"{path} has {size:,} bytes, expected {limit:,} at most")
@@ -100,7 +100,7 @@ class LocalStorage:
 
     local = True  # so that files can be opened where they lie, linked, and unmounted
 
-    def reaching(self, path):
+    def reaching(self, path: Path) -> contextlib.AbstractContextManager[None]:
         """Within this context whatever a store's package raises becomes an Unreachable that names the path."""
         return contextlib.nullcontext()
 
@@ -126,7 +126,7 @@ class LocalStorage:
             return file_version(path) in versions
         return False
 
-    def is_same(self, path: Path, other) -> bool:
+    def is_same(self, path: Path, other: object) -> bool:
         """Whether two paths are of one file."""
         return isinstance(other, Path) and path.exists() and other.exists() and path.samefile(other)
 

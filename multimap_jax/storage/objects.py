@@ -21,7 +21,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from multimap_jax.storage.filenames import error_text, without_secrets
 from multimap_jax.storage.local import Content, Version, check_size, write_content
@@ -38,14 +38,14 @@ MARKS = ("ETag", "etag", "generation", "blob_id", "content_md5", "md5Hash", "mti
 class Unreachable(OSError):
     """A store that does not answer, or not to this user: it may do so another time."""
 
-    def __init__(self, message: str):
+    def __init__(self, message: str) -> None:
         super().__init__(errno.EIO, message)
 
-    def __str__(self):
-        return self.strerror
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
-def parse_address(text: str):
+def parse_address(text: str) -> Any:
     """The `Address` that a text with "://" in it is. ValueError where it is not read, or where no package for such a
     store is installed, with the command that installs it; Unreachable where the store does not answer."""
     from fsspec.implementations.local import LocalFileSystem
@@ -92,7 +92,7 @@ class ObjectStorage:
     local = False
 
     @contextlib.contextmanager
-    def reaching(self, path) -> Iterator[None]:
+    def reaching(self, path: Any) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError:
@@ -105,13 +105,13 @@ class ObjectStorage:
                 f"{path} cannot be reached ({reason}): look at its name, the network and your credentials"
             ) from None
 
-    def exists(self, path) -> bool:
+    def exists(self, path: Any) -> bool:
         with contextlib.suppress(FileNotFoundError), self.reaching(path):
             path.fs.info(path.path)
             return True
         return False
 
-    def open(self, path, limit: int | None = None) -> BinaryIO:
+    def open(self, path: Any, limit: int | None = None) -> BinaryIO:
         with self.reaching(path):
             size = path.fs.info(path.path, **path.request_options())["size"]
             check_size(path, size, limit)
@@ -119,18 +119,18 @@ class ObjectStorage:
                 return open_in_ranges(path, size)
             return io.BytesIO(read_object(path, OBJECT_BYTES if limit is None else limit, size))
 
-    def version(self, path) -> str:
+    def version(self, path: Any) -> str:
         with self.reaching(path):
             return object_version(path.fs.info(path.path))
 
-    def has_version(self, path, versions: Iterable[Version]) -> bool:
+    def has_version(self, path: Any, versions: Iterable[Version]) -> bool:
         with self.reaching(path):
             return path.fs.info(path.path)["size"] in [size for size, _ in versions]
 
-    def is_same(self, path, other) -> bool:
+    def is_same(self, path: Any, other: object) -> bool:
         return str(path) == str(other)
 
-    def local_copy(self, path) -> Path:
+    def local_copy(self, path: Any) -> Path:
         with self.reaching(path):
             target = fetched_folder() / text_digest(f"{str(path)} {self.version(path)}") / path.name
             if not target.exists():
@@ -140,7 +140,7 @@ class ObjectStorage:
                 os.replace(aside, target)
             return target
 
-    def local_folder_copy(self, path, files: Iterable) -> Path:
+    def local_folder_copy(self, path: Any, files: Iterable) -> Path:
         folder = fetched_folder() / text_digest(str(path))
         folder.mkdir(exist_ok=True)
         for file in files:
@@ -148,17 +148,17 @@ class ObjectStorage:
                 fetch_file(file, folder / file.name)
         return folder
 
-    def like(self, path, text: str):
+    def like(self, path: Any, text: str) -> Any:
         return type(path)(text, **path.storage_options)
 
-    def glob(self, path) -> list:
+    def glob(self, path: Any) -> list:
         if not glob.has_magic(str(path)):
             return []
         with self.reaching(path):
             found = path.fs.glob(self._pattern(path)) or path.fs.glob(path.path)
             return [self.like(path, f"{path.protocol}://{name}") for name in sorted(found)]
 
-    def _pattern(self, path) -> str:
+    def _pattern(self, path: Any) -> str:
         """A path as a pattern; its first folders are escaped where they are there as they are written."""
         folders = [folder for folder in reversed(path.parents) if glob.has_magic(folder.name)]
         existing = list(itertools.takewhile(self.exists, folders))
@@ -166,23 +166,23 @@ class ObjectStorage:
             return path.path
         return glob.escape(existing[-1].path) + path.path[len(existing[-1].path) :]
 
-    def objects_below(self, path) -> dict[str, dict]:
+    def objects_below(self, path: Any) -> dict[str, dict]:
         with self.reaching(path):
             found = path.fs.find(path.path, detail=True)
         folder = path.path.rstrip("/") + "/"
         return {name.removeprefix(folder): info for name, info in found.items() if name.startswith(folder)}
 
-    def is_folder(self, path) -> None:
+    def is_folder(self, path: Any) -> None:
         return None
 
     has_name = is_folder
 
-    def write(self, path, content: Content, new: bool = False) -> None:
+    def write(self, path: Any, content: Content, new: bool = False) -> None:
         if new and self.exists(path):
             raise FileExistsError(f"{path} is there")
         if callable(content):
             with tempfile.NamedTemporaryFile() as file:
-                write_content(file, content)
+                write_content(file, content)  # type: ignore[arg-type]  # it writes bytes as a BinaryIO does
                 return self.put(Path(file.name), path)
         data = content.encode() if isinstance(content, str) else content
         with self.reaching(path):
@@ -191,29 +191,29 @@ class ObjectStorage:
                     return path.fs.pipe_file(path.path, data, mode="create")  # same moment one is lost
             path.fs.pipe_file(path.path, data)
 
-    def put(self, file: Path, path) -> None:
+    def put(self, file: Path, path: Any) -> None:
         with self.reaching(path):
             path.fs.put_file(str(file), path.path)
 
-    def check_writable(self, folder) -> None:
+    def check_writable(self, folder: Any) -> None:
         trial = folder / f"temporary/{secrets.token_hex(8)}"
         self.write(trial, "")
         self.remove(trial)
 
     @contextlib.contextmanager
-    def working_folder(self, folder) -> Iterator[Path]:
+    def working_folder(self, folder: Any) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="multimap_") as made:
             yield Path(made)
 
-    def remove(self, path) -> None:
+    def remove(self, path: Any) -> None:
         with self.reaching(path), contextlib.suppress(FileNotFoundError):
             path.fs.rm_file(path.path)
 
-    def remove_empty(self, folder) -> bool:
+    def remove_empty(self, folder: Any) -> bool:
         return True
 
 
-def open_in_ranges(path, size: int) -> BinaryIO:
+def open_in_ranges(path: Any, size: int) -> BinaryIO:
     from multimap_jax.storage.address import RangedObject
 
     if is_web(path):
@@ -221,7 +221,7 @@ def open_in_ranges(path, size: int) -> BinaryIO:
     return path.fs.open(path.path, "rb", block_size=BLOCK_BYTES)
 
 
-def listing(folder) -> dict[str, dict]:
+def listing(folder: Any) -> dict[str, dict]:
     """What a store says of the objects of a folder, by their paths; {} where it says nothing."""
     if is_web(folder):  # a listing says nothing there, and a password for a file is not one for its folder
         return {}
@@ -237,7 +237,7 @@ def object_version(info: dict) -> str:
     return f"{info.get('size')}-{mark}"
 
 
-def fetch_file(path, target: Path) -> None:
+def fetch_file(path: Any, target: Path) -> None:
     """Brings an object to this machine. ValueError where it is longer than its store says, or that is not known."""
     remaining = size = path.fs.info(path.path, **path.request_options()).get("size")
     if size is None:

@@ -17,7 +17,7 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from multimap_jax.errors import InputError, InputExistsError, InputOSError
@@ -173,7 +173,7 @@ def write(out: Path, name: str, content: Content) -> None:
     write_all(out, {name: content})
 
 
-def write_all(out: Path, contents: dict[str, Content], sync: bool = True) -> None:
+def write_all(out: Path, contents: Mapping[str, Content], sync: bool = True) -> None:
     """Puts several files into `out`, each whole, in their order. OSError with a sentence."""
     with staging(out) as stage:
         for name, content in contents.items():
@@ -190,7 +190,7 @@ def write_scratch(out: Path, name: str, text: str) -> None:
         storage_of(path).write(path, text)
 
 
-def recorded(out: Path, unit: str) -> dict[str, list[Version]]:
+def recorded(out: Path, unit: str | None) -> dict[str, list[Version]]:
     """What was written of a unit, {} where nothing is known. Names of another unit are left out."""
     found: dict[str, list[Version]] = {}
     try:
@@ -274,7 +274,7 @@ def _delete(out: Path, name: str, versions: list[Version] | None) -> bool:
     is_scratch = name.startswith(f"{HIDDEN}/")
     if is_scratch:
         below = name.removeprefix(f"{HIDDEN}/")
-        declared = SCRATCH.fullmatch(below) or re.fullmatch(rf"written/{UNIT.pattern}\.json", below)
+        declared = bool(SCRATCH.fullmatch(below) or re.fullmatch(rf"written/{UNIT.pattern}\.json", below))
     else:
         declared = unit_of(name) is not None and versions is not None
     if not declared:
@@ -286,7 +286,7 @@ def _delete(out: Path, name: str, versions: list[Version] | None) -> bool:
     if is_scratch and path.is_dir() and not path.is_symlink():
         gone = [_delete(out, f"{name}/{file.name}", None) for file in path.iterdir()]
         return all(gone) and storage.remove_empty(path)
-    if not is_scratch and not storage.has_version(path, versions):
+    if not is_scratch and not storage.has_version(path, versions or ()):
         return False
     storage.remove(path)  # of a link not what it leads to
     if not is_scratch and folder:

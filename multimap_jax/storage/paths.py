@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from multimap_jax.storage.local import Content, LocalStorage
@@ -16,7 +16,7 @@ FILE_SCHEMES = ("file", "local")  # addresses of this machine
 _FILES, _OBJECTS = LocalStorage(), ObjectStorage()
 
 
-def storage_of(path) -> LocalStorage | ObjectStorage:
+def storage_of(path: object) -> LocalStorage | ObjectStorage:
     """Where a path leads: the only question for its kind. Anything that is no address is of this machine."""
     return _OBJECTS if hasattr(path, "fs") and not isinstance(path, Path) else _FILES
 
@@ -39,14 +39,14 @@ def parse_path(text: str) -> Path:
     return found if os.path.exists(found) or not os.path.exists(decoded) else decoded
 
 
-def as_path(given) -> Path | None:
+def as_path(given: Any) -> Path | None:
     """The path that is given as a text or as a path; None for anything else."""
     if storage_of(given) is _OBJECTS:
         return given
     return parse_path(os.fspath(given)) if isinstance(given, str | os.PathLike) else None
 
 
-def reaching(path) -> contextlib.AbstractContextManager[None]:
+def reaching(path: Path) -> contextlib.AbstractContextManager[None]:
     return storage_of(path).reaching(path)
 
 
@@ -54,7 +54,7 @@ def exists(path: Path) -> bool:
     return storage_of(path).exists(path)
 
 
-def open_file(path, limit: int | None = None) -> BinaryIO:
+def open_file(path: Path, limit: int | None = None) -> BinaryIO:
     return storage_of(path).open(path, limit)
 
 
@@ -66,21 +66,21 @@ def size_of(file: BinaryIO) -> int:
     return size
 
 
-def remote_version(path) -> str | None:
+def remote_version(path: Path) -> str | None:
     return storage_of(path).version(path)
 
 
-def is_same_file(path, other) -> bool:
+def is_same_file(path: Path, other: object) -> bool:
     return storage_of(path).is_same(path, other)
 
 
-def local_copy(path) -> Path:
+def local_copy(path: Path) -> Path:
     return storage_of(path).local_copy(path)
 
 
-def local_folder_copy(path, files: Iterable) -> Path:
+def local_folder_copy(path: Path, files: Iterable) -> Path:
     return storage_of(path).local_folder_copy(path, files)
 
 
-def write_file(path, content: Content, new: bool = False) -> None:
+def write_file(path: Path, content: Content, new: bool = False) -> None:
     storage_of(path).write(path, content, new)

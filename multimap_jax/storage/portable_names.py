@@ -45,7 +45,8 @@ def make_distinct(paths: Iterable[str]) -> list[str]:
     paths = list(paths)
     split = [path.casefold().split("/") for path in paths]
     taken = {"/".join(names[:i]) for names in split for i in range(1, len(names))}
-    found, tried = [], {}  # tried: path -> the last number that was tried for it
+    found: list[str] = []
+    tried: dict[str, int] = {}  # path -> the last number that was tried for it
     for path in paths:
         folder, slash, name = path.rpartition("/")
         stem, dot, ending = name.rpartition(".")

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -27,10 +28,11 @@ COLUMN_BYTES = 2**30  # that columns become, or …
 MULTIPLE = 16  # … so many times what was read of them, where that is more
 BATCH_ROWS = 2**16  # of a parquet file that are read at once
 NESTED_ROWS = 1024  # likewise of fields of a column
-JSON_KINDS = {dict: "an object", list: "a list"}
+Form = TypeVar("Form")
+JSON_KINDS: dict[type, str] = {dict: "an object", list: "a list"}
 
 
-def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it again", limit: int = JSON_BYTES):
+def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it again", limit: int = JSON_BYTES) -> Any:
     """What a JSON file of at most `limit` bytes holds, an object or a list (`kind`). ValueError for anything else, with
     what to do."""
     content = parse_json(path, advice, limit)
@@ -39,7 +41,7 @@ def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it aga
     return content
 
 
-def parse_json(path: Path, advice: str, limit: int, **options):
+def parse_json(path: Path, advice: str, limit: int, **options: Any) -> Any:
     """What a JSON file of at most `limit` bytes and JSON_VALUES values holds, by json.loads with `options`.
 
     Raises ValueError for a larger one, and for what is not JSON, with what to do.
@@ -55,7 +57,7 @@ def parse_json(path: Path, advice: str, limit: int, **options):
         raise ValueError(f"{path} is not JSON ({error_text(error)}): {advice}") from None
 
 
-def read_form(path: Path, form: type, advice: str, limit: int = JSON_BYTES, strict: bool = True):
+def read_form(path: Path, form: type[Form], advice: str, limit: int = JSON_BYTES, strict: bool = True) -> Form:
     """What a JSON file holds, as an instance of `form`: a msgspec Struct or a dataclass, whose annotations declare it.
 
     strict: fields that the form does not have are an error. Numbers are finite, since JSON has no others.
@@ -66,7 +68,7 @@ def read_form(path: Path, form: type, advice: str, limit: int = JSON_BYTES, stri
     try:
         content = msgspec.convert(found, form)
     except (msgspec.ValidationError, RecursionError) as error:
-        reason = error.__cause__.message if isinstance(error.__cause__, InputError) else error
+        reason = ValueError(error.__cause__.message) if isinstance(error.__cause__, InputError) else error
         raise ValueError(f"{path} cannot be read ({error_text(reason)}): {advice}") from None
     unknown = unknown_fields(found, msgspec.to_builtins(content)) if strict else []
     if unknown:
@@ -81,7 +83,7 @@ def finite(text: str) -> float:
     return number
 
 
-def unknown_fields(given, known) -> list[str]:
+def unknown_fields(given: object, known: object) -> list[str]:
     """The keys of JSON objects, however deep, that are not in what was made of them."""
     if isinstance(given, dict) and isinstance(known, dict):
         missing = [key for key in given if key not in known]
@@ -181,7 +183,7 @@ def open_table(path: Path, room: MemoryBudget | None = None) -> Iterator:
         yield stored
 
 
-def read_columns(stored, columns: Sequence[str], room: MemoryBudget | None = None) -> dict[str, list]:
+def read_columns(stored: Any, columns: Sequence[str], room: MemoryBudget | None = None) -> dict[str, list]:
     """Columns of an `open_table`, "column.field" for a field of one. ValueError where there is no room for them."""
     return {
         column: [value for values in column_parts(stored, column, room) for value in shared_values(values)]
@@ -189,7 +191,7 @@ def read_columns(stored, columns: Sequence[str], room: MemoryBudget | None = Non
     }
 
 
-def column_parts(stored, column: str, room: MemoryBudget | None = None) -> Iterator:
+def column_parts(stored: Any, column: str, room: MemoryBudget | None = None) -> Iterator:
     """A column of an `open_table`, some rows at a time, as Arrow holds it. ValueError where there is no room for it.
 
     Without Arrow's threads, which abort a process that ends while they begin.
@@ -205,7 +207,7 @@ def column_parts(stored, column: str, room: MemoryBudget | None = None) -> Itera
         yield values
 
 
-def check_row_groups(metadata, size: int) -> int:
+def check_row_groups(metadata: Any, size: int) -> int:
     """Bytes that the largest row group of a parquet file becomes. ValueError where the groups have other rows than the
     file, or become far more than the file is. What is said of single columns is not asked: Arrow ends the process where
     that is damaged."""
@@ -218,7 +220,7 @@ def check_row_groups(metadata, size: int) -> int:
     return largest
 
 
-def value_bytes(values) -> int:
+def value_bytes(values: Any) -> int:
     """Bytes of the values of all rows, each counted as often as it is there."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -229,12 +231,12 @@ def value_bytes(values) -> int:
     return 8 * len(values) + int(lengths.to_numpy(zero_copy_only=False)[used_values(values)].sum())
 
 
-def used_values(values) -> np.ndarray:
+def used_values(values: Any) -> np.ndarray:
     """Which value of a dictionary each row has that has any."""
     return values.indices.drop_null().to_numpy(zero_copy_only=False)
 
 
-def shared_values(values) -> list:
+def shared_values(values: Any) -> list:
     """Values of a column for Python; rows of the same value share it."""
     import pyarrow as pa
 

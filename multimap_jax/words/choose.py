@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import entr
 
-from multimap_jax.arrays.rows import StoredRows, take_rows, walk
+from multimap_jax.arrays.rows import Rows, take_rows, walk
 from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.encoders.encoder import Encoder
@@ -34,7 +35,7 @@ class Choice:
     candidates: int
 
 
-def choose_words(clip: Clip, embeddings: np.ndarray | StoredRows, aspect: Aspect, names=None, seed: int = 0) -> Choice:
+def choose_words(clip: Clip, embeddings: Rows, aspect: Aspect, names: Sequence | None = None, seed: int = 0) -> Choice:
     """The aspect's words that images, unit rows [images, embed], pick; at least two.
 
       1. Words go whose share is below a tenth of the mean share of the effective number of words, the exponential of
@@ -79,7 +80,8 @@ def choose_words(clip: Clip, embeddings: np.ndarray | StoredRows, aspect: Aspect
 def merge_targets(overlap: np.ndarray, shares: np.ndarray, level: float) -> np.ndarray:
     """The word that each word is merged into, int [words]; itself where it stays. In the order of falling shares, a
     word goes into the kept word that it overlaps most with, from `level` on. At least two stay."""
-    into, kept = np.arange(len(shares)), []
+    into = np.arange(len(shares))
+    kept: list[int] = []
     for word in np.argsort(-shares, kind="stable"):
         closest = max(kept, key=lambda other: overlap[word, other], default=word)
         if closest != word and overlap[word, closest] >= level:
@@ -92,7 +94,7 @@ def merge_targets(overlap: np.ndarray, shares: np.ndarray, level: float) -> np.n
     return into
 
 
-def overlaps(texts: np.ndarray, images: np.ndarray, encoder: Encoder) -> np.ndarray:
+def overlaps(texts: np.ndarray, images: Rows, encoder: Encoder) -> np.ndarray:
     """Cosine of the probabilities of every two words [words, embed] over the images, [words, words], 0 … 1; 0 for a
     word with itself."""
     totals = np.zeros((len(texts), len(texts)))

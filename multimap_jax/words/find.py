@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
-
-from multimap_jax.arrays.rows import StoredRows
+from multimap_jax.arrays.rows import Rows
 from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.encoders.clip.model import Clip
@@ -46,7 +44,7 @@ class FoundWords:
 
 def find_words(
     clip: Clip,
-    embeddings: np.ndarray | StoredRows,
+    embeddings: Rows,
     name: str,
     subject: str = SUBJECT,
     source: str | Sequence[str] = "vocabulary",
@@ -86,11 +84,11 @@ def aspects_to_suggest(
 
 def suggest_aspects(
     clip: Clip,
-    embeddings: np.ndarray | StoredRows,
+    embeddings: Rows,
     subject: str = SUBJECT,
     vocabulary: Vocabulary | None = None,
     template: str = TEMPLATE,
-    progress: Callable[[list], Sequence] = list,
+    progress: Callable[[list[Aspect]], Iterable[Aspect]] = list,
 ) -> list[FoundWords]:
     """The vocabulary's aspects for a subject, by falling `Separability.score`.
 

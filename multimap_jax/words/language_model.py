@@ -15,7 +15,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -94,7 +94,8 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        host = ADDRESS.fullmatch(self.base)[2].strip("[]").lower()
+        address = ADDRESS.fullmatch(self.base)
+        host = address[2].strip("[]").lower() if address else ""
         with contextlib.suppress(ValueError):
             return ipaddress.ip_address(host).is_loopback
         return host == "localhost"
@@ -232,7 +233,7 @@ def _run(work: Coroutine):
         return thread.submit(asyncio.run, work).result()
 
 
-async def _post(endpoint: Endpoint, prompt: str) -> tuple[int, dict[str, str], bytes]:
+async def _post(endpoint: Endpoint, prompt: str) -> tuple[int, Mapping[str, str], bytes]:
     """Status, headers and reply, cut soon after REPLY_BYTES. Raises TimeoutError where all that takes too long."""
     import httpx
 
@@ -246,7 +247,7 @@ async def _post(endpoint: Endpoint, prompt: str) -> tuple[int, dict[str, str], b
         asyncio.timeout(endpoint.seconds),
         client,
         client.stream("POST", endpoint.url, json=body, headers=headers) as response,
-        contextlib.aclosing(response.aiter_raw(2**16)) as chunks,
+        contextlib.aclosing(response.aiter_raw(2**16)) as chunks,  # type: ignore[type-var]  # a generator, with aclose
     ):
         async for chunk in chunks:
             reply += chunk

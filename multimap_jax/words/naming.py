@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multimap_jax.arrays.rows import mean_row, take_rows, walk
+from multimap_jax.arrays.rows import Rows, mean_row, take_rows, walk
 from multimap_jax.choices import UNNAMED
 from multimap_jax.clustering.kmeans import cluster_means, members
 from multimap_jax.encoders.clip.model import Clip
@@ -26,7 +26,7 @@ EXEMPLARS = 8  # images that show a cluster
 CANDIDATES = 64  # nearest images that exemplars are chosen from, at most
 
 
-def word_scores(clip: Clip, embeddings: np.ndarray, aspect: Aspect, labels: np.ndarray, k: int) -> np.ndarray:
+def word_scores(clip: Clip, embeddings: Rows, aspect: Aspect, labels: np.ndarray, k: int) -> np.ndarray:
     """Mean zero-shot probability of every word over the images of each of k clusters, float64 [k, words]."""
     if not aspect.words:
         return np.zeros((k, 0))
@@ -37,7 +37,7 @@ def word_scores(clip: Clip, embeddings: np.ndarray, aspect: Aspect, labels: np.n
 
 
 def name_groups(
-    clip: Clip, embeddings: np.ndarray, aspect: Aspect, labels: np.ndarray, k: int, vocabulary: Vocabulary
+    clip: Clip, embeddings: Rows, aspect: Aspect, labels: np.ndarray, k: int, vocabulary: Vocabulary
 ) -> tuple[list[str], np.ndarray]:
     """A unique name for every cluster of images, unit rows [images, embed], and its confidence, float [k] in 0…1.
 
@@ -55,8 +55,8 @@ def name_groups(
     clusters that no word names.
     """
     added = unique_words(vocabulary_words(vocabulary, aspect.name, aspect.subject), without=aspect.words)
-    added = usable_words(clip, dataclasses.replace(aspect, words=tuple(added))).words
-    extended = dataclasses.replace(aspect, words=aspect.words + added)
+    known = usable_words(clip, dataclasses.replace(aspect, words=tuple(added))).words
+    extended = dataclasses.replace(aspect, words=aspect.words + known)
     scores, extended_scores = (word_scores(clip, embeddings, each, labels, k) for each in (aspect, extended))
     fitting = words_that_fit(clip, embeddings, extended, labels, k)
     given, more = range(len(aspect.words)), range(len(aspect.words), len(extended.words))
@@ -74,7 +74,7 @@ def name_groups(
     return _with_seconds(names, firsts, scores_of, UNNAMED if extended.words else aspect.name), confidences
 
 
-def words_that_fit(clip: Clip, embeddings: np.ndarray, aspect: Aspect, labels: np.ndarray, k: int) -> np.ndarray:
+def words_that_fit(clip: Clip, embeddings: Rows, aspect: Aspect, labels: np.ndarray, k: int) -> np.ndarray:
     """Which words fit each of k clusters of images better than every unrelated word, bool [k, words]."""
     means, middle = cluster_means(embeddings, labels, k), mean_row(embeddings)
     scores, unrelated = UnrelatedWords.of(clip, aspect).scores(means, middle, word_embeddings(clip, aspect))
@@ -106,9 +106,8 @@ def _matched(scores: np.ndarray, fitting: np.ndarray, groups: Sequence[int], wor
     """cluster -> word of the best one-to-one matching, where the word fits."""
     from scipy.optimize import linear_sum_assignment
 
-    groups, words = np.array(groups, int), np.array(words, int)
-    rows, columns = linear_sum_assignment(scores[np.ix_(groups, words)], maximize=True)
-    pairs = zip(groups[rows].tolist(), words[columns].tolist())
+    rows, columns = linear_sum_assignment(scores[np.ix_(np.array(groups, int), np.array(words, int))], maximize=True)
+    pairs = [(groups[row], words[column]) for row, column in zip(rows, columns)]
     likely = scores >= FIT * scores.max(1, keepdims=True, initial=0)
     return {group: word for group, word in pairs if likely[group, word] and fitting[group, word]}
 
@@ -139,7 +138,7 @@ def _distinguishing(scores_of: dict[Aspect, np.ndarray], group: int, others: Seq
     return [word for word, margin in sorted(found.values(), key=lambda each: -each[1]) if margin >= TELL]
 
 
-def exemplars(embeddings, labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarray]:
+def exemplars(embeddings: Rows, labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarray]:
     """Up to eight images that show each of k clusters: near the centroid and unlike each other. The nearest comes
     first, then always the least similar to those before it, of the nearest third of the cluster (64 at most).
 

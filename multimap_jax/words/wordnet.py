@@ -28,7 +28,8 @@ def hyponyms(noun: str, folder: Path | None = None, most: int = 5000) -> tuple[s
     MissingError for missing files, InputError for a noun that WordNet lacks and for damaged files.
     """
     folder = Path(os.environ.get("WNSEARCHDIR") or FOLDER) if folder is None else folder
-    name, found = normal_form(noun), {}
+    name = normal_form(noun)
+    found: dict[str, str] = {}
     try:
         with open_file(folder / "index.noun", FILE_BYTES) as index, open_file(folder / "data.noun", FILE_BYTES) as data:
             for word in _below(data, _senses(index, name)):

@@ -14,6 +14,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -177,7 +178,7 @@ def _path(keys) -> str:
     return ".".join(key.name for key in keys if key.name != "value")
 
 
-def read_arrays(directory: Path) -> dict[str, np.ndarray | Stored]:
+def read_arrays(directory: Path) -> Mapping[str, np.ndarray | Stored]:
     """All arrays of the checkpoint in `directory` under their PyTorch names; those of safetensors are read when they
     are used. Raises MissingError where there are none, InputError where they are damaged."""
     files = weight_files(directory)
@@ -226,7 +227,8 @@ def found_instead(directory: Path) -> str:
 def checkpoints_below(directory: Path) -> str:
     """What to give instead of a folder that holds checkpoints in subfolders, as a model of sentence-transformers or the
     hub's cache does; "" where there are none."""
-    found, waiting = [], deque([(directory, 0)])
+    found: list[Path] = []
+    waiting = deque([(directory, 0)])
     for _ in range(FOLDERS):
         if not waiting or len(found) == 3:
             break
@@ -255,7 +257,7 @@ def weight_files(directory: Path) -> list[Path]:
 class Stored:
     """An array in a safetensors file, whose numbers are read by `np.asarray`."""
 
-    file: object
+    file: Any
     name: str
     path: Path
 

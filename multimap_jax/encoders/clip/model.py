@@ -8,11 +8,13 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from multimap_jax.arrays.rows import StoredRows, unit_rows
@@ -27,11 +29,18 @@ from multimap_jax.encoders.encoder import EmbeddedImages
 from multimap_jax.encoders.zero_shot import softmax_probabilities
 from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about
 from multimap_jax.images.color import OWN_RANGE, warn_of_own_range
-from multimap_jax.images.decoding import Unreadable, UnreadableImagesError, as_list, stream_pixels
+from multimap_jax.images.decoding import (
+    Images,
+    Preprocess,
+    Unreadable,
+    UnreadableImagesError,
+    as_list,
+    stream_pixels,
+)
 from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.precision import matmul_precision
 from multimap_jax.runtime.profiling import chunk_done
-from multimap_jax.runtime.progress import open_bar, stage
+from multimap_jax.runtime.progress import Bar, open_bar, stage
 from multimap_jax.storage.local import check_regular
 from multimap_jax.storage.paths import local_folder_copy, parse_path, reaching
 from multimap_jax.storage.reading import read_json
@@ -66,7 +75,7 @@ class Clip:
         None for others.
     """
 
-    def __init__(self, name: str, directory: Path, towers: Towers, tokenizer: Tokenizer, preprocess: Callable):
+    def __init__(self, name: str, directory: Path, towers: Towers, tokenizer: Tokenizer, preprocess: Preprocess):
         self.name, self.directory = name, directory
         self.towers, self.tokenizer, self.preprocess = towers, tokenizer, preprocess
         self.config, self.embedded = CLIPConfig(towers.text.config, towers.image.config), name == "embedded"
@@ -74,14 +83,14 @@ class Clip:
         words = directory / "words.json"
         self.known_words = frozenset(map(str, read_json(words, list))) if words.exists() else None
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict) -> Clip:
         # Frozen and large: scikit-learn's clone and copy.deepcopy share it.
         return self
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[[str], Clip], tuple[str]]:
         return load_clip, (self.place,)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"load_clip({self.name!r})"
 
     @property
@@ -113,7 +122,19 @@ class Clip:
         """Zero-shot probabilities [images, texts] of unit rows [images, embed], [texts, embed]; rows sum to 1."""
         return softmax_probabilities(rows, texts, self.temperature_scale)
 
-    def embed_images(self, images, on_error: str = "raise", normalize: bool = True, progress: bool = False):
+    @overload
+    def embed_images(
+        self, images: Images, on_error: Literal["raise"] = "raise", normalize: bool = True, progress: bool = False
+    ) -> np.ndarray: ...
+
+    @overload
+    def embed_images(
+        self, images: Images, on_error: Literal["skip"], normalize: bool = True, progress: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def embed_images(
+        self, images: Images, on_error: str = "raise", normalize: bool = True, progress: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Image embeddings, float32 [images, embed], unit rows unless `normalize=False`.
 
         Args:
@@ -139,7 +160,7 @@ class Clip:
         normalize: bool = True,
         progress: bool = False,
         stop_at_failure: bool = False,
-        bar=None,
+        bar: Bar | None = None,
     ) -> EmbeddedImages:
         """Embeds the images that can be decoded.
 
@@ -149,7 +170,10 @@ class Clip:
         """
         mesh = image_mesh()
         block = self.image_block * mesh.size
-        indices, failures, embeddings, own_range = [], [], [np.zeros((0, self.embedding_width), np.float32)], []
+        indices: list[int] = []
+        failures: list[Unreadable] = []
+        embeddings: list[np.ndarray | jax.Array] = [np.zeros((0, self.embedding_width), np.float32)]
+        own_range: list[tuple[int, int]] = []
 
         def preprocess(picture: Image.Image) -> np.ndarray:
             if OWN_RANGE in picture.info:
@@ -161,12 +185,12 @@ class Clip:
             for batch in stream_pixels(images, preprocess, block):
                 seen = len(indices) + len(failures)
                 failures += [item for item in batch if isinstance(item, Unreadable)]
-                readable = [i for i, item in enumerate(batch) if not isinstance(item, Unreadable)]
-                indices += [seen + i for i in readable]
+                readable = [(i, item) for i, item in enumerate(batch) if not isinstance(item, Unreadable)]
+                indices += [seen + i for i, _ in readable]
                 if readable and not (failures and stop_at_failure):
                     # Left on the device: it computes while the next batch is decoded. The ones before are waited for,
                     # so that pixels of many batches never queue up there.
-                    rows = pad_rows(np.stack([batch[i] for i in readable]), block)
+                    rows = pad_rows(np.stack([pixels for _, pixels in readable]), block)
                     with matmul_precision("float32"):
                         embeddings.append(_embed_block(self.towers.image, rows, mesh)[: len(readable)])
                     embeddings[-2] = np.asarray(embeddings[-2])
@@ -182,7 +206,7 @@ class Clip:
         these numbers are the best was not measured."""
         return 32 if jax.default_backend() == "cpu" else 256
 
-    def check_embeddings(self, embeddings) -> np.ndarray:
+    def check_embeddings(self, embeddings: ArrayLike | StoredRows) -> np.ndarray | StoredRows:
         """`embeddings` as an array [images, embed] of float32 or float64. `StoredRows` were checked when they were
         found and are returned as they are.
 
@@ -245,7 +269,9 @@ class Clip:
         rows = [table[jnp.asarray(self.tokenizer.encode(word))].mean(0) for word in words]
         return np.asarray(rows, np.float32).reshape(len(rows), self.token_width)
 
-    def slot_encoder(self, ids: tuple[int, ...], slot: int, dtype=np.float32, plain: bool = False) -> SlotEncoder:
+    def slot_encoder(
+        self, ids: tuple[int, ...], slot: int, dtype: Any = np.float32, plain: bool = False
+    ) -> SlotEncoder:
         """The text tower for one prompt, a proxy [width] -> its unit embedding [embed]. See `slot.slot_encoder`.
 
         Args:
@@ -332,7 +358,7 @@ def _fetch(hub_id: str) -> Path:
     """Fetches configuration, tokenizer and one format of weights into the hub's local cache."""
     from huggingface_hub import snapshot_download
 
-    def fetch(patterns):
+    def fetch(patterns: list[str]) -> Path:
         return Path(snapshot_download(hub_id, allow_patterns=[*SMALL_FILES, SENTENCEPIECE, *patterns]))
 
     try:
@@ -345,7 +371,7 @@ def _fetch(hub_id: str) -> Path:
         ) from error
 
 
-def _from_store(path) -> Path:
+def _from_store(path: Path) -> Path:
     """The files of a checkpoint in a store, on this machine."""
     patterns = (*SMALL_FILES, "words.json", SINGLE, INDEX, FLAX, SENTENCEPIECE, SHARDS)
     with reaching(path):

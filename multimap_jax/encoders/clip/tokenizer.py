@@ -100,9 +100,10 @@ def clip_tokenizer(directory: Path) -> tuple[Callable, int | None, int | None, i
         vocabulary = read_json(directory / "vocab.json")
         lines = (directory / "merges.txt").read_bytes().decode("utf-8-sig").split("\n")
         merges = [as_pair(line.removesuffix("\r")) for line in lines if line and not line.startswith("#version")]
-    tokens, names = added_tokens(directory, settings, saved) or (None, None)
-    if tokens is None:
+    added = added_tokens(directory, settings, saved)
+    if added is None:
         return None
+    tokens, names = added
     backend = Backend(models.BPE(vocabulary, merges, end_of_word_suffix="</w>", unk_token=names["unk_token"]))
     check_merges(vocabulary, merges, {token.content for token in tokens})
     backend.normalizer = normalizers.Sequence(

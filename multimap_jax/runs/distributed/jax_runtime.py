@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import warnings
+from typing import Any
 
 from multimap_jax.errors import InputError, InputOSError
 
@@ -36,7 +37,7 @@ def join(processes) -> None:
         try:
             socket.create_server(("", port)).close()
         except OSError as error:
-            why = os.strerror(error.errno)
+            why = os.strerror(error.errno or 0)
             message = f"process 0 cannot listen at port {port} ({why}): give another one"
             raise InputOSError(message, "coordinator") from None
     try:
@@ -78,7 +79,7 @@ def join_cluster(heartbeat: int) -> tuple[str, int, int]:
         raise InputError(message, "distributed") from None
     from jax._src.distributed import global_state as state
 
-    return state.coordinator_address, state.num_processes, state.process_id
+    return state.coordinator_address or "", state.num_processes, state.process_id
 
 
 def local_devices() -> list[int] | None:
@@ -137,21 +138,25 @@ def leave() -> None:
     jax.distributed.shutdown()
 
 
-def publish(key: str, content) -> None:
-    """Writes to the key-value store that all processes share; each key once."""
+def runtime_client() -> Any:
+    """What speaks to process 0; there once the runtime is joined."""
     from jax._src.distributed import global_state
 
-    global_state.client.key_value_set(f"multimap/{key}", json.dumps(content))
+    return global_state.client
 
 
-def published(key: str):
+def publish(key: str, content: object) -> None:
+    """Writes to the key-value store that all processes share; each key once."""
+    runtime_client().key_value_set(f"multimap/{key}", json.dumps(content))
+
+
+def published(key: str) -> Any:
     """What a process published under this key, None if nothing comes for a second. ConnectionError where process 0 is
     gone."""
     import jax
-    from jax._src.distributed import global_state
 
     try:
-        return json.loads(global_state.client.blocking_key_value_get(f"multimap/{key}", LOOKUP_MILLISECONDS))
+        return json.loads(runtime_client().blocking_key_value_get(f"multimap/{key}", LOOKUP_MILLISECONDS))
     except jax.errors.JaxRuntimeError as error:
         if "DEADLINE_EXCEEDED" in str(error):
             return None
