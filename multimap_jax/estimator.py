@@ -351,7 +351,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         """X as checked embeddings; images are embedded, see `holds_rows`."""
         rows: Any = X
         if isinstance(X, StoredRows) or issparse(X):
-            return self._clip().check_embeddings(X)
+            return self._clip().check_embeddings(rows)
         if isinstance(X, (list, tuple)) and len(X) and not isinstance(X[0], (str, Image.Image)) and np.ndim(X[0]) < 2:
             rows = np.asarray(X) if fractional(np.asarray(X[0])) else X
         elif hasattr(X, "__array__") and not isinstance(X, Image.Image):

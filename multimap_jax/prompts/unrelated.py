@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from multimap_jax.encoders.encoder import Encoder
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.prompts.aspect import Aspect, has_room_for, word_embeddings
 from multimap_jax.prompts.normalize import normal_form
 
@@ -26,12 +26,12 @@ class UnrelatedWords:
     texts: np.ndarray
 
     @classmethod
-    def of(cls, encoder: Encoder, aspect: Aspect) -> UnrelatedWords:
+    def of(cls, clip: Clip, aspect: Aspect) -> UnrelatedWords:
         """Those of UNRELATED that the aspect does not hold and that its prompt has room for."""
         known = {normal_form(word) for word in (*aspect.words, aspect.subject, aspect.name)}
         words = tuple(word for word in UNRELATED if normal_form(word) not in known)
-        words = tuple(word for word in words if has_room_for(aspect, word, encoder.tokenizer))
-        return cls(word_embeddings(encoder, dataclasses.replace(aspect, words=words)))
+        words = tuple(word for word in words if has_room_for(aspect, word, clip.tokenizer))
+        return cls(word_embeddings(clip, dataclasses.replace(aspect, words=words)))
 
     def scores(self, means: np.ndarray, middle: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How well texts fit groups of images, [groups, texts], and how well the best unrelated word does, [groups].
@@ -46,7 +46,7 @@ class UnrelatedWords:
         """
         if not len(self.texts):  # a prompt without room: nothing to compare with
             return np.full((len(means), len(texts)), np.inf), np.full(len(means), -np.inf)
-        totals, unrelated = 0.0, 0.0
+        totals, unrelated = np.zeros((len(means), len(texts))), np.zeros((len(means), len(self.texts)))
         for rows in (means, means - middle):
             similarities = rows @ self.texts.T
             mean, spread = similarities.mean(1, keepdims=True), similarities.std(1, keepdims=True)

@@ -123,10 +123,10 @@ def check_out(run: Path, out: Path, edits: Sequence[Edit] = ()) -> None:
     may be those that it holds already, and further ones."""
     if is_same_file(out, run):
         raise InputError(f"{out} is the run itself and would be overwritten: choose another folder", "out")
-    there = {}
+    there: dict = {}
     with contextlib.suppress(OSError, ValueError):
         there = read_json(out / RUN)
-    aspects, edited = there.get("aspects"), there.get("edited")
+    aspects, edited = there.get("aspects"), there.get("edited") or {}
     another = isinstance(aspects, list) and any(isinstance(aspect, dict) and "model" in aspect for aspect in aspects)
     if another and not (edits and isinstance(edited, dict) and edited.get("run") == whole(run)):
         raise InputError(f"{out} is another finished run and would be overwritten: choose another folder", "out")
