@@ -40,9 +40,9 @@ from multimap_jax.errors import InputError, InputTypeError
 from multimap_jax.features.table import FEATURE_KINDS, Material, choose
 from multimap_jax.images.decoding import AnImage, Images, as_list
 from multimap_jax.persistence import OF_PROXIES, read_model, write_model
-from multimap_jax.prompts.aspect import Aspect, check_words, word_embeddings
+from multimap_jax.prompts.aspect import Aspect, check_aspect, check_words, word_embeddings
 from multimap_jax.proxies.fit import ProxyFit, check_proxies, fit_proxies
-from multimap_jax.proxies.recipes import ProxyConfig
+from multimap_jax.proxies.recipes import ProxyConfig, given_or_default
 from multimap_jax.report.html import groups_html, of_model
 from multimap_jax.settings import Settings
 from multimap_jax.storage.filenames import printable, without_secrets
@@ -99,6 +99,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     aspect: Aspect
     clip: str | Clip = "embedded"
     n_clusters: int | str | None = None
+    _: dataclasses.KW_ONLY
     contrast: Sequence[str] = ()
     config: ProxyConfig | None = None
     features: str | None = None
@@ -122,8 +123,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
         Raises InputError or InputTypeError, with a sentence.
         """
-        if not isinstance(self.aspect, Aspect):
-            raise InputTypeError(f'expected an Aspect, such as mm.Aspect("color"), found {self.aspect!r}', "aspect")
+        check_aspect(self.aspect)
         kind, config, clip = (
             choose(self.features, self.aspect, self._config()),
             self._config(),
@@ -156,6 +156,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self,
         X: Given,
         y: object = None,
+        *,
         proxies: ProxyFit | None = None,
         names: Sequence | None = None,
         vocabulary: Vocabulary | None = None,
@@ -345,7 +346,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return loaded
 
     def _config(self) -> ProxyConfig:
-        return self.config or ProxyConfig()
+        return given_or_default(self.config)
 
     def _embeddings(self, X: Given) -> np.ndarray | StoredRows:
         """X as checked embeddings; images are embedded, see `holds_rows`."""
@@ -364,7 +365,13 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # said by check
             return fit_proxies(
-                self._clip(), embeddings, self.aspect, self.contrast, config, seed=seed, progress=self.progress
+                self._clip(),
+                embeddings,
+                self.aspect,
+                contrast=self.contrast,
+                config=config,
+                seed=seed,
+                progress=self.progress,
             )
 
 

@@ -182,6 +182,8 @@ def test_bad_settings_are_found_before_an_image_is_embedded(clip, fields, messag
     [
         ({"aspect": "color"}, r"expected an Aspect, such as mm.Aspect\(.color.\), found 'color'"),
         ({"contrast": "species"}, "expected a sequence of aspect names"),
+        ({"contrast": CONFIG}, "expected a sequence of aspect names, such as .* found ProxyConfig"),
+        ({"config": "paper"}, r"expected a ProxyConfig, such as mm.ProxyConfig.paper\(\), found 'paper'"),
         ({"n_clusters": 2.5}, 'expected a whole number, None or "auto", found 2.5'),
         ({"n_clusters": "many"}, "expected a whole number, None or .auto., found 'many'"),
         ({"leftover": "5%"}, "leftover is '5%', expected a number"),

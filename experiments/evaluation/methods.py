@@ -30,7 +30,7 @@ def paper(case: Case, **changes) -> np.ndarray:
     if config.concept == "contrastive" and not contrast:
         # Without another aspect the contrastive term is constantly 0.
         config = dataclasses.replace(config, concept="none")
-    return mm.fit_proxies(case.clip, case.embeddings, case.asked(), contrast, config).proxies
+    return mm.fit_proxies(case.clip, case.embeddings, case.asked(), contrast=contrast, config=config).proxies
 
 
 def released(case: Case) -> np.ndarray:
@@ -42,7 +42,7 @@ def default(case: Case) -> np.ndarray:
     """What `mm.MultiMaP` gives without further arguments, once for each seed."""
 
     def labels(seed):
-        model = mm.MultiMaP(case.asked(), case.clip, case.clusters, case.contrast, random_state=seed)
+        model = mm.MultiMaP(case.asked(), case.clip, case.clusters, contrast=case.contrast, random_state=seed)
         return model.fit(case.embeddings).labels_
 
     return by_seed(labels)

@@ -66,7 +66,7 @@ def fit_span(
             # Its own block size: there are few clusters, and they must not depend on the block size of images.
             config = dataclasses.replace(config or ProxyConfig(), block_size=-(-k // 8) * 8)
             targets = cluster_targets(texts, images, labels, clip)
-            learnt = fit_proxies(clip, targets, aspect, contrast, config).prompt_embeddings
+            learnt = fit_proxies(clip, targets, aspect, contrast=contrast, config=config).prompt_embeddings
             texts = np.concatenate([texts, learnt])
             axes = word_axes(texts)
         labels = word_clusters(texts, images, k, clip, seed, drawn)

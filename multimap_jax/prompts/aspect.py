@@ -7,7 +7,7 @@ import dataclasses
 import string
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -128,12 +128,20 @@ def make_prompt(aspect: Aspect, tokenizer: Tokenizer) -> Prompt:
     return Prompt(ids, slot=1 + len(left))
 
 
+def check_aspect(aspect) -> None:
+    """InputTypeError for what is no Aspect."""
+    if not isinstance(aspect, Aspect):
+        raise InputTypeError(f'expected an Aspect, such as mm.Aspect("color"), found {aspect!r}', "aspect")
+
+
 def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> None:
     """InputError for words that the tokenizer cannot represent or that make a prompt too long for the context, and for
-    a contrast that holds the aspect; a warning for words that the checkpoint has never seen."""
-    if isinstance(contrast, str):
+    a contrast that holds the aspect or is none; a warning for words that the checkpoint has never seen."""
+    check_aspect(aspect)
+    names = isinstance(contrast, Collection) and not isinstance(contrast, str)
+    if not (names and all(isinstance(name, str) for name in contrast)):
         raise InputTypeError(
-            f"contrast: expected a sequence of aspect names, found the string {contrast!r}", "contrast"
+            f'contrast: expected a sequence of aspect names, such as ("species",), found {contrast!r}', "contrast"
         )
     if aspect.name in contrast:
         raise InputError(f"contrast of aspect {aspect.name!r} holds the aspect itself: take it out", "contrast")

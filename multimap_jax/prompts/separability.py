@@ -13,7 +13,7 @@ from multimap_jax.arrays.rows import Rows, take_rows
 from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
-from multimap_jax.prompts.aspect import Aspect, word_embeddings
+from multimap_jax.prompts.aspect import Aspect, check_aspect, word_embeddings
 from multimap_jax.prompts.unrelated import UnrelatedWords
 
 # What "well" needs of each number, and less than which of two is "hardly". Found on drawn scenes alone:
@@ -78,7 +78,7 @@ class Separability:
 
 
 def diagnose(
-    clip: Clip, embeddings: Rows, aspect: Aspect, names: Sequence | None = None, seed: int = 0
+    clip: Clip, embeddings: Rows, aspect: Aspect, *, names: Sequence | None = None, seed: int = 0
 ) -> Separability:
     """Whether the encoder tells the aspect's words apart in images, given as unit rows [images, embed].
 
@@ -86,6 +86,7 @@ def diagnose(
 
     Raises InputError for an aspect with fewer than two words.
     """
+    check_aspect(aspect)
     if len(aspect.words) < 2:
         raise InputError(f"aspect {aspect.name!r} has {len(aspect.words)} words: give two or more to look for", "words")
     rows = take_rows(sample_rows(embeddings, names, seed, SAMPLE_IMAGES)[0], None)

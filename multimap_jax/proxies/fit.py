@@ -17,7 +17,7 @@ from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.aspect import Aspect, Prompt, check_words, make_prompt, reference_words
 from multimap_jax.proxies.loss import Common, Target
-from multimap_jax.proxies.recipes import ProxyConfig
+from multimap_jax.proxies.recipes import ProxyConfig, given_or_default
 from multimap_jax.proxies.solver import DivergedError, default_block_size, run_blocks
 from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.precision import compute_dtype, matmul_precision
@@ -48,6 +48,7 @@ def fit_proxies(
     clip: Clip,
     embeddings: np.ndarray | StoredRows,
     aspect: Aspect,
+    *,
     contrast: Sequence[str] = (),
     config: ProxyConfig | None = None,
     batch_order: np.ndarray | None = None,
@@ -68,12 +69,13 @@ def fit_proxies(
       only: indices of the images to do it for, among all those that make the batches; None for all.
 
     Raises:
+      InputTypeError: an aspect, a contrast or a recipe of another type.
       ValueError: embeddings of another shape, not finite or not of norm 1; words or templates that cannot be used; a
         loss that is no longer finite.
     """
-    config = config or ProxyConfig()
-    embeddings = clip.check_embeddings(embeddings)
+    config = given_or_default(config)
     check_words(aspect, clip, contrast)
+    embeddings = clip.check_embeddings(embeddings)
     prompt = check_proxies(clip, aspect, contrast, config)
     order = _batch_order(config, len(embeddings), batch_order, seed)
     among = (np.arange(len(embeddings)) if only is None else only, len(embeddings))

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from multimap_jax import choices
-from multimap_jax.errors import InputError
+from multimap_jax.errors import InputError, InputTypeError
 from multimap_jax.settings import ProxySettings, check
 
 
@@ -154,3 +154,12 @@ class ProxyConfig(ProxySettings):
             batch_size=batch_size,
             **{"concept": "distance", "optimizer": "adagrad", "schedule": "constant"} | fields,
         )
+
+
+def given_or_default(config: ProxyConfig | None) -> ProxyConfig:
+    """The recipe that was given, the default one for None. InputTypeError for anything else."""
+    if config is None:
+        return ProxyConfig()
+    if not isinstance(config, ProxyConfig):
+        raise InputTypeError(f"expected a ProxyConfig, such as mm.ProxyConfig.paper(), found {config!r}", "config")
+    return config

@@ -185,7 +185,8 @@ def fit_aspect(
     result = evaluated(model.result(model.fitted()), model, checked.truth, embedded, begin)
     (rows, names), separability = sample, None
     if len(model.aspect.words) > 1:
-        separability = diagnose(load_clip(model.clip), rows, model.aspect, names, checked.job.settings.random_state)
+        seed = checked.job.settings.random_state
+        separability = diagnose(load_clip(model.clip), rows, model.aspect, names=names, seed=seed)
     return dataclasses.replace(
         result,
         words_from=words_from,

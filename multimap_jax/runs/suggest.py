@@ -53,7 +53,11 @@ def run_suggest(
         for note in found.notes():
             say(note)
         aspects = suggest_aspects(
-            encoder, found.rows, subject, vocabulary, progress=lambda all_of: with_bar(all_of, "looking for aspects")
+            encoder,
+            found.rows,
+            subject,
+            vocabulary=vocabulary,
+            progress=lambda all_of: with_bar(all_of, "looking for aspects"),
         )
     for line in table(aspects, encoder.name, len(found.names)):
         say(line)

@@ -47,6 +47,7 @@ def find_words(
     embeddings: Rows,
     name: str,
     subject: str = SUBJECT,
+    *,
     source: str | Sequence[str] = "vocabulary",
     template: str = TEMPLATE,
     sources: WordSources | None = None,
@@ -70,7 +71,7 @@ def find_words(
     choice = choose_words(clip, embeddings, aspect, names)
     aspect = dataclasses.replace(aspect, words=choice.words)
     source = source if isinstance(source, str) else "given"
-    return FoundWords(aspect, source, choice, diagnose(clip, embeddings, aspect, names))
+    return FoundWords(aspect, source, choice, diagnose(clip, embeddings, aspect, names=names))
 
 
 def aspects_to_suggest(
@@ -86,6 +87,7 @@ def suggest_aspects(
     clip: Clip,
     embeddings: Rows,
     subject: str = SUBJECT,
+    *,
     vocabulary: Vocabulary | None = None,
     template: str = TEMPLATE,
     progress: Callable[[list[Aspect]], Iterable[Aspect]] = list,
@@ -101,7 +103,7 @@ def suggest_aspects(
     """
     embeddings, names = sample_rows(embeddings, None, 0, WORD_IMAGES)
     found = [
-        find_words(clip, embeddings, aspect.name, subject, aspect.words, template, names=names)
+        find_words(clip, embeddings, aspect.name, subject, source=aspect.words, template=template, names=names)
         for aspect in progress(aspects_to_suggest(clip, subject, vocabulary, template))
     ]
     return sorted(found, key=lambda words: -words.separability.score)

@@ -60,7 +60,7 @@ def choose_subject(
             continue
         choice = choose_words(clip, rows, asked, names, seed) if find else None
         asked = dataclasses.replace(asked, words=choice.words) if choice else asked
-        found.append(SubjectChoice(asked, choice, diagnose(clip, rows, asked, names, seed)))
+        found.append(SubjectChoice(asked, choice, diagnose(clip, rows, asked, names=names, seed=seed)))
         if found[-1].separability.verdict == "well":
             break
     if not found:

@@ -91,7 +91,7 @@ def test_the_grid_gives_each_setting_its_own_fit(case):
     losses = grid.grid_losses(case, settings, steps=20)
     for (rate, decay), loss in zip(settings, losses):
         config = dataclasses.replace(case.config, learning_rate=rate, weight_decay=decay)
-        fit = mm.fit_proxies(case.clip, case.embeddings, case.asked(), case.contrast, config)
+        fit = mm.fit_proxies(case.clip, case.embeddings, case.asked(), contrast=case.contrast, config=config)
         assert loss == pytest.approx(fit.loss.mean(), rel=1e-4)
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)
 
@@ -264,10 +264,12 @@ def test_the_code_of_a_method_is_that_of_what_it_calls_and_of_no_other():
 
 @pytest.mark.slow
 def test_the_default_in_the_tables_is_what_the_estimator_gives(case):
-    model = mm.MultiMaP(case.asked(), case.clip, case.clusters, case.contrast, random_state=1).fit(case.embeddings)
+    model = mm.MultiMaP(case.asked(), case.clip, case.clusters, contrast=case.contrast, random_state=1).fit(
+        case.embeddings
+    )
     assert (methods.default(case)[1] == model.labels_).all()
     one = dataclasses.replace(case, words=case.words[:1], embeddings=case.embeddings[:12], truth=case.truth[:12])
-    model = mm.MultiMaP(one.asked(), one.clip, one.clusters, one.contrast).fit(one.embeddings)
+    model = mm.MultiMaP(one.asked(), one.clip, one.clusters, contrast=one.contrast).fit(one.embeddings)
     assert model.features_ == "proxy" and (methods.default(one)[0] == model.labels_).all()
 
 

@@ -114,7 +114,7 @@ def test_fifty_adam_steps_in_float64(tiny, name, decay):
     config = dataclasses.replace(ABLATIONS[name], **changes)
     equations = Equations(tiny, ("species",), config)
     w, losses, loss = equations.adam()
-    fit = mm.fit_proxies(tiny[0], equations.embeddings, COLOR, ("species",), config)
+    fit = mm.fit_proxies(tiny[0], equations.embeddings, COLOR, contrast=("species",), config=config)
     moved = np.abs(w - equations.words[equations.reference].numpy()).max()
     assert moved > 0.01
     assert np.abs(fit.proxies - w).max() <= 1e-6 * np.abs(w).max()

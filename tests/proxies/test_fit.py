@@ -69,7 +69,7 @@ recipes = (
     mm.ProxyConfig.paper(steps=60, block_size=8),
     mm.ProxyConfig.released(10, weight_decay=1e-4, batch_size=3, block_size=8),
 )
-found = [mm.fit_proxies(clip, rows, color, ("species",), config).proxies for config in recipes]
+found = [mm.fit_proxies(clip, rows, color, contrast=("species",), config=config).proxies for config in recipes]
 np.save(sys.argv[3], np.stack(found))
 """
 
@@ -207,7 +207,7 @@ def test_the_concept_of_an_aspect_without_contrast_warns(clip, embeddings):
         mm.fit_proxies(clip, embeddings[:2], COLOR, config=mm.ProxyConfig.paper(steps=1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        mm.fit_proxies(clip, embeddings[:2], COLOR, ("species",), mm.ProxyConfig.paper(steps=1))
+        mm.fit_proxies(clip, embeddings[:2], COLOR, contrast=("species",), config=mm.ProxyConfig.paper(steps=1))
 
 
 BAD = {
@@ -238,9 +238,24 @@ def test_bad_arguments(clip, embeddings, name):
         mm.fit_proxies(clip, change(embeddings), COLOR, **arguments)
 
 
-def test_contrast_as_a_string_is_refused(clip, embeddings):
-    with pytest.raises(TypeError, match="expected a sequence"):
-        mm.fit_proxies(clip, embeddings, COLOR, contrast="species")
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"contrast": "species"}, "expected a sequence of aspect names, such as .* found 'species'"),
+        ({"contrast": CONFIG}, "expected a sequence of aspect names, such as .* found ProxyConfig"),
+        ({"contrast": (COLOR,)}, "expected a sequence of aspect names"),
+        ({"config": ("species",)}, r"expected a ProxyConfig, such as mm.ProxyConfig.paper\(\), found"),
+        ({"aspect": "color"}, r"expected an Aspect, such as mm.Aspect\(.color.\), found 'color'"),
+    ],
+)
+def test_arguments_of_another_type(clip, embeddings, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        mm.fit_proxies(clip, embeddings, **{"aspect": COLOR} | arguments)
+
+
+def test_what_follows_the_aspect_is_named(clip, embeddings):
+    with pytest.raises(TypeError, match="3 positional arguments"):
+        mm.fit_proxies(clip, embeddings, COLOR, CONFIG)
 
 
 def test_the_released_recipe_needs_equal_widths(tmp_path):

@@ -162,9 +162,9 @@ def test_a_verdict_is_of_a_sample_that_names_decide(clip, drawn):
     rows = np.repeat(drawn["fruit"][0], 30, axis=0)
     names = [f"{i}.png" for i in range(len(rows))]
     aspect = mm.Aspect("color", "fruit", COLORS)
-    turned = mm.diagnose(clip, rows[::-1], aspect, names[::-1])
+    turned = mm.diagnose(clip, rows[::-1], aspect, names=names[::-1])
     assert len(rows) > SAMPLE_IMAGES and turned.separation == pytest.approx(
-        mm.diagnose(clip, rows, aspect, names).separation
+        mm.diagnose(clip, rows, aspect, names=names).separation
     )
 
 
@@ -172,7 +172,7 @@ def test_a_sample_of_a_sample_is_that_of_all(clip, drawn):
     rows, aspect = np.repeat(drawn["fruit"][0], 80, axis=0), mm.Aspect("color", "fruit", COLORS)
     some, names = sample_rows(rows, None, 0, choose.WORD_IMAGES)
     assert SAMPLE_IMAGES < choose.WORD_IMAGES == len(some) < len(rows)
-    assert mm.diagnose(clip, some, aspect, names) == mm.diagnose(clip, rows, aspect)
+    assert mm.diagnose(clip, some, aspect, names=names) == mm.diagnose(clip, rows, aspect)
     assert mm.find_words(clip, rows, "color", "fruit").separability == mm.diagnose(
         clip, rows, mm.find_words(clip, rows, "color", "fruit").aspect
     )
@@ -181,14 +181,14 @@ def test_a_sample_of_a_sample_is_that_of_all(clip, drawn):
 def test_one_word_is_no_aspect_to_look_for(clip, drawn):
     for function in (mm.diagnose, choose_words):
         with pytest.raises(ValueError, match="two or more"):
-            function(clip, drawn["fruit"][0], mm.Aspect("color", "fruit", ("red",)))
+            function(clip, drawn["fruit"][0], mm.Aspect("color", "fruit", source=("red",)))
 
 
 def test_words_are_found_through_python(clip, drawn):
     found = mm.find_words(clip, drawn["fruit"][0], "color", "fruit")
     assert set(found.aspect.words) == set(COLORS) and found.source == "vocabulary"
     assert found.separability.verdict == "well" and found.choice.candidates >= 10
-    given = mm.find_words(clip, drawn["fruit"][0], "color", "fruit", ("red", "blue", "green", "yellow"))
+    given = mm.find_words(clip, drawn["fruit"][0], "color", "fruit", source=("red", "blue", "green", "yellow"))
     assert set(given.aspect.words) == set(COLORS) and given.source == "given"
     with pytest.raises(ValueError, match="no words for 'vibe'"):
         mm.find_words(clip, drawn["fruit"][0], "vibe", "fruit")
@@ -204,7 +204,7 @@ def test_true_aspects_are_suggested_first(clip, drawn, scene):
 
 def test_a_vocabulary_of_ones_own_is_suggested_from(clip, drawn, tmp_path):
     (tmp_path / "own.txt").write_text("hue: red, green, yellow\nhand: left, right\n")
-    found = mm.suggest_aspects(clip, drawn["fruit"][0], "fruit", read_vocabulary(tmp_path / "own.txt"))
+    found = mm.suggest_aspects(clip, drawn["fruit"][0], "fruit", vocabulary=read_vocabulary(tmp_path / "own.txt"))
     assert [each.aspect.name for each in found] == ["hue", "hand"]
 
 
@@ -285,7 +285,7 @@ def test_aspects_stay_what_they_are(clip):
     """Words that the checkpoint has not seen go, the rest of the aspect stays."""
     from multimap_jax.words.find import seen_words
 
-    aspect = mm.Aspect("color", "fruit", ("red", "mauve", "green"), template="{word} {subject}")
+    aspect = mm.Aspect("color", "fruit", source=("red", "mauve", "green"), template="{word} {subject}")
     assert seen_words(clip, aspect) == dataclasses.replace(aspect, words=("red", "green"))
 
 

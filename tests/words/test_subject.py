@@ -62,7 +62,7 @@ def test_of_two_subjects_the_better_one_is_taken(clip, drawn, monkeypatch):
 
     fits = {"thing": 3.0, "fruit": 4.0}
 
-    def diagnosed(clip, rows, aspect, names, seed):
+    def diagnosed(clip, rows, aspect, *, names, seed):
         return Separability(aspect.name, "mine", 0.3, fits[aspect.subject], 0.1, ("red", 0.4))
 
     monkeypatch.setattr(module, "diagnose", diagnosed)
