@@ -32,7 +32,8 @@ def fitted(clip, rows):
 def test_attributes(fitted):
     assert fitted.labels_.shape == (21,) and set(fitted.labels_) == {0, 1, 2} and fitted.n_clusters_ == 3
     assert fitted.outliers_.dtype == bool and fitted.outliers_.shape == (21,)
-    assert sorted(fitted.cluster_names_) == ["green", "red", "yellow"] and fitted.cluster_confidences_.shape == (3,)
+    # No word of a random tower fits better than unrelated ones.
+    assert len(set(fitted.cluster_names_)) == 3 and fitted.cluster_confidences_.shape == (3,)
     assert fitted.n_features_in_ == 32 and (np.diff(np.bincount(fitted.labels_)) <= 0).all()
 
 

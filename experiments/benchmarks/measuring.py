@@ -7,11 +7,14 @@ import json
 import multiprocessing
 import resource
 import shlex
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 
@@ -30,9 +33,16 @@ def command_line() -> str:
     return " ".join(["python -m", f"experiments.{Path(sys.argv[0]).stem}", *map(shlex.quote, sys.argv[1:])])
 
 
+def code_version() -> str:
+    """The versions of this package and of JAX, and the commit where there is one; "+" where files differ from it."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() if shutil.which("git") else ""
+    return f"multimap_jax {version('multimap_jax')}, JAX {version('jax')}" + (f", commit {commit}" if commit else "")
+
+
 def dated(result: dict) -> dict:
-    """`result` with the command and the day."""
-    return result | {"command": command_line(), "date": date.today().isoformat()}
+    """`result` with the command, the day and the version of the code."""
+    return result | {"command": command_line(), "date": date.today().isoformat(), "code": code_version()}
 
 
 def print_result(result: dict, out: str | None) -> None:
@@ -57,7 +67,8 @@ def lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def source(found: dict) -> str:
     """What a result was measured by, when and where, in a line."""
-    return f"`{found['command']}`, {found['date']}, {found['machine']}.\n"
+    code = f", {found['code']}" if "code" in found else ""
+    return f"`{found['command']}`, {found['date']}, {found['machine']}{code}.\n"
 
 
 def in_words(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from absl import flags
 
 import multimap_jax as mm
 from experiments.baselines.process import NotRunError
-from experiments.benchmarks.measuring import command_line, table
+from experiments.benchmarks.measuring import code_version, command_line, table
 from experiments.evaluation import datasets, methods
 from experiments.evaluation import significance as compare
 from experiments.evaluation import whole_sets as set_cells
@@ -271,7 +271,7 @@ def markdown(name: str, cells: Sequence[Cell], costs: dict, paper: dict, source:
         *table(["data set", "aspect", "images", *columns], lines),
         "",
         *([*COSTS, *set_cells.cost_table(costs), ""] if set_cells.split(columns)[1] else []),
-        f"`{command_line()}`, {date.today().isoformat()}, {machine()}.",
+        f"`{command_line()}`, {date.today().isoformat()}, {machine()}, {code_version()}.",
     ]
     return f"## {name}: {source}, encoder {clip}\n\n" + "\n".join(text) + "\n"
 
