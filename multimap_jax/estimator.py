@@ -434,7 +434,7 @@ def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
         raise InputError(f"{directory} was fitted with {shown}, which is no directory here", "clip", shown)
     loaded = load_clip(name if clip is None else clip)
     if digest != loaded.hash:
-        raise InputError(f"{directory} was fitted with another checkpoint than {loaded.name}: give that one", "clip")
+        raise InputError(f"{directory} was fitted with another checkpoint than {loaded.place}: give that one", "clip")
     model = MultiMaP(**settings, clip=loaded)
     check_loaded(attributes, loaded, Path(directory))
     for attribute, value in attributes.items():

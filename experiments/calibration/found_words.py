@@ -136,7 +136,7 @@ def main(_):
     if FLAGS.data and FLAGS.models:
         sets.append(photographs(Path(FLAGS.data), Path(FLAGS.models), mm.load_clip))
     for name, clip, embeddings, subject, labels, seen in (each for kind in sets for each in kind):
-        place = {"set": name, "encoder": Path(clip.name).name, "drawn": seen is None, "images": len(embeddings)}
+        place = {"set": name, "encoder": clip.name, "drawn": seen is None, "images": len(embeddings)}
         sees = {}
         for aspect, truth in labels.items():
             row = rate_aspect(clip, embeddings, subject, aspect, truth)

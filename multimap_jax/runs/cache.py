@@ -130,7 +130,7 @@ class EmbeddingCache(ShardCache):
     @errors_about("fresh")
     def check_encoder(self, clip: Clip) -> None:
         """ValueError where the embeddings that are there are another encoder's."""
-        wanted = {"hash": clip.hash, "name": clip.name, "embed": clip.embedding_width}
+        wanted = {"hash": clip.hash, "name": clip.place, "embed": clip.embedding_width}
         wanted |= {"precision": "float32", "block": clip.image_block}
         path = self.out / "embeddings" / "encoder.json"
         if not exists(path):

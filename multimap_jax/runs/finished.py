@@ -146,7 +146,7 @@ def load_checkpoint(run: Path, content: RunContent, clip: str | None) -> Clip:
     loaded = load_clip(name if clip is None else clip)
     if loaded.hash != digest:
         raise InputError(
-            f"{loaded.name} is not the checkpoint that {run} was made with ({name}): give that one", "clip"
+            f"{loaded.place} is not the checkpoint that {run} was made with ({name}): give that one", "clip"
         )
     return loaded
 

@@ -70,7 +70,7 @@ def embed_source(source: Source, clip: Clip, out: Path, process_group: ProcessGr
     agreed = process_group.broadcast("images", assign_shards)
     if agreed["encoder"] != clip.hash:
         raise InputError(
-            f"{clip.name} is another checkpoint than that of process 0: give all processes the same", "clip"
+            f"{clip.place} is another checkpoint than that of process 0: give all processes the same", "clip"
         )
     images = [tuple(image) for image in agreed["images"]]
     shards = dict(zip(images, agreed["shards"]))

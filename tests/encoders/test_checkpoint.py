@@ -191,6 +191,16 @@ def test_what_is_saved_is_read_back_and_by_transformers_too(tiny, clip, director
     assert torch.equal(ours, tiny[1].float().get_text_features(input_ids=ids).pooler_output)
 
 
+def test_a_checkpoint_is_called_by_its_folder_and_found_by_its_path(directory, monkeypatch):
+    monkeypatch.chdir(directory)
+    for source in (directory, f"{directory}/", ".", "../copy"):
+        loaded = mm.load_clip(source)
+        assert (loaded.name, loaded.place) == ("copy", str(directory.resolve()))
+        assert pickle.loads(pickle.dumps(loaded)).hash == loaded.hash
+    embedded = mm.load_clip("embedded")
+    assert (embedded.name, embedded.place) == ("embedded", "embedded")
+
+
 def test_the_hub_is_asked_for_what_is_needed(clip, monkeypatch):
     asked = []
 
@@ -200,7 +210,7 @@ def test_the_hub_is_asked_for_what_is_needed(clip, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
     loaded = mm.load_clip("someone/some-clip")
-    assert loaded.name == "someone/some-clip" and loaded.hash == clip.hash
+    assert loaded.name == loaded.place == "someone/some-clip" and loaded.hash == clip.hash
     assert [name for name, _ in asked] == ["someone/some-clip"]
     assert "model.safetensors" in asked[0][1] and not any("bin" in pattern or pattern == "*" for pattern in asked[0][1])
 

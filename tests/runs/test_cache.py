@@ -157,6 +157,9 @@ def test_another_checkpoint_is_a_sentence_and_fresh_forgets(fruit, tmp_path, cap
     opened.clear()
     assert run(fruit, out, f"--clip={tmp_path / 'clip'}", "--fresh") == 0 and sum(opened) == 51
     assert (out / "embeddings" / "mine.txt").exists()
+    # It is called by its folder, and recorded by its whole path.
+    said, clip = capsys.readouterr().out, json.loads((out / "run.json").read_text())["clip"]
+    assert " with clip, on " in said and clip["name"] == str((tmp_path / "clip").resolve())
 
 
 @pytest.mark.parametrize("recipe", [["--keep_proxies", "--steps=5"], ["--recipe=released", "--steps=3"]])

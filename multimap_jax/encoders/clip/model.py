@@ -69,16 +69,18 @@ class Clip:
     """A frozen CLIP, one of the `Encoder`s.
 
     Attributes:
-      name: what it was loaded by. directory: where its files are.
+      source: what it was loaded by. directory: where its files are. name: what it is called, the folder's name for a
+        directory of this machine.
       towers, tokenizer: its parts. preprocess: PIL image, RGB -> float32 [size, size, 3]. config: its sizes.
       embedded: whether this is the checkpoint that comes with the package. known_words: the words that it has seen,
         None for others.
     """
 
-    def __init__(self, name: str, directory: Path, towers: Towers, tokenizer: Tokenizer, preprocess: Preprocess):
-        self.name, self.directory = name, directory
+    def __init__(self, source: str, directory: Path, towers: Towers, tokenizer: Tokenizer, preprocess: Preprocess):
+        self.source, self.directory = source, directory
         self.towers, self.tokenizer, self.preprocess = towers, tokenizer, preprocess
-        self.config, self.embedded = CLIPConfig(towers.text.config, towers.image.config), name == "embedded"
+        self.config, self.embedded = CLIPConfig(towers.text.config, towers.image.config), source == "embedded"
+        self.name = directory.resolve().name if self._is_local() else source
         self.embedding_width, self.token_width = self.config.image.embed, self.config.text.width
         words = directory / "words.json"
         self.known_words = frozenset(map(str, read_json(words, list))) if words.exists() else None
@@ -91,14 +93,16 @@ class Clip:
         return load_clip, (self.place,)
 
     def __repr__(self) -> str:
-        return f"load_clip({self.name!r})"
+        return f"load_clip({self.source!r})"
+
+    def _is_local(self) -> bool:
+        """Whether it was loaded by a directory of this machine."""
+        return not self.embedded and Path(self.source).resolve() == self.directory.resolve()
 
     @property
     def place(self) -> str:
         """What `load_clip` finds this checkpoint by from anywhere on this machine."""
-        if self.embedded or not Path(self.name).is_dir() or Path(self.name).resolve() != self.directory.resolve():
-            return self.name
-        return str(self.directory.resolve())
+        return str(self.directory.resolve()) if self._is_local() else self.source
 
     @functools.cached_property
     def hash(self) -> str:
@@ -382,7 +386,7 @@ def _from_store(path: Path) -> Path:
 
 
 @stage("loading the checkpoint")
-def _load_directory(name: str, directory: Path) -> Clip:
+def _load_directory(source: str, directory: Path) -> Clip:
     if not str(directory).isprintable():
         raise InputError(f"{directory} has a name that tokenizers cannot be read from: rename it, with letters alone")
     for path in (directory / file for file in (*SMALL_FILES, "chat_template.jinja")):
@@ -393,4 +397,4 @@ def _load_directory(name: str, directory: Path) -> Clip:
     config, arrays = checkpoint.read_config(directory), checkpoint.read_arrays(directory)
     preprocess, tokenizer = read_preprocessing(directory, config.image.size), Tokenizer(directory, config.text)
     towers = checkpoint.towers_from_arrays(arrays, config, str(directory))
-    return Clip(name, directory, towers, tokenizer, preprocess)
+    return Clip(source, directory, towers, tokenizer, preprocess)
