@@ -30,7 +30,8 @@ def measure(run: Callable[[], None], repeats: int) -> list[float]:
 
 def command_line() -> str:
     """How this program was called, to be repeated."""
-    return " ".join(["python -m", f"experiments.{Path(sys.argv[0]).stem}", *map(shlex.quote, sys.argv[1:])])
+    spec = sys.modules["__main__"].__spec__  # None of a file that was run by its path
+    return " ".join(["python -m", spec.name if spec else Path(sys.argv[0]).stem, *map(shlex.quote, sys.argv[1:])])
 
 
 def code_version() -> str:
