@@ -43,7 +43,7 @@ def code_version() -> str:
 
 def dated(result: dict) -> dict:
     """`result` with the command, the day and the version of the code."""
-    return result | {"command": command_line(), "date": date.today().isoformat(), "code": code_version()}
+    return result | {"command": command_line(), "date": date.today().isoformat(), "code_version": code_version()}
 
 
 def print_result(result: dict, out: str | None) -> None:
@@ -68,7 +68,7 @@ def lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def source(found: dict) -> str:
     """What a result was measured by, when and where, in a line."""
-    code = f", {found['code']}" if "code" in found else ""
+    code = f", {found['code_version']}" if "code_version" in found else ""
     return f"`{found['command']}`, {found['date']}, {found['machine']}{code}.\n"
 
 
