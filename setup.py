@@ -73,9 +73,11 @@ setup(
         "test": [
             "aiohttp>=3.10",
             "httpx>=0.27",
-            "pytest>=8",
             "hypothesis>=6.100",
+            "ipykernel>=6.29",
             "mypy>=1.18",
+            "nbclient>=0.10",
+            "pytest>=8",
             "ruff>=0.12",
             "torch==2.13.0",
         ],
