@@ -181,7 +181,7 @@ def test_a_sample_of_a_sample_is_that_of_all(clip, drawn):
 def test_one_word_is_no_aspect_to_look_for(clip, drawn):
     for function in (mm.diagnose, choose_words):
         with pytest.raises(ValueError, match="two or more"):
-            function(clip, drawn["fruit"][0], mm.Aspect("color", "fruit", source=("red",)))
+            function(clip, drawn["fruit"][0], mm.Aspect("color", "fruit", ("red",)))
 
 
 def test_words_are_found_through_python(clip, drawn):
@@ -285,7 +285,7 @@ def test_aspects_stay_what_they_are(clip):
     """Words that the checkpoint has not seen go, the rest of the aspect stays."""
     from multimap_jax.words.find import seen_words
 
-    aspect = mm.Aspect("color", "fruit", source=("red", "mauve", "green"), template="{word} {subject}")
+    aspect = mm.Aspect("color", "fruit", ("red", "mauve", "green"), template="{word} {subject}")
     assert seen_words(clip, aspect) == dataclasses.replace(aspect, words=("red", "green"))
 
 
