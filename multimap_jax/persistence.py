@@ -77,7 +77,7 @@ class ModelContent(msgspec.Struct, kw_only=True):
     block_size: Whole | None = None
     image_steps: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not all(map(is_plain_name, self.cluster_names)):
             raise ValueError("cluster_names hold what cannot be read")
         for name in ("cluster_confidences", "cluster_stability", "exemplars"):
@@ -91,7 +91,7 @@ class Version(msgspec.Struct):
     format: Any = None
 
 
-def write_model(model, clip: Clip, directory: Path) -> None:
+def write_model(model: Any, clip: Clip, directory: Path) -> None:
     """Writes a fitted `MultiMaP`; everything is made before anything is written."""
     attributes, inliers = vars(model), dataclasses.asdict(model.inliers_)
     arrays = {name: attributes[name] for name in (*ALWAYS, *OF_PROXIES) if name in attributes and name not in NUMBERS}
@@ -215,6 +215,6 @@ def all_finite(array: np.ndarray) -> bool:
     return all(np.isfinite(rows).all() for _, rows in walk(np.atleast_1d(array)))
 
 
-def to_plain(value):
+def to_plain(value: Any) -> Any:
     """A number of NumPy or JAX as Python's own."""
     return value.item()

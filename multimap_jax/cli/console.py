@@ -89,7 +89,7 @@ def warnings_as_notes() -> Iterator[None]:
     """Within it each warning is shown once, as a note; those meant for programmers are not."""
     shown = set()
 
-    def show(message, *_, **__):
+    def show(message: Warning | str, *_: object, **__: object) -> None:
         if str(message) not in shown:
             shown.add(str(message))
             note(str(message))

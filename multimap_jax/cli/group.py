@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from absl.flags import DEFINE_list, DEFINE_multi_string, FlagValues
 
@@ -14,6 +15,9 @@ from multimap_jax.cli.processes import CLUSTER, NUMBERED, join_processes
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.settings import ProxySettings, Settings
+
+if TYPE_CHECKING:
+    from multimap_jax.words.word_sources import WordSources
 
 PURPOSE = "group images, look at the groups"
 # {verbs}: a line for each verb, from its PURPOSE.
@@ -121,7 +125,12 @@ def check_aspects(aspects: list[str]) -> None:
 
 
 def sources_by_aspect(
-    subject: str, is_exact: bool, words: dict[str, str], clusters: dict[str, str], aspects: list[str], sources
+    subject: str,
+    is_exact: bool,
+    words: dict[str, str],
+    clusters: dict[str, str],
+    aspects: list[str],
+    sources: WordSources,
 ) -> dict[str, str]:
     """Aspects whose words are to be found -> their source: as --words says, else the vocabulary, if it has any. A note
     for every aspect that has neither words nor a number of groups, nor a source of words.

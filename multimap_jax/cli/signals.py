@@ -36,7 +36,7 @@ def until_stopped(action: Callable[[], int], stopped: Callable[[], int]) -> int:
     alarm = [signal.SIGALRM] if hasattr(signal, "SIGALRM") else []  # not on Windows
     endings = ending_signals()
 
-    def stop(*_):
+    def stop(*_: object) -> None:
         if alarm:
             for number in endings:  # a second one would interrupt the clean-up after the first
                 signal.signal(number, signal.SIG_IGN)
@@ -96,7 +96,7 @@ def run_child(command: Sequence[str]) -> int:
     listener = threading.Thread(target=_copy_lines, args=(stderr, terminal), daemon=True)
     listener.start()
 
-    def pass_on(number: int, _) -> None:
+    def pass_on(number: int, _: object) -> None:
         child.send_signal(number)
         timer = threading.Timer(PATIENCE_SECONDS, child.kill)
         timer.daemon = True

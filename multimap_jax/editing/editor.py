@@ -7,11 +7,12 @@ pinned to a group. New images go the same way: nearest centroid of the model, th
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
 
+from multimap_jax.arrays.rows import Rows
 from multimap_jax.clustering.kmeans import cluster, nearest
 from multimap_jax.editing import edits_file as edits
 from multimap_jax.editing.edits_file import Edit, check_cycle, suggestion
@@ -60,13 +61,21 @@ class Regrouping(msgspec.Struct):
     pinned: dict[str, Pin] = {}
 
     def assign(
-        self, labels: np.ndarray, distances: np.ndarray, leftover: np.ndarray, rows, names: Sequence[str], centroids
+        self,
+        labels: np.ndarray,
+        distances: np.ndarray,
+        leftover: np.ndarray,
+        rows: Rows | None,
+        names: Sequence[str],
+        centroids: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """(groups int, distances, leftover bool, by_hand bool), each [images], of images that the model assigned to
         `labels`. by_hand: those that are pinned.
 
-        labels, distances, leftover [images]: the model's. rows [images, d]: its features. centroids: its own.
+        labels, distances, leftover [images]: the model's. rows [images, d]: its features, which may be None where no
+        group is split and no image pinned. centroids: its own.
         """
+        rows = np.empty((0, 0)) if rows is None else rows  # of which none is read
         groups, distances_now = np.array(self.to, np.int64)[labels], np.array(distances, np.float64)
         for s, split in enumerate(self.splits):
             here = np.flatnonzero(groups == ~s)
@@ -108,7 +117,15 @@ class Editor:
     """
 
     def __init__(
-        self, begun: Regrouping, labels, distances, leftover, rows, centroids, names: Sequence[str], seed: int
+        self,
+        begun: Regrouping,
+        labels: np.ndarray,
+        distances: np.ndarray,
+        leftover: np.ndarray,
+        rows: Callable[[], Rows],
+        centroids: np.ndarray,
+        names: Sequence[str],
+        seed: int,
     ):
         self.now, self.labels, self.distances = begun, labels, distances
         self.rows, self.names, self.seed = rows, names, seed

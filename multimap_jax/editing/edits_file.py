@@ -8,9 +8,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -98,7 +98,7 @@ def read_edits(path: Path, aspects: Sequence[str]) -> list[Edit]:
     return [_read_edit(edit, f"edit {i} of {path}", aspects) for i, edit in enumerate(edits, 1)]
 
 
-def _read_edit(content, where: str, aspects: Sequence[str]) -> Edit:
+def _read_edit(content: Any, where: str, aspects: Sequence[str]) -> Edit:
     """One edit from its JSON. `aspect` may be left out where the run has only one."""
     kinds = [kind for kind in KINDS if kind in content] if isinstance(content, dict) else []
     if len(kinds) != 1:
@@ -128,7 +128,7 @@ def edits_hash(edits: Sequence[Edit]) -> str:
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
 
 
-def _new_name(_, value) -> NewName:
+def _new_name(_: type, value: object) -> NewName:
     name = value.strip() if isinstance(value, str) else ""
     if len(name) > MAX_NAME or not is_plain_name(name) or name == LEFT_OVER:
         raise ValueError
@@ -155,5 +155,5 @@ def suggestion(name: str, names: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"there are {', '.join(names)[:200]}"
 
 
-def _keys(keys) -> str:
+def _keys(keys: Iterable) -> str:
     return ", ".join(sorted(map(str, keys)))[:80] or "nothing in it"

@@ -97,7 +97,7 @@ class Quiet:
     """No warnings while any thread is within. `warnings.catch_warnings` in several threads at once would leave behind
     whatever the last of them to leave had found."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.inside, self.lock, self.caught = 0, threading.Lock(), contextlib.ExitStack()
 
     def __enter__(self) -> None:

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from multimap_jax.arrays.rows import StoredRows, allocate
 from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.encoders.clip.slot import SlotEncoder
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.aspect import Aspect, Prompt, check_words, make_prompt, reference_words
 from multimap_jax.proxies.loss import Common, Target
@@ -130,7 +132,7 @@ def embed_words(clip: Clip, proxies: np.ndarray | StoredRows, config: ProxyConfi
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _embed_words(mesh, encoder, proxies):
+def _embed_words(mesh: Mesh, encoder: SlotEncoder, proxies: np.ndarray) -> jax.Array:
     return split_images(lambda encoder, proxies: jax.vmap(encoder.embed)(proxies), mesh, 1)(encoder, proxies)
 
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Iterator
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from jax.sharding import Mesh
 
 from multimap_jax.proxies.loss import Common, Target, proxy_loss, start, update
 from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
@@ -22,6 +26,9 @@ from multimap_jax.runtime.progress import Bar, open_bar
 # table; tests/proxies/test_fit.py holds what a tolerance may cost.
 CHUNK = 50
 LOOK_BACK = 10
+
+Carry = tuple[jax.Array, optax.OptState]  # proxies and optimiser states of a block
+Tree = TypeVar("Tree")
 
 
 class DivergedError(ArithmeticError):
@@ -40,10 +47,12 @@ def check_finite(losses: np.ndarray, first: int) -> None:
         raise DivergedError(first + step, int(bad[:, step].sum()))
 
 
-def run_chunk(common: Common, first, count, carry, targets: Target):
+def run_chunk(
+    common: Common, first: jax.Array, count: jax.Array, carry: Carry, targets: Target
+) -> tuple[Carry, jax.Array]:
     """Steps first … first + count of a block, count at most CHUNK -> (carry, losses [images, CHUNK])."""
 
-    def body(k, everything):
+    def body(k: jax.Array, everything: tuple[Carry, jax.Array]) -> tuple[Carry, jax.Array]:
         (proxies, states), losses = everything
         step = jax.vmap(update, in_axes=(0, 0, None, 0, None))
         proxies, states, loss = step(proxies, states, first + k, targets, common)
@@ -53,24 +62,26 @@ def run_chunk(common: Common, first, count, carry, targets: Target):
     return jax.lax.fori_loop(0, count, body, (carry, losses))
 
 
-def finish(common: Common, proxies, targets: Target):
+def finish(common: Common, proxies: jax.Array, targets: Target) -> tuple[jax.Array, jax.Array]:
     """(prompt embeddings [images, embed], loss [images]) at the end."""
     loss = jax.vmap(proxy_loss, in_axes=(0, 0, None))(proxies, targets, common)
     return jax.vmap(common.encoder)(proxies), loss
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def compiled_start(mesh, common, targets):
+def compiled_start(mesh: Mesh, common: Common, targets: Target) -> Carry:
     return split_images(lambda common, targets: jax.vmap(start, (None, 0))(common, targets), mesh, 1)(common, targets)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=4)
-def compiled_chunk(mesh, common, first, count, carry, targets):
+def compiled_chunk(
+    mesh: Mesh, common: Common, first: int, count: int, carry: Carry, targets: Target
+) -> tuple[Carry, jax.Array]:
     return split_images(run_chunk, mesh, 3)(common, first, count, carry, targets)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def compiled_finish(mesh, common, proxies, targets):
+def compiled_finish(mesh: Mesh, common: Common, proxies: jax.Array, targets: Target) -> tuple[jax.Array, jax.Array]:
     return split_images(finish, mesh, 1)(common, proxies, targets)
 
 
@@ -101,14 +112,14 @@ def run_blocks(common: Common, targets: Target, steps: int, block: int, progress
     }
 
 
-def _blocks(targets, indices: np.ndarray, size: int):
+def _blocks(targets: Tree, indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, Tree]]:
     """(indices of up to `size` images, their rows) until all `indices` had their turn."""
     for begin in range(0, len(indices), size):
         picked = indices[begin : begin + size]
         yield picked, jax.tree.map(operator.itemgetter(picked), targets)
 
 
-def _padded(rows, size: int):
+def _padded(rows: Tree, size: int) -> Tree:
     return jax.tree.map(lambda array: pad_rows(array, size), rows)
 
 
@@ -133,7 +144,9 @@ def _run_in_turn(
     return losses, images * steps
 
 
-def _finish_block(mesh, common, proxies, rows, picked, found: list[np.ndarray]) -> None:
+def _finish_block(
+    mesh: Mesh, common: Common, proxies: jax.Array, rows: Target, picked: np.ndarray, found: list[np.ndarray]
+) -> None:
     for array, block in zip(found, (proxies, *compiled_finish(mesh, common, proxies, rows))):
         array[picked] = np.asarray(block)[: len(picked)]
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -162,7 +163,7 @@ def _candidates(rows: Sequence | None) -> dict | None:
     }
 
 
-def _cell(value):
+def _cell(value: Any) -> Any:
     """A value of a table for JSON."""
     value = value.item() if isinstance(value, np.generic) else value
     return number(value) if isinstance(value, float) else value

@@ -99,7 +99,7 @@ def fill(title: str, content: dict) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], read("template.html"))
 
 
-def as_json(content) -> str:
+def as_json(content: object) -> str:
     """JSON for an element of HTML; what could end the element, or begin another, is escaped."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     text = re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -105,7 +105,7 @@ def check_column(column: str, values: Sequence) -> None:
             raise ValueError(f"{column} holds other things than names that can be read")
 
 
-def is_image_name(value) -> bool:
+def is_image_name(value: object) -> bool:
     """Whether this is a name as `name_of_path` writes it."""
     plain = isinstance(value, str) and value.isprintable() and "\\" not in value
     return plain or (isinstance(value, str) and name_of_path(path_of_name(value)) == value)

@@ -8,9 +8,11 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from multimap_jax.errors import InputError, InputExistsError, InputOSError, MissingError
 from multimap_jax.images.decoding import is_image, opened_file
+from multimap_jax.runs.finished import RunImages
 from multimap_jax.runs.messages import count
 from multimap_jax.runtime.progress import open_bar
 from multimap_jax.sources import formats as kinds
@@ -27,7 +29,22 @@ SHOWN = 20
 SIGNATURES = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp", b"II*": ".tif"}
 
 
-def export_folders(job, names: Sequence[str], groups: Sequence[str], images, say: Callable, progress: bool) -> None:
+class FolderJob(Protocol):
+    """What folders need of `runs.export.Export`."""
+
+    @property
+    def to(self) -> Path: ...
+
+    @property
+    def how(self) -> str: ...
+
+    @property
+    def dry_run(self) -> bool: ...
+
+
+def export_folders(
+    job: FolderJob, names: Sequence[str], groups: Sequence[str], images: RunImages, say: Callable, progress: bool
+) -> None:
     """Says what is to be done, then does it. Errors as `run_export`, before anything is written."""
     if not storage_of(job.to).local:
         raise InputError(f"{job.to} is in a store: give a folder of this machine", "to")
@@ -133,7 +150,7 @@ def is_same(image: Path | PackedImage, target: Path, how: str) -> bool:
     return filecmp.cmp(image, target, shallow=False)
 
 
-def say_plan(job, groups: Sequence[str], folders: dict[str, str], done: int, say: Callable) -> None:
+def say_plan(job: FolderJob, groups: Sequence[str], folders: dict[str, str], done: int, say: Callable) -> None:
     sizes = collections.Counter(groups)
     say(f"{job.how} {count(len(groups), 'image')} into {count(len(sizes), 'folder')} of {job.to}:")
     for group, size in sizes.most_common(SHOWN):
@@ -145,7 +162,7 @@ def say_plan(job, groups: Sequence[str], folders: dict[str, str], done: int, say
         say(f"{count(done, 'image')} of them are there already")
 
 
-def check_free_space(job, files: Sequence[Path]) -> None:
+def check_free_space(job: FolderJob, files: Sequence[Path]) -> None:
     """InputOSError where the disk has too little room."""
     if job.how == "link":
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +54,7 @@ class AspectContent(msgspec.Struct):
     words_from: dict = {}
     separability: SeparabilityContent | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if set(self.files) != {MODEL_JSON, ARRAYS}:
             raise ValueError("it does not name the files of a model")
         if self.model != model_name(self.name, self.files):
@@ -85,7 +85,7 @@ class RunContent(msgspec.Struct):
     embeddings: Text | None = None
     edited: EditedContent | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len({aspect.name for aspect in self.aspects}) < len(self.aspects):
             raise ValueError("it has the same aspect twice")
 
@@ -95,7 +95,7 @@ class GroupContent(msgspec.Struct):
     images: int
     name_confidence: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not is_plain_name(self.name):
             raise ValueError("it has groups whose names cannot be read")
 
@@ -230,7 +230,7 @@ def images_of(run: Path, content: RunContent | ResultsContent, given: Path | Non
     return RunImages(Source(Path(text), {}), note)
 
 
-def is_within(path, folder) -> bool:
+def is_within(path: str | Path, folder: str | Path) -> bool:
     """Whether a path of this machine leads below a folder, or to it, once links are followed."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
@@ -241,16 +241,16 @@ class Within(Mapping):
     def __init__(self, images: Mapping, folder: Path):
         self.images, self.folder = images, folder
 
-    def __getitem__(self, name: str):
+    def __getitem__(self, name: str) -> Path | PackedImage:
         image = self.images[name]
         if not is_within(image.file if isinstance(image, PackedImage) else image, self.folder):
             raise KeyError(name)
         return image
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.images)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
 

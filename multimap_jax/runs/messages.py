@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -41,8 +42,11 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def print_estimate(job, clip: Clip, images: int, say: Callable[[str], None]) -> None:
-    """How long it will take: the images, then proxies for those aspects that need them."""
+def print_estimate(job: Any, clip: Clip, images: int, say: Callable[[str], None]) -> None:
+    """How long it will take: the images, then proxies for those aspects that need them.
+
+    job: a `runs.job.Job`, whose file imports this one.
+    """
     width, devices = clip.config.text.width, jax.local_device_count()
     processes = job.processes.count
     own = padded(images, clip.image_block, devices, processes)

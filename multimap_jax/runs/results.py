@@ -54,7 +54,7 @@ TABLE_ROWS = 2**18
 class Clock:
     """Seconds of each lap, and since the beginning under "total"."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.begin = self.last = time.perf_counter()
         self.seconds: dict[str, float] = {}
 

@@ -8,6 +8,7 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from multimap_jax.errors import InputError
 from multimap_jax.sources.formats import BEGINNING, begins_as_image
@@ -92,7 +93,7 @@ def no_column(file: Path, columns: Iterable[str], types: Sequence = ()) -> Input
     )
 
 
-def kinds_of(schema) -> dict[str, str]:
+def kinds_of(schema: Any) -> dict[str, str]:
     """What the columns of a parquet file may be read as, HELD or PATH; others are left out. ValueError where one that
     could be read is there twice."""
     usable = [field.name for field in schema if may_name(field.type) or is_kept(field.type)]
@@ -103,7 +104,7 @@ def kinds_of(schema) -> dict[str, str]:
     return structured | found  # a structure of bytes and a path is an image, mere bytes may be anything
 
 
-def looked_at(file: Path, schema, kinds: Mapping[str, str]) -> dict[str, str]:
+def looked_at(file: Path, schema: Any, kinds: Mapping[str, str]) -> dict[str, str]:
     """`kinds` with what the first values of columns show, where there is a choice: SEEN and BARE instead of HELD."""
     import pyarrow.parquet as pq
 
@@ -116,7 +117,7 @@ def looked_at(file: Path, schema, kinds: Mapping[str, str]) -> dict[str, str]:
     return {name: seen.get(name, kind) for name, kind in kinds.items()}
 
 
-def kind_of_values(stored, column: str, kind) -> str:
+def kind_of_values(stored: Any, column: str, kind: Any) -> str:
     """What the first values of a column of images show."""
     fields = fields_of(kind)
     if is_bytes(fields.get("bytes")) or not fields:
@@ -129,7 +130,7 @@ def kind_of_values(stored, column: str, kind) -> str:
     return HELD if named else BARE
 
 
-def first_values(stored, column: str, field: str = "") -> list | None:
+def first_values(stored: Any, column: str, field: str = "") -> list | None:
     """The first values of a column, or a field of it, that are there; None where too much would have to be read to say.
     One row at a time, for Arrow gives a value as often as a file repeats it."""
     leaf, cut = f"{column}.{field}" if field else column, False
@@ -150,21 +151,21 @@ def first_values(stored, column: str, field: str = "") -> list | None:
     return found or (None if cut else [])
 
 
-def fields_of(kind) -> dict:
+def fields_of(kind: Any) -> dict:
     """The types of a structure's fields, by name; of anything else none."""
     import pyarrow.types as types
 
     return {field.name: field.type for field in kind} if types.is_struct(kind) else {}
 
 
-def plain_type(kind):
+def plain_type(kind: Any) -> Any:
     """The type of the values, for columns that hold each value once and refer to it."""
     import pyarrow.types as types
 
     return kind.value_type if kind is not None and types.is_dictionary(kind) else kind
 
 
-def is_any(kind, tests: Sequence[str]) -> bool:
+def is_any(kind: Any, tests: Sequence[str]) -> bool:
     """Whether the values of a column are of one of these types, as pyarrow.types calls its tests: "date" is is_date."""
     import pyarrow.types as types
 
@@ -177,16 +178,16 @@ is_text = functools.partial(is_any, tests=("string", "large_string", "string_vie
 is_written_as_text = functools.partial(is_any, tests=("date", "timestamp", "time", "decimal"))
 
 
-def is_kept(kind) -> bool:
+def is_kept(kind: Any) -> bool:
     """Whether a column is kept with the images: texts, numbers, and what is written as text."""
     return is_text(kind) or is_written_as_text(kind) or is_any(kind, ("integer", "floating", "boolean", "null"))
 
 
-def holds_images(kind) -> bool:
+def holds_images(kind: Any) -> bool:
     """Bytes, or a structure of bytes and a path, either of which may be missing."""
     fields = fields_of(kind)
     return is_bytes(fields.get("bytes")) or is_text(fields.get("path")) or is_bytes(kind)
 
 
-def may_name(kind) -> bool:
+def may_name(kind: Any) -> bool:
     return holds_images(kind) or is_text(kind)

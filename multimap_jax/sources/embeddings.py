@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -208,7 +209,7 @@ def without_blanks(names: Texts) -> Texts:
     return bare.replace(np.array(files, int), [names[row] for row in files])
 
 
-def texts_of(values) -> Texts:
+def texts_of(values: Any) -> Texts:
     """Names as texts: "" where there is none, or one that is too long for a path."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -80,7 +80,7 @@ def files_below(path: Path, notes: list[str]) -> list[str]:
     return found
 
 
-def image_files(path, names: Sequence[str], notes: list[str]) -> list[str]:
+def image_files(path: Path, names: Sequence[str], notes: list[str]) -> list[str]:
     """The images among the files of a folder, sorted. notes: gets sentences on other files. InputError where there are
     none."""
     suffixes = formats.suffixes()

@@ -6,6 +6,7 @@ import bisect
 import collections
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 
@@ -34,10 +35,16 @@ class Texts(Sequence):
 
         return cls(pa.concat_arrays([texts.arrow for texts in arrays]))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.arrow)
 
-    def __getitem__(self, index: int | slice):
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Texts: ...
+
+    def __getitem__(self, index: int | slice) -> str | Texts:
         found = self.arrow[index]
         return Texts(found) if isinstance(index, slice) else found.as_py()
 
@@ -48,7 +55,7 @@ class Texts(Sequence):
     def take(self, indices: np.ndarray) -> Texts:
         return Texts(self.arrow.take(indices))
 
-    def equal(self, other) -> np.ndarray:
+    def equal(self, other: Any) -> np.ndarray:
         """Which texts equal one text or those of an Arrow array, bool [texts]."""
         import pyarrow.compute as pc
 
@@ -99,10 +106,10 @@ class SortedPaths(Mapping):
     def __init__(self, names: Texts, paths: Texts, path_of: Callable[[str], str] = str):
         self.names, self.paths, self.path_of = names, paths, path_of
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.names)
 
     def __getitem__(self, name: str) -> Path:
@@ -115,7 +122,7 @@ class SortedPaths(Mapping):
 class Notes:
     """Sentences on what was passed over or chosen, each once, with examples."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.counts: collections.Counter = collections.Counter()
         self.examples: dict[tuple, list[str]] = collections.defaultdict(list)
 

@@ -92,7 +92,7 @@ def check_texts(*columns: list) -> None:
         raise ValueError("names that are no text")
 
 
-def is_sound(read: Callable, *arguments) -> bool:
+def is_sound(read: Callable, *arguments: object) -> bool:
     """Whether `read` accepts a file. A transient error, such as a lack of memory, says nothing about it and is
     raised."""
     try:

@@ -199,7 +199,7 @@ def held_rows(file: Path, table: Any, column: str, listing: Listing) -> list[Row
     return found
 
 
-def content_of(row) -> bytes:
+def content_of(row: Any) -> bytes:
     """The bytes of a column of one row, b"" for none."""
     found = row[0].as_py()
     return (found.get("bytes") if isinstance(found, dict) else found) or b""
@@ -215,7 +215,7 @@ class RowGroups:
         self.next = 0  # the row after them
 
     @functools.cached_property
-    def stored(self):
+    def stored(self) -> Any:
         import pyarrow.parquet as pq
 
         return pq.ParquetFile(open_file(self.file))
@@ -251,6 +251,6 @@ class RowGroups:
         batches = self.stored.iter_batches(1, row_groups=[group], columns=[column], use_threads=False)
         return (batch.column(self.column) for batch in batches)
 
-    def __del__(self):
+    def __del__(self) -> None:
         if "stored" in self.__dict__:
             self.stored.close(force=True)

@@ -129,8 +129,9 @@ class Samples:
     where all texts come after all images, it has that of a sample of its key that has no image.
     """
 
-    def __init__(self):
-        self.sample, self.key, self.members = 0, "", set()  # that is read now
+    def __init__(self) -> None:
+        self.sample, self.key = 0, ""  # that is read now
+        self.members: set[str] = set()  # of it
         self.images: dict[str, tuple[str, str, int]] = {}  # name -> its stem, key and sample
         self.texts: dict[str, dict[int, dict[str, str]]] = {
             ending: collections.defaultdict(dict) for ending in TEXTS

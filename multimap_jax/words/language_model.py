@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,6 +29,7 @@ from multimap_jax.storage.paths import write_file
 from multimap_jax.storage.reading import read_json
 
 SLEEP = time.sleep
+Answer = TypeVar("Answer")
 REPLY_BYTES = 10**6  # of a reply; the rest is not read
 WORD_LENGTH = 100  # characters of a word
 SHOWN_LENGTH = 200  # characters of foreign text in a sentence
@@ -64,7 +66,7 @@ class Endpoint:
     tries: int = 3
     most: int = 200
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         address = ADDRESS.fullmatch(self.base)
         if not address or int(address[3] or 0) > 65535:
             found = "one with a user or password" if "@" in self.base else shown(self.base)
@@ -224,7 +226,7 @@ def _ask(endpoint: Endpoint, prompt: str, say: Callable[[str], None]) -> bytes:
     return reply
 
 
-def _run(work: Coroutine):
+def _run(work: Coroutine[Any, Any, Answer]) -> Answer:
     try:
         asyncio.get_running_loop()
     except RuntimeError:

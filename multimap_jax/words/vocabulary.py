@@ -132,7 +132,7 @@ def _parse(line: str) -> tuple[list[str], tuple[str, ...]]:
     return names, tuple(words)
 
 
-def _require(condition, message: str) -> None:
+def _require(condition: object, message: str) -> None:
     if not condition:
         raise ValueError(message)
 

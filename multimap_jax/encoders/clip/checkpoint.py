@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from numpy.typing import DTypeLike
 
 from multimap_jax.encoders.clip.config import CLIPConfig
 from multimap_jax.encoders.clip.towers import Towers
@@ -174,7 +175,7 @@ def arrays_from_towers(towers: Towers) -> dict[str, np.ndarray]:
     }
 
 
-def _path(keys) -> str:
+def _path(keys: Iterable) -> str:
     return ".".join(key.name for key in keys if key.name != "value")
 
 
@@ -265,7 +266,7 @@ class Stored:
     def shape(self) -> tuple[int, ...]:
         return tuple(self.file.get_slice(self.name).get_shape())
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         stored = self.file.get_slice(self.name).get_dtype()
         if stored not in FLOATS:
             expected = ", ".join(FLOATS)
@@ -304,7 +305,7 @@ def _read_flax(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} is not a whole Flax checkpoint ({error_text(error)}); {AGAIN}") from error
 
 
-def save_checkpoint(directory: str | Path, towers: Towers, dtype=np.float32) -> None:
+def save_checkpoint(directory: str | Path, towers: Towers, dtype: DTypeLike = np.float32) -> None:
     """Writes config.json and model.safetensors as transformers reads them; tokenizer and preprocessing are separate."""
     from safetensors.numpy import save_file
 

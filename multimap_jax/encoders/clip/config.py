@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from multimap_jax.errors import InputError
 
@@ -70,7 +71,7 @@ class CLIPConfig:
     image: ImageConfig
 
     @classmethod
-    def from_json(cls, content: dict, path="config.json") -> CLIPConfig:
+    def from_json(cls, content: dict, path: str | Path = "config.json") -> CLIPConfig:
         """From what the config.json at `path` holds. InputError lists every setting that the towers cannot have."""
         if content.get("model_type") != "clip":
             raise InputError(
@@ -119,7 +120,7 @@ class CLIPConfig:
         }
 
 
-def tower_settings(content: dict, name: str, path) -> dict:
+def tower_settings(content: dict, name: str, path: str | Path) -> dict:
     """What config.json says of one tower, with the defaults of what it leaves out.
 
     "text_config_dict", which old releases of transformers wrote, replaces "text_config" there, and so here.

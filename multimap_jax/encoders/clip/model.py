@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
+from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 from PIL import Image
 
@@ -287,7 +288,7 @@ class Clip:
         return compiled_slot_encoder(tower, ids, slot, not plain, not plain)
 
 
-def real_numbers(embeddings) -> np.ndarray:
+def real_numbers(embeddings: Any) -> np.ndarray:
     """An array of what was given as embeddings. Errors as in `Clip.check_embeddings`."""
     if scipy.sparse.issparse(embeddings):
         raise InputTypeError(
@@ -307,7 +308,7 @@ def real_numbers(embeddings) -> np.ndarray:
         raise InputTypeError(message, "embeddings") from None
 
 
-def _embed_each(tower, inputs):
+def _embed_each(tower: Callable, inputs: jax.Array) -> jax.Array:
     return jax.vmap(tower)(inputs)
 
 
@@ -315,7 +316,7 @@ _embed_texts = jax.jit(_embed_each)
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _embed_block(tower, pixels, mesh):
+def _embed_block(tower: Callable, pixels: np.ndarray, mesh: Mesh) -> jax.Array:
     return split_images(_embed_each, mesh, 1)(tower, pixels)
 
 

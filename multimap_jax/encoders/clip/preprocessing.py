@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -102,7 +103,7 @@ def read_settings(directory: Path) -> tuple[Path, dict]:
     return path, read_json(path)
 
 
-def as_sides(size, shape: set[str], most: int) -> dict:
+def as_sides(size: Any, shape: set[str], most: int) -> dict:
     """A size as an object, {} for none: old files hold one number, which means `shape`, or [height, width].
 
     ValueError for a side that no encoder asks for, above `most`, and which could take any amount of memory.

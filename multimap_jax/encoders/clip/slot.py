@@ -8,11 +8,12 @@ only the end token is.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
-from multimap_jax.encoders.clip.towers import Layer, LayerNorm, Linear, TextTower, run_layers, unstack_layers
+from multimap_jax.encoders.clip.towers import Layer, LayerNorm, Linear, Past, TextTower, run_layers, unstack_layers
 
 
 @jax.tree_util.register_dataclass
@@ -21,16 +22,16 @@ class SlotEncoder:
     """Proxy [width] -> unit embedding [embed] of the prompt (`embed`: unnormalised). One proxy; `vmap` outside."""
 
     layers: list[Layer]  # unstacked: the last one is computed for the end token only
-    past: list[tuple]  # (keys, values) of the tokens before the slot, each [p, heads, head size], one pair a layer
+    past: list[Past]  # (keys, values) of the tokens before the slot, each [p, heads, head size], one pair a layer
     position: jax.Array  # [width], added to the proxy
     after: jax.Array  # [tokens after the slot up to the end, width]
     final_norm: LayerNorm | None
     projection: Linear
 
-    def __call__(self, proxy):
+    def __call__(self, proxy: jax.Array) -> jax.Array:
         return unit(self.embed(proxy))
 
-    def embed(self, proxy):
+    def embed(self, proxy: jax.Array) -> jax.Array:
         first = (proxy.astype(self.position.dtype) + self.position)[None]
         hidden = jnp.concatenate([first, self.after])
         for layer, past in zip(self.layers[:-1], self.past[:-1]):
@@ -41,12 +42,14 @@ class SlotEncoder:
         return embedding.astype(jnp.promote_types(embedding.dtype, jnp.float32))
 
 
-def unit(x):
+def unit(x: jax.Array) -> jax.Array:
     """x [..., e] scaled to norm 1."""
     return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True))
 
 
-def slot_encoder(tower: TextTower, ids, slot: int, positions: bool = True, final_norm: bool = True) -> SlotEncoder:
+def slot_encoder(
+    tower: TextTower, ids: Sequence[int], slot: int, positions: bool = True, final_norm: bool = True
+) -> SlotEncoder:
     """ids int [t], from the start token to the end token; `slot` is where the proxy goes.
 
     `positions` and `final_norm` False: without position embeddings, without the final layer norm, as the released

@@ -164,7 +164,7 @@ def read_optional(path: Path) -> dict:
     return read_json(path) if path.exists() else {}
 
 
-def as_pair(merge) -> tuple[str, str]:
+def as_pair(merge: str | Sequence[str]) -> tuple[str, str]:
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return left, right
 

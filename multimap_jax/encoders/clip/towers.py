@@ -16,6 +16,7 @@ from flax import nnx
 
 from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
 
+Past = tuple[jax.Array, jax.Array]  # keys, values
 ACTIVATION = {
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
@@ -30,7 +31,7 @@ class LayerNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(width))
         self.epsilon = epsilon
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         wide = wide - wide.mean(-1, keepdims=True)
         wide = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.epsilon)
@@ -44,17 +45,17 @@ class Linear(nnx.Module):
         self.kernel = nnx.Param(jax.random.normal(rngs.params(), (inputs, outputs)) * inputs**-0.5)
         self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         y = multiply(x, self.kernel[...])
         return (y if self.bias is None else y + along(self.bias[...], y)).astype(x.dtype)
 
 
-def along(vector, x):
+def along(vector: jax.Array, x: jax.Array) -> jax.Array:
     """vector [d] as wide as x [..., d]: said here, because ranks are nowhere promoted in silence."""
     return jnp.broadcast_to(vector, x.shape)
 
 
-def multiply(x, kernel):
+def multiply(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """x [..., in] @ kernel [in, out], of x's dtype; of bf16 on CPUs the result is float32.
 
     There bf16 is written out, its gradient too: XLA has no other fast product of bf16 on CPUs. Accelerators have one,
@@ -64,12 +65,12 @@ def multiply(x, kernel):
     return _multiply_bf16(x, kernel) if written_out else x @ kernel
 
 
-def _contract(x, x_axis: int, y, y_axis: int):
+def _contract(x: jax.Array, x_axis: int, y: jax.Array, y_axis: int) -> jax.Array:
     axes = (((x_axis % x.ndim,), (y_axis % y.ndim,)), ((), ()))
     return jax.lax.dot_general(x, y, axes, preferred_element_type=jnp.float32)
 
 
-def _multiply_bf16_gradient(factors, gradient):
+def _multiply_bf16_gradient(factors: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, ...]:
     (x, kernel), gradient = factors, gradient.astype(jnp.bfloat16)
     inputs, outputs = (array.reshape(-1, array.shape[-1]) for array in (x, gradient))
     pair = _contract(gradient, -1, kernel, 1), _contract(inputs, 0, outputs, 0)
@@ -90,7 +91,9 @@ class Layer(nnx.Module):
         self.up, self.down = Linear(d, m, rngs), Linear(m, d, rngs)
         self.heads, self.activation = config.heads, config.activation
 
-    def __call__(self, x, past=None, causal=True, last_only=False):
+    def __call__(
+        self, x: jax.Array, past: Past | None = None, causal: bool = True, last_only: bool = False
+    ) -> tuple[jax.Array, Past]:
         """x [t, d], past (keys, values) each [p, h, k] -> ([t, d], own (keys, values) each [t, h, k]).
 
         The past is seen by every token. `last_only`: only the last token is carried on, [1, d], though it still
@@ -106,7 +109,7 @@ class Layer(nnx.Module):
         return x + self.down(hidden.astype(x.dtype)), (k, v)
 
 
-def attention(q, k, v, past=None, causal=True):
+def attention(q: jax.Array, k: jax.Array, v: jax.Array, past: Past | None = None, causal: bool = True) -> jax.Array:
     """q [q, h, k] of the LAST q of t tokens, k and v [t, h, k], past (keys, values) [p, h, k] -> [q, h, k].
 
     The scores against the past are a product of their own: under vmap over images the past is shared, so it is never
@@ -127,7 +130,7 @@ def attention(q, k, v, past=None, causal=True):
     return jnp.einsum("hqp,phk->qhk", before, values) + jnp.einsum("hqt,thk->qhk", own, v)
 
 
-def _softmax(scores):
+def _softmax(scores: jax.Array) -> jax.Array:
     """Over the last axis. The reciprocal is written out: a quotient is compiled one way for one device and another way
     for several, which would cost the equality of their bits."""
     wide = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
@@ -147,7 +150,7 @@ def unstack_layers(stacked: Layer) -> list[Layer]:
     return [jax.tree.map(lambda array, i=i: array[i], stacked) for i in range(count)]
 
 
-def run_layers(layers: Layer, x, causal: bool, unroll: int = 1):
+def run_layers(layers: Layer, x: jax.Array, causal: bool, unroll: int = 1) -> tuple[jax.Array, Past]:
     """x [t, d] through the stack -> ([t, d], (keys, values) of every layer, each [l, t, h, k])."""
     return jax.lax.scan(lambda x, layer: layer(x, causal=causal), x, layers, unroll=unroll)
 
@@ -164,16 +167,16 @@ class TextTower(nnx.Module):
         self.final_norm = LayerNorm(config.width, config.epsilon)
         self.projection = Linear(config.width, config.embed, rngs, bias=False)
 
-    def __call__(self, ids):
+    def __call__(self, ids: jax.Array) -> jax.Array:
         """ids int [t], t at most the context length, padded after the end token with anything."""
         hidden, _ = run_layers(self.layers, self.embed_tokens(ids), causal=True)
         return self.projection(self.final_norm(hidden[self.end_position(ids)]))
 
-    def embed_tokens(self, ids):
+    def embed_tokens(self, ids: jax.Array) -> jax.Array:
         """ids int [t] -> [t, d], positions added."""
         return self.tokens[...][ids] + self.positions[...][: len(ids)]
 
-    def end_position(self, ids):
+    def end_position(self, ids: jax.Array) -> jax.Array:
         """Where the text is read: the first end token, or the largest id in the old convention."""
         return jnp.argmax(ids if self.config.end_token is None else ids == self.config.end_token)
 
@@ -193,15 +196,15 @@ class ImageTower(nnx.Module):
         self.final_norm = LayerNorm(config.width, config.epsilon)
         self.projection = Linear(config.width, config.embed, rngs, bias=False)
 
-    def __call__(self, pixels):
+    def __call__(self, pixels: jax.Array) -> jax.Array:
         return self.projection(self.pool(pixels))
 
-    def pool(self, pixels):
+    def pool(self, pixels: jax.Array) -> jax.Array:
         """pixels -> what is projected, [d]."""
         hidden, _ = run_layers(self.layers, self.embed_patches(pixels), causal=False)
         return self.final_norm(hidden[0])
 
-    def embed_patches(self, pixels):
+    def embed_patches(self, pixels: jax.Array) -> jax.Array:
         """pixels [size, size, 3] -> [1 + patches, d]; a patch is flattened as (row, column, channel)."""
         side, patch = self.config.size // self.config.patch, self.config.patch
         pixels = pixels[: side * patch, : side * patch].astype(self.patches.kernel[...].dtype)

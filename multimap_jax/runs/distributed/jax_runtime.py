@@ -25,7 +25,7 @@ END_SECONDS = 10
 CLUSTERS = "Cloud TPU, Slurm under srun, Open MPI, or Kubernetes with jax[k8s]"
 
 
-def join(processes) -> None:
+def join(processes: Any) -> None:
     """Joins the runtime that `Processes` describe, unless that is done. InputOSError where process 0 cannot listen at
     its port, or the others do not come within JOIN_SECONDS."""
     import jax
@@ -94,7 +94,7 @@ def local_devices() -> list[int] | None:
     return [] if alone_on_host or variable("SLURM_GPUS_PER_TASK") else None
 
 
-def initialize(heartbeat: int, **settings) -> None:
+def initialize(heartbeat: int, **settings: Any) -> None:
     """`jax.distributed.initialize` in a thread: nothing interrupts it, and after its own timeout it ends the process
     with a stack trace. TimeoutError after JOIN_SECONDS; other errors are JAX's."""
     import jax

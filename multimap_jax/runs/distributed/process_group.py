@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from multimap_jax.choices import HEARTBEAT_SECONDS
 from multimap_jax.errors import InputError
@@ -40,7 +41,7 @@ class Processes:
     index: int
     heartbeat: int = HEARTBEAT_SECONDS
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         found = COORDINATOR.fullmatch(self.coordinator)
         if self.coordinator and not (found and 0 < int(found[1]) < 65536):
             raise InputError(
@@ -180,7 +181,7 @@ def difference(settings: dict, process: dict, index: int) -> list[str]:
     return []
 
 
-def receive(processes: Processes, key: str):
+def receive(processes: Processes, key: str) -> Any:
     """What another process published. ConnectionError where it is gone, TimeoutError as `ProcessGroup.barrier`."""
     ProcessGroup(processes).barrier([key], lambda: [] if runtime.published(key) is None else [key])
     return runtime.published(key)
