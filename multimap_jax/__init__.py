@@ -1,9 +1,9 @@
 """Groups images by a word: Multi-MaP (CVPR 2024, arXiv 2404.15655) in JAX."""
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # for type checkers, which do not see `__getattr__`: the names of _PUBLIC
+if TYPE_CHECKING:  # for type checkers: the names of _PUBLIC
     from multimap_jax.clustering.metrics import evaluate as evaluate
     from multimap_jax.encoders.clip.model import Clip as Clip
     from multimap_jax.encoders.clip.model import load_clip as load_clip
@@ -45,10 +45,12 @@ _PUBLIC = {
 __all__ = [*_PUBLIC, "__version__"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+if not TYPE_CHECKING:  # else type checkers would take any name for one of ours
+
+    def __getattr__(name):
+        if name not in _PUBLIC:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -79,6 +79,6 @@ def test_the_document_shows_the_same_rooms_in_the_same_order():
 
 
 def test_type_checkers_see_every_public_name():
-    (block,) = [node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If)]
+    block, _ = [node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If)]
     seen = {alias.asname: node.module for node in block.body for alias in node.names}
     assert seen == {name: f"multimap_jax.{module}" for name, module in multimap_jax._PUBLIC.items()}
