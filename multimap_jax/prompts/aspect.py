@@ -128,7 +128,7 @@ def make_prompt(aspect: Aspect, tokenizer: Tokenizer) -> Prompt:
     return Prompt(ids, slot=1 + len(left))
 
 
-def check_aspect(aspect) -> None:
+def check_aspect(aspect: object) -> None:
     """InputTypeError for what is no Aspect."""
     if not isinstance(aspect, Aspect):
         raise InputTypeError(f'expected an Aspect, such as mm.Aspect("color"), found {aspect!r}', "aspect")
