@@ -161,44 +161,58 @@ def difficulty_table(found: dict) -> str:
 
 
 def sight_table(found: dict) -> str:
-    """What `sight` measured."""
-    criteria = [[name, f"{found['code'][name]:.3f}", f"{value:.3f}"] for name, value in found["found"].items()]
-    kinds = ("seen", "between", "unseen")
-    encoders = [*found["encoders"], {"encoder": "all", "trained": ""} | found["calibration"]]
-    counted = [
-        [each["encoder"], each["trained"], *(f"{each[f'{kind}_clear']} of {each[kind]}" for kind in kinds)]
-        for each in encoders
-    ]
-    controls = [
-        [each["control"], f"{each['clear']} of {each['cases']}"]
-        + ["; ".join(f"{row['set']} {row['aspect']}, {row['encoder']}" for row in each["which"])]
-        for each in found["controls"]
-    ]
-    levels, calibration = " and ".join(map(str, found["difficulties"])), found["calibration"]
+    """What `separability` measured."""
+    code, rule = found["code"], found["found"]
+    spans = {"0.5": ".5 or more", "0.3": ".3 to .5", "0.15": ".15 to .3", "0.0": "below .15"}
+    titles = {
+        "judge": "Verdicts on the cases for judging, with the thresholds in the code",
+        "choose": "The same on the cases for choosing",
+        "left_out": "Every set under the thresholds that the rule finds on all others",
+    }
     parts = [
-        "## Whether an encoder tells words apart: thresholds and verdicts",
-        f"Thresholds: the 5% quantile over aspects of drawn sets ({found['images']} pictures each, difficulties "
-        f"{levels}) whose zero-shot groups have an AMI of .5 or more.",
-        lines(["criterion", "in the code", "found"], criteria),
-        "Called clear, with the thresholds in the code, of the aspects with an AMI in each span: "
-        f"{calibration['seen_clear'] / calibration['seen']:.0%} of those with .5 or more.",
-        lines(["encoder", "trained", "AMI .5 or more", ".25 to .5", "below .25"], counted),
-        'Controls, for which "cannot" is right:',
-        lines(["", "called clear", "which"], controls),
+        "## Whether an encoder separates words: thresholds and verdicts",
+        "Cases are drawings and photographs, seen by the checkpoint made for them and by others, with and without "
+        "noise, under lists of words of several kinds. Groups are those of the default recipe: as many as words were "
+        "given; of found words as many as the command chooses, and as many as there are labels. Wrong words fit no "
+        'aspect of the images, and images of one value have nothing to separate: neither should be called "well".',
+        lines(
+            ["criterion", "in the code", "by the rule"],
+            [[name.replace("_", " "), f"{code[name]:.2f}", f"{rule[name]:.2f}"] for name in code],
+        ),
     ]
-    judged = found.get("photographs")
-    if judged:
-        rows = [
-            [row["set"], row["aspect"], row["encoder"], *(f"{row[name]:z.2f}" for name in found["code"])]
-            + [f"{row['ami']:z.2f}", "seen" if row["seen"] else "not seen", "clear" if row["clear"] else "cannot"]
-            for row in judged["rows"]
+    for part, title in titles.items():
+        cells = [
+            [kind, spans.get(span, "not grouped"), str(sum(levels.values()))]
+            + [f"{number} ({number / sum(levels.values()):.0%})" for number in levels.values()]
+            for kind, by_span in found[part].items()
+            for span, levels in sorted(by_span.items(), reverse=True)
         ]
-        right = sum(row["clear"] == row["seen"] for row in judged["rows"])
-        parts += [
-            f"Photographs: {right} of {len(rows)} verdicts are right ({judged['right']:.0%}); of {judged['unseen']} "
-            f"aspects that the encoder does not see {judged['unseen_clear']} are called clear.",
-            lines(["set", "aspect", "encoder", *found["code"], "AMI of zero-shot", "truth", "verdict"], rows),
+        parts += [f"{title}:", lines(["words", "NMI of the groups", "cases", "well", "partly", "hardly"], cells)]
+    head = [
+        "part",
+        "set",
+        "encoder",
+        "noise",
+        "subject",
+        "aspect",
+        "words",
+        "how many",
+        "NMI",
+        "win rate",
+        "structure",
+        "share",
+    ]
+    for name, title in {
+        "photographs": "Photographs seen by the checkpoint made for them",
+        "mistakes": 'Groups with an NMI of .5 or more that are called "hardly", and what should not be called "well"',
+    }.items():
+        cells = [
+            [row["part"], row["set"], row["encoder"], f"{row['noise']:.0f}", row["subject"], row["aspect"], row["kind"]]
+            + [str(row["words"]), f"{row['nmi']:.2f}" if "nmi" in row else "", f"{row['win_rate']:.2f}"]
+            + [f"{row['structure']:z.2f}", f"{row['share']:.2f}", row["verdict"]]
+            for row in found[name]
         ]
+        parts += [f"{title}:", lines([*head, "verdict"], cells)] if cells else []
     return "\n\n".join([part.rstrip() for part in parts] + [source(found)])
 
 

@@ -32,7 +32,7 @@ import numpy as np
 from absl import app, flags
 
 from experiments.benchmarks.measuring import print_result
-from experiments.calibration.separability import NO_ASPECT, PHOTOGRAPHS, words_of
+from experiments.calibration.verdict_cases import NO_ASPECT, PHOTOGRAPHS, words_of
 from multimap_jax.clustering.metrics import matched
 
 FLAGS = flags.FLAGS

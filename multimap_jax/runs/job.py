@@ -12,6 +12,7 @@ from multimap_jax.errors import InputError
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.features import table as features
 from multimap_jax.prompts.aspect import Aspect
+from multimap_jax.prompts.separability import check_compared_prompts
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.runs.distributed.process_group import ALONE, Processes
@@ -134,4 +135,6 @@ def make_models(plan: CheckedJob, clip: Clip, progress: bool) -> list[MultiMaP]:
     ]
     for model in models:
         model.check()
+        if len(model.aspect.words) > 1:
+            check_compared_prompts(clip, model.aspect)
     return models

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from multimap_jax.encoders.clip.model import load_clip
 from multimap_jax.errors import InputError
+from multimap_jax.prompts.separability import check_compared_prompts
 from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
 from multimap_jax.runs.messages import DRAWINGS, count
 from multimap_jax.runs.run_embeddings import embed_source, matching_embeddings
@@ -23,6 +24,8 @@ from multimap_jax.words.word_sources import WordSources
 # Aspects that are listed, and words of each.
 SHOWN = 12
 SHOWN_WORDS = 6
+# Levels of aspects that the next command asks for: those of the first that has any.
+SEPARATED = ("well", "partly")
 
 
 def run_suggest(
@@ -43,6 +46,8 @@ def run_suggest(
         asked = aspects_to_suggest(encoder, subject, vocabulary)
         if not asked:
             raise InputError(f"{encoder.name} has seen two words of no aspect of {subject!r}: give more", "vocabulary")
+        for aspect in asked:
+            check_compared_prompts(encoder, aspect)
         for note in [DRAWINGS] * encoder.embedded + list(source.notes):
             say(note)
         found = (
@@ -61,18 +66,19 @@ def run_suggest(
         )
     for line in table(aspects, encoder.name, len(found.names)):
         say(line)
-    clear = [found.aspect.name for found in aspects if found.separability.verdict == "well"]
-    if not clear:
-        advice = "Try another model with --clip, or give words that fit these images with --words."
-        return say(f"\nNo aspect is separated well. {advice}")
+    levels = [[found.aspect.name for found in aspects if found.separability.verdict == level] for level in SEPARATED]
+    names = next(filter(None, levels), [])
+    if not names:
+        advice = "Try another encoder with --clip, or give words that fit these images with --words."
+        return say(f"\nIt separates none. {advice}")
     flags = [f"--embeddings={images}" if ready else f"--images={images}", f"--subject={subject}"]
-    flags += [*(f"--aspect={name}" for name in clear), f"--clip={clip}", "--out=groups" if ready else f"--out={out}"]
+    flags += [*(f"--aspect={name}" for name in names), f"--clip={clip}", "--out=groups" if ready else f"--out={out}"]
     say("\nnext: multimap " + " ".join(shlex.quote(printable(flag)) for flag in flags))
 
 
 def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
     """The best aspects, a line each."""
-    lines = [f"\nAspects that {encoder} separates on {count(images, 'image')}, best first; 1.0 or more is well:"]
+    lines = [f"\nWhat {encoder} separates on {count(images, 'image')}, best first:"]
     width = max(len(found.aspect.name) for found in aspects[:SHOWN])
     for found in aspects[:SHOWN]:
         aspect, separability = found.aspect, found.separability

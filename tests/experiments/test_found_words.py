@@ -25,7 +25,7 @@ def test_an_aspect_with_words_one_without_and_the_order_of_a_drawn_set():
     embeddings = clip.embed_images(drawn.images)
     row = unasked.rate_aspect(clip, embeddings, "object", "color", drawn.labels["color"])
     assert row["clusters"] == 2 and row["true"] > 0.9 and row["found"] > 0.9 and row["candidates"] > 2
-    assert {"red", "green"} <= set(row["words"]) and row["true_verdict"] == row["found_verdict"] == "clear"
+    assert {"red", "green"} <= set(row["words"]) and row["true_verdict"] == row["found_verdict"] == "well"
     row = unasked.rate_aspect(clip, embeddings, "object", "identity", drawn.labels["color"])
     assert row["found"] is None and "no words for 'identity'" in row["why"]
     found = unasked.rate_suggestions(clip, embeddings, "object", {"colour": True, "shape": False, "identity": True})
@@ -34,8 +34,8 @@ def test_an_aspect_with_words_one_without_and_the_order_of_a_drawn_set():
 
 
 def test_the_table_has_losses_of_what_is_seen_and_of_all():
-    place = {"set": "fruit twin", "encoder": "embedded", "drawn": True, "clusters": 3, "true_verdict": "clear"}
-    has = {"words": ["red", "green"], "candidates": 13, "found_verdict": "cannot", "found_own_number": 0.5}
+    place = {"set": "fruit twin", "encoder": "embedded", "drawn": True, "clusters": 3, "true_verdict": "well"}
+    has = {"words": ["red", "green"], "candidates": 13, "found_verdict": "hardly", "found_own_number": 0.5}
     rows = [
         place | has | {"aspect": "color", "seen": True, "true": 0.9, "found": 0.8},
         place | has | {"aspect": "shape", "seen": False, "true": 0.4, "found": 0.1},
@@ -46,8 +46,8 @@ def test_the_table_has_losses_of_what_is_seen_and_of_all():
     lines = results.unasked_table(found).splitlines()
     assert "| twins | 0.100 (1) | 0.200 (2) | 0.750 | 0.500 | – | – | 1.2 |" in lines
     assert not any(line.startswith("| photographs") for line in lines)
-    first = "| fruit twin | color | yes | 3 | 0.900 | 0.800 | 2 of 13 | 0.500 | clear | cannot | red, green |"
-    assert first in lines and "| fruit twin | identity | yes | 3 | 0.700 | no words | | | clear | | |" in lines
+    first = "| fruit twin | color | yes | 3 | 0.900 | 0.800 | 2 of 13 | 0.500 | well | hardly | red, green |"
+    assert first in lines and "| fruit twin | identity | yes | 3 | 0.700 | no words | | | well | | |" in lines
     assert "| fruit twin | embedded | 0.750 | 0.500 | – | – | 1.2 | 2: color, size … |" in lines
 
 
