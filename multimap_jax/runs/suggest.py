@@ -78,7 +78,7 @@ def run_suggest(
 
 def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
     """The best aspects, a line each."""
-    lines = [f"\nWhat {encoder} separates on {count(images, 'image')}, best first:"]
+    lines = [f"\nWhat {encoder} separates on {count(images, 'image')}, best first; from a score of 1.0 on well:"]
     width = max(len(found.aspect.name) for found in aspects[:SHOWN])
     for found in aspects[:SHOWN]:
         aspect, separability = found.aspect, found.separability
