@@ -125,7 +125,7 @@ def compared(aspect: Aspect) -> list[Aspect]:
     """The aspect with abstract words, and with things, but for its own words where others are left."""
     own = {normal_form(word) for word in aspect.words}
     return [
-        dataclasses.replace(aspect, words=tuple(word for word in words if word not in own) or words)
+        dataclasses.replace(aspect, words=tuple(word for word in words if word not in own) or tuple(words))
         for words in (ABSTRACT_WORDS, THINGS)
     ]
 
@@ -142,7 +142,7 @@ def win_rate(logits: np.ndarray, others: np.ndarray, seed: int = 0) -> float:
 def structure(logits: np.ndarray, seed: int = 0) -> float:
     """`Separability.structure` of logits [images, words], with as many groups as words that images pick (the
     exponential of their entropy); 0 where there are too few images or all are one."""
-    picked = np.exp(entr(softmax(logits, axis=1).mean(0)).sum())
+    picked = float(np.exp(entr(softmax(logits, axis=1).mean(0)).sum()))
     groups = min(max(round(float(picked)), 2), GROUPS, len(logits) // 2)
     rows = logits - logits.mean(1, keepdims=True)
     middle = rows.mean(0)

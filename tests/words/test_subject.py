@@ -60,15 +60,15 @@ def test_of_two_subjects_the_better_one_is_taken(clip, drawn, monkeypatch):
     from multimap_jax.prompts.separability import Separability
     from multimap_jax.words import subject as module
 
-    fits = {"thing": 3.0, "fruit": 4.0}
+    rates = {"thing": 0.7, "fruit": 0.65}
 
     def diagnosed(clip, rows, aspect, *, names, seed):
-        return Separability(aspect.name, "mine", 0.3, fits[aspect.subject], 0.1, ("red", 0.4))
+        return Separability(aspect.name, "mine", rates[aspect.subject], 0.5, 0.5, ("red", 0.4))
 
     monkeypatch.setattr(module, "diagnose", diagnosed)
     asked = mm.Aspect("color", "thing", ("red", "green"))
-    assert choose_subject(clip, drawn["fruit"], asked, VOCABULARY, False).aspect.subject == "thing"  # structure decides
-    fits["thing"] = 0.1
+    assert choose_subject(clip, drawn["fruit"], asked, VOCABULARY, False).aspect.subject == "thing"
+    rates["thing"] = 0.6
     assert choose_subject(clip, drawn["fruit"], asked, VOCABULARY, False).aspect.subject == "fruit"
 
 
