@@ -174,7 +174,8 @@ def sight_table(found: dict) -> str:
         "Cases are drawings and photographs, seen by the checkpoint made for them and by others, with and without "
         "noise, under lists of words of several kinds. Groups are those of the default recipe: as many as words were "
         "given; of found words as many as the command chooses, and as many as there are labels. Wrong words fit no "
-        'aspect of the images, and images of one value have nothing to separate: neither should be called "well".',
+        'aspect of the images, and images of one value have nothing to separate: neither should be called "well". The '
+        "thresholds were chosen on some sets and are judged on others; which criteria there are was decided on all.",
         lines(
             ["criterion", "in the code", "by the rule"],
             [[name.replace("_", " "), f"{code[name]:.2f}", f"{rule[name]:.2f}"] for name in code],

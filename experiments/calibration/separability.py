@@ -9,7 +9,7 @@ then counted by the verdict with the thresholds in the code, those for judging o
 thresholds from the cases of all other sets, whichever part they take.
 
 Without --data and --models the photographs are left out. --cache keeps embeddings and cases: the next run judges the
-same cases. Prints one JSON line. About 20 minutes on two CPU cores.
+same cases. Prints one JSON line. About 15 minutes on two CPU cores.
 """
 
 from __future__ import annotations
