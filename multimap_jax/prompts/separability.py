@@ -155,7 +155,7 @@ def structure(logits: np.ndarray, seed: int = 0) -> float:
         _inertia(middle + (random.standard_normal((len(rows), len(spread))) * spread) @ axes, groups)
         for _ in range(GAUSSIANS)
     ]
-    return float(np.log(max(np.mean(gaussian), 1e-12) / inertia))
+    return float(np.log(max(float(np.mean(gaussian)), 1e-12) / inertia))
 
 
 def _inertia(rows: np.ndarray, k: int) -> float:

@@ -1,5 +1,5 @@
-"""Which column of a table says what its images are: one choice for images, lists and tables beside embeddings, by name
-first, then by type."""
+"""Chooses the column of a table that names or holds its images, by name first, then by type. Lists, tables of images
+and tables beside embeddings all use the same choice."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from multimap_jax.sources.formats import BEGINNING, begins_as_image
 from multimap_jax.sources.names import Notes
 from multimap_jax.storage.paths import open_file
 
-# What a column may hold: values that begin as images do, bytes that may be images, nothing, and paths.
+# What a column may hold: values that start like image files, bytes that may be images, nothing, and paths.
 SEEN, HELD, BARE, PATH = "seen", "images", "bare", "paths"
-# Names of columns of paths, the likeliest first.
+# Names of columns of paths, the most likely first.
 PATHS: tuple[str, ...] = ("image", "path", "image_path", "file", "filename", "file_name")
 PATHS += ("file_path", "image_file", "images", "img", "picture", "photo", "src")
-# Names of columns that hold images, after "image", which may hold either.
+# Names of columns that hold images. "image" is in PATHS because it may hold paths or images.
 IMAGE_COLUMNS = ("img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "img_bytes")
-DERIVED = re.compile("mask|annotation|depth|seg|matte|label|thumb")  # in names of columns that are made of the images
+DERIVED = re.compile("mask|annotation|depth|seg|matte|label|thumb")  # in names of columns derived from the images
 SMALLEST_BYTES = 32  # bytes of the smallest image
-# What is looked at to see images: columns, groups of rows, rows of a column, values that are there.
+# How much is inspected to find images: columns, row groups, rows of a column, non-empty values.
 SAMPLE_COLUMNS, SAMPLE_GROUPS, SAMPLE_ROWS, SAMPLE_VALUES = 32, 4, 1024, 4
-PAGE_BYTES = 2**16  # bytes that are read at once
-# Bytes of a group of rows that may be unpacked at once, as values that rows share are; larger ones are not looked at.
+PAGE_BYTES = 2**16  # bytes read at once
+# Larger row groups are not inspected, because Arrow may have to unpack a whole group at once.
 GROUP_BYTES = 2**30
 
 
 def normal(name: str) -> str:
-    """A name of a column without what programs write differently: capitals, blanks, "_" and "-"."""
+    """A column name in lower case, without spaces, "_" and "-", which programs write differently."""
     return re.sub(r"[\s_-]+", "", name).casefold()
 
 
@@ -44,15 +44,19 @@ def is_known(name: str, names: tuple[str, ...] = PATHS) -> bool:
 
 
 def choose_column(file: Path, kinds: Mapping[str, str], notes: Notes) -> str | None:
-    """The column to read, None where there is none. kinds: what each column that may be read holds. notes: get a
-    sentence where another column may be meant.
+    """The column to read, or None.
 
-    Columns that are seen to hold images precede the names of columns; what is made of the images (masks) follows them.
+    A column whose values are known to be images wins over a matching name. Columns derived from the images, such as
+    masks, come last.
+
+    Args:
+      kinds: what each readable column holds.
+      notes: receives a note if another column could have been meant.
     """
     seen, held, bare = ([name for name, kind in kinds.items() if kind == wanted] for wanted in (SEEN, HELD, BARE))
 
     def called(names: tuple[str, ...], *wanted: str) -> list[str]:
-        """Columns of these names, in their order; those that are written exactly so come first."""
+        """Columns with these names, in the order of `names`; exact spellings first."""
         found = [name for name, kind in kinds.items() if kind in wanted and is_known(name, names)]
         order = (*names, *normals(names))
         return sorted(found, key=lambda name: order.index(name if name in names else normal(name)))
@@ -71,12 +75,12 @@ def choose_column(file: Path, kinds: Mapping[str, str], notes: Notes) -> str | N
     column = next(iter(order), None)
     rest = [name for name, kind in kinds.items() if name != column and (kind != PATH or is_known(name))]
     if column is not None and rest:
-        notes.add(f"reading column {column} of ", file.name, f" (not {', '.join(rest)[:200]})")
+        notes.add(f"reading column {column} of ", file.name, f", not {', '.join(rest)[:200]}")
     return column
 
 
 def path_position(file: Path, columns: list[str], notes: Notes) -> int:
-    """Which of the columns of a csv file holds paths, with a note as `choose_column` has it. InputError for none."""
+    """The position of the column of a csv file that holds paths; notes as in `choose_column`. InputError if none."""
     column = choose_column(file, dict.fromkeys(columns, PATH), notes)
     if column is None:
         raise no_column(file, columns)
@@ -84,28 +88,28 @@ def path_position(file: Path, columns: list[str], notes: Notes) -> int:
 
 
 def no_column(file: Path, columns: Iterable[str], types: Sequence = ()) -> InputError:
-    """That a table has no column of images. types: of its columns, where it has any."""
+    """The error for a table without a column of images. types: those of its columns, if it has types."""
     known = PATHS + IMAGE_COLUMNS
     held = [f"; {name} holds {kind}"[:102] for name, kind in zip(columns, types) if is_known(name, known)]
     return InputError(
-        f"{file} has the columns {', '.join(dict.fromkeys(columns))[:200] or '(none)'}; expected one of paths, called "
-        f"{', '.join(PATHS)}{', or one of images' if types else ''}{''.join(held[:3])}"
+        f"{file} has the columns {', '.join(dict.fromkeys(columns))[:200] or '(none)'}; expected a column of paths, "
+        f"named {', '.join(PATHS)}{', or a column of images' if types else ''}{''.join(held[:3])}"
     )
 
 
 def kinds_of(schema: Any) -> dict[str, str]:
-    """What the columns of a parquet file may be read as, HELD or PATH; others are left out. ValueError where one that
-    could be read is there twice."""
+    """How each column of a parquet file can be read: HELD or PATH. Other columns are left out. ValueError if a readable
+    column appears twice."""
     usable = [field.name for field in schema if may_name(field.type) or is_kept(field.type)]
     if repeated := [name for name in dict.fromkeys(usable) if schema.names.count(name) > 1]:
-        raise ValueError(f"it has the column {repeated[0][:100]} twice")
+        raise ValueError(f"column {repeated[0][:100]} appears twice")
     found = {field.name: HELD if holds_images(field.type) else PATH for field in schema if may_name(field.type)}
     structured = {name: kind for name, kind in found.items() if fields_of(schema.field(name).type)}
-    return structured | found  # a structure of bytes and a path is an image, mere bytes may be anything
+    return structured | found  # a struct of bytes and a path is an image, plain bytes may be anything
 
 
 def looked_at(file: Path, schema: Any, kinds: Mapping[str, str]) -> dict[str, str]:
-    """`kinds` with what the first values of columns show, where there is a choice: SEEN and BARE instead of HELD."""
+    """`kinds`, refined by the first values of each column if there is a choice: SEEN or BARE instead of HELD."""
     import pyarrow.parquet as pq
 
     held = [name for name, kind in kinds.items() if kind == HELD]
@@ -118,7 +122,7 @@ def looked_at(file: Path, schema: Any, kinds: Mapping[str, str]) -> dict[str, st
 
 
 def kind_of_values(stored: Any, column: str, kind: Any) -> str:
-    """What the first values of a column of images show."""
+    """The kind of a column of images, judged by its first values."""
     fields = fields_of(kind)
     if is_bytes(fields.get("bytes")) or not fields:
         values = first_values(stored, column, "bytes" if fields else "")
@@ -131,8 +135,10 @@ def kind_of_values(stored: Any, column: str, kind: Any) -> str:
 
 
 def first_values(stored: Any, column: str, field: str = "") -> list | None:
-    """The first values of a column, or a field of it, that are there; None where too much would have to be read to say.
-    One row at a time, for Arrow gives a value as often as a file repeats it."""
+    """The first non-empty values of a column, or of one of its fields; None if too much would have to be read.
+
+    Reads one row at a time, because Arrow unpacks a value as often as the file repeats it.
+    """
     leaf, cut = f"{column}.{field}" if field else column, False
     found: list = []
     most = SAMPLE_ROWS // min(max(stored.num_row_groups, 1), SAMPLE_GROUPS)
@@ -152,21 +158,21 @@ def first_values(stored: Any, column: str, field: str = "") -> list | None:
 
 
 def fields_of(kind: Any) -> dict:
-    """The types of a structure's fields, by name; of anything else none."""
+    """The types of a struct's fields, by name; {} for any other type."""
     import pyarrow.types as types
 
     return {field.name: field.type for field in kind} if types.is_struct(kind) else {}
 
 
 def plain_type(kind: Any) -> Any:
-    """The type of the values, for columns that hold each value once and refer to it."""
+    """The type of the values, also for dictionary-encoded columns."""
     import pyarrow.types as types
 
     return kind.value_type if kind is not None and types.is_dictionary(kind) else kind
 
 
 def is_any(kind: Any, tests: Sequence[str]) -> bool:
-    """Whether the values of a column are of one of these types, as pyarrow.types calls its tests: "date" is is_date."""
+    """Whether a column has one of these types, named as in pyarrow.types: "date" stands for is_date."""
     import pyarrow.types as types
 
     kind = plain_type(kind)
@@ -179,12 +185,12 @@ is_written_as_text = functools.partial(is_any, tests=("date", "timestamp", "time
 
 
 def is_kept(kind: Any) -> bool:
-    """Whether a column is kept with the images: texts, numbers, and what is written as text."""
+    """Whether a column is kept with the images: texts, numbers, and types that are written as text."""
     return is_text(kind) or is_written_as_text(kind) or is_any(kind, ("integer", "floating", "boolean", "null"))
 
 
 def holds_images(kind: Any) -> bool:
-    """Bytes, or a structure of bytes and a path, either of which may be missing."""
+    """Whether a type is bytes, or a struct of bytes and a path, either of which may be missing."""
     fields = fields_of(kind)
     return is_bytes(fields.get("bytes")) or is_text(fields.get("path")) or is_bytes(kind)
 

@@ -1,4 +1,4 @@
-"""csv files as programs write them: separators, comments and headings of several kinds."""
+"""Reads csv files as various programs write them, with different separators, comments and headings."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from multimap_jax.storage.reading import COLUMNS, MemoryBudget
 
 SEPARATORS = ",;\t"
 LINE_CHARACTERS = 2**20  # characters of the longest line
-COMMENT_LINES = 32  # lines before the columns of which one may hold the columns itself
+COMMENT_LINES = 32  # leading comment lines, one of which may hold the column names
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line
 Rows = Iterator[tuple[int, list[str]]]
-REWRITE, SAVE_AS_UTF8 = "write it again", "save it as UTF-8"
+REWRITE, SAVE_AS_UTF8 = "save it again", "save it as UTF-8"
 
 
 @contextlib.contextmanager
 def opened_csv(path: Path, budget: MemoryBudget | None = None) -> Iterator[tuple[list[str], Rows]]:
-    """(columns, (line, row) of each row) of a csv file in UTF-8 whose columns are separated by commas, semicolons or
-    tabs; those of a .tsv by tabs if one of them is known then. Skipped are lines that begin with "#", and before the
-    columns also empty ones and Excel's "sep=;", which names the separator.
+    """Opens a csv file in UTF-8: (columns, (line, row) of each row).
 
-    Raises InputError where it is none.
+    The separator is a comma, a semicolon or a tab; a .tsv uses tabs if that gives a known column. Lines that begin with
+    "#" are skipped. Before the columns, empty lines and Excel's "sep=;" (which sets the separator) are skipped too.
+
+    Raises InputError if the file is not such a csv file.
     """
     try:
         with open_file(path) as content, io.TextIOWrapper(content, "utf-8-sig", newline="") as file:
@@ -45,7 +46,7 @@ def opened_csv(path: Path, budget: MemoryBudget | None = None) -> Iterator[tuple
             reader = csv.reader(itertools.chain([columns_line], lines), delimiter=separator)
             columns = [column.strip() for column in next(reader, [])]
             if len(columns) > COLUMNS:
-                raise InputError(f"{path} has {len(columns):,} columns, expected {COLUMNS:,} at most: {REWRITE}")
+                raise InputError(f"{path} has {len(columns):,} columns, expected at most {COLUMNS:,}: {REWRITE}")
             rows = ((before + reader.line_num, row) for row in reader)
             yield columns, (row for row in rows if len(columns) == 1 or not is_comment(path, row[1]))
     except (UnicodeDecodeError, csv.Error) as error:
@@ -54,21 +55,21 @@ def opened_csv(path: Path, budget: MemoryBudget | None = None) -> Iterator[tuple
 
 
 def is_comment(path: Path, row: list[str]) -> bool:
-    """Whether a row of a csv file of several columns is one text that begins with "#", and not the name of a file."""
+    """Whether a row of a csv file with several columns is a single text that begins with "#" and names no file."""
     begins = len(row) == 1 and row[0].lstrip().startswith("#")
     return begins and not any(storage_of(path).has_name(path.parent / name) for name in (row[0], row[0].strip()))
 
 
 def heading(lines: Iterator[str], usual: str = "") -> tuple[str, int, str, Iterator[str]]:
-    """(the line of the columns, how many lines precede it, the separator, the lines that follow it).
+    """(the line with the column names, the number of lines before it, the separator, the lines after it).
 
-    It is the first line that is no comment; where no column in it is known, a comment that has one, as NumPy writes
-    its columns. usual: the separator that is preferred if one of the columns is known then.
+    This is the first line that is not a comment. If it has no known column, it is a comment line that has one, as NumPy
+    writes them. usual: the separator to prefer if it gives a known column.
     """
     stated, line, count = "", "", 0
     comments: collections.deque[str] = collections.deque(maxlen=COMMENT_LINES)
     for line in lines:
-        line = line if count else line.lstrip("\ufeff")  # programs may put a mark before one that is there
+        line = line if count else line.lstrip("\ufeff")  # some programs write the byte order mark twice
         excel = SEPARATOR_LINE.fullmatch(line)
         stated = excel[1] if excel else stated
         if not excel and line.strip() and not starts_comment(line):
@@ -92,7 +93,7 @@ def starts_comment(line: str) -> bool:
 
 
 def likely_separator(line: str, stated: str = "", usual: str = "") -> str:
-    """The separator of columns with which one is known, or that is stated, or usual, or most frequent outside of
+    """The separator that gives a known column; if none does, the stated, the usual, or the most frequent one outside
     quotes."""
     bare = re.sub('"[^"]*"', '""', line)
     known = {separator: has_known(line, separator) for separator in stated + SEPARATORS}
@@ -104,7 +105,7 @@ def has_known(line: str, separator: str) -> bool:
 
 
 def bounded_lines(file: TextIO) -> Iterator[str]:
-    """The lines of a file; csv.Error for one without an end."""
+    """The lines of a file; csv.Error if one has LINE_CHARACTERS or more."""
     while line := file.readline(LINE_CHARACTERS):
         if len(line) == LINE_CHARACTERS:
             raise csv.Error(f"a line of {LINE_CHARACTERS:,} characters or more")

@@ -1,7 +1,7 @@
-"""The kinds of sources that hold images, and which one a path is.
+"""The kinds of image sources, and which one a path is.
 
-A new kind is a file of this room with a reader, and a line in READERS. Ready embeddings hold no images: see
-`words.word_sources.embeddings.read_embeddings`.
+To add a kind, write a module in this folder with a reader and add a line to READERS. Ready embeddings hold no images:
+see `sources.embeddings.read_embeddings`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from multimap_jax.sources.tars import read_tars
 from multimap_jax.storage.paths import storage_of
 
 FOLDER = "/"
-# Ending -> (what was given, its files, whether addresses in lists are followed) -> Source.
+# Extension -> a function of (the given path, its files, whether to follow addresses in lists) that returns a Source.
 READERS = {FOLDER: read_folder, ".tar": read_tars, ".parquet": read_tables, ".csv": read_tables, ".tsv": read_tables}
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 
 
 def is_folder(file: Path) -> bool:
-    """A store is not asked about each of many objects: what has no known ending is a folder there."""
+    """Whether a path is a folder. In a store, any path without a known extension counts as one, because asking the
+    store about each of many objects would be slow."""
     known = storage_of(file).is_folder(file)
     return file.suffix.lower() not in (*READERS, *COMPRESSED) if known is None else known
 
@@ -31,28 +32,30 @@ def is_folder(file: Path) -> bool:
 @errors_about("images")
 @stage("looking for images")
 def open_source(path: Path, addresses: bool = True) -> Source:
-    """The images of a folder, of a csv or parquet file with a column of paths, of parquet files with a column of
-    images, or of tar files; several files by a pattern such as shards/{00000..00031}.tar or data/*.parquet.
+    """Opens the images of a folder, a csv or parquet file with a column of paths, parquet files with a column of
+    images, or tar files. A pattern such as shards/{00000..00031}.tar or data/*.parquet names several files.
 
-    addresses: whether addresses that a list holds are followed; AddressError where they are not.
+    Args:
+      addresses: whether to follow addresses in a list; if False, they raise AddressError.
 
-    Raises InputError, with a sentence, where there are no images: a MissingError where nothing is there.
+    Raises:
+      InputError: there are no images; MissingError if the path does not exist.
     """
     files = files_of(path)
     if not files:
-        raise MissingError(f"there is no folder {path}, nor files of that pattern")
+        raise MissingError(f"there is no folder {path}, and no file matches it")
     endings = {FOLDER if is_folder(file) else file.suffix.lower() for file in files}
     if len(endings) > 1:
         kinds = ", ".join(sorted(endings))
-        raise InputError(f"{path} names files of several kinds ({kinds}): give one kind at once")
+        raise InputError(f"{path} matches files of several kinds ({kinds}): give files of one kind")
     (ending,) = endings
     if ending in COMPRESSED and ending not in READERS:
         raise InputError(
-            f"{files[0]} is compressed, so that images cannot be read one by one: unpack it, or give a .tar"
+            f"{files[0]} is compressed, so its images cannot be read one by one: unpack it, or give a .tar file"
         )
     if ending not in READERS:
         raise NotFolderError(
-            f"{files[0]} is a file, expected a folder of images, a list (.csv, .parquet), tables with images "
-            "(.parquet) or .tar files"
+            f"{files[0]} is a file of an unsupported kind, expected a folder of images, a list of paths (.csv, .tsv, "
+            ".parquet), a table of images (.parquet) or .tar files"
         )
     return READERS[ending](path, files, addresses)

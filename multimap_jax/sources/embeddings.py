@@ -1,4 +1,4 @@
-"""Ready image embeddings: ours, clip-retrieval's, or one array with a list of names beside it."""
+"""Reads ready image embeddings: from a run, from clip-retrieval, or one array with a list of names next to it."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from multimap_jax.storage.filenames import path_of_name
 from multimap_jax.storage.paths import exists, reaching, remote_version
 from multimap_jax.storage.reading import MemoryBudget, column_parts, explained, mapped_array, open_table, read_json
 
-TINY = 1e-6  # rows that are not longer than this count as zero
-# Endings of the names beside one array; the first that exists is read.
+TINY = 1e-6  # rows with a norm of at most this count as zero
+# Extensions of the list of names next to an array; the first that exists is read.
 TABLES = (".csv", ".parquet", ".tsv", ".CSV", ".PARQUET", ".TSV")
-AGAIN = "make it again"
+AGAIN = "create it again"
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadyEmbeddings:
-    """Embeddings that were computed before.
+    """Embeddings that were computed earlier.
 
     Attributes:
       source: the images, in the order of the rows.
       rows: [images, embed], unit rows.
-      given: the names as the files have them, which may repeat.
+      given: the names as written in the files; they may repeat.
       versions: returns the versions of the images.
-      hash: of the encoder, "" where it is unknown.
+      hash: of the encoder, "" if unknown.
     """
 
     source: Source
@@ -50,11 +50,12 @@ class ReadyEmbeddings:
 @errors_about("embeddings")
 @stage("looking for embeddings")
 def read_embeddings(path: Path) -> ReadyEmbeddings:
-    """Embeddings in the layout of clip-retrieval (img_emb/img_emb_*.npy and metadata/metadata_*.parquet, numbers of any
-    width), in a run's --out, or as one .npy with a .csv, .tsv or .parquet of the same name that has a column of paths.
+    """Reads embeddings in one of three layouts: clip-retrieval's (img_emb/img_emb_*.npy and
+    metadata/metadata_*.parquet, file numbers with any number of digits), a run's --out, or one .npy with a .csv, .tsv
+    or .parquet of the same name that has a column of paths.
 
-    Rows of float16 or float32 become unit rows when they are read. Rows that are zero or not finite are left out, and
-    notes say so. InputError, with a sentence, for anything else: a MissingError where nothing is there.
+    Rows of float16 or float32 become unit rows when they are read. Rows that are zero or not finite are left out, with
+    a note. Raises InputError for anything else, MissingError if nothing is there.
     """
     notes, budget = Notes(), MemoryBudget(f"names of {path}")
     shards, ours = find_shards(path, notes)
@@ -65,10 +66,10 @@ def read_embeddings(path: Path) -> ReadyEmbeddings:
         names = read_names(table, notes, budget, len(array), f"{shards[0][0].name}#0")
         names = names if ours else without_blanks(names)
         if len(array) != len(names):
-            raise InputError(f"{file} has {len(array):,} rows, {table} {len(names):,}: {AGAIN}")
+            raise InputError(f"{file} has {len(array):,} rows, but {table} has {len(names):,}: {AGAIN}")
         if arrays and array.shape[1] != arrays[0].shape[1]:
-            numbers = f"{array.shape[1]} numbers, those before it of {arrays[0].shape[1]}"
-            raise InputError(f"{file} has rows of {numbers}: they are of two encoders")
+            numbers = f"{array.shape[1]} numbers, the files before it have rows of {arrays[0].shape[1]}"
+            raise InputError(f"{file} has rows of {numbers}: they come from different encoders")
         unnamed = np.flatnonzero(names.equal(""))
         names = names.replace(unnamed, [f"{file.name}#{row}" for row in unnamed])
         norms = row_lengths(array)
@@ -78,10 +79,10 @@ def read_embeddings(path: Path) -> ReadyEmbeddings:
         lengths.append(norms[usable].astype(np.float32))
         texts.append(names if usable.all() else names.take(good[-1]))
         for row in np.flatnonzero(~usable):
-            sentence = "embeddings that are zero or no numbers were left out: "
+            sentence = "embeddings left out because they are zero or not finite: "
             notes.add(sentence, f"{file.name} row {row}", counted=True)
     if not any(map(len, good)):
-        raise InputError("; ".join([f"there is no row in {path}", *notes.sentences()]))
+        raise InputError("; ".join([f"{path} has no usable rows", *notes.sentences()]))
     begins = np.cumsum([0, *map(len, arrays)])
     paths = Texts.concatenated(texts)
     given = paths if ours else names_of_paths(paths)  # the tables of a run hold names, not paths
@@ -100,29 +101,30 @@ def read_embeddings(path: Path) -> ReadyEmbeddings:
 
 
 def find_shards(path: Path, notes: Notes) -> tuple[list[tuple[Path, Path]], str]:
-    """(the arrays of `path` by number, each with the file that names its rows; the hash of the encoder, "" where they
-    are not of a run). notes: gets a sentence on missing numbers."""
+    """(the arrays of `path` by number, each with the file that names its rows; the hash of the encoder, "" if they are
+    not from a run). notes: receives a note about missing numbers."""
     if path.suffix.lower() == ".npy" and exists(path):
         beside = [table for table in map(path.with_suffix, TABLES) if exists(table)]
         if not beside:
-            raise MissingError(f"{path} has no list of names beside it: give {path.stem}.csv or .parquet")
+            raise MissingError(f"{path} has no list of image names next to it: add {path.stem}.csv or .parquet")
         return [(path, beside[0])], ""
     folder = embeddings_folder(path)
     if folder is None:
         raise MissingError(
             f"there are no embeddings in {path}: expected img_emb/img_emb_*.npy and metadata/metadata_*.parquet, as "
-            "multimap and clip-retrieval write them, or one .npy with a .csv or .parquet of the same name"
+            "written by multimap and clip-retrieval, or one .npy with a .csv or .parquet of the same name"
         )
     arrays, tables = numbered(folder / "img_emb", "npy"), numbered(folder / "metadata", "parquet")
     check_complete(folder.parent, set(arrays))
     if arrays.keys() != tables.keys():
         number = min(arrays.keys() ^ tables.keys())
         found, other = (arrays, "metadata") if number in arrays else (tables, "img_emb")
-        raise InputError(f"{found[number]} has no file of its number in {folder / other}: {AGAIN}")
+        raise InputError(f"{found[number]} has no file with the same number in {folder / other}: {AGAIN}")
     missing, encoder = sorted(set(range(max(arrays) + 1)) - set(arrays)), folder / "encoder.json"
     ours = read_json(encoder, advice=AGAIN) if exists(encoder) else None
     if missing and ours is None:
-        notes.add(f"{len(missing):,} numbers are missing in ", f"{folder / 'img_emb'}", f", the first is {missing[0]}")
+        shown = ", ".join(map(str, missing[:3]))
+        notes.add("missing file numbers in ", f"{folder / 'img_emb'}", f": {len(missing):,} (first: {shown})")
     return [(arrays[number], tables[number]) for number in sorted(arrays)], str((ours or {}).get("hash", ""))
 
 
@@ -132,14 +134,14 @@ def embeddings_folder(path: Path) -> Path | None:
 
 
 def numbered(folder: Path, ending: str) -> dict[int, Path]:
-    """Files called …_NUMBER.ending, by number."""
+    """The files named …_NUMBER.ending, by number."""
     with reaching(folder):
         found = {path.stem.rpartition("_")[2]: path for path in folder.glob(f"*_*.{ending}")}
     return {int(number): path for number, path in found.items() if number.isdecimal()}
 
 
 def check_complete(out: Path, done: set[int]) -> None:
-    """InputError where a plan beside the embeddings names shards that are not done."""
+    """InputError if a plan next to the embeddings lists shards that are not done."""
     plan = ShardPlan(out, "plan")
     sound = all(is_sound(read_plan, file) for file in plan.files())
     planned = set(plan.read().values()) if sound else set()
@@ -151,16 +153,16 @@ def check_complete(out: Path, done: set[int]) -> None:
 
 
 def read_array(file: Path) -> np.ndarray:
-    """[rows, embed], read when its rows are asked for; ValueError where a file is no such array."""
+    """[rows, embed], loaded lazily; ValueError if the file is not such an array."""
     with explained(f"{file}", AGAIN):
         array = mapped_array(file)
         if array.dtype.kind != "f" or array.ndim != 2:
-            raise ValueError(f"{array.dtype} {list(array.shape)}, expected numbers with a fraction [rows, embed]")
+            raise ValueError(f"{array.dtype} {list(array.shape)}, expected floating-point numbers [rows, embed]")
         return array
 
 
 def row_lengths(array: np.ndarray) -> np.ndarray:
-    """float64 [rows]; not finite where a row is not."""
+    """The norms of the rows, float64 [rows]; not finite for a row that is not."""
     lengths = np.empty(len(array))
     with np.errstate(all="ignore"):
         for indices, rows in walk(array):
@@ -170,13 +172,13 @@ def row_lengths(array: np.ndarray) -> np.ndarray:
 
 
 def read_names(table: Path, notes: Notes, budget: MemoryBudget, count: int, example: str) -> Texts:
-    """The names of the `count` rows of an array, "" for those without one. Notes say which column is read where there
-    is a choice, and where there is none, with an example of what rows are called then."""
+    """The names of the `count` rows of an array, "" for rows without one. Notes say which column was chosen, or that
+    there is no column of names, with an `example` of the names that rows get instead."""
     if table.suffix.lower() != ".parquet":
         return read_listed_names(table, notes, budget, count)
     with explained(f"{table}", AGAIN), open_table(table, budget) as stored:
         schema = stored.schema_arrow
-        kinds, fields = kinds_of(schema), {}  # names, or the path beside the bytes of each image
+        kinds, fields = kinds_of(schema), {}  # names, or the path next to the bytes of each image
         for name in kinds:
             if is_text(schema.field(name).type):
                 fields[name] = name
@@ -184,13 +186,13 @@ def read_names(table: Path, notes: Notes, budget: MemoryBudget, count: int, exam
                 fields[name] = f"{name}.path"
         column = choose_column(table, {name: kinds[name] for name in fields}, notes)
         if column is None:
-            notes.add("no column of names in ", table.name, f": rows are called {example}, …")
+            notes.add("no column of names in ", table.name, f": images are named {example}, …")
             return Texts([""] * stored.metadata.num_rows)
         return Texts.concatenated([Texts([]), *map(texts_of, column_parts(stored, fields[column], budget))])
 
 
 def read_listed_names(table: Path, notes: Notes, budget: MemoryBudget, count: int) -> Texts:
-    """`read_names` of a csv file. Blank lines at its end are no rows, unless there are as many rows in the array."""
+    """`read_names` for a csv file. Blank lines at its end count as rows only if the array has that many rows."""
     with opened_csv(table, budget) as (columns, rows):
         position, names, end = path_position(table, columns, notes), [], 0
         for _, row in rows:
@@ -200,7 +202,7 @@ def read_listed_names(table: Path, notes: Notes, budget: MemoryBudget, count: in
 
 
 def without_blanks(names: Texts) -> Texts:
-    """Names without the blanks that a spreadsheet has put around them, unless there is a file with them."""
+    """Names without leading and trailing spaces, which spreadsheets add, unless a file has exactly that name."""
     import pyarrow.compute as pc
 
     bare = Texts(pc.utf8_trim_whitespace(names.arrow))
@@ -210,7 +212,7 @@ def without_blanks(names: Texts) -> Texts:
 
 
 def texts_of(values: Any) -> Texts:
-    """Names as texts: "" where there is none, or one that is too long for a path."""
+    """Names as texts; "" if a name is missing or too long for a path."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,4 +1,4 @@
-"""Which kinds of image files are read, and which look like photographs and are not."""
+"""The image formats that are supported, and the formats of photographs that are not."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 
 from PIL import Image
 
-# Pillow's names. Kinds that start other programs, hold many pages or cannot be told by their content are not here.
+# Pillow's names. Formats that start other programs, hold many pages or cannot be recognised by content are left out.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP")
-# Raw photographs, and drawings: an ending of these is worth a word where nothing is made of the file.
+# Extensions of raw photographs and drawings: not supported, so a note says that they are skipped.
 PHOTOGRAPHS = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .jxl .jxr .kdc .mef .mos .mrw .nef .nrw .orf .pef .psd .raf .raw "
     ".rw2 .sr2 .srf .srw .svg .tga .x3f .xcf".split()
 )
-BEGINNING = 16  # bytes that tell an image, whatever it is called
+BEGINNING = 16  # bytes that identify an image file, whatever its name
 BEGINS = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|II\*\0|MM\0\*|RIFF.{4}WEBP|BM.{4}\0{4}|\0{3}\x0cjP {2}|"
     rb".{4}ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1|avi[fs])",
@@ -23,13 +23,13 @@ BEGINS = re.compile(
 
 
 def begins_as_image(begin: bytes) -> bool:
-    """Whether the BEGINNING of a file is one of an image that is read."""
+    """Whether the first BEGINNING bytes of a file are those of a supported image format."""
     return bool(BEGINS.match(begin))
 
 
 @functools.cache
 def formats() -> tuple[str, ...]:
-    """FORMATS, once Pillow knows all of them."""
+    """The FORMATS that Pillow can open, once its plugins are registered."""
     from pillow_heif import register_heif_opener
 
     register_heif_opener()
@@ -39,6 +39,6 @@ def formats() -> tuple[str, ...]:
 
 @functools.cache
 def suffixes() -> frozenset[str]:
-    """The file endings of these kinds."""
+    """The file extensions of the supported formats."""
     known = formats()
     return frozenset(suffix for suffix, kind in Image.EXTENSION.items() if kind in known)

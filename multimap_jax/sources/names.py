@@ -1,4 +1,4 @@
-"""The names of ten million images in little memory, and notes on what was passed over."""
+"""Holds the names of ten million images in little memory, and collects notes about skipped files."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy as np
 from multimap_jax.errors import InputError
 from multimap_jax.storage.filenames import name_of_path
 
-PATH_CHARACTERS = 4096  # characters of a name or a path: PATH_MAX of Linux
-BATCH_TEXTS = 2**16  # texts that are Python objects at once
-ROUNDS = 20  # rounds in which names are made unique: a name that was made may exist already
-# What `name_of_path` leaves as it is and Arrow can see: printable ASCII without the backslash.
+PATH_CHARACTERS = 4096  # most characters of a name or a path: PATH_MAX of Linux
+BATCH_TEXTS = 2**16  # texts that are Python objects at the same time
+ROUNDS = 20  # attempts to make names unique: a new name may itself be taken
+# Text that `name_of_path` does not change, as Arrow can match it: printable ASCII without the backslash.
 UNCHANGED = r"^[\x20-\x5b\x5d-\x7e]*$"
 EXAMPLES = 5  # examples in a note
 
 
 class Texts(Sequence):
-    """Texts as Arrow holds them: some bytes each beside their characters, where Python's own take a hundred."""
+    """Texts in an Arrow array, which adds a few bytes to each, where Python's strings add about a hundred."""
 
     def __init__(self, texts: Iterable[str]):
         import pyarrow as pa
@@ -56,13 +56,13 @@ class Texts(Sequence):
         return Texts(self.arrow.take(indices))
 
     def equal(self, other: Any) -> np.ndarray:
-        """Which texts equal one text or those of an Arrow array, bool [texts]."""
+        """Whether each text equals `other`, a text or an Arrow array of them: bool [texts]."""
         import pyarrow.compute as pc
 
         return pc.equal(self.arrow, other).to_numpy(zero_copy_only=False)
 
     def replace(self, indices: np.ndarray, texts: Sequence[str]) -> Texts:
-        """These texts with others at `indices`, int [n], ascending."""
+        """A copy with other texts at `indices`, int [n], ascending."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -74,7 +74,7 @@ class Texts(Sequence):
 
 
 def names_of_paths(paths: Texts) -> Texts:
-    """`name_of_path` of each."""
+    """`name_of_path` of each path."""
     import pyarrow.compute as pc
 
     unchanged = pc.match_substring_regex(paths.arrow, UNCHANGED).to_numpy(zero_copy_only=False)
@@ -83,9 +83,9 @@ def names_of_paths(paths: Texts) -> Texts:
 
 
 def sorted_unique(names: Texts) -> tuple[np.ndarray, Texts]:
-    """(order int [names], the names in that order, made unique): a name that repeats gets "#" and its row.
+    """(order int [names], the names in that order, made unique): "#" and the row number are added to repeated names.
 
-    Raises InputError where no form of the names tells them apart.
+    Raises InputError if the names cannot be made unique.
     """
     import pyarrow.compute as pc
 
@@ -97,11 +97,12 @@ def sorted_unique(names: Texts) -> tuple[np.ndarray, Texts]:
             return order, in_order
         rows = np.sort(order[1:][same])
         names = names.replace(rows, [f"{names[int(row)]}#{row}" for row in rows])
-    raise InputError("names of images repeat in every form that tells them apart: give each image a name of its own")
+    raise InputError("several images have the same name and cannot be told apart: give each image a unique name")
 
 
 class SortedPaths(Mapping):
-    """name -> path, of sorted names, without an object for each. path_of: makes a path of a held text."""
+    """A mapping name -> path over sorted names that needs no Python object per image. path_of: turns a stored text into
+    a path."""
 
     def __init__(self, names: Texts, paths: Texts, path_of: Callable[[str], str] = str):
         self.names, self.paths, self.path_of = names, paths, path_of
@@ -120,14 +121,14 @@ class SortedPaths(Mapping):
 
 
 class Notes:
-    """Sentences on what was passed over or chosen, each once, with examples."""
+    """Collects notes on what was skipped or chosen; each sentence appears once, with examples."""
 
     def __init__(self) -> None:
         self.counts: collections.Counter = collections.Counter()
         self.examples: dict[tuple, list[str]] = collections.defaultdict(list)
 
     def add(self, before: str, example: str, after: str = "", counted: bool = False) -> None:
-        """One more example of the sentence `before` example `after`. counted: it begins with how many there are."""
+        """Adds an example to the sentence "`before` example `after`". counted: begin the sentence with the count."""
         key = (before, after, counted)
         self.counts[key] += 1
         if len(self.examples[key]) < EXAMPLES:

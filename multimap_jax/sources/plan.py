@@ -1,4 +1,4 @@
-"""The shard plan: which image is in which shard, the unit of work, of writing and of resuming."""
+"""The shard plan: assigns each image to a shard, the unit in which work is done, written and resumed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from multimap_jax.storage.encoding import as_table
 from multimap_jax.storage.output import set_aside, write
 from multimap_jax.storage.reading import explained, is_transient, read_table
 
-SHARD_LIMIT = 10**9  # no plan has a shard of this number: a damaged file may hold any
-REPAIR = "run again with one worker for all images, which repairs it"  # what to do about a damaged file of a run
+SHARD_LIMIT = 10**9  # larger shard numbers come from a damaged file
+REPAIR = "run again with one worker on all images to repair it"  # advice for a damaged file of a run
 
 # The name and the version of an image.
 Image = tuple[str, str]
-# The images of finished shards.
+# Shard -> the images in it, of finished shards.
 Held = dict[int, set[Image]]
 
 
 class ShardPlan:
-    """Files plan_*.parquet in the folder `name` of `out`. New images get new files; no file is changed."""
+    """The files plan_*.parquet in the folder `name` of `out`. New images go into new files; files never change."""
 
     def __init__(self, out: Path, name: str):
         self.out, self.name, self.folder = out, name, out / name
@@ -35,9 +35,9 @@ class ShardPlan:
         return found
 
     def mend(self, held: Held) -> list[Path]:
-        """Replaces damaged files by what the finished shards hold; returns the damaged files.
+        """Rebuilds damaged files from the finished shards; returns the damaged files.
 
-        held: what each finished shard holds."""
+        held: the images in each finished shard."""
         damaged = [file for file in self.files() if not is_sound(read_plan, file)]
         if damaged:
             known = {image: shard for shard, images in held.items() for image in images}
@@ -51,9 +51,9 @@ class ShardPlan:
         write(self.out, f"{self.name}/{file}", as_table(table | {"shard": list(shards.values())}))
 
     def extend(self, images: Sequence[Image], size: int, held: Held) -> dict[Image, int]:
-        """The shards of all `images`. Those that have none go into new shards of `size`, in a new file.
+        """The shards of all `images`. Images without a shard go into new shards of `size` images, in a new file.
 
-        held: what each finished shard holds. An image that is missing in its finished shard has none.
+        held: the images in each finished shard. An image that is missing from its finished shard gets a new one.
         """
         planned = self.read()
         lost = {image for image, shard in planned.items() if shard in held and image not in held[shard]}
@@ -69,18 +69,18 @@ class ShardPlan:
 
 
 def read_plan(file: Path) -> dict[Image, int]:
-    """{(name, version): shard} of one file; ValueError where it is damaged."""
+    """{(name, version): shard} of one file; ValueError if it is damaged."""
     with explained(f"{file}", REPAIR):
         table = read_table(file, ("name", "version", "shard"))
     check_texts(table["name"], table["version"])
     if not all(type(shard) is int and 0 <= shard < SHARD_LIMIT for shard in table["shard"]):
-        raise ValueError(f"{file} holds shards that are no numbers")
+        raise ValueError(f"{file} holds shards that are not valid numbers")
     return dict(zip(zip(table["name"], table["version"]), table["shard"]))
 
 
 def numbers_of(files: Iterable[Path], like: Path) -> list[int]:
-    """The numbers of the files that are called as `like` is with any number, sorted. Other files may be copies that
-    somebody has made."""
+    """The numbers of the files named like `like` but with any number, sorted. Ignores other files, such as copies that
+    the user made."""
     prefix, names = like.stem.rpartition("_")[0], {path.name for path in files}
     texts = {name.removesuffix(like.suffix).rpartition("_")[2] for name in names}
     numbers = sorted({int(text) for text in texts if text.isascii() and text.isdecimal()})
@@ -89,17 +89,17 @@ def numbers_of(files: Iterable[Path], like: Path) -> list[int]:
 
 def check_texts(*columns: list) -> None:
     if not all(isinstance(text, str) for column in columns for text in column):
-        raise ValueError("names that are no text")
+        raise ValueError("it holds names that are not text")
 
 
 def is_sound(read: Callable, *arguments: object) -> bool:
-    """Whether `read` accepts a file. A transient error, such as a lack of memory, says nothing about it and is
+    """Whether `read` accepts a file. Transient errors, such as a lack of memory, say nothing about the file and are
     raised."""
     try:
         read(*arguments)
     except FileNotFoundError:
         return False
-    except Exception as error:  # readers of parquet and of arrays raise whatever they like for a damaged file
+    except Exception as error:  # readers of parquet files and arrays raise any kind of error for a damaged file
         if is_transient(error):
             raise
         return False

@@ -1,4 +1,4 @@
-"""Images by their paths: files of this machine as they are, those in a store as what fetches them."""
+"""Turns paths into images: local files stay paths, objects in a store become a `PackedImage` that fetches them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from multimap_jax.storage.objects import listing, object_version
 from multimap_jax.storage.paths import storage_of
 from multimap_jax.storage.transfer import read_object
 
-IMAGE_BYTES = 2**29  # bytes of the file of one image
+IMAGE_BYTES = 2**29  # most bytes of the file of one image
 
 
 def image_at(path: Any, info: dict | None = None) -> Any:
-    """One image: anything but a path of a store is as it was. info: what the store says of it, where that is known."""
+    """One image; anything but a path in a store is returned unchanged. info: the store's metadata, if known."""
     if storage_of(path).local:
         return path
     size, version = (None, "") if info is None else (info.get("size"), object_version(info))
@@ -25,7 +25,7 @@ def image_at(path: Any, info: dict | None = None) -> Any:
 
 
 def images_at(paths: Sequence) -> list:
-    """As `image_at` of each; each folder of a store that they are in is listed once."""
+    """`image_at` of each path; lists each folder of a store only once."""
     folders = {str(path.parent): path.parent for path in paths if not storage_of(path).local}
     known: dict[str, dict] = {}
     for folder in folders.values():
@@ -34,8 +34,11 @@ def images_at(paths: Sequence) -> list:
 
 
 def fetch(path: Any, size: int | None = None, begin: int = 0, end: int | None = None) -> bytes:
-    """An object, or its bytes from `begin` to `end`. A transient OSError where the store does not answer, or sends
-    another size than it listed; ValueError for more than an image may have."""
+    """Fetches an object, or its bytes from `begin` to `end`.
+
+    Raises a transient OSError if the store does not answer or sends another size than it listed, ValueError if the
+    object is larger than an image may be.
+    """
     try:
         content = read_object(path, IMAGE_BYTES, size, begin, end)
     except (FileNotFoundError, ValueError):
@@ -43,5 +46,5 @@ def fetch(path: Any, size: int | None = None, begin: int = 0, end: int | None = 
     except Exception as error:
         raise OSError(errno.EIO, error_text(error, path.secrets())) from None
     if size is not None and len(content) != size:
-        raise OSError(errno.ESTALE, "changed while it was read")
+        raise OSError(errno.ESTALE, "it changed while it was read")
     return content

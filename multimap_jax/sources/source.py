@@ -1,4 +1,4 @@
-"""A source of images: what they are called, where each is read, and what changes where one is changed."""
+"""A source of images: their names, where each is read from, and a version that changes when the image does."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from pathlib import Path
 from multimap_jax.errors import InputError, MissingError
 from multimap_jax.storage.paths import reaching, storage_of
 
-SAMPLE_BYTES = 512  # bytes of a file that enter its version, from its middle: pictures of one camera begin alike
-PATTERN_FILES = 10**6  # files that the braces of one pattern may name
+SAMPLE_BYTES = 512  # bytes hashed for a file's version, from its middle: files of one camera start alike
+PATTERN_FILES = 10**6  # most files that the braces of one pattern may name
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 @dataclasses.dataclass(frozen=True)
 class PackedImage:
-    """An image that is no file of this machine: it lies within a larger file, in a store, or both.
+    """An image that is not a file of its own on this machine: it is part of a larger file, in a store, or both.
 
     Attributes:
       file: the file or object, as text.
-      position: where the image lies in that file, such as "row 3"; "" where it is the whole object.
+      position: where the image is in that file, such as "row 3"; "" if it is the whole object.
       read: returns the bytes of the image.
-      version: what the store says of the object; None for a local file, which is looked at when needed.
-      remote: whether reading goes over the network.
+      version: the store's version of the object; None for a local file, whose version is computed when needed.
+      remote: whether reading uses the network.
     """
 
     file: str
@@ -44,10 +44,10 @@ class Source:
     """Named images.
 
     Attributes:
-      path: what was given: a folder, a file, or a pattern of files.
-      images: name -> where the image is read; in the order in which reading is fastest.
-      notes: sentences on what was passed over.
-      columns: other facts about the images, each column in their order.
+      path: the folder, file or pattern that was given.
+      images: name -> where to read the image, in the order in which reading is fastest.
+      notes: sentences about what was skipped or chosen.
+      columns: other columns about the images, in the order of `images`.
     """
 
     path: Path
@@ -60,15 +60,15 @@ class Source:
         return getattr(self.images, "names", None) or list(self.images)
 
     def columns_of(self, names: Sequence[str]) -> dict[str, list]:
-        """`columns` for some of the images."""
+        """The values of `columns` for the images with these names."""
         if not self.columns:
             return {}
         rows = {name: row for row, name in enumerate(self.images)}
         return {column: [values[rows[name]] for name in names] for column, values in self.columns.items()}
 
     def versions(self, names: Iterable[str] | None = None) -> list[str]:
-        """For each image a text that changes when the image changes: the version of its file, and its position there.
-        A link to nothing has the version ""."""
+        """For each image, a text that changes when the image does: the version of its file and its position there. A
+        broken link has the version ""."""
         shared_version = functools.cache(file_version)
 
         def version(image: Path | PackedImage) -> str:
@@ -80,13 +80,13 @@ class Source:
         return [version(self.images[name]) for name in (self.images if names is None else names)]
 
     def is_there(self) -> bool:
-        """Whether what was given still exists. A store reports on each image by itself."""
+        """Whether the source still exists. Always true for a store, which reports each missing image itself."""
         return not storage_of(self.path).local or bool(files_of(self.path))
 
 
 def file_version(file: str) -> str:
-    """The size of a file, its time of change, and a hash of a sample for tools that keep both; "" where it cannot be
-    read."""
+    """The size of a file, its modification time, and a hash of a sample of it, since some tools change a file but keep
+    both; "" if the file cannot be read."""
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):
             return ""
@@ -105,9 +105,9 @@ def file_version(file: str) -> str:
 def files_of(path: Path) -> list[Path]:
     """The files that a path names: itself, or all that match it as a pattern ({00000..00031}, *, ?), sorted.
 
-    A name that exists as it is written comes first: a folder may be called "trip [2024]".
+    A literal match wins over a pattern: a folder may be called "trip [2024]".
 
-    Raises MissingError where some numbers of a pattern are missing, InputError for too many of them.
+    Raises MissingError if some numbers of a pattern are missing, InputError if a pattern has too many.
     """
     storage = storage_of(path)
     if storage.exists(path):
@@ -116,7 +116,7 @@ def files_of(path: Path) -> list[Path]:
     while found := BRACES.search(texts[0]):
         first, last, digits = int(found[1]), int(found[2]), len(found[1])
         if not 0 <= last - first < PATTERN_FILES // len(texts):
-            raise InputError(f"{path} names {last - first + 1:,} files: expected 1 to {PATTERN_FILES:,}")
+            raise InputError(f"{path} names {last - first + 1:,} files, expected 1 to {PATTERN_FILES:,}")
         numbers = [f"{number:0{digits}}" for number in range(first, last + 1)]
         texts = [BRACES.sub(number, text, count=1) for text in texts for number in numbers]
     if texts != [str(path)]:
@@ -130,7 +130,8 @@ def files_of(path: Path) -> list[Path]:
         if not missing:
             return list(dict.fromkeys(file for files in matches for file in files))
         if len(missing) < len(patterns):
+            examples = ", ".join(missing[:3])
             raise MissingError(
-                f"{len(missing):,} of the {len(patterns):,} files of {path} are not there, the first is {missing[0]}"
+                f"{len(missing):,} of the {len(patterns):,} files of {path} are missing (first: {examples})"
             )
     return storage.glob(path)

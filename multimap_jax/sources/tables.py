@@ -1,4 +1,4 @@
-"""Tables of images: csv or parquet files with a column of paths, or parquet files that hold the images themselves."""
+"""Reads tables of images: csv or parquet files with a column of paths, or parquet files that contain the images."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from multimap_jax.storage.filenames import free_name, name_of_path
 from multimap_jax.storage.paths import open_file, parse_path, remote_version, storage_of
 from multimap_jax.storage.reading import AddressError, MemoryBudget, column_parts, explained, open_table, read_columns
 
-# Images of a parquet file that stay in memory, and their bytes: threads ask for them in nearly their order.
+# Rows of a parquet file that stay in memory, and their bytes: threads ask for them almost in order.
 WINDOW_ROWS, WINDOW_BYTES = 32, 2**27
-ROW_BYTES = 300  # bytes that the name and the path of an image take in memory
-# Bytes of the largest group of rows of which every row is asked for missing images, and rows of larger ones.
+ROW_BYTES = 300  # bytes of memory for the name and the path of an image
+# Row groups up to this many bytes are checked for missing images row by row; in larger ones, this many rows are.
 CHECKED_BYTES, CHECKED_ROWS = 2**26, 16
 
-# The name of an image, and where it is read.
+# The name of an image, and where to read it.
 Row = tuple[str, Path | PackedImage]
 
 
 def read_tables(path: Path, files: Sequence[Path], addresses: bool = True) -> Source:
-    """Images of csv or parquet files: of a column of paths, relative to the file, or of a column of parquet files that
-    holds them (bytes, or bytes and path, as Hugging Face datasets have them). Other columns come along.
+    """Reads csv or parquet files with a column of paths, relative to the file, or parquet files with a column of images
+    (bytes, or bytes and path, as in Hugging Face datasets). Other columns are kept.
 
-    Raises InputError where a file has no such column or cannot be read, and where there is no row.
+    Raises InputError if a file has no such column or cannot be read, or if there are no rows.
     """
     is_parquet = files[0].suffix.lower() == ".parquet"
     listing = Listing(path, addresses, None if is_parquet else "")
@@ -44,12 +44,12 @@ def read_tables(path: Path, files: Sequence[Path], addresses: bool = True) -> So
 
 
 class Listing:
-    """What the tables of a source say: the images by row, and the columns that come along, in their order.
+    """The content of the tables of a source: the images by row, and the other columns in the same order.
 
     Args:
-      path: what was given.
-      addresses: whether addresses are followed.
-      blank: the value of a column that a file does not have.
+      path: the path or pattern that was given.
+      addresses: whether to follow addresses.
+      blank: the value for a column that a file lacks.
     """
 
     def __init__(self, path: Path, addresses: bool, blank: str | None):
@@ -57,27 +57,27 @@ class Listing:
         self.names: list[str] = []
         self.images: list[Path | PackedImage] = []
         self.columns: dict[str, list] = {}
-        self.notes, self.budget = Notes(), MemoryBudget(f"what comes along with the images of {path}")
+        self.notes, self.budget = Notes(), MemoryBudget(f"other columns of {path}")
 
     def locate(self, file: Path, text: str) -> Row:
-        """The image that a table names: a path relative to the table, or an address, if these are followed. Blanks
-        around it are a spreadsheet's, unless there is a file with them."""
+        """The image that a table names: a path relative to the table, or an address if these are followed. Strips
+        leading and trailing spaces, which spreadsheets add, unless a file has exactly that name."""
         bare = text.strip()
         if "://" in text and not self.addresses:
             what = f"{name_of_path(bare)[:200]}, which is not on this machine"
-            raise AddressError(f"{file} names {what}: give the table to have it read", "images", str(file))
+            raise AddressError(f"{file} names {what}: give the table itself to download it", "images", str(file))
         if "://" in text:
             return bare, parse_path(bare)
-        text, bare = text[: PATH_CHARACTERS + 1], bare[: PATH_CHARACTERS + 1]  # too long all the same
+        text, bare = text[: PATH_CHARACTERS + 1], bare[: PATH_CHARACTERS + 1]  # still too long to be a path
         if bare != text and storage_of(file).has_name(file.parent / text) is False:
             text = bare
         return text, file.parent / text
 
     def add(self, file: Path, rows: list[Row], columns: Mapping[str, list], unnamed: int) -> None:
-        """The rows of one more file, and how many rows of it name no image."""
+        """Adds the rows of a file. unnamed: how many of its rows name no image."""
         if unnamed:
-            count = "1 row without an image was" if unnamed == 1 else f"{unnamed:,} rows without an image were"
-            self.notes.add(f"{count} passed over, in ", file.name)
+            count = "1 row" if unnamed == 1 else f"{unnamed:,} rows"
+            self.notes.add(f"skipped {count} without an image in ", file.name)
         for name in dict.fromkeys([*self.columns, *columns]):
             self.budget.take(8 * len(rows))
             values = self.columns.setdefault(name, [self.blank] * len(self.names))
@@ -86,10 +86,10 @@ class Listing:
         self.images += [image for _, image in rows]
 
     def source(self, files: Sequence[Path]) -> Source:
-        """The source of these images. A name that is missing, too long or there already becomes the file's and the
-        row."""
+        """The source of these images. A name that is missing, too long or already taken is replaced by that of the file
+        and the row number."""
         if not self.names:
-            raise InputError(f"there is no row in {self.path}")
+            raise InputError(f"{self.path} has no rows")
         found: dict = {}
         for row, (name, image) in enumerate(zip(self.names, images_at(self.images))):
             name = name_of_path(name) if name and len(name) <= PATH_CHARACTERS else ""
@@ -101,7 +101,7 @@ class Listing:
 
 
 def as_column(values: list) -> list:
-    """Values that make one column of a table; as text where they are of several kinds, or too large for numbers."""
+    """Values that can be one column of a table; as text if they have several types or are too large for numbers."""
     import pyarrow as pa
 
     try:
@@ -112,7 +112,7 @@ def as_column(values: list) -> list:
 
 
 def read_csv(file: Path, listing: Listing) -> None:
-    """Adds the images of a csv file. InputError where it has no column of paths, or no row."""
+    """Adds the images of a csv file. InputError if it has no column of paths, or no rows."""
     with opened_csv(file, listing.budget) as (columns, lines):
         position = column_types.path_position(file, columns, listing.notes)
         column, last = columns[position], len(columns) - 1
@@ -135,7 +135,7 @@ def read_csv(file: Path, listing: Listing) -> None:
 
 
 def read_parquet(file: Path, listing: Listing) -> None:
-    """Adds the images of a parquet file. InputError where it has no column of images or paths, or cannot be read."""
+    """Adds the images of a parquet file. InputError if it has no column of images or paths, or cannot be read."""
     with explained(f"{file}", REWRITE), open_table(file, listing.budget) as table:
         schema = table.schema_arrow
         kinds = column_types.looked_at(file, schema, column_types.kinds_of(schema))
@@ -156,12 +156,12 @@ def read_parquet(file: Path, listing: Listing) -> None:
     others = [field for field in rest if field.name not in columns]
     lost = [f"{field.name} ({str(column_types.plain_type(field.type))[:40]})" for field in others]
     if lost:
-        listing.notes.add("columns of ", file.name, f" that do not come along: {', '.join(lost)[:200]}")
+        listing.notes.add("columns of ", file.name, f" that are not kept: {', '.join(lost)[:200]}")
     listing.add(file, [image for image in images if image], columns, len(images) - len(rows))
 
 
 def read_values(table: Any, name: str, budget: MemoryBudget) -> list:
-    """A column that comes along; dates and decimals as text."""
+    """The values of another column; dates and decimals as text."""
     import pyarrow as pa
 
     if not column_types.is_written_as_text(table.schema_arrow.field(name).type):
@@ -169,7 +169,7 @@ def read_values(table: Any, name: str, budget: MemoryBudget) -> list:
     found = []
     for values in column_parts(table, name, budget):
         zone = getattr(values.type, "tz", None)
-        values = values.cast(pa.timestamp(values.type.unit)) if zone else values  # in UTC: a file may name any zone
+        values = values.cast(pa.timestamp(values.type.unit)) if zone else values  # in UTC, whatever the file's zone
         texts = values.cast(pa.large_string())
         budget.take(texts.nbytes)
         found += [f"{text}Z" if zone and text else text for text in texts.to_pylist()]
@@ -177,7 +177,7 @@ def read_values(table: Any, name: str, budget: MemoryBudget) -> list:
 
 
 def held_rows(file: Path, table: Any, column: str, listing: Listing) -> list[Row]:
-    """The rows of a column of images; those that have a path and no bytes are read from there."""
+    """The rows of a column of images; a row with a path and no bytes is read from that path."""
     fields = column_types.fields_of(table.schema_arrow.field(column).type)
     reader, version = RowGroups(file, column), remote_version(file)
     paths: Iterator[str | None] = itertools.repeat(None)
@@ -200,13 +200,13 @@ def held_rows(file: Path, table: Any, column: str, listing: Listing) -> list[Row
 
 
 def content_of(row: Any) -> bytes:
-    """The bytes of a column of one row, b"" for none."""
+    """The bytes of an image in a table of one row, b"" if there are none."""
     found = row[0].as_py()
     return (found.get("bytes") if isinstance(found, dict) else found) or b""
 
 
 class RowGroups:
-    """The images of one parquet file, some rows in memory at once; quick where they are asked for in their order."""
+    """The images of one parquet file, with a window of rows in memory; fast if they are read in order."""
 
     def __init__(self, file: Path, column: str):
         self.file, self.column, self.lock = file, column, threading.Lock()
@@ -221,7 +221,7 @@ class RowGroups:
         return pq.ParquetFile(open_file(self.file))
 
     def read(self, group: int, row: int) -> bytes:
-        """The bytes of one image; ValueError where there are none."""
+        """The bytes of one image; ValueError if there are none."""
         with self.lock:
             if group != self.group or row < self.next - len(self.held):
                 self.rows, self.group, self.next = self._rows(group, self.column), group, 0
@@ -237,17 +237,17 @@ class RowGroups:
         return content
 
     def without_bytes(self, group: int) -> set[int]:
-        """Rows of a group that hold no bytes; in a large one that begins with images none are looked for."""
+        """The rows of a group without bytes. A large group that begins with images is not searched."""
         rows = self._rows(group, f"{self.column}.bytes")
         if self.stored.metadata.row_group(group).total_byte_size > CHECKED_BYTES:
             first = list(itertools.islice(rows, CHECKED_ROWS))
-            if all(map(content_of, first)):  # so have the rest, or they are said to hold no image
+            if all(map(content_of, first)):  # assume that the rest do too; a row that does not fails when it is read
                 return set()
             rows = itertools.chain(first, rows)
         return {i for i, row in enumerate(rows) if not content_of(row)}
 
     def _rows(self, group: int, column: str) -> Iterator:
-        """The rows of a group, one at a time, for Arrow gives whole rows however often a file repeats a large one."""
+        """The rows of a group, one at a time, because Arrow unpacks a large value as often as the file repeats it."""
         batches = self.stored.iter_batches(1, row_groups=[group], columns=[column], use_threads=False)
         return (batch.column(self.column) for batch in batches)
 

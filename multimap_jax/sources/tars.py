@@ -1,4 +1,4 @@
-"""Images in tar files, as WebDataset and img2dataset write them: listed once, read where they lie, never unpacked."""
+"""Reads images in tar files, as WebDataset and img2dataset write them: listed once, read in place, never unpacked."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from multimap_jax.storage.local import BoundedFile
 from multimap_jax.storage.paths import open_file, remote_version
 from multimap_jax.storage.reading import is_transient
 
-HEADERS = 1000  # headers that a tar may give to all of its members
+HEADERS = 1000  # most global headers of a tar, which apply to all members
 SHOWN_CHARACTERS = 200  # characters of a tar and a member in a note
-MEMBER_BYTES, TEXT_BYTES = 200 * 2**20, 2**20  # bytes of an image, and of a text
-PADDING_BYTES, PADDING_BLOCK = 2**24, 2**20  # bytes behind the end of a tar that are looked at, and at once
-TEXTS = {".txt": "caption", ".json": "json"}  # endings of texts, and the columns that they become
+MEMBER_BYTES, TEXT_BYTES = 200 * 2**20, 2**20  # most bytes of an image, and of a text
+PADDING_BYTES, PADDING_BLOCK = 2**24, 2**20  # bytes after the end of a tar that are checked, and bytes per read
+TEXTS = {".txt": "caption", ".json": "json"}  # extensions of texts, and the columns that they become
 
 
 def read_tars(path: Path, files: Sequence[Path], addresses: bool = True) -> Source:
-    """The images in tar files. Columns `caption` and `json` hold the .txt and .json members of the same samples.
+    """Reads the images in tar files. The columns `caption` and `json` hold the .txt and .json members of each sample.
 
-    Notes count what was skipped: links, names that point outside, sparse members, those over 200 MB, macOS's own files
-    and what is no image. A tar that is cut short gives what can be read. InputError where there is no image in any.
+    Notes count the skipped members: links, names that point outside the tar, sparse files, members over 200 MB, macOS
+    metadata, and files that are not images. From a truncated tar, the images that can be read are used. Raises
+    InputError if no tar contains an image.
     """
     images: dict[str, PackedImage] = {}
     columns: dict[str, dict[str, str]] = {column: {} for column in TEXTS.values()}
@@ -41,21 +42,21 @@ def read_tars(path: Path, files: Sequence[Path], addresses: bool = True) -> Sour
         with open_file(file) as content:
             try:
                 read_members(file, content, version, images, samples, skipped)
-            except Exception as error:  # tarfile has no common base class for what a damaged file raises
+            except Exception as error:  # tarfile's errors for damaged files have no common base class
                 if is_transient(error):
                     raise
                 problem = error_text(error)
         found = len(images) - before
         if problem and not found:
-            damaged.append(f"{name_of_path(file.name)} is no tar file, or an empty one ({problem})")
+            damaged.append(f"{name_of_path(file.name)} is empty or not a tar file ({problem})")
         elif problem:
-            count = f"{found:,} image{' in it was' if found == 1 else 's in it were'} read ({problem})"
-            damaged.append(f"{name_of_path(file.name)} is cut short: {count}")
+            count = f"{found:,} image{' was' if found == 1 else 's were'} read ({problem})"
+            damaged.append(f"{name_of_path(file.name)} is incomplete: {count}")
         for ending, column in TEXTS.items():
             columns[column] |= samples.texts_of_images(ending)
     notes = damaged + skipped.sentences()
     if not images:
-        raise InputError("; ".join([f"there is no image in {path}", *notes]))
+        raise InputError("; ".join([f"there are no images in {path}", *notes]))
     texts = {column: [found.get(name, "") for name in images] for column, found in columns.items() if found}
     return Source(path, images, tuple(notes), texts)
 
@@ -63,7 +64,7 @@ def read_tars(path: Path, files: Sequence[Path], addresses: bool = True) -> Sour
 def read_members(
     file: Path, content: BinaryIO, version: str | None, images: dict, samples: Samples, skipped: Notes
 ) -> None:
-    """Adds the images of a tar to `images` and, with its texts, to `samples`. An error of any kind where it is
+    """Adds the images of a tar to `images` and, with its texts, to `samples`. Raises any kind of error if the tar is
     damaged."""
     for row, tar, member in members_of(content):
         ending, reason = PurePosixPath(member.name).suffix.lower(), reason_to_skip(member, tar)
@@ -71,7 +72,7 @@ def read_members(
             continue
         if reason:
             example = f"{file.name}: {member.name}"[:SHOWN_CHARACTERS]
-            skipped.add(f"members of tar files were passed over, {reason}: ", example, counted=True)
+            skipped.add(f"tar members were skipped ({reason}): ", example, counted=True)
         elif ending in TEXTS:
             held = tar.extractfile(member)
             text = held.read().decode("utf-8", "replace").strip() if held else ""
@@ -90,33 +91,33 @@ def read_members(
 
 
 def members_of(content: BinaryIO) -> Iterator[tuple[int, tarfile.TarFile, tarfile.TarInfo]]:
-    """(row, tar, member) of each member. An error of any kind where the tar is damaged."""
+    """(row, tar, member) of each member. Raises any kind of error if the tar is damaged."""
     with tarfile.open(fileobj=content, mode="r:", errorlevel=2) as tar:
         last = -1
         for row, member in enumerate(tar):
-            tar.members = []  # type: ignore[attr-defined]  # else every header stays in memory
-            if member.size < 0 or member.offset <= last:  # some Pythons would begin anew without end
-                raise tarfile.ReadError("a member of no size")
-            if (headers := len(tar.pax_headers)) > HEADERS:  # tarfile looks through all of them for each member
-                raise tarfile.ReadError(f"{headers:,} headers for all members, expected {HEADERS:,} at most")
+            tar.members = []  # type: ignore[attr-defined]  # otherwise every header stays in memory
+            if member.size < 0 or member.offset <= last:  # some Python versions would loop forever
+                raise tarfile.ReadError("a member has no valid size")
+            if (headers := len(tar.pax_headers)) > HEADERS:  # tarfile searches all of them for each member
+                raise tarfile.ReadError(f"{headers:,} global headers, expected at most {HEADERS:,}")
             last = member.offset
             yield row, tar, member
         check_end(content, tar.offset)
 
 
 def check_end(content: BinaryIO, offset: int) -> None:
-    """tarfile.ReadError where no tar ends at `offset`: tarfile stops silently at a damaged header. A tar ends with
-    blocks of zeros, as many as its writer likes."""
+    """Raises tarfile.ReadError if the tar does not end at `offset`, because tarfile stops silently at a damaged header.
+    A tar ends with blocks of zeros, any number of them."""
     content.seek(offset)
     block = content.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE:
-        raise tarfile.ReadError(f"it ends at byte {offset + len(block):,}, without the blocks that end a tar")
+        raise tarfile.ReadError(f"it ends at byte {offset + len(block):,} without the end-of-archive blocks")
     if any(block):
         raise tarfile.ReadError(f"no header at byte {offset:,}")
     for _ in range(PADDING_BYTES // PADDING_BLOCK):
         block = content.read(PADDING_BLOCK)
         if block.count(0) < len(block):
-            raise tarfile.ReadError(f"a block of zeros at byte {offset:,}, and more behind it")
+            raise tarfile.ReadError(f"a block of zeros at byte {offset:,} with data after it")
         if not block:
             break
 
@@ -124,14 +125,14 @@ def check_end(content: BinaryIO, offset: int) -> None:
 class Samples:
     """The images of one tar and their texts.
 
-    Members of one sample follow each other and have one key, their name up to the first dot, as WebDataset has it; a
-    name that repeats begins another sample. An image has the text of its sample. Where its sample has none, as in tars
-    where all texts come after all images, it has that of a sample of its key that has no image.
+    As in WebDataset, the members of a sample are consecutive and share a key, their name up to the first dot. A name
+    that repeats starts a new sample. An image gets the text of its sample. If its sample has none, as in tars where all
+    texts come after all images, the image gets the text of a sample with its key that has no image.
     """
 
     def __init__(self) -> None:
-        self.sample, self.key = 0, ""  # that is read now
-        self.members: set[str] = set()  # of it
+        self.sample, self.key = 0, ""  # of the current sample
+        self.members: set[str] = set()  # likewise
         self.images: dict[str, tuple[str, str, int]] = {}  # name -> its stem, key and sample
         self.texts: dict[str, dict[int, dict[str, str]]] = {
             ending: collections.defaultdict(dict) for ending in TEXTS
@@ -149,14 +150,14 @@ class Samples:
         return member.rpartition(".")[0], key, self.sample
 
     def texts_of_images(self, ending: str) -> dict[str, str]:
-        """Names of images -> their texts of this ending, for those that have one."""
+        """Names of images -> their texts with this extension, for images that have one."""
         found: dict[str, str] = {}
         texts = self.texts[ending]
         with_image = {sample for *_, sample in self.images.values()}
         stems = collections.Counter(stem for stem, *_ in self.images.values())
         for name, (stem, key, sample) in self.images.items():
             candidates = [texts[sample]] if sample in texts else []
-            if not candidates and stems[stem] == 1:  # else the text may be of any image of this stem
+            if not candidates and stems[stem] == 1:  # otherwise the text may belong to any image of this stem
                 candidates = [texts[i] for i in self.samples[key] if i not in with_image and i in texts]
             text = text_of(stem, key, candidates, stems)
             found |= {} if text is None else {name: text}
@@ -164,8 +165,8 @@ class Samples:
 
 
 def text_of(stem: str, key: str, samples: Sequence[dict[str, str]], stems: Container[str]) -> str | None:
-    """The text of an image in samples: that of its stem, else of its key, else the only one of no other image's stem;
-    None where there is none, or several."""
+    """The text of an image among samples: the one with its stem, otherwise with its key, otherwise the only one whose
+    stem belongs to no other image. None if there is no such text, or more than one."""
     free = {name for texts in samples for name in texts if name not in stems}
     for wanted in ([stem], [key], free if len(free) == 1 else ()):
         found = [texts[name] for texts in samples for name in wanted if name in texts]
@@ -175,18 +176,18 @@ def text_of(stem: str, key: str, samples: Sequence[dict[str, str]], stems: Conta
 
 
 def reason_to_skip(member: tarfile.TarInfo, tar: tarfile.TarFile) -> str:
-    """Why a member is not read, "" where nothing is against it."""
+    """Why a member is skipped, "" if it is not."""
     path, end = PurePosixPath(member.name[: PATH_CHARACTERS + 1]), member.offset_data + member.size
     ending = path.suffix.lower()
     reasons = {
-        f"with names of over {PATH_CHARACTERS:,} letters": len(member.name) > PATH_CHARACTERS,
-        "macOS's notes on other files": "__MACOSX" in path.parts or path.name.startswith("._"),
+        f"names over {PATH_CHARACTERS:,} characters": len(member.name) > PATH_CHARACTERS,
+        "macOS metadata": "__MACOSX" in path.parts or path.name.startswith("._"),
         "links": member.islnk() or member.issym(),
-        "with names that point outside": path.is_absolute() or ".." in path.parts,
-        "no files": not member.isfile(),
-        "sparse, with holes that are not in the tar": member.issparse() or end > tar.offset,
+        "names that point outside the tar": path.is_absolute() or ".." in path.parts,
+        "not regular files": not member.isfile(),
+        "sparse files": member.issparse() or end > tar.offset,
         f"over {MEMBER_BYTES // 2**20} MB": member.size > MEMBER_BYTES,
-        "no image by its ending": ending not in (*TEXTS, *formats.suffixes()),
+        "not images by their extension": ending not in (*TEXTS, *formats.suffixes()),
         f"texts over {TEXT_BYTES // 2**20} MB": ending in TEXTS and member.size > TEXT_BYTES,
     }
     return next((reason for reason, applies in reasons.items() if applies), "")
@@ -197,5 +198,5 @@ def read_bytes(file: str, offset: int, size: int) -> bytes:
         content.seek(offset)
         found = content.read(size)
     if len(found) < size:
-        raise ValueError("the tar ends within it")
+        raise ValueError("the tar ends before the end of the image")
     return found

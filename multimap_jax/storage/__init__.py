@@ -1,1 +1,1 @@
-"""Where results and caches go: whole files, put in place at once, and never anybody else's."""
+"""Reads and writes files, on this machine or in a store: atomically, and without touching anybody else's files."""

@@ -1,4 +1,4 @@
-"""Paths of stores, which keep their secrets to themselves."""
+"""Paths in a store, which show no passwords."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from upath.extensions import ProxyUPath
 from multimap_jax.storage.filenames import without_secrets
 from multimap_jax.storage.transfer import is_web, read_object
 
-SECRET_LENGTH = 3  # letters of the shortest secret: fewer stand in any text
+SECRET_LENGTH = 3  # characters of the shortest secret: shorter ones appear in any text
 
 
 class Address(ProxyUPath):
-    """A path of a store. An f-string shows it without user, password, query and fragment; `str` gives all of it, for
-    the store alone."""
+    """A path in a store. An f-string shows it without user, password, query and fragment; `str` returns all of it and
+    is only for the store."""
 
     def __format__(self, spec: str) -> str:
         return format(without_secrets(str(self)), spec)
@@ -26,7 +26,7 @@ class Address(ProxyUPath):
         return f"Address({format(self)!r})"
 
     def secrets(self) -> list[str]:
-        """What no text may tell of this address: user and password, query and fragment, as they were written."""
+        """The parts of this address that no message may show: user, password, query and fragment, as written."""
         rest = str(self).partition("://")[2]
         user, at, _ = rest.rpartition("@")
         queries = re.split("[?#]", rest, maxsplit=1)[1:] if is_web(self) else []
@@ -35,7 +35,7 @@ class Address(ProxyUPath):
         return sorted((word for word in words if len(word) >= SECRET_LENGTH), key=len, reverse=True)
 
     def request_options(self) -> dict:
-        """What to tell the driver of a web server, so that a password goes to this address and to no other."""
+        """Options for requests to a web server that keep a password from being sent to any other address."""
         return {"allow_redirects": False} if is_web(self) and "@" in str(self) else {}
 
     def is_symlink(self) -> bool:
@@ -48,7 +48,7 @@ class Address(ProxyUPath):
 
     @property
     def name(self) -> str:
-        """Without the query and fragment of an address of the web."""
+        """The name, for a web address without its query and fragment."""
         return re.split("[?#]", super().name, maxsplit=1)[0] if is_web(self) else super().name
 
     stem = property(lambda self: PurePosixPath(self.name).stem)
@@ -56,7 +56,7 @@ class Address(ProxyUPath):
 
 
 class RangedObject(AbstractBufferedFile):
-    """An object of the web, of a known size, fetched in ranges of which each has a bound."""
+    """A web object of known size, fetched in ranges of limited size."""
 
     def __init__(self, address: Address, size: int, block_size: int):
         self.address = address

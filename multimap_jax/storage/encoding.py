@@ -1,4 +1,4 @@
-"""Tables, arrays, JSON and csv as the bytes of a file."""
+"""Encodes tables, arrays, JSON and csv as the bytes of a file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from multimap_jax.storage.filenames import without_secrets
 
 
 def as_table(table: dict[str, list]) -> Callable[[BinaryIO], None]:
-    """Columns, to be written as a parquet file."""
-    # Columns of no rows have no type of their own.
+    """A function that writes columns as a parquet file."""
+    # Without rows, pyarrow cannot infer the type of a column.
     fields = {name: pa.array(values, None if values else pa.string()) for name, values in table.items()}
     return lambda file: pq.write_table(pa.table(fields), file)
 
 
 def as_array(array: np.ndarray) -> bytes:
-    """An array as an npy file. In memory: NumPy's own writing to a file does not say why a full disk fails it."""
+    """An array as the bytes of an npy file. In memory, because NumPy's own errors do not say that a disk is full."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
@@ -38,13 +38,13 @@ def as_json(content: object) -> str:
 
 
 def slug(name: str) -> str:
-    """Part of a folder's name, for the eye."""
+    """A short, readable part of a folder's name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32] or "aspect"
 
 
 def as_csv(rows: Iterable[Iterable]) -> str:
-    """Rows as csv. Whatever some program might take for two cells is quoted: with semicolons or tabs a formula could
-    begin in the middle of a name."""
+    """Rows as csv. Cells with semicolons or tabs are quoted too: a program that splits there could find a formula in
+    the middle of a name."""
     return "".join(",".join(map(_cell, row)) + "\n" for row in rows)
 
 
@@ -54,5 +54,5 @@ def _cell(value: object) -> str:
 
 
 def bare(values: list) -> list:
-    """Values beside images, addresses without their secrets."""
+    """Values of other columns, with the secrets removed from addresses."""
     return [without_secrets(value) if isinstance(value, str) else value for value in values]

@@ -1,8 +1,8 @@
-"""Files of this machine: read within bounds, written whole.
+"""Files on this machine: reads are bounded, writes are atomic.
 
-`LocalStorage` says what every kind of storage offers; `objects.ObjectStorage` has the same methods for a store, and
-`paths.storage_of` tells which one a path belongs to. A path is a `pathlib.Path` or an `Address`, which has the same
-methods; only what these do too carelessly, or differently, is here.
+`LocalStorage` documents the methods that every kind of storage has; `objects.ObjectStorage` implements them for a
+store, and `paths.storage_of` returns the one for a path. A path is a `pathlib.Path` or an `Address`, which has the same
+methods. Only operations that these do too carelessly, or differently, are here.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-Content = str | bytes | Callable[[BinaryIO], None]  # a text, bytes, or what writes them into a file
-Version = tuple[int, str]  # bytes, and their SHA-256
+Content = str | bytes | Callable[[BinaryIO], None]  # a text, bytes, or a function that writes into a file
+Version = tuple[int, str]  # size in bytes, and SHA-256
 
 
 class BoundedFile(io.BufferedReader):
-    """A regular file that is never asked for more than it holds: readers ask for whatever a header says.
+    """A regular file that limits each read to its size, because readers request whatever a header says.
 
-    ValueError for anything else: a pipe would be waited for without end, a device has no end.
+    ValueError for anything else: reading a pipe could wait forever, and a device has no end.
     """
 
     def __init__(self, path: str | os.PathLike, limit: int | None = None):
         check_regular(path, limit=limit)
-        empty = not os.stat(path).st_size  # the system's own files say so too, and may give bytes without end
+        empty = not os.stat(path).st_size  # files such as those in /proc claim to be empty and may never end
         super().__init__(io.FileIO(os.devnull if empty else path, opener=_open_without_waiting))
         try:
             if not empty:
-                check_regular(self.fileno(), path)  # another one may have come in its place
+                check_regular(self.fileno(), path)  # it may have been replaced since
         except ValueError:
             self.close()
             raise
@@ -51,8 +51,8 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 def check_regular(path: str | os.PathLike | int, name: object = None, limit: int | None = None) -> None:
-    """ValueError where `path`, or what a descriptor is of, is not a regular file or is over `limit` bytes. name: what
-    the sentence calls it."""
+    """ValueError if `path`, or the file of a descriptor, is not a regular file or is over `limit` bytes. name: the name
+    to use in the message."""
     found, name = os.stat(path), path if name is None else name
     if not stat.S_ISREG(found.st_mode):
         raise ValueError(f"{name} is not a regular file")
@@ -60,13 +60,13 @@ def check_regular(path: str | os.PathLike | int, name: object = None, limit: int
 
 
 def check_size(path: object, size: int | None, limit: int | None) -> None:
-    """ValueError where a file of `size` bytes, None where nobody knows them, is over `limit` bytes."""
+    """ValueError if a file of `size` bytes (None: unknown) is over `limit` bytes."""
     if limit is not None and (size or 0) > limit:
-        raise ValueError(f"{path} has {size:,} bytes, expected {limit:,} at most")
+        raise ValueError(f"{path} has {size:,} bytes, expected at most {limit:,}")
 
 
 def write_content(file: BinaryIO, content: Content, sync: bool = False) -> None:
-    """Writes a text, bytes, or whatever a function writes. sync: to the disk."""
+    """Writes a text, bytes, or the output of a function. sync: flush it to the disk."""
     if callable(content):
         content(file)
     else:
@@ -77,13 +77,13 @@ def write_content(file: BinaryIO, content: Content, sync: bool = False) -> None:
 
 
 def rename_new(aside: Path, target: Path) -> None:
-    """Gives a file a name that nothing else has; FileExistsError where it is taken. `aside` may stay, as another name
-    of the same file: a hard link says that a name is taken, where renaming would overwrite."""
+    """Renames a file without overwriting; FileExistsError if the name is taken. `aside` may stay as a second name of
+    the same file: creating a hard link fails if a name is taken, while renaming would overwrite."""
     try:
         os.link(aside, target)
     except FileExistsError:
         raise
-    except OSError:  # a file system without hard links: the name is reserved, then given
+    except OSError:  # a file system without hard links: reserve the name first
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         os.replace(aside, target)
 
@@ -96,46 +96,46 @@ def file_version(path: Path) -> Version:
 
 
 class LocalStorage:
-    """Files of this machine."""
+    """Files on this machine."""
 
-    local = True  # so that files can be opened where they lie, linked, and unmounted
+    local = True  # files can be opened in place and linked, and their disk can be unmounted
 
     def reaching(self, path: Path) -> contextlib.AbstractContextManager[None]:
-        """Within this context whatever a store's package raises becomes an Unreachable that names the path."""
+        """A context that turns any error of a store's package into an Unreachable that names the path."""
         return contextlib.nullcontext()
 
     def exists(self, path: Path) -> bool:
-        """Whether something is there, once links are followed."""
+        """Whether the path exists; follows links."""
         return path.exists()
 
     def open(self, path: Path, limit: int | None = None) -> BinaryIO:
-        """A file to be read, never more of it than it holds. ValueError where it is no regular file or has over `limit`
-        bytes, FileNotFoundError where there is none."""
+        """Opens a file for reading, with each read limited to its size. ValueError if it is not a regular file or has
+        over `limit` bytes, FileNotFoundError if it does not exist."""
         return BoundedFile(path, limit)
 
     def version(self, path: Path) -> str | None:
-        """What changes where an object is changed; None for a file of this machine, which is looked at when needed."""
+        """A text that changes when an object does; None for a local file, whose version is computed when needed."""
         return None
 
     def has_version(self, path: Path, versions: Iterable[Version]) -> bool:
-        """Whether a file is one of these, byte by byte; of an object the size is compared."""
+        """Whether a file has one of these versions, by size and SHA-256; for an object, by size alone."""
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_size not in [size for size, _ in versions]:
             return False
-        with contextlib.suppress(ValueError):  # no regular file any more
+        with contextlib.suppress(ValueError):  # no longer a regular file
             return file_version(path) in versions
         return False
 
     def is_same(self, path: Path, other: object) -> bool:
-        """Whether two paths are of one file."""
+        """Whether two paths name the same file."""
         return isinstance(other, Path) and path.exists() and other.exists() and path.samefile(other)
 
     def local_copy(self, path: Path) -> Path:
-        """The file on this machine: itself, or what was fetched of it, once while it stays the same."""
+        """A local file with this content: the file itself, or a copy that is fetched once per version."""
         return path
 
     def local_folder_copy(self, path: Path, files: Iterable) -> Path:
-        """A folder of this machine that holds these files of `path`."""
+        """A local folder that holds these files of `path`."""
         return path
 
     def like(self, path: Path, text: str) -> Path:
@@ -143,29 +143,29 @@ class LocalStorage:
         return Path(text)
 
     def glob(self, path: Path) -> list[Path]:
-        """What a path matches as a pattern of *, ? and [], sorted. A name that is there as it is written, such as
-        "trip [2024]", comes before those that it matches as a pattern."""
+        """The files that match a path as a pattern with *, ? and [], sorted. A literal match, such as "trip [2024]",
+        wins over the pattern."""
         if not glob.has_magic(str(path)):
             return []
         return sorted(_matches(Path(path.anchor), path.relative_to(path.anchor).parts), key=str)
 
     def objects_below(self, path: Path) -> dict[str, dict] | None:
-        """What a store says of all objects below a path, by their paths from there; None for folders to be walked."""
+        """A store's metadata of all objects below a path, by relative path; None for a local folder, to be walked."""
         return None
 
     def is_folder(self, path: Path) -> bool | None:
-        """Whether this is a folder; None in a store, which is not asked for each of many."""
+        """Whether this is a folder; None in a store, where asking for each of many objects would be slow."""
         return path.is_dir()
 
     def has_name(self, path: Path) -> bool | None:
-        """Whether a name is taken, by a link that leads nowhere too; None in a store, which is not asked."""
+        """Whether a name is taken, also by a broken link; None in a store, which is not asked."""
         return os.path.lexists(path)
 
     def write(self, path: Path, content: Content, new: bool = False) -> None:
-        """Writes a file aside, brings it to the disk and puts it in place; in a store, one object. It is there as a
-        whole, or as it was; where an OSError is raised nothing is left of it.
+        """Writes a file atomically: to a temporary name, flushed to the disk, then renamed. In a store, writes one
+        object. If an OSError is raised, the old file stays and nothing of the new one is left.
 
-        new: FileExistsError where something is there, also if it came meanwhile.
+        new: raise FileExistsError if the path exists, even if it was created just now.
         """
         aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
         try:
@@ -178,34 +178,34 @@ class LocalStorage:
                 aside.unlink(missing_ok=True)
 
     def put(self, file: Path, path: Path) -> None:
-        """Puts a finished file of this machine in place, whole."""
+        """Moves a finished local file into place atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, path)
 
     def check_writable(self, folder: Path) -> None:
-        """Creates the folder and tries it; OSError where nothing can be written into it."""
+        """Creates the folder and tests that it is writable; OSError if it is not."""
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # has no name: several processes may try, and one of them sweep
+        tempfile.TemporaryFile(dir=folder).close()  # without a name, so another process that sweeps does not find it
 
     @contextlib.contextmanager
     def working_folder(self, folder: Path) -> Iterator[Path]:
-        """Where files for `folder` are made: itself, created, or a folder of this machine that goes at the end."""
+        """The local folder in which to create files for `folder`: itself, or a temporary one for a store."""
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
 
     def remove(self, path: Path) -> None:
-        """Removes a file; of a link not what it leads to. The caller sees to it that it is multimap's."""
+        """Removes a file, or a link but not its target. The caller must check that it is multimap's."""
         path.unlink()
 
     def remove_empty(self, folder: Path) -> bool:
-        """Removes a folder with nothing in it, and returns whether it is gone. Stores have no folders."""
+        """Removes a folder if it is empty, and returns whether it is gone. Stores have no folders."""
         with contextlib.suppress(OSError):
             folder.rmdir()
         return not folder.exists()
 
 
 def _matches(folder: Path, names: Sequence[str]) -> list[Path]:
-    """What a pattern, given name by name, matches below a folder."""
+    """The paths below a folder that match a pattern, given as a list of names."""
     if not names:
         return [folder]
     name, *deeper = names

@@ -1,4 +1,4 @@
-"""One run at a time in a folder, for each of its processes."""
+"""Locks that allow one run at a time in a folder, one lock per process of the run."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from multimap_jax.storage.output import HIDDEN, discard, inside, unwritable
 from multimap_jax.storage.paths import storage_of, write_file
 from multimap_jax.storage.reading import read_json
 
-SIGN_SECONDS = 10  # between two signs of life
-SILENT_SECONDS = 60  # without one, after which a run of another host counts as dead
-LOCK_BYTES = 2**16  # of one lock
+SIGN_SECONDS = 10  # seconds between two heartbeats
+SILENT_SECONDS = 60  # seconds without a heartbeat after which a run on another host counts as dead
+LOCK_BYTES = 2**16  # most bytes of a lock
 
 
 @contextlib.contextmanager
 def locked(out: Path, index: int = 0, count: int = 1) -> Iterator[None]:
-    """Within this context no other run has the part `index` of `count` in the folder `out`.
+    """A context in which no other run works on part `index` of `count` in the folder `out`.
 
-    Raises ValueError where one has it already, OSError where the lock cannot be written.
+    Raises ValueError if another run does so already, OSError if the lock cannot be written.
 
-    The lock says host, process and when that process began. On the same host these decide whether it is alive, on
-    another one the age of its last sign of life, by the clock of the file system or store that it lies in.
+    The lock records host, process and when that process started. On the same host these decide whether the process is
+    alive. On another host, the age of the last heartbeat does, by the clock of the file system or store.
     """
     path = inside(out, HIDDEN) / f"lock-{index}-of-{count}"
     mine = {"host": host(), "process": os.getpid(), "began": began(os.getpid()), "mark": secrets.token_hex(4)}
@@ -45,18 +45,18 @@ def locked(out: Path, index: int = 0, count: int = 1) -> Iterator[None]:
     signs = threading.Thread(target=_give_signs, args=(path, mine, done), daemon=True)
     signs.start()
     try:
-        check_others(out, count)  # once more: of two that begin at the same moment none overlooks the other
+        check_others(out, count)  # again, because two runs may start at the same moment
         yield
     finally:
         done.set()
         signs.join()
-        with contextlib.suppress(OSError):  # of a disk that went away: the run itself says so
+        with contextlib.suppress(OSError):  # the disk is gone, which the run itself reports
             if is_of(path, mine):
                 remove_lock(path)
 
 
 def check_others(out: Path, count: int) -> None:
-    """ValueError where a run of another number of processes is at work; what dead ones left is taken away."""
+    """ValueError if a run with another number of processes is active. Removes the locks of dead runs."""
     for path in inside(out, HIDDEN).glob("lock-*-of-*"):
         found = re.fullmatch(r"lock-\d+-of-(\d+)", path.name)
         if found and found[1] != str(count):
@@ -65,19 +65,20 @@ def check_others(out: Path, count: int) -> None:
 
 
 def check_free(path: Path) -> None:
-    """InputError where the lock is of a run that is alive."""
+    """InputError if the lock belongs to a run that is alive."""
     if process := holder(path):
         count = path.name.rpartition("-")[2]
         company = "" if count == "1" else f", one of {count} processes"
         raise InputError(
-            f"another run is at work in {path.parent.parent} ({process}{company}): wait, or give another folder", "out"
+            f"another run is using {path.parent.parent} ({process}{company}): wait for it, or give another folder",
+            "out",
         )
 
 
 def break_lock(path: Path) -> None:
-    """Removes the lock of a dead run; not that of a run which did the same a moment before and is alive."""
+    """Removes the lock of a dead run, but not one that a live run has just created in its place."""
     with contextlib.suppress(FileNotFoundError):  # another process was faster
-        # Aside only one process has it; a store cannot do so.
+        # After the rename only one process has it; a store cannot rename.
         taken = path.rename(aside_of(path)) if storage_of(path).local else path
         held = holder(taken)
         if held and taken != path:
@@ -88,7 +89,7 @@ def break_lock(path: Path) -> None:
 
 
 def create_lock(text: str, path: Path) -> bool:
-    """Writes a lock where there is none, whole at once, and says whether that was so."""
+    """Creates a lock atomically; False if there is one already."""
     try:
         write_file(path, text, new=True)
     except FileExistsError:
@@ -101,17 +102,17 @@ def create_lock(text: str, path: Path) -> bool:
 
 
 def aside_of(path: Path) -> Path:
-    """A name beside a lock that no other process takes."""
+    """A unique name next to a lock."""
     return path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
 
 
 def remove_lock(path: Path) -> None:
-    """Removes a lock, or what was written aside for one."""
+    """Removes a lock, or a temporary file of one."""
     discard(path.parent.parent, path.name)
 
 
 def holder(path: Path) -> str:
-    """Who holds a lock, in words; "" where nobody does any more."""
+    """The process that holds a lock, in words; "" if it is no longer alive."""
     try:
         found = read_json(path, limit=LOCK_BYTES)
         name, process, start = str(found["host"]), int(found["process"]), found["began"]
@@ -122,7 +123,7 @@ def holder(path: Path) -> str:
 
 
 def is_of(path: Path, mine: dict) -> bool:
-    """Whether a lock is still this run's: one that was silent for long may have lost it to another."""
+    """Whether a lock still belongs to this run: after a long silence another run may have taken it."""
     try:
         return read_json(path, limit=LOCK_BYTES) == mine
     except ValueError:
@@ -130,7 +131,7 @@ def is_of(path: Path, mine: dict) -> bool:
 
 
 def silence(path: Path) -> float:
-    """Seconds since the last sign of life, by the clock that gives it its time; that may have been set back since."""
+    """Seconds since the last heartbeat, by the clock that dates it; absolute, as that clock may have been set back."""
     sign = aside_of(path)
     try:
         sign.write_text("")
@@ -143,7 +144,7 @@ def silence(path: Path) -> float:
 
 
 def host() -> str:
-    """This host by its name, and where processes are counted apart within it (containers) by that too."""
+    """The name of this host, with the process namespace, which differs between containers."""
     try:
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
@@ -151,10 +152,10 @@ def host() -> str:
 
 
 def began(process: int) -> str:
-    """When a process of this host began, in the system's own measure; "" where there is none."""
+    """When a process of this host started, in the system's own units; "" if there is no such process."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else fields[19]  # dead, and not yet buried
+        return "" if fields[0] in "ZX" else fields[19]  # Z and X: dead, but still listed
     except (OSError, IndexError):
         pass
     if Path("/proc/self/stat").exists():

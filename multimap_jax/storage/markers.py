@@ -1,6 +1,6 @@
-"""Folders of images that multimap wrote: whoever reads a folder above them passes them over.
+"""Recognises folders of images that multimap wrote, so that reading a folder above skips them.
 
-Those of `multimap export` hold a hidden file, the mark; thumbnails beside a page are told by their folder's name.
+Folders of `multimap export` contain a hidden file, the mark; folders of thumbnails are recognised by their name.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ CONTENT = "Images copied or linked by multimap export. Without this file multima
 
 
 def make_marked(folder: Path) -> bool:
-    """Creates a folder with the mark, and says whether it has one: where something is already, that may be images of
-    the user, and it gets none."""
+    """Creates a folder with the mark, and returns whether it has one. A folder that is not empty gets none, because it
+    may hold images of the user."""
     folder.mkdir(parents=True, exist_ok=True)
     if not any(folder.iterdir()):
         with open(folder / MARK, "x", encoding="utf-8") as file:
@@ -27,8 +27,8 @@ def make_marked(folder: Path) -> bool:
 
 
 def written_folder(folder: str, marked: Container[str]) -> str:
-    """The outermost folder that multimap wrote on the way to `folder`, itself or one above it, "" where there is none.
-    Paths from the folder that is read, with "/". marked: those that hold the mark."""
+    """The outermost folder that multimap wrote among `folder` and those above it, "" if there is none. Paths are
+    relative to the folder being read, with "/". marked: the folders with the mark."""
     names = folder.split("/") if folder else []
     paths = ("/".join(names[: i + 1]) for i in range(len(names)))
     return next((path for path, name in zip(paths, names) if path in marked or THUMBNAILS.fullmatch(name)), "")

@@ -1,7 +1,7 @@
-"""Objects of a store that fsspec knows (gs://, s3://, hf://, https://, …).
+"""Objects in a store that fsspec knows (gs://, s3://, hf://, https://, …).
 
-What is read as a whole is fetched, what is mapped into memory is fetched once into a folder that goes with this
-process, and an object is written in one piece, for none can be renamed.
+Files to be read whole are fetched. Files to be mapped into memory are fetched once, into a temporary folder of this
+process. Objects are written in one piece, because they cannot be renamed.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from multimap_jax.storage.filenames import error_text, without_secrets
 from multimap_jax.storage.local import Content, Version, check_size, write_content
 from multimap_jax.storage.transfer import BLOCK_BYTES, is_web, read_object
 
-WHOLE_BYTES = 2**26  # of an object that is fetched whole; a larger one is fetched in blocks
-OBJECT_BYTES = 2**30  # of an object that is read as a whole, whatever its store says of its length
-# Addresses that lead wherever something else says.
+WHOLE_BYTES = 2**26  # most bytes of an object that is fetched whole; a larger one is fetched in blocks
+OBJECT_BYTES = 2**30  # most bytes of an object that is read as a whole, whatever length its store states
+# Schemes whose addresses refer to another address.
 INDIRECT = ("reference", "generic", "dir", "git", "asynclocal", "async_wrapper", "cached", "zip", "tar", "libarchive")
-# What stores call the mark that changes with an object.
+# Names of the metadata field that changes with an object.
 MARKS = ("ETag", "etag", "generation", "blob_id", "content_md5", "md5Hash", "mtime", "LastModified", "created")
 
 
 class Unreachable(OSError):
-    """A store that does not answer, or not to this user: it may do so another time."""
+    """A store does not answer, or not to this user; it may later."""
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.EIO, message)
@@ -46,22 +46,22 @@ class Unreachable(OSError):
 
 
 def parse_address(text: str) -> Any:
-    """The `Address` that a text with "://" in it is. ValueError where it is not read, or where no package for such a
-    store is installed, with the command that installs it; Unreachable where the store does not answer."""
+    """The `Address` of a text with "://" in it. ValueError if it is not supported, or if the package for the store is
+    not installed (with the command that installs it); Unreachable if the store does not answer."""
     from fsspec.implementations.local import LocalFileSystem
 
     from multimap_jax.storage.address import Address
 
     scheme, shown = text.partition("://")[0].lower(), without_secrets(text)
-    if scheme in INDIRECT or "::" in re.sub(r"\[[0-9a-fA-F:.]*\]", "", text):  # but for hosts by number
+    if scheme in INDIRECT or "::" in re.sub(r"\[[0-9a-fA-F:.]*\]", "", text):  # except in IPv6 addresses
         raise ValueError(
-            f"{shown} leads from one address to another, which is not followed: give a path of this machine, or the "
-            "address itself, such as s3://bucket/folder"
+            f"{shown} refers to another address, which is not supported: give a path on this machine, or an address "
+            "such as s3://bucket/folder"
         )
     try:
         found = Address(text, use_listings_cache=False)
         if isinstance(found.fs, LocalFileSystem):
-            raise ValueError("it leads to this machine: give the path")
+            raise ValueError("it is on this machine: give its path")
         return found
     except ImportError as error:
         raise ValueError(
@@ -69,14 +69,14 @@ def parse_address(text: str) -> Any:
         ) from None
     except OSError as error:
         raise Unreachable(
-            f"{shown} cannot be reached ({error_text(error)}): look at its name and the network"
+            f"{shown} cannot be reached ({error_text(error)}): check the address and the network"
         ) from None
-    except Exception as error:  # packages raise whatever they like for an address that they do not understand
+    except Exception as error:  # packages raise any kind of error for an address that they do not understand
         raise ValueError(f"{shown} cannot be read: {error_text(error)}") from None
 
 
 def missing_package(error: ImportError, scheme: str) -> str:
-    """What to install for a store: its package, else those that fsspec's driver names."""
+    """The package to install for a store: its own, otherwise the ones that fsspec's driver names."""
     from fsspec.registry import known_implementations
 
     package = known_implementations.get(scheme, {}).get("class", scheme).partition(".")[0]
@@ -87,7 +87,7 @@ def missing_package(error: ImportError, scheme: str) -> str:
 
 
 class ObjectStorage:
-    """Objects of a store, with the methods of `LocalStorage`; all raise Unreachable where it does not answer."""
+    """Objects in a store, with the methods of `LocalStorage`; all raise Unreachable if the store does not answer."""
 
     local = False
 
@@ -96,13 +96,13 @@ class ObjectStorage:
         try:
             yield
         except FileNotFoundError:
-            raise FileNotFoundError(f"there is nothing at {path}") from None  # packages name the whole address
+            raise FileNotFoundError(f"{path} does not exist") from None  # packages would show secrets of the address
         except (FileExistsError, NotADirectoryError, NotImplementedError, ValueError, Unreachable):
             raise
-        except Exception as error:  # packages raise whatever they like where a store does not answer
+        except Exception as error:  # packages raise any kind of error if a store does not answer
             reason = error_text(error, path.secrets())
             raise Unreachable(
-                f"{path} cannot be reached ({reason}): look at its name, the network and your credentials"
+                f"{path} cannot be reached ({reason}): check the address, the network and your credentials"
             ) from None
 
     def exists(self, path: Any) -> bool:
@@ -159,7 +159,7 @@ class ObjectStorage:
             return [self.like(path, f"{path.protocol}://{name}") for name in sorted(found)]
 
     def _pattern(self, path: Any) -> str:
-        """A path as a pattern; its first folders are escaped where they are there as they are written."""
+        """A path as a pattern; leading folders that exist literally are escaped."""
         folders = [folder for folder in reversed(path.parents) if glob.has_magic(folder.name)]
         existing = list(itertools.takewhile(self.exists, folders))
         if not existing:
@@ -179,7 +179,7 @@ class ObjectStorage:
 
     def write(self, path: Any, content: Content, new: bool = False) -> None:
         if new and self.exists(path):
-            raise FileExistsError(f"{path} is there")
+            raise FileExistsError(f"{path} already exists")
         if callable(content):
             with tempfile.NamedTemporaryFile() as file:
                 write_content(file, content)  # type: ignore[arg-type]  # it writes bytes as a BinaryIO does
@@ -187,8 +187,8 @@ class ObjectStorage:
         data = content.encode() if isinstance(content, str) else content
         with self.reaching(path):
             if new:
-                with contextlib.suppress(NotImplementedError, TypeError):  # a store that cannot tell: of two at the
-                    return path.fs.pipe_file(path.path, data, mode="create")  # same moment one is lost
+                with contextlib.suppress(NotImplementedError, TypeError):  # a store without this mode: if two write at
+                    return path.fs.pipe_file(path.path, data, mode="create")  # the same moment, one is lost
             path.fs.pipe_file(path.path, data)
 
     def put(self, file: Path, path: Any) -> None:
@@ -222,48 +222,48 @@ def open_in_ranges(path: Any, size: int) -> BinaryIO:
 
 
 def listing(folder: Any) -> dict[str, dict]:
-    """What a store says of the objects of a folder, by their paths; {} where it says nothing."""
-    if is_web(folder):  # a listing says nothing there, and a password for a file is not one for its folder
+    """The store's metadata of the objects in a folder, by path; {} if it gives none."""
+    if is_web(folder):  # a listing has no metadata, and a password for a file is not for its folder
         return {}
     try:
         return {info["name"]: info for info in folder.fs.ls(folder.path, detail=True)}
-    except Exception:  # a folder that cannot be listed may hold objects that can be read
+    except Exception:  # objects may be readable even if their folder cannot be listed
         return {}
 
 
 def object_version(info: dict) -> str:
-    """What changes where an object is changed: its size, and the mark that its store gives it."""
+    """A text that changes when an object does: its size, and a mark from its store."""
     mark = next((str(info[name]) for name in MARKS if info.get(name)), "")
     return f"{info.get('size')}-{mark}"
 
 
 def fetch_file(path: Any, target: Path) -> None:
-    """Brings an object to this machine. ValueError where it is longer than its store says, or that is not known."""
+    """Downloads an object. ValueError if its store states no length, or if it is longer than stated."""
     remaining = size = path.fs.info(path.path, **path.request_options()).get("size")
     if size is None:
-        raise ValueError(f"{path} has no length that its store tells: fetch it first")
+        raise ValueError(f"the store does not state the length of {path}: download it first")
     with open_in_ranges(path, size) as file, target.open("wb") as written:
         while block := file.read(BLOCK_BYTES):
             remaining -= len(block)
             if remaining < 0:
-                raise ValueError(f"{path} is longer than the {size:,} bytes that its store tells: fetch it first")
+                raise ValueError(f"{path} is longer than the {size:,} bytes that its store states: download it first")
             written.write(block)
 
 
 def text_digest(text: str) -> str:
-    """A name for what was fetched, which tells no secret of its address."""
+    """A name for a fetched file that reveals no secret of its address."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @functools.cache
 def fetched_folder() -> Path:
-    """The folder of what was fetched; it goes with this process."""
+    """The folder for fetched files; it is removed when this process ends."""
     folder = tempfile.mkdtemp(prefix="multimap_jax_")
     atexit.register(remove_fetched)
     return Path(folder)
 
 
 def remove_fetched() -> None:
-    """Removes what was fetched: at the end of this process, or before it ends without one."""
+    """Removes fetched files. Runs at exit; call it before a process ends without exit handlers."""
     if fetched_folder.cache_info().currsize:
         shutil.rmtree(fetched_folder(), ignore_errors=True)

@@ -1,14 +1,15 @@
-"""The folder --out: how files come into it, how multimap knows its own, and the only function that deletes them.
+"""The folder --out: how files are written into it, how multimap recognises its own files, and the only function that
+deletes them.
 
-    .multimap/                     in every folder that multimap writes; the reader of images passes it over
+    .multimap/                     in every folder that multimap writes; skipped when images are read
     .multimap/temporary/HEX/       files that are being written
     .multimap/written/UNIT.json    size and SHA-256 of the files of a unit (a model, a shard, results), written first
-    .multimap/lock-0-of-1          one run at a time
-    .multimap/group-HEX/           what the processes of a run tell each other
+    .multimap/lock-0-of-1          allows one run at a time
+    .multimap/group-HEX/           messages between the processes of a run
 
-A list of files may come from a stranger as well as a tree may. So what is deleted has a name of a form that is declared
-here, lies below the folder with no link on the way, and is byte by byte what was written; of an object in a store the
-size is compared, not the bytes. Everything else stays.
+The records, like the folder itself, may come from a stranger. A file is deleted only if its name has a form declared
+here, there is no link on the way to it below the folder, and its size and SHA-256 are as written (for an object in a
+store, its size). Everything else stays.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ from multimap_jax.storage.paths import exists, reaching, storage_of
 from multimap_jax.storage.reading import read_json
 
 HIDDEN = ".multimap"
-GO_ON = "what was finished is kept, and the same command goes on from there"
-# The files of results: what the last command asked for, whole.
+GO_ON = "finished work is kept: run the same command again to continue"
+# The result files of the last command, complete.
 LABELS = "labels.csv"
 LABELS_TABLE = "labels.parquet"
 METRICS = "metrics.json"
 REPORT = "report.html"
 RUN = "run.json"
-GROUPS = "groups.json"  # of a run whose groups were edited
+GROUPS = "groups.json"  # only in a run whose groups were edited
 RESULTS = (LABELS, LABELS_TABLE, METRICS, REPORT, GROUPS)
 
 MODEL = "[a-z0-9-]{1,32}-[0-9a-f]{8}-[0-9a-f]{12}"
 PROXIES = "[a-z0-9-]{1,32}-[0-9a-f]{16}"
 NUMBER = "[0-9]{6,9}"
-# The names that files of ours have, and the unit that each belongs to: what is recorded and deleted together.
+# The names of multimap's files, and the unit of each. The files of a unit are recorded and deleted together.
 NAME_FORMS = {
     "|".join(map(re.escape, (*RESULTS, RUN))): "results",
     rf"models/({MODEL})/(?:model\.json|arrays\.npz)": r"models+\1",
@@ -53,34 +54,34 @@ NAME_FORMS = {
     r"words/words-([0-9a-f]{32})\.json": r"words+\1",
 }
 UNIT = re.compile(r"[a-z0-9+_-]{1,100}")
-# What is only needed while a run is at work, below HIDDEN.
+# Files below HIDDEN that are needed only during a run.
 SCRATCH = re.compile(
     r"temporary/[0-9a-f]{16}(/[\w.-]{1,100})?|group-[0-9a-f]{16}(/[\w.-]{1,100})?|lock-\d{1,9}-of-\d{1,9}(\.\w{1,20}){0,4}"
 )
-RECORD_BYTES = 2**26  # of one record
-VERSIONS = 4  # of a file in a record: the one that is there while the next one comes, also after runs that were killed
+RECORD_BYTES = 2**26  # most bytes of a record
+VERSIONS = 4  # versions of a file in a record: the old one stays while the next is written, and a run may be killed
 
 
 def unit_of(name: str) -> str | None:
-    """The unit of a file by its name below --out, None for a name that no file of ours has."""
+    """The unit of a file by its name below --out, None if multimap has no file of that name."""
     matches = ((re.fullmatch(form, name), unit) for form, unit in NAME_FORMS.items())
     return next((found.expand(unit) for found, unit in matches if found), None)
 
 
 def inside(out: Path, name: str) -> Path:
-    """The path of `name` below `out`. InputError where a link stands on the way."""
+    """The path of `name` below `out`. InputError if there is a link on the way."""
     path = out
     for folder_or_file in name.split("/"):
         path = path / folder_or_file
         if path.is_symlink():
-            raise InputError(f"{path} is a link, which nothing is written or deleted through: give another one", "out")
+            raise InputError(f"{path} is a link, and multimap does not write through links: give another folder", "out")
     return path
 
 
 def prepare_folder(out: Path) -> None:
-    """Creates the folder `out` and tries it. InputError or InputOSError where it cannot be written."""
+    """Creates the folder `out` and tests it. InputError or InputOSError if it is not writable."""
     if out.is_symlink() and not out.exists():
-        raise InputError(f"{out} is a link that leads to nothing: give another folder", "out")
+        raise InputError(f"{out} is a broken link: give another folder", "out")
     try:
         storage_of(out).check_writable(inside(out, HIDDEN))
     except OSError as error:
@@ -92,21 +93,21 @@ def unwritable(out: Path, error: OSError) -> OSError:
 
 
 class Staging:
-    """Files that are written aside, in `folder`, and then put into `out`, in the order in which they came."""
+    """Files that are first written to `folder`, then moved into `out` in the order in which they were added."""
 
     def __init__(self, out: Path, folder: Path):
         self.out, self.folder = out, folder
         self.files: dict[str, tuple[Path, Version]] = {}
 
     def add(self, name: str, content: Content, sync: bool = True) -> None:
-        """Writes one file aside; OSError with a sentence."""
+        """Writes one file to the staging folder; OSError with a message for the user."""
         if unit_of(name) is None:
-            raise ValueError(f"{name} is no name of a file that multimap writes")
+            raise ValueError(f"{name} is not the name of a file that multimap writes")
         with explained_writing(self.out / name):
             self.adopt(name, self.write_aside(str(len(self.files)), content, sync))
 
     def adopt(self, name: str, path: Path) -> None:
-        """A file that lies aside already."""
+        """Adds a file that is already in the staging folder."""
         self.files[name] = path, file_version(path)
 
     def write_aside(self, name: str, content: Content, sync: bool) -> Path:
@@ -116,10 +117,10 @@ class Staging:
         return path
 
     def commit(self, instead_of: Iterable[str] = ()) -> None:
-        """Puts all files in place, each whole. instead_of: results that go before the first new one comes.
+        """Moves all files into place, each atomically. instead_of: results to remove before the first file is moved.
 
-        Raises FileExistsError where results would replace a file that is not as multimap wrote it; another file in the
-        way is set aside. OSError as `add`.
+        Raises FileExistsError if results would replace a file that is not as multimap wrote it; any other file in the
+        way is renamed. OSError as in `add`.
         """
         put = storage_of(self.out).put
         records = {unit: recorded(self.out, unit) for unit in dict.fromkeys(map(unit_of, self.files))}
@@ -145,7 +146,7 @@ class Staging:
 
 @contextlib.contextmanager
 def staging(out: Path) -> Iterator[Staging]:
-    """A folder to write files aside for `out`; what was not put in place goes with it."""
+    """A temporary folder in which to write files for `out`; files that were not moved are deleted with it."""
     name = f"{HIDDEN}/temporary/{secrets.token_hex(8)}"
     path = inside(out, name)
     with storage_of(out).working_folder(path) as folder:
@@ -159,7 +160,7 @@ def staging(out: Path) -> Iterator[Staging]:
 
 @contextlib.contextmanager
 def explained_writing(path: Path) -> Iterator[None]:
-    """Within this context an OSError gets a sentence, unless it is one."""
+    """A context that gives an OSError a message for the user, unless it has one."""
     try:
         yield
     except OSError as error:
@@ -169,12 +170,12 @@ def explained_writing(path: Path) -> Iterator[None]:
 
 
 def write(out: Path, name: str, content: Content) -> None:
-    """Puts one file into `out`, whole. OSError with a sentence."""
+    """Writes one file into `out` atomically. OSError with a message for the user."""
     write_all(out, {name: content})
 
 
 def write_all(out: Path, contents: Mapping[str, Content], sync: bool = True) -> None:
-    """Puts several files into `out`, each whole, in their order. OSError with a sentence."""
+    """Writes several files into `out` in order, each atomically. OSError with a message for the user."""
     with staging(out) as stage:
         for name, content in contents.items():
             stage.add(name, content, sync)
@@ -182,16 +183,16 @@ def write_all(out: Path, contents: Mapping[str, Content], sync: bool = True) -> 
 
 
 def write_scratch(out: Path, name: str, text: str) -> None:
-    """Puts a file into `.multimap`, whole, by its name there. OSError with a sentence."""
+    """Writes a file of this name into `.multimap` atomically. OSError with a message for the user."""
     if not SCRATCH.fullmatch(name):
-        raise ValueError(f"{name} is no name of a file that multimap needs while it is at work")
+        raise ValueError(f"{name} is not the name of a file that multimap needs during a run")
     path = inside(out, f"{HIDDEN}/{name}")
     with explained_writing(path):
         storage_of(path).write(path, text)
 
 
 def recorded(out: Path, unit: str | None) -> dict[str, list[Version]]:
-    """What was written of a unit, {} where nothing is known. Names of another unit are left out."""
+    """The recorded files of a unit, {} if there is no record. Leaves out names that belong to another unit."""
     found: dict[str, list[Version]] = {}
     try:
         content = read_json(inside(out, f"{HIDDEN}/written/{unit}.json"), limit=RECORD_BYTES)["files"]
@@ -204,24 +205,24 @@ def recorded(out: Path, unit: str | None) -> dict[str, list[Version]]:
 
 
 def units(out: Path, beginning: str) -> list[str]:
-    """The units that were written and whose names begin so."""
+    """The recorded units whose names start with `beginning`."""
     with reaching(out):
         names = [path.name.removesuffix(".json") for path in inside(out, f"{HIDDEN}/written").glob("*.json")]
     return sorted(name for name in names if name.startswith(beginning) and UNIT.fullmatch(name))
 
 
 def is_ours(out: Path, name: str) -> bool:
-    """Whether nothing is there, or what multimap wrote."""
+    """Whether the file does not exist, or is as multimap wrote it."""
     path = inside(out, name)
     return not exists(path) or storage_of(path).has_version(path, recorded(out, unit_of(name)).get(name, []))
 
 
 def changed_text(path: Path) -> str:
-    return f"{path} was not written by multimap, or was changed since: move it away, or give another folder"
+    return f"{path} was not written by multimap, or was changed since: move the file, or give another folder"
 
 
 def delete(out: Path, unit: str) -> list[str]:
-    """Removes the files of a unit that are as they were written; returns those that are not, and stay."""
+    """Removes the files of a unit that are as written; returns the changed ones, which stay."""
     stay = [name for name, versions in recorded(out, unit).items() if not _delete(out, name, versions)]
     if not stay:
         _delete(out, f"{HIDDEN}/written/{unit}.json", None)
@@ -229,19 +230,19 @@ def delete(out: Path, unit: str) -> list[str]:
 
 
 def prune(out: Path, beginning: str, kept: str) -> None:
-    """Removes the units whose names begin so, but for one."""
+    """Removes the units whose names start with `beginning`, except `kept`."""
     for unit in units(out, beginning):
         if unit != kept:
             delete(out, unit)
 
 
 def discard(out: Path, name: str) -> None:
-    """Removes what a run needed only while it was at work, by its name below `.multimap`."""
+    """Removes a file or folder that was needed only during a run, by its name below `.multimap`."""
     _delete(out, f"{HIDDEN}/{name}", None)
 
 
 def sweep(out: Path) -> None:
-    """Removes what a run that was killed had not finished, and where its processes met."""
+    """Removes the unfinished files of killed runs, and the folders where their processes exchanged messages."""
     hidden = inside(out, HIDDEN)
     for folder, names in (("", "group-*"), ("temporary/", "*")):
         for path in hidden.glob(folder + names):
@@ -250,13 +251,13 @@ def sweep(out: Path) -> None:
 
 
 def tidy(out: Path) -> None:
-    """Removes the folder of temporary files, and ours, where nothing is in them."""
+    """Removes the folder of temporary files and `.multimap` if they are empty."""
     for folder in (out / HIDDEN / "temporary", out / HIDDEN):
         storage_of(out).remove_empty(folder)
 
 
 def set_aside(out: Path, name: str) -> Path:
-    """Renames a file that stands in the way, or is damaged; returns its new path."""
+    """Renames a file that is damaged or in the way; returns its new path."""
     path = inside(out, name)
     aside = path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}")
     with reaching(path):
@@ -265,11 +266,11 @@ def set_aside(out: Path, name: str) -> Path:
 
 
 def _delete(out: Path, name: str, versions: list[Version] | None) -> bool:
-    """Removes one file below `out`, and its folder where nothing is left in it: only here --out loses something.
+    """Removes one file below `out`, and its folder if that is empty then. Nothing else deletes files in --out.
 
-    Returns whether it is gone. It stays where it has no name of ours, is behind a link, or is none of `versions`.
+    Returns whether it is gone. It stays if its name is not one of multimap's or it has none of `versions`.
 
-    versions: None for what lies below `.multimap`, where all is ours.
+    versions: None for files below `.multimap`, which all belong to multimap.
     """
     is_scratch = name.startswith(f"{HIDDEN}/")
     if is_scratch:
@@ -288,7 +289,7 @@ def _delete(out: Path, name: str, versions: list[Version] | None) -> bool:
         return all(gone) and storage.remove_empty(path)
     if not is_scratch and not storage.has_version(path, versions or ()):
         return False
-    storage.remove(path)  # of a link not what it leads to
+    storage.remove(path)  # a link itself, not its target
     if not is_scratch and folder:
         storage.remove_empty(path.parent)
     return True

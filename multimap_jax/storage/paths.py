@@ -1,4 +1,4 @@
-"""Paths of files, on this machine or in a store, and what callers do with them, as `LocalStorage` says."""
+"""Paths on this machine or in a store, and short forms of the methods that `LocalStorage` documents."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from urllib.parse import unquote
 from multimap_jax.storage.local import Content, LocalStorage
 from multimap_jax.storage.objects import ObjectStorage, parse_address
 
-FILE_SCHEMES = ("file", "local")  # addresses of this machine
+FILE_SCHEMES = ("file", "local")  # schemes of addresses on this machine
 _FILES, _OBJECTS = LocalStorage(), ObjectStorage()
 
 
 def storage_of(path: object) -> LocalStorage | ObjectStorage:
-    """Where a path leads: the only question for its kind. Anything that is no address is of this machine."""
+    """The storage of a path. Only this function asks for the kind of a path; all but addresses are local."""
     return _OBJECTS if hasattr(path, "fs") and not isinstance(path, Path) else _FILES
 
 
 def parse_path(text: str) -> Path:
-    """A path on this machine, where ~ is the user's home, or one of a store: a text with "://" in it.
+    """Parses a path on this machine, where ~ is the user's home, or in a store: a text with "://" in it.
 
-    file:// and local:// are paths of this machine as any other; signs that are written as %20 are read where the path
-    is not there as it stands. Errors as `parse_address`.
+    file:// and local:// mean paths on this machine. Their escapes such as %20 are decoded if the path does not exist as
+    written. Errors as in `parse_address`.
     """
     scheme, sign, rest = text.partition("://")
     if not sign:
-        with contextlib.suppress(RuntimeError):  # ~somebody, of whom there is none
+        with contextlib.suppress(RuntimeError):  # ~name, without a user of that name
             return Path(text).expanduser()
         return Path(text)
     if scheme.lower() not in FILE_SCHEMES:
         return parse_address(text)
     found = Path(rest.removeprefix("localhost") or "/")
-    decoded = Path(unquote(str(found), errors="surrogateescape"))  # browsers write blanks and other signs so
+    decoded = Path(unquote(str(found), errors="surrogateescape"))  # browsers escape spaces and other characters
     return found if os.path.exists(found) or not os.path.exists(decoded) else decoded
 
 
 def as_path(given: Any) -> Path | None:
-    """The path that is given as a text or as a path; None for anything else."""
+    """The path, if `given` is a text or a path; None for anything else."""
     if storage_of(given) is _OBJECTS:
         return given
     return parse_path(os.fspath(given)) if isinstance(given, str | os.PathLike) else None
@@ -59,7 +59,7 @@ def open_file(path: Path, limit: int | None = None) -> BinaryIO:
 
 
 def size_of(file: BinaryIO) -> int:
-    """Bytes of an opened file; it stands where it stood."""
+    """The bytes of an open file; keeps its position."""
     position = file.tell()
     size = file.seek(0, os.SEEK_END)
     file.seek(position)

@@ -1,4 +1,4 @@
-"""Names of folders and files that every file system takes, and that stay below the folder they are put into."""
+"""Names of folders and files that are valid on every file system and cannot leave the folder they are put into."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-LONGEST = 120  # bytes of one name: file systems take 255, some less
-DEEPEST = 32  # folders of one path, of which systems take 4,096 bytes
-# What Windows takes for a device, whatever comes after a dot, and with blanks before it; as NFKC writes it.
+LONGEST = 120  # most bytes of one name: most file systems allow 255, some fewer
+DEEPEST = 32  # most folders in one path: systems allow paths of 4,096 bytes
+# Windows reads these as devices, with anything after a dot and with spaces before it; in NFKC form.
 DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|clock\$|com[0-9]|lpt[0-9])\s*(\..*)?")
 FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 
 
 def portable_name(text: str) -> str:
-    """One name for a folder or a file. Never empty, "." or ".."; no separators, control characters, names of devices,
-    nor dots or spaces at its end; cut where it is too long, with a mark of what it was."""
+    """A portable name for a folder or a file. It is never empty, "." or ".."; it has no separators, control characters,
+    device names, or dots or spaces at its end. If it is too long, it is cut and a hash of the full name is added."""
     text = unicodedata.normalize("NFC", text)
     plain = "".join("_" if unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") else sign for sign in text)
     plain = re.sub(r"(?<![.\s])[.\s]+$", lambda end: "_" * len(end[0]), FORBIDDEN.sub("_", plain).strip())
@@ -32,7 +32,8 @@ def portable_name(text: str) -> str:
 
 
 def portable_path(name: str) -> str:
-    """A path below a folder, with "/", for an image called `name`: its folders stay, the first of very many as one."""
+    """A relative path, with "/", for an image called `name`. Its folders are kept; beyond DEEPEST, the first ones are
+    joined into one."""
     names = [folder_or_file for folder_or_file in name.split("/") if folder_or_file not in ("", ".")]
     if len(names) > DEEPEST:
         names = ["/".join(names[:-DEEPEST]), *names[-DEEPEST:]]
@@ -40,13 +41,13 @@ def portable_path(name: str) -> str:
 
 
 def make_distinct(paths: Iterable[str]) -> list[str]:
-    """Paths of which no two are one file, nor one the folder of another, where capitals do not count: the later one
-    gets a number."""
+    """Makes paths distinct, ignoring case: no two are the same file, and none is a folder of another. Adds a number to
+    the later one."""
     paths = list(paths)
     split = [path.casefold().split("/") for path in paths]
     taken = {"/".join(names[:i]) for names in split for i in range(1, len(names))}
     found: list[str] = []
-    tried: dict[str, int] = {}  # path -> the last number that was tried for it
+    tried: dict[str, int] = {}  # path -> the last number tried for it
     for path in paths:
         folder, slash, name = path.rpartition("/")
         stem, dot, ending = name.rpartition(".")

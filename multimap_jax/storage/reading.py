@@ -1,5 +1,4 @@
-"""Files that somebody else wrote, looked at before they are read: none is waited for, fills the memory or is half taken
-for what it is not."""
+"""Reads files from untrusted sources. Checks each file first, so that none blocks, fills the memory or is misread."""
 
 from __future__ import annotations
 
@@ -19,22 +18,22 @@ from multimap_jax.errors import InputError
 from multimap_jax.storage.filenames import error_text
 from multimap_jax.storage.paths import local_copy, open_file, size_of
 
-# Limits that keep what a stranger's file becomes in memory within bounds; ordinary files stay far below them.
-JSON_BYTES = 2**28  # of a JSON file; the longest is a run's, which lists what it skipped
-JSON_VALUES = 2**24  # lists, objects and values of one, each of which takes some 70 bytes
-HEADER_BYTES = 2**16  # of an npy file
-COLUMNS = 10_000  # of a table
-COLUMN_BYTES = 2**30  # that columns become, or …
-MULTIPLE = 16  # … so many times what was read of them, where that is more
-BATCH_ROWS = 2**16  # of a parquet file that are read at once
-NESTED_ROWS = 1024  # likewise of fields of a column
+# Limits on the memory that an untrusted file may take; ordinary files stay far below them.
+JSON_BYTES = 2**28  # bytes of a JSON file; the longest is a run's, which lists the skipped images
+JSON_VALUES = 2**24  # lists, objects and values in a JSON file; each takes about 70 bytes
+HEADER_BYTES = 2**16  # bytes of the header of an npy file
+COLUMNS = 10_000  # columns of a table
+COLUMN_BYTES = 2**30  # bytes of columns in memory, or …
+MULTIPLE = 16  # … this many times the bytes that were read, if that is more
+BATCH_ROWS = 2**16  # rows of a parquet file that are read at once
+NESTED_ROWS = 1024  # the same for fields of a column
 Form = TypeVar("Form")
 JSON_KINDS: dict[type, str] = {dict: "an object", list: "a list"}
 
 
 def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it again", limit: int = JSON_BYTES) -> Any:
-    """What a JSON file of at most `limit` bytes holds, an object or a list (`kind`). ValueError for anything else, with
-    what to do."""
+    """The content of a JSON file of at most `limit` bytes, an object or a list (`kind`). ValueError for anything else,
+    with advice."""
     content = parse_json(path, advice, limit)
     if not isinstance(content, kind):
         raise ValueError(f"{path} holds {json.dumps(content)[:40]}, expected {JSON_KINDS[kind]}: {advice}")
@@ -42,15 +41,15 @@ def read_json(path: Path, kind: type = dict, advice: str = "fetch or save it aga
 
 
 def parse_json(path: Path, advice: str, limit: int, **options: Any) -> Any:
-    """What a JSON file of at most `limit` bytes and JSON_VALUES values holds, by json.loads with `options`.
+    """The content of a JSON file of at most `limit` bytes and JSON_VALUES values, by json.loads with `options`.
 
-    Raises ValueError for a larger one, and for what is not JSON, with what to do.
+    Raises ValueError for a larger file and for one that is not JSON, with advice.
     """
     with open_file(path, limit) as file:
         text = file.read()
     values = sum(map(text.count, (b",", b"[", b"{")))
     if values > JSON_VALUES:
-        raise ValueError(f"{path} holds {values:,} values, expected {JSON_VALUES:,} at most: {advice}")
+        raise ValueError(f"{path} holds {values:,} values, expected at most {JSON_VALUES:,}: {advice}")
     try:
         return json.loads(text, **options)
     except (ValueError, RecursionError, MemoryError) as error:
@@ -58,11 +57,12 @@ def parse_json(path: Path, advice: str, limit: int, **options: Any) -> Any:
 
 
 def read_form(path: Path, form: type[Form], advice: str, limit: int = JSON_BYTES, strict: bool = True) -> Form:
-    """What a JSON file holds, as an instance of `form`: a msgspec Struct or a dataclass, whose annotations declare it.
+    """The content of a JSON file as an instance of `form`, a msgspec Struct or a dataclass whose annotations declare
+    the fields.
 
-    strict: fields that the form does not have are an error. Numbers are finite, since JSON has no others.
+    strict: whether unknown fields are an error. Numbers must be finite, as JSON has no others.
 
-    Raises ValueError for anything else, with where in the file that is, and what to do.
+    Raises ValueError for anything else, with the place in the file and advice.
     """
     found = parse_json(path, advice, limit, parse_float=finite, parse_constant=finite)
     try:
@@ -77,14 +77,14 @@ def read_form(path: Path, form: type[Form], advice: str, limit: int = JSON_BYTES
 
 
 def finite(text: str) -> float:
-    """A number of a JSON file. ValueError for infinite ones and NaN, which JSON does not have."""
+    """A number in a JSON file. ValueError for infinity and NaN, which JSON does not have."""
     if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text} is no number")
+        raise ValueError(f"{text} is not a finite number")
     return number
 
 
 def unknown_fields(given: object, known: object) -> list[str]:
-    """The keys of JSON objects, however deep, that are not in what was made of them."""
+    """The keys in the JSON `given`, at any depth, that are missing from `known`, which was converted from it."""
     if isinstance(given, dict) and isinstance(known, dict):
         missing = [key for key in given if key not in known]
         return missing + [name for key in given if key in known for name in unknown_fields(given[key], known[key])]
@@ -94,44 +94,44 @@ def unknown_fields(given: object, known: object) -> list[str]:
 
 
 def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an npz file by name, those of `names` that are there; as NumPy's `savez` writes them, uncompressed.
+    """The arrays of an uncompressed npz file (NumPy's `savez`) by name; with `names`, those of them that exist.
 
     Raises ValueError, OSError or zipfile.BadZipFile for anything else.
     """
     with open_file(path) as file, zipfile.ZipFile(file) as archive:
         if sum(member.file_size for member in archive.infolist()) > size_of(file):
-            raise ValueError("compressed, expected arrays as they are")
+            raise ValueError("compressed, expected uncompressed arrays")
         file.seek(0)
         arrays = np.load(file, allow_pickle=False)
         return {name: arrays[name] for name in (arrays.files if names is None else names) if name in arrays.files}
 
 
 def mapped_array(path: Path) -> np.ndarray:
-    """The array of an npy file, read when its rows are asked for. ValueError or EOFError for anything else."""
+    """The array of an npy file, mapped into memory. ValueError or EOFError for anything else."""
     path = local_copy(path)
     with open_file(path) as file:
         head = file.read(12)
     if head[6:7] >= b"\x02" and int.from_bytes(head[8:12], "little") > HEADER_BYTES:
-        raise ValueError("a header without end")  # NumPy would ask for as much memory
+        raise ValueError("its header is too long")  # NumPy would allocate that much memory
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(array, np.ndarray):
-        raise ValueError("several arrays, expected one")
+        raise ValueError("it holds several arrays, expected one")
     return array
 
 
 def mapped_member(path: Path, name: str) -> np.ndarray:
-    """One array of an npz file as `read_arrays` takes them, read when its rows are asked for. Errors as there; KeyError
-    where there is no such array."""
+    """One array of an uncompressed npz file, mapped into memory. Errors as in `read_arrays`; KeyError if there is no
+    such array."""
     path = local_copy(path)
     with open_file(path) as file, zipfile.ZipFile(file) as archive:
         info = archive.getinfo(f"{name}.npy")
         if info.compress_type != zipfile.ZIP_STORED:
-            raise ValueError("compressed, expected arrays as they are")
+            raise ValueError("compressed, expected uncompressed arrays")
         with archive.open(info) as member:
             read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
             shape, fortran, dtype = read[np.lib.format.read_magic(member)[0]](member)
             header = member.tell()
-        file.seek(info.header_offset + 26)  # lengths of the name and of what else stands before the content
+        file.seek(info.header_offset + 26)  # lengths of the name and of the extra field before the content
         before = 30 + sum(int.from_bytes(file.read(2), "little") for _ in range(2))
         offset, size = info.header_offset + before + header, size_of(file)
     if fortran or dtype.hasobject or offset + dtype.itemsize * math.prod(shape) > size:
@@ -140,21 +140,21 @@ def mapped_member(path: Path, name: str) -> np.ndarray:
 
 
 class MemoryBudget:
-    """What may be made of what is read: COLUMN_BYTES, or MULTIPLE times what was read where that is more. A text that a
-    file holds once may be the value of millions of rows."""
+    """Limits the memory for what is read: COLUMN_BYTES, or MULTIPLE times the bytes read if that is more. A text that a
+    file stores once may be the value of millions of rows."""
 
     def __init__(self, what: str):
         self.what, self.read, self.made = what, 0, 0
 
     def take(self, size: int) -> None:
-        """ValueError where there is no room for so many bytes more."""
+        """Takes `size` more bytes; ValueError if they exceed the limit."""
         self.made += size
         if self.made > max(COLUMN_BYTES, MULTIPLE * self.read):
-            raise ValueError(f"{self.what} of more than {COLUMN_BYTES:,} bytes")
+            raise ValueError(f"{self.what} would take more than {COLUMN_BYTES:,} bytes of memory")
 
 
 def read_table(path: Path, columns: Sequence[str]) -> dict[str, list]:
-    """Columns of a parquet file whose rows differ. ValueError, OSError or an error of pyarrow for anything else."""
+    """Reads columns of a parquet file with distinct rows. ValueError, OSError or a pyarrow error for anything else."""
     room = MemoryBudget(", ".join(columns))
     with open_table(path, room) as stored:
         return read_columns(stored, columns, room)
@@ -162,8 +162,8 @@ def read_table(path: Path, columns: Sequence[str]) -> dict[str, list]:
 
 @contextmanager
 def open_table(path: Path, room: MemoryBudget | None = None) -> Iterator:
-    """A parquet file of no more rows than bytes, since rows that differ take one at least; its texts are read as the
-    file holds them, each once. ValueError, OSError or an error of pyarrow for anything else."""
+    """Opens a parquet file with no more rows than bytes, because distinct rows take at least one byte each. Texts are
+    read dictionary-encoded. ValueError, OSError or a pyarrow error for anything else."""
     import pyarrow.parquet as pq
 
     with open_file(path) as file:
@@ -176,7 +176,7 @@ def open_table(path: Path, room: MemoryBudget | None = None) -> Iterator:
         leaves, names = [found.schema.column(i) for i in range(len(found.schema))], set(found.schema_arrow.names)
         texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.path in names]
         if len(leaves) > COLUMNS:
-            raise ValueError(f"{len(leaves):,} columns, expected {COLUMNS:,} at most")
+            raise ValueError(f"{len(leaves):,} columns, expected at most {COLUMNS:,}")
         largest = check_row_groups(found.metadata, size)
         stored = pq.ParquetFile(file, metadata=found.metadata, read_dictionary=texts)
         stored.largest = largest
@@ -184,7 +184,7 @@ def open_table(path: Path, room: MemoryBudget | None = None) -> Iterator:
 
 
 def read_columns(stored: Any, columns: Sequence[str], room: MemoryBudget | None = None) -> dict[str, list]:
-    """Columns of an `open_table`, "column.field" for a field of one. ValueError where there is no room for them."""
+    """Reads columns of an `open_table`, "column.field" for a field of one. ValueError if they take too much memory."""
     return {
         column: [value for values in column_parts(stored, column, room) for value in shared_values(values)]
         for column in columns
@@ -192,13 +192,13 @@ def read_columns(stored: Any, columns: Sequence[str], room: MemoryBudget | None 
 
 
 def column_parts(stored: Any, column: str, room: MemoryBudget | None = None) -> Iterator:
-    """A column of an `open_table`, some rows at a time, as Arrow holds it. ValueError where there is no room for it.
+    """Reads a column of an `open_table` in batches, as Arrow arrays. ValueError if it takes too much memory.
 
-    Without Arrow's threads, which abort a process that ends while they begin.
+    Does not use Arrow's threads, because they abort a process that exits while they start.
     """
     room, nested = room or MemoryBudget(column), column not in stored.schema_arrow.names
     name, rows = column.rpartition(".")[0] if nested else column, BATCH_ROWS
-    if nested:  # Arrow gives each value as often as it is there
+    if nested:  # Arrow unpacks each value as often as it occurs
         rows = max(1, min(NESTED_ROWS, COLUMN_BYTES // 2 // max(stored.largest, 1)))
     for batch in stored.iter_batches(rows, columns=[column], use_threads=False):
         values = batch.column(name)
@@ -208,20 +208,22 @@ def column_parts(stored: Any, column: str, room: MemoryBudget | None = None) -> 
 
 
 def check_row_groups(metadata: Any, size: int) -> int:
-    """Bytes that the largest row group of a parquet file becomes. ValueError where the groups have other rows than the
-    file, or become far more than the file is. What is said of single columns is not asked: Arrow ends the process where
-    that is damaged."""
+    """The uncompressed bytes of the largest row group of a parquet file.
+
+    ValueError if the groups and the file differ in their number of rows, or if a group is far larger than the file.
+    Does not read the metadata of single columns, because Arrow aborts the process if that is damaged.
+    """
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     if sum(group.num_rows for group in groups) != metadata.num_rows:
-        raise ValueError("row groups of other rows than the file has")
+        raise ValueError("its row groups have another number of rows than the file")
     largest = max((group.total_byte_size for group in groups), default=0)
     if largest > COLUMN_BYTES and largest > MULTIPLE * size:
-        raise ValueError(f"a row group of a file of {size:,} bytes that becomes {largest:,}")
+        raise ValueError(f"a row group unpacks to {largest:,} bytes in a file of {size:,} bytes")
     return largest
 
 
 def value_bytes(values: Any) -> int:
-    """Bytes of the values of all rows, each counted as often as it is there."""
+    """The bytes of the values of all rows, each counted as often as it occurs."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -232,12 +234,12 @@ def value_bytes(values: Any) -> int:
 
 
 def used_values(values: Any) -> np.ndarray:
-    """Which value of a dictionary each row has that has any."""
+    """The dictionary index of each row that has a value."""
     return values.indices.drop_null().to_numpy(zero_copy_only=False)
 
 
 def shared_values(values: Any) -> list:
-    """Values of a column for Python; rows of the same value share it."""
+    """The values of a column as Python objects; rows with the same value share one object."""
     import pyarrow as pa
 
     if not isinstance(values, pa.DictionaryArray):
@@ -250,13 +252,13 @@ def shared_values(values: Any) -> list:
 
 
 class AddressError(InputError):
-    """A list that nobody has typed holds addresses, which nobody has asked to reach."""
+    """A list that the user did not name contains addresses, which must not be contacted without being asked to."""
 
 
 @contextmanager
 def explained(what: str, advice: str) -> Iterator[None]:
-    """Within this context any error that will come again becomes a ValueError that says `what` cannot be read, why, and
-    what to do: for readers of others, which raise whatever they like for a damaged file."""
+    """A context that turns any lasting error into a ValueError: `what` cannot be read, the reason, and advice. For
+    third-party readers, which raise any kind of error for a damaged file."""
     try:
         yield
     except Exception as error:
@@ -266,8 +268,8 @@ def explained(what: str, advice: str) -> Iterator[None]:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether what failed may go well another time though no file is changed: a disk that did not answer, too many open
-    files, no memory. A damaged file makes readers seek where there is nothing, which is EINVAL."""
-    if isinstance(error, OSError):  # the system's errors have a number, those that libraries raise have none
+    """Whether a retry may succeed with the same file: the disk did not answer, too many open files, no memory. EINVAL
+    is not transient: a damaged file makes readers seek to invalid positions."""
+    if isinstance(error, OSError):  # the system's errors have a number, those raised by libraries have none
         return error.errno not in (None, errno.EINVAL)
     return isinstance(error, MemoryError)

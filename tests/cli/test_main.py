@@ -132,7 +132,7 @@ BAD = {
     "no folder": (["--images={fruit}/nothing", *ASPECTS, *WORDS], "there is no folder"),
     "a file": (["--images={fruit}/fruit_0000.png", *ASPECTS, *WORDS], "is a file"),
     "empty folder": (["--images={empty}", *ASPECTS, *WORDS], "no image files"),
-    "only text": (["--images={text}", *ASPECTS, *WORDS], "files of other kinds there: 1"),
+    "only text": (["--images={text}", *ASPECTS, *WORDS], "number of other files: 1"),
     "only damaged": (["--images={damaged}", "--subject=fruit", "--aspect=color", "--clusters=color=1"], "can be read"),
     "too many groups": (["--images={fruit}", *ASPECTS, *WORDS, "--clusters=color=99"], "99 groups asked for"),
     "no groups": (["--images={fruit}", "--aspect=color", "--clusters=color=0"], "expected a whole number"),

@@ -265,10 +265,10 @@ def test_bad_collections(images, error, message):
 
 
 def test_folders_without_images(tmp_path):
-    with pytest.raises(ValueError, match="files of other kinds there: 0"):
+    with pytest.raises(ValueError, match="number of other files: 0"):
         read_folder(tmp_path)
     (tmp_path / "a.txt").write_text("a")
-    with pytest.raises(ValueError, match="files of other kinds there: 1"):
+    with pytest.raises(ValueError, match="number of other files: 1"):
         read_folder(tmp_path)
     with pytest.raises(NotADirectoryError, match="is a file"):
         read_folder(tmp_path / "a.txt")

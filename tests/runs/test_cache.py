@@ -321,7 +321,7 @@ def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path, monkeypatch,
         if host == "elsewhere":
             monkeypatch.setattr(lock.socket, "gethostname", lambda: "another")
         for who in ((0, 1), (1, 2)):
-            with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path, *who):
+            with pytest.raises(ValueError, match="another run is using"), lock.locked(tmp_path, *who):
                 pass
     with lock.locked(tmp_path, 0, 2), lock.locked(tmp_path, 1, 2):
         pass
@@ -355,7 +355,7 @@ def test_the_lock_of_a_run_that_was_faster_stays(tmp_path, monkeypatch):
         take_away(path)
 
     monkeypatch.setattr(lock, "break_lock", be_faster)
-    with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path):
+    with pytest.raises(ValueError, match="another run is using"), lock.locked(tmp_path):
         pass
     assert locks(tmp_path) == [path.name]
 

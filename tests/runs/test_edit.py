@@ -167,7 +167,7 @@ def test_a_wrong_edit_is_a_sentence(tmp_path, name):
 def test_a_file_that_is_too_large_or_no_json_is_not_read(tmp_path):
     (tmp_path / "large").write_bytes(b" " * (EDITS_BYTES + 1))
     (tmp_path / "deep").write_text("[" * 100_000)
-    for name, message in (("large", "expected 10,485,760 at most"), ("deep", "is not JSON")):
+    for name, message in (("large", "expected at most 10,485,760"), ("deep", "is not JSON")):
         with pytest.raises(ValueError, match=message):
             read_edits(tmp_path / name, ["color"])
 

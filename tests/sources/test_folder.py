@@ -40,8 +40,8 @@ def test_linked_folders_are_followed_once(folder):
     (folder / "again").symlink_to(folder / "deep")
     found = read_folder(folder)
     assert found.names == ["a.png", "deep/b.png", "link/c.png"]
-    assert [note.split()[3] for note in found.notes] == ["again", "second"]
-    assert all(note.endswith("what it leads to is read already") for note in found.notes)
+    assert [note.split()[4].rstrip(":") for note in found.notes] == ["again", "second"]
+    assert all(note.endswith("the folder that it leads to is read already") for note in found.notes)
 
 
 def test_loops_end(folder):
@@ -52,7 +52,7 @@ def test_loops_end(folder):
     (folder.parent / "elsewhere" / "self").symlink_to(".")
     found = read_folder(folder)
     assert found.names == ["a.png", "deep/b.png", "out/c.png"]
-    back = "it leads back to a folder that it stands in"
+    back = "it leads back to a folder that contains it"
     assert [note.endswith(back) for note in found.notes] == [True, True, False, True]
 
 
@@ -65,12 +65,12 @@ def test_links_that_lead_nowhere_are_images_that_cannot_be_read(folder):
 
 def test_what_is_passed_over_is_said(folder, tmp_path, capsys):
     (folder / "again").symlink_to(folder / "deep")
-    with pytest.warns(UserWarning, match="the linked folder again was passed over"):
+    with pytest.warns(UserWarning, match="skipped the linked folder again"):
         mm.load_clip("embedded").embed_images(folder)
     flags = [f"--images={folder}", "--aspect=color", "--clusters=color=1", "--features=image", f"--out={tmp_path}"]
     assert cli.main(["multimap", *flags]) == 0
-    assert "the linked folder again was passed over" in capsys.readouterr().out
-    assert "the linked folder again was passed over" in (tmp_path / "report.html").read_text()
+    assert "skipped the linked folder again" in capsys.readouterr().out
+    assert "skipped the linked folder again" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file names of any bytes are POSIX's")
@@ -92,9 +92,11 @@ def test_photographs_of_kinds_that_are_not_read_are_named(tmp_path):
         (tmp_path / name).write_bytes(b"raw")
     found = read_folder(tmp_path)
     assert found.names == ["a.png"]
-    assert found.notes == ("files of kinds that are not read were passed over: 1 .cr2, 2 .dng (the first: b.dng)",)
+    assert found.notes == ("skipped files in unsupported formats: 1 .cr2, 2 .dng (first: b.dng, c.CR2, sub/d.dng)",)
     (tmp_path / "a.png").unlink()
-    with pytest.raises(ValueError, match=r"files of other kinds there: 4; files of kinds .* \(the first: b.dng\)"):
+    with pytest.raises(
+        ValueError, match=r"number of other files: 4; skipped files in .* \(first: b.dng, c.CR2, sub/d.dng\)"
+    ):
         read_folder(tmp_path)
 
 
@@ -109,7 +111,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert read_folder(tmp_path).notes == ("the folder closed was passed over: it cannot be read (Permission denied)",)
+    assert read_folder(tmp_path).notes == ("skipped the folder closed: it cannot be read (Permission denied)",)
 
 
 def export(names, to, how="copy"):
@@ -128,8 +130,8 @@ def test_folders_that_an_export_made_are_passed_over_and_named(folder, to, how):
     export(folder, folder / to, how)  # again, where all of it is there
     found = read_folder(folder)
     assert found.names == ["a.png", "deep/b.png"]
-    first = "/".join([*to.split("/"), "group 0"]).lstrip("/")
-    assert found.notes == (f"folders that multimap wrote were passed over: 2 (the first: {first})",)
+    first, second = ("/".join([*to.split("/"), f"group {i}"]).lstrip("/") for i in range(2))
+    assert found.notes == (f"skipped folders that multimap wrote: 2 (first: {first}, {second})",)
 
 
 def test_an_export_is_read_where_it_is_asked_for_or_all_there_is(folder, tmp_path):
@@ -153,7 +155,7 @@ def test_thumbnails_beside_a_page_are_passed_over(folder):
     picture(folder / "thumbnails-of-mine" / "0.png")
     found = read_folder(folder)
     assert found.names == ["a.png", "deep/b.png", "thumbnails-of-mine/0.png"]
-    assert "passed over: 2 (the first: out/thumbnails-0123456789ab)" in found.notes[0]
+    assert "multimap wrote: 2 (first: out/thumbnails-0123456789ab, thumbnails-0123456789ab)" in found.notes[0]
 
 
 def test_marks_are_seen_in_a_store(folder):
@@ -161,7 +163,10 @@ def test_marks_are_seen_in_a_store(folder):
     base = parse_path("memory://marked-folders")
     base.fs.put(f"{folder}/", f"{base.path}/", recursive=True)
     found = read_folder(base)
-    assert found.names == ["a.png", "deep/b.png"] and "passed over: 2 (the first: groups/group 0)" in found.notes[0]
+    assert (
+        found.names == ["a.png", "deep/b.png"]
+        and "multimap wrote: 2 (first: groups/group 0, groups/group 1)" in found.notes[0]
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX's")
@@ -187,10 +192,12 @@ def test_images_without_an_ending_of_one_are_counted(folder, kind, tmp_path):
     (folder / "nothing").symlink_to("/dev/zero")
     found = read_folder(folder)
     assert found.names == ["a.png", "deep/b.png"]
-    assert [note.partition(": ")[2] for note in found.notes] == ["4 (the first: IMG_0001): add an ending such as .jpg"]
+    assert [note.partition(": ")[2] for note in found.notes] == [
+        "4 (first: IMG_0001, IMG_0002, photo.jpg_large); add one, such as .jpg"
+    ]
     for name in found.names:
         (folder / name).unlink()
-    with pytest.raises(ValueError, match=r"other kinds there: 8; images .* passed over: 4 \(the first: IMG_0001\)"):
+    with pytest.raises(ValueError, match=r"number of other files: 8; skipped images .* 4 \(first: IMG_0001, "):
         read_folder(folder)
 
 
@@ -201,4 +208,4 @@ def test_so_many_files_are_looked_at_and_no_pipe_is_waited_for(folder, monkeypat
         (folder / f"IMG_{i}").write_bytes((folder / "a.png").read_bytes())
         (folder / f"a{i}.json").write_text("{}")
     monkeypatch.setattr("multimap_jax.sources.folder.LOOKED_AT", 8)
-    assert "passed over: at least 8 (the first: IMG_0)" in read_folder(folder).notes[0]
+    assert "extension: at least 8 (first: IMG_0, IMG_1, IMG_2)" in read_folder(folder).notes[0]

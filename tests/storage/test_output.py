@@ -204,7 +204,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("name", ["mine.txt", "../labels.csv", "models/../labels.csv", "models/a*/model.json"])
     def test_names_of_no_declared_form_are_refused(self, tmp_path, name):
-        with pytest.raises(ValueError, match="no name of a file that multimap writes"):
+        with pytest.raises(ValueError, match="not the name of a file that multimap writes"):
             output.write(tmp_path, name, "")
 
     def test_a_write_that_fails_leaves_nothing_behind(self, tmp_path):

@@ -137,13 +137,13 @@ def test_an_address_that_a_browser_wrote_is_a_path_of_this_machine(tmp_path):
     ],
 )
 def test_addresses_that_lead_to_others_are_refused(text):
-    with pytest.raises(ValueError, match="leads from one address to another"):
+    with pytest.raises(ValueError, match="refers to another address"):
         parse_path(text)
 
 
 @pytest.mark.parametrize("text", ["nonsense://x", "s4://bucket/x", "webdav://host/x", "://x", "http://[::1/x"])
 def test_addresses_that_nobody_understands_are_a_sentence(text):
-    with pytest.raises(ValueError, match="cannot be read|not installed|leads from"):
+    with pytest.raises(ValueError, match="cannot be read|not installed|refers to another"):
         parse_path(text)
 
 
@@ -239,12 +239,12 @@ class TestWeb:
         for part in ({}, {"begin": 10, "end": 1000}):
             with pytest.raises(ValueError, match="expected at most"):
                 read_object(path, 2**20, **part)
-        with pytest.raises(ValueError, match="bytes, expected 1,048,576 at most"):
+        with pytest.raises(ValueError, match="bytes, expected at most 1,048,576"):
             open_file(path, 2**20)
         assert OBJECT_BYTES <= 2**30
 
     def test_parts_of_files_are_not_taken_for_the_whole(self, server):
-        with pytest.raises(ValueError, match="does not send parts"):
+        with pytest.raises(ValueError, match="cannot send parts"):
             read_object(parse_path(f"http://{server}/a.tar"), 2**20, begin=10, end=20)
 
     def test_the_password_of_an_image_goes_to_its_address_alone(self, server):
@@ -262,7 +262,7 @@ class TestWeb:
 
     def test_a_password_is_not_taken_elsewhere(self, server):
         (image,) = images_at([parse_path(f"http://bob:hunter2@{server}/elsewhere.png")])
-        with pytest.raises(ValueError, match="sends on to another address"):
+        with pytest.raises(ValueError, match="redirects to another address"):
             image.read()
         assert [path for path, _ in Server.asked] == ["/elsewhere.png"]
         (image,) = images_at([parse_path(f"http://{server}/elsewhere.png")])

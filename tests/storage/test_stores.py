@@ -120,7 +120,7 @@ def expected(fruit, tmp_path_factory):
 
 def test_from_a_bucket_into_a_bucket(bucket, expected, fruit, tmp_path):
     said = run(bucket, "--images=s3://bucket/fruit", *FLAGS, "--out=s3://bucket/out")
-    assert "broken.png: not an image" in said and "1 .cr2 (the first: old.cr2)" in said
+    assert "broken.png: not an image" in said and "1 .cr2 (first: old.cr2)" in said
     assert read(bucket, "bucket/out/labels.csv") == expected
     assert b'"lost":[]' in read(bucket, "bucket/out/report.html")
     # Again: no image is fetched, for what is there is all there.
@@ -211,7 +211,7 @@ print(list(out.iterdir()) if out.exists() else [])
     found = subprocess.run([sys.executable, "-c", script], env=bucket, capture_output=True, text=True, timeout=60)
     lines = found.stdout.splitlines()
     assert len(lines) == 5, found.stderr
-    assert all("another run is at work in s3://bucket/locked (process" in line for line in lines[:3])
+    assert all("another run is using s3://bucket/locked (process" in line for line in lines[:3])
     assert lines[3:] == ["taken", "[]"]
     assert SIGN_SECONDS < SILENT_SECONDS / 2
 
@@ -219,7 +219,7 @@ print(list(out.iterdir()) if out.exists() else [])
 BAD = {
     "no bucket": (["--images=s3://nobucket/a"], "nobucket"),
     "nothing there": (["--images=s3://bucket/nothing"], "there is no folder s3://bucket/nothing"),
-    "no such tar": (["--images=s3://bucket/{07..08}.tar"], "nor files of that pattern"),
+    "no such tar": (["--images=s3://bucket/{07..08}.tar"], "and no file matches it"),
     "no embeddings": (["--embeddings=s3://bucket/fruit"], "there are no embeddings in s3://bucket/fruit"),
     "no labels": (["--images=s3://bucket/fruit", "--labels=s3://bucket/no.csv"], "no labels file s3://bucket/no.csv"),
     "no checkpoint": (["--images=s3://bucket/fruit", "--clip=s3://bucket/none"], "s3://bucket/none"),

@@ -158,7 +158,7 @@ def test_own_file_extends_or_replaces(own, built_in):
         ("col\u061cor: red\n", r"line 1: .*found '\\u061c'"),
         ("color: red, \u200b\n", "line 1: expected text that can be read"),
         ("\u2060: red\n", "line 1: expected text that can be read"),
-        ("# " + "x" * 10**6, "has 1,000,002 bytes, expected 1,000,000 at most"),
+        ("# " + "x" * 10**6, "has 1,000,002 bytes, expected at most 1,000,000"),
         (b"color: \xff\n", "is not in UTF-8"),
         ("color: red\n".encode("utf-16"), "is not in UTF-8"),
     ],

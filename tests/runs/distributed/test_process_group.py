@@ -452,7 +452,7 @@ def test_of_two_runs_that_begin_at_the_same_moment_none_overlooks_the_other(tmp_
         return place_new(text, path)
 
     monkeypatch.setattr(lock, "create_lock", meanwhile)
-    with pytest.raises(ValueError, match="another run is at work"), lock.locked(tmp_path):
+    with pytest.raises(ValueError, match="another run is using"), lock.locked(tmp_path):
         pass
     assert locks(tmp_path) == ["lock-1-of-2"]
     with pytest.raises(ValueError, match=rf"\(process {os.getpid()} on .*, one of 2 processes\)"):
