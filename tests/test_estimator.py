@@ -210,7 +210,7 @@ BAD_ROWS = {
     "complex": (lambda rows: rows + 0j, "Complex data not supported: embeddings are complex64, expected real numbers"),
     "sparse": (csr_array, "expected embeddings as a dense array, found a sparse csr_array: use its toarray"),
     "whole numbers": (lambda rows: np.ones((21, 32), int), "row 0 has norm 5.657"),
-    "objects": (lambda rows: np.full((21, 32), {}), "expected embeddings as numbers, found something else"),
+    "objects": (lambda rows: np.full((21, 32), {}), "expected embeddings as numbers, found other values"),
     "scaled": (lambda rows: 2 * rows, "row 0 has norm 2"),
     "a little off": (lambda rows: 1.002 * rows, "row 0 has norm 1.002"),
     "half precision off": (lambda rows: (1.02 * rows).astype(np.float16), "row 0 has norm 1.02"),

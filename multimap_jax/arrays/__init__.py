@@ -1,1 +1,1 @@
-"""Matrices of one row an image that may lie on disk in parts."""
+"""Matrices with one row per image, which may be stored on disk in several parts."""

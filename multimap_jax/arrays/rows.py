@@ -1,4 +1,4 @@
-"""Rows that are walked batch by batch, so that ten million of them never stand in memory at once."""
+"""Processes rows in batches, so that ten million of them are never in memory at once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
-# Rows taken at once, in no table. A result's bits depend on it where there are more rows, by rounding alone.
+# Rows per batch; no measurement chose it. With more rows than this, results depend on it by rounding only.
 BATCH_ROWS = 4096
-# Bytes of computed rows that stay in memory; more of them go to a file that is gone with the process.
+# Most bytes of computed rows in memory; larger arrays go into a temporary file of this process.
 SCRATCH_BYTES = 2**28
 
 
 class Rows(Protocol):
-    """Rows [n, d] that give an array [batch, d] for a slice or for indices: an array, `StoredRows` on the disk, or
-    `ComputedRows`, which compute what is asked for and keep nothing."""
+    """Rows [n, d] that return an array [batch, d] for a slice or for indices: an array, `StoredRows` on disk, or
+    `ComputedRows`, which are computed at each access."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -30,25 +30,25 @@ class Rows(Protocol):
 
 
 def walk(rows: Rows) -> Iterator[tuple[slice, np.ndarray]]:
-    """(slice, its rows [batch, d]) of all rows, BATCH_ROWS at a time."""
+    """Yields (slice, its rows [batch, d]) over all rows, BATCH_ROWS at a time."""
     for begin in range(0, len(rows), BATCH_ROWS):
         batch = slice(begin, begin + BATCH_ROWS)
         yield batch, rows[batch]
 
 
 def take_rows(rows: Rows, indices: np.ndarray | None) -> np.ndarray:
-    """Rows at `indices`, or all of them, float64 [n, d]."""
+    """The rows at `indices` (None: all rows), float64 [n, d]."""
     batches = (batch for _, batch in walk(rows)) if indices is None else (rows[chosen] for _, chosen in walk(indices))
     return np.concatenate([np.asarray(batch, np.float64) for batch in batches])
 
 
 class StoredRows:
-    """Unit rows [n, d], float32, of several arrays on the disk, read when they are asked for.
+    """Unit rows [n, d], float32, of several arrays on disk, read at each access.
 
     Args:
-      arrays: each [rows, d], numbers with a fraction, such as `storage.reading.mapped_array` gives.
-      where: int [n], which row of all arrays one after the other each row is; None for all of them, as they stand.
-      lengths: float32 [n], what each row is divided by; None where they are as they should be.
+      arrays: each [rows, d], floating-point, for example from `storage.reading.mapped_array`.
+      where: int [n], the index of each row in the concatenated arrays; None for all rows in order.
+      lengths: float32 [n], the divisor of each row; None if the rows have norm 1 already.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class StoredRows:
         return np.arange(len(self)) if self.where is None else self.where
 
     def take(self, indices: np.ndarray) -> StoredRows:
-        """The rows at `indices`, int [m], none of them read yet."""
+        """The rows at `indices`, int [m], without reading them."""
         lengths = None if self.lengths is None else self.lengths[indices]
         return StoredRows(self.arrays, self.indices()[indices], lengths)
 
@@ -93,7 +93,7 @@ class StoredRows:
 
 @dataclasses.dataclass(frozen=True)
 class ComputedRows:
-    """What is computed of rows [n, …] when it is asked for."""
+    """Rows that are computed from other rows [n, …] at each access."""
 
     rows: Rows
 
@@ -117,7 +117,7 @@ class ProjectedRows(ComputedRows):
 
 @dataclasses.dataclass(frozen=True)
 class ConcatenatedRows(ComputedRows):
-    """Rows [n, d] as unit rows with others [n, e] appended to them."""
+    """Rows [n, d], scaled to norm 1, with other rows [n, e] appended."""
 
     appended: Rows
 
@@ -140,8 +140,8 @@ def mean_row(rows: Rows) -> np.ndarray:
 
 
 def allocate(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> np.ndarray:
-    """An array to be filled; a large one lies in a file without a name."""
+    """An array to be filled; a large one is mapped to an unnamed temporary file."""
     if int(np.prod(shape)) * np.dtype(dtype).itemsize <= SCRATCH_BYTES:
         return np.empty(shape, dtype)
-    with tempfile.TemporaryFile() as file:  # the map holds it
+    with tempfile.TemporaryFile() as file:  # the memory map keeps it open
         return np.memmap(file, dtype, "w+", shape=shape)

@@ -1,4 +1,4 @@
-"""Which of many images are looked at: those whose names have the lowest hashes."""
+"""Samples images: those whose names have the lowest hashes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 
 from multimap_jax.arrays.rows import BATCH_ROWS, Rows
 
-# Rows that k-means looks at; the rest only go to the nearest centre. experiments/results/scaling_cpu compares a tenth
-# of the rows with all of them.
+# Most rows that k-means is fitted on; the others are only assigned to the nearest centroid.
+# experiments/results/scaling_cpu compares a tenth of the rows with all of them.
 SAMPLE_ROWS = 100_000
 
 
 def sample_indices(names: Sequence, seed: int, sample: int = SAMPLE_ROWS) -> np.ndarray | None:
-    """Indices of the `sample` images whose (seed, name) have the lowest hashes, in order; None where there are no more.
+    """Indices of the `sample` images with the lowest hashes of (seed, name), in order; None if there are no more images
+    than that.
 
-    So an image is drawn or not whatever comes with it, but for those at the edge.
+    So whether an image is drawn hardly depends on the other images.
     """
     if len(names) <= sample:
         return None
@@ -39,9 +40,9 @@ def sample_rows(rows: Rows, names: Sequence | None, seed: int, sample: int) -> t
 
 
 def sample_rows(rows: Rows, names: Sequence | None, seed: int, sample: int) -> tuple[Rows, Sequence]:
-    """(rows [n, d], their names) of the images that `sample_indices` draws, or of all. names None: their numbers.
+    """(rows [n, d], their names) of the images that `sample_indices` draws, or of all. names: None for row numbers.
 
-    Of what was drawn the same are drawn again: a smaller sample of a sample is that of all.
+    Sampling is nested: a smaller sample of a sample equals the smaller sample of all images.
     """
     names = range(len(rows)) if names is None else names
     drawn = sample_indices(names, seed, sample)

@@ -1,1 +1,1 @@
-"""Frozen encoders of images and texts, and the small one that comes with the package."""
+"""Frozen encoders of images and texts, among them a small one that comes with the package."""

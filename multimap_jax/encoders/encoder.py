@@ -1,4 +1,4 @@
-"""What every encoder of images and texts offers to the rest of the package."""
+"""The interface of an encoder of images and texts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from multimap_jax.images.decoding import Images, Unreadable
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddedImages:
-    """The embeddings of those images of a list that can be read.
+    """The embeddings of the readable images of a list.
 
-    embeddings float32 [readable, embed]. indices int [readable]: which images of the list these are. failures: the
-    other images. own_range: how many images were scaled by their own range of values.
+    Attributes:
+      embeddings: float32 [readable, embed].
+      indices: int [readable], the positions of these images in the list.
+      failures: the unreadable images.
+      own_range: how many images were scaled by their own range of values.
     """
 
     embeddings: np.ndarray
@@ -31,11 +34,11 @@ class Encoder(Protocol):
     """A frozen encoder. Embeddings are unit rows [n, embed], float32, unless `normalize=False`.
 
     Attributes:
-      name: what it was loaded by. hash: SHA-256 of all that its embeddings depend on.
-      embedding_width: embed. token_width: width of a token embedding, and so of a proxy in the token space.
-      image_block: images that a device embeds in one call.
-      tokenizer: `encode(text)` gives ids; `start`, `end` and `context` as in `encoders.clip.tokenizer.Tokenizer`.
-      known_words: the words that it was trained on, where it says so, else None.
+      name: the name it was loaded by. hash: SHA-256 of everything that its embeddings depend on.
+      embedding_width: embed. token_width: the width of a token embedding, and of a proxy in the token space.
+      image_block: the number of images that a device embeds in one call.
+      tokenizer: `encode(text)` returns ids; `start`, `end` and `context` as in `encoders.clip.tokenizer.Tokenizer`.
+      known_words: the words that it was trained on, None if unknown.
     """
 
     name: str
@@ -55,16 +58,16 @@ class Encoder(Protocol):
     def embed_images(
         self, images: Images, on_error: Literal["raise"] = "raise", normalize: bool = True, progress: bool = False
     ) -> np.ndarray:
-        """[images, embed]; with on_error="skip" (that of the readable images, their indices int [readable])."""
+        """Embeds images: [images, embed]; with on_error="skip" (embeddings of the readable images, their indices)."""
 
     def embed_readable(self, images: Sequence, normalize: bool = True, progress: bool = False) -> EmbeddedImages:
-        """Embeddings of the images that can be read, with the others and why."""
+        """Embeds the images that can be read, and lists the others with the reasons."""
 
     def embed_texts(self, texts: Sequence[str], normalize: bool = True) -> np.ndarray:
-        """[texts, embed]."""
+        """Embeds texts: [texts, embed]."""
 
     def check_embeddings(self, embeddings: ArrayLike | StoredRows) -> np.ndarray | StoredRows:
-        """Embeddings from outside as [images, embed]; InputError where they cannot be this encoder's."""
+        """Checks and returns given embeddings [images, embed]; InputError if they cannot come from this encoder."""
 
     def probabilities(self, rows: np.ndarray, texts: np.ndarray) -> np.ndarray:
         """Zero-shot probabilities [images, texts] of unit rows [images, embed], [texts, embed]; rows sum to 1."""
@@ -73,4 +76,5 @@ class Encoder(Protocol):
         """[words, token_width]: the mean of each word's token embeddings."""
 
     def slot_encoder(self, ids: tuple[int, ...], slot: int, dtype: Any = np.float32, plain: bool = False) -> Callable:
-        """A function of one proxy, [token_width] -> [embed]: the prompt `ids` with the proxy at `slot`. vmap it."""
+        """A function of one proxy, [token_width] -> [embed]: embeds the prompt `ids` with the proxy at `slot`. Use
+        `vmap` for several proxies."""

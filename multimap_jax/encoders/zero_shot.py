@@ -1,4 +1,4 @@
-"""Zero-shot probabilities: how likely an encoder finds each text for an image (Radford et al. 2021, section 3.1)."""
+"""Zero-shot probabilities of texts for an image (Radford et al. 2021, section 3.1)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def softmax_probabilities(rows: np.ndarray, texts: np.ndarray, scale: float) -> np.ndarray:
     """The softmax of `scale` times the cosines of unit rows [images, embed] and [texts, embed], [images, texts].
 
-    In float32 where the texts are float32, else in float64. The order of the products decides the last bits.
+    Computed in float32 if the texts are float32, otherwise in float64. The order of the products affects the last bits.
     """
     if texts.dtype == np.float32:
         return softmax(scale * (rows @ texts.T), axis=1)
@@ -25,8 +25,8 @@ def softmax_probabilities(rows: np.ndarray, texts: np.ndarray, scale: float) -> 
 
 @dataclasses.dataclass(frozen=True)
 class RootProbabilities:
-    """Square roots of zero-shot probabilities of `texts` [texts, embed] for `images` [images, embed], computed as they
-    are asked for: their Euclidean distances are the probabilities' Hellinger distances."""
+    """Square roots of the zero-shot probabilities of `texts` [texts, embed] for `images` [images, embed], computed at
+    each access. Their Euclidean distances are proportional to the Hellinger distances of the probabilities."""
 
     encoder: Encoder
     images: Rows

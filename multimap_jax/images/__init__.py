@@ -1,1 +1,1 @@
-"""Decoding images, mending their metadata, thumbnails."""
+"""Decodes images, repairs damaged files, and makes thumbnails."""

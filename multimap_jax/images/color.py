@@ -1,4 +1,4 @@
-"""Images of any mode as RGB: transparency laid on white, values of more than 8 bits scaled to 8."""
+"""Converts images of any mode to RGB: transparency on white, values of more than 8 bits scaled to 8."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-STRIP = 2**20  # pixels that are converted at once
-NO_VALUE = 1e30  # larger numbers in an image of floats mean "nothing was measured here"
-# In an image's info: keys that no file can set.
+STRIP = 2**20  # pixels converted at once
+NO_VALUE = 1e30  # larger numbers in an image of floats mean "no measurement"
+# Keys in an image's info. They are not plain strings, so that no file can set them.
 OWN_RANGE: Any = ("scaled by its own range", object())
 UNSIGNED: Any = ("values without a sign", object())
 WHITE_IS_ZERO: Any = ("0 is white", object())
-# Tags of a TIFF: how many bits its values have, what 0 shows, and whether they have a sign.
+# Tags of a TIFF: the bits of its values, the color of 0, and whether values are signed.
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
 
 
 def with_tiff_tags(image: Image.Image, read: Image.Image) -> Image.Image:
-    """`image`, which knows from now on what the TIFF that it was `read` from says of its values: Pillow has those of 32
-    bits with a sign, whatever they are, and turns those of 8 bits alone over where 0 is white."""
+    """`image`, with the tags about values of the TIFF that it was `read` from. Pillow treats all 32-bit values as
+    signed, and if 0 is white, it inverts only 8-bit values."""
     tags = getattr(read, "tag_v2", None)
     if tags is not None and is_wide(image):
         unsigned = image.mode == "I" and tags.get(BITS) == (32,) and tags.get(SAMPLE_FORMAT, (1,)) == (1,)
@@ -30,7 +30,7 @@ def with_tiff_tags(image: Image.Image, read: Image.Image) -> Image.Image:
 
 
 def is_wide(image: Image.Image) -> bool:
-    """Whether it is grey of more than 8 bits."""
+    """Whether an image is grey with more than 8 bits."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
@@ -51,18 +51,18 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def strips(image: Image.Image) -> Iterator[Image.Image]:
-    """An image in pieces of its full width, of about STRIP pixels, from above."""
+    """The image in strips of full width and about STRIP pixels, from the top."""
     rows = max(1, STRIP // image.width)
     for top in range(0, image.height, rows):
         yield image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _scaled(image: Image.Image, tops: Sequence[int]) -> Image.Image:
-    """Values of more than 8 bits as grey.
+    """Scales values of more than 8 bits to grey.
 
-    Nothing in a file says how bright a value is. They are taken to be of 0 to one of the usual `tops`, the smallest
-    that holds them. Where none does, where one would leave three quarters of its range empty (12 bits in 16), and where
-    values are negative, they are scaled by their own range; info[OWN_RANGE] says so.
+    A file does not say which value is white. Values are assumed to range from 0 to the smallest of the usual `tops`
+    that is large enough. They are scaled by their own range instead, and info[OWN_RANGE] is set, if no top is large
+    enough, if three quarters of the range would be empty (12 bits in 16), or if values are negative.
     """
     lowest, highest = _range(image)
     top = next((top for top in tops if highest <= top), None)
@@ -74,17 +74,17 @@ def _scaled(image: Image.Image, tops: Sequence[int]) -> Image.Image:
 
 
 def warn_of_own_range(images: int) -> None:
-    """Warns, once for all of them, where images were scaled by their own range."""
+    """Warns once if images were scaled by their own range. images: how many."""
     if images:
         warnings.warn(
-            f"{images:,} grey {'images have' if images > 1 else 'image has'} values of no usual range (0 to 1, 255 or "
-            "65,535): each was scaled from its own lowest value (black) to its highest (white).",
+            f"{images:,} grey {'images have' if images > 1 else 'image has'} an unusual range of values (not 0 to 1, "
+            "255 or 65,535). Each was scaled so that its lowest value is black and its highest is white.",
             stacklevel=3,
         )
 
 
 def _range(image: Image.Image) -> tuple[float, float]:
-    """The lowest and the highest of the values that are numbers; 0, 0 where none is."""
+    """The lowest and the highest valid value; 0, 0 if there is none."""
     lowest, highest = np.inf, -np.inf
     for strip in _values(image):
         numbers = strip[np.abs(strip) < NO_VALUE]  # false for NaN
@@ -94,13 +94,13 @@ def _range(image: Image.Image) -> tuple[float, float]:
 
 
 def _values(image: Image.Image) -> Iterator[np.ndarray]:
-    """float64 [rows, w], in order."""
+    """The values of an image, in strips float64 [rows, w] from the top."""
     for values in map(np.asarray, strips(image)):
         yield (values.view(np.uint32) if image.info.get(UNSIGNED) else values).astype(np.float64)
 
 
 def _grey(image: Image.Image, low: float, high: float) -> Image.Image:
-    """Values of `low` to `high` as grey; black where there is no number."""
+    """Values from `low` to `high` as grey; NaN becomes black."""
     low, high = (high, low) if image.info.get(WHITE_IS_ZERO) else (low, high)
     grey, begin = np.empty((image.height, image.width), np.uint8), 0
     for strip in _values(image):

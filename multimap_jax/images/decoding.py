@@ -1,4 +1,4 @@
-"""From files, PIL images or arrays to pixels: decoded in threads, streamed in batches of one shape."""
+"""Decodes files, PIL images or arrays to pixels in threads, and streams them in batches of one shape."""
 
 from __future__ import annotations
 
@@ -35,27 +35,33 @@ from multimap_jax.storage.local import BoundedFile
 from multimap_jax.storage.paths import as_path, parse_path, size_of
 from multimap_jax.storage.reading import is_transient
 
-# What an image may be: a file, or one that is opened, or an array uint8 [h, w, 3] or [h, w].
+# One image: a path, an image in a larger file or a store, a PIL image, or an array uint8 [h, w, 3] or [h, w].
 AnImage = str | os.PathLike[str] | PackedImage | Image.Image | np.ndarray
-# A folder or another source, one path, an array [images, h, w, 3], or single images.
+# A folder or other source, one path, an array [images, h, w, 3], or a list of single images.
 Images = str | os.PathLike[str] | np.ndarray | Sequence[AnImage]
 Decoded = TypeVar("Decoded")
 Preprocess = Callable[[Image.Image], np.ndarray]  # an RGB image -> float32 [size, size, 3]
 
-MOVING = ("AVIF", "GIF", "PNG", "WEBP")  # formats of animations
-MOVING_BYTES = 32  # of a pixel of an animation whose later frames are looked at, measured
-FRAMES = 30  # that are looked at for one with content
-FRAME_PIXELS = 2**27  # of all of them
-ICON = b"\0\0\1\0"  # what an icon file begins with
-BLANK_LEVELS = 8  # of 255, by which the pixels of one color may differ
-REPAIRED_BYTES = 2**26  # of a file that is repaired
-FETCHED_AT_ONCE = 32  # images of a store: most of the time each waits
+MOVING = ("AVIF", "GIF", "PNG", "WEBP")  # formats that may be animations
+MOVING_BYTES = 32  # memory per pixel to inspect the later frames of an animation, measured
+FRAMES = 30  # most frames to inspect for one with content
+FRAME_PIXELS = 2**27  # most pixels of all these frames
+ICON = b"\0\0\1\0"  # the first bytes of an icon file
+BLANK_LEVELS = 8  # levels of 255 by which pixels of a blank image may differ
+REPAIRED_BYTES = 2**26  # most bytes of a file that is repaired
+FETCHED_AT_ONCE = 32  # images fetched from a store at once: most of the time is waiting
 
 
 @dataclasses.dataclass(frozen=True)
 class Unreadable:
-    """An image that could not be decoded: its index in the list, its name, the reason, and whether it may be readable
-    another time though the file stays as it is (a disk that did not answer, too many open files, no memory)."""
+    """An image that could not be decoded.
+
+    Attributes:
+      index: in the list of images.
+      name, reason: which image, and why.
+      transient: whether a retry with the same file may succeed (the disk did not answer, too many open files, no
+        memory).
+    """
 
     index: int
     name: str
@@ -67,7 +73,7 @@ class Unreadable:
 
 
 class UnreadableImagesError(InputError):
-    """Every image of a list that could not be decoded, in `failures`."""
+    """Some images of a list could not be decoded; `failures` lists all of them."""
 
     def __init__(self, failures: Sequence[Unreadable], total: int):
         self.failures = tuple(failures)
@@ -78,7 +84,7 @@ class UnreadableImagesError(InputError):
 
 
 def as_list(images: Images) -> list[AnImage]:
-    """A folder or another source, one path, a list or an array [images, h, w, 3] as a list of single images."""
+    """Turns a folder or other source, one path, a list or an array [images, h, w, 3] into a list of single images."""
     if (path := as_path(images)) is not None:
         if path.is_file() and path.suffix.lower() not in READERS:
             return [path]
@@ -88,14 +94,15 @@ def as_list(images: Images) -> list[AnImage]:
         return list(source.images.values())
     if isinstance(images, Image.Image | os.PathLike) or (isinstance(images, np.ndarray) and images.ndim < 4):
         raise InputTypeError(
-            "expected a list of images (or an array [images, h, w, 3]), found a single one: put it in a list", "images"
+            "expected a list of images (or an array [images, h, w, 3]), found a single image: put it in a list",
+            "images",
         )
     return [image_at(parse_path(image) if isinstance(image, str) and "://" in image else image) for image in images]
 
 
 class Quiet:
-    """No warnings while any thread is within. `warnings.catch_warnings` in several threads at once would leave behind
-    whatever the last of them to leave had found."""
+    """A context that suppresses warnings while any thread is in it. With `warnings.catch_warnings` in several threads,
+    the last one to leave could restore the wrong filters."""
 
     def __init__(self) -> None:
         self.inside, self.lock, self.caught = 0, threading.Lock(), contextlib.ExitStack()
@@ -118,15 +125,15 @@ QUIET = Quiet()
 
 @contextlib.contextmanager
 def opened_image(image: AnImage) -> Iterator[Image.Image]:
-    """A path, PIL image or uint8 array [h, w, 3] (or grey [h, w]) as an upright RGB image.
+    """Opens a path, PIL image or uint8 array [h, w, 3] (or grey [h, w]) as an upright RGB image.
 
-    EXIF orientation is applied; transparency is laid on white; grey of more than 8 bits is scaled to 8 bits; of an
-    animation it is the first frame that shows something. What kind of file it is its content says, and only
-    formats.FORMATS are read. Within this context the image has its share of `memory.ROOM`.
+    Applies the EXIF orientation, puts transparency on white, and scales grey of more than 8 bits to 8 bits. Uses the
+    first frame with content of an animation. The content of a file decides its format; only formats.FORMATS are read.
+    The image holds its share of `memory.ROOM` within this context.
 
-    Raises ValueError, with what is wrong, for what is no regular file, too large or too narrow.
+    Raises ValueError for a file that is not a regular one, and for an image that is too large or too narrow.
     """
-    with QUIET, contextlib.ExitStack() as stack:  # Pillow warns of damaged metadata of images that it can read
+    with QUIET, contextlib.ExitStack() as stack:  # Pillow warns about damaged metadata of images that it can read
         if isinstance(image, (str, os.PathLike, PackedImage)):
             yield _read(stack, stack.enter_context(opened_file(image)))
         else:
@@ -136,7 +143,7 @@ def opened_image(image: AnImage) -> Iterator[Image.Image]:
 
 
 def opened_file(image: str | os.PathLike | PackedImage) -> BinaryIO:
-    """The file of an image, or its bytes within a larger one. ValueError for what is no regular file or too large."""
+    """Opens the file of an image, or its bytes in a larger file. ValueError if it is too large or not regular."""
     if isinstance(image, PackedImage):
         return io.BytesIO(image.read())
     status = os.stat(image)
@@ -145,7 +152,7 @@ def opened_file(image: str | os.PathLike | PackedImage) -> BinaryIO:
     if not status.st_size:
         raise ValueError("the file is empty")
     if status.st_size > IMAGE_BYTES:
-        raise ValueError(f"a file of {status.st_size:,} bytes, expected {IMAGE_BYTES:,} at most")
+        raise ValueError(f"the file has {status.st_size:,} bytes, expected at most {IMAGE_BYTES:,}")
     return BoundedFile(image)
 
 
@@ -154,27 +161,27 @@ def _checked_array(image: np.ndarray) -> np.ndarray:
     ranks = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not ranks or not array.size:
         raise InputTypeError(f"expected a uint8 array [h, w, 3], found {array.dtype} {list(array.shape)}")
-    check_shape(array.shape[:2])  # an array's sides are said as it has them, height first
+    check_shape(array.shape[:2])  # the message gives an array's sides in its own order, height first
     return array
 
 
 def _read(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image:
-    """The image in a file; where it cannot be decoded, in a copy without what is damaged beside its pixels."""
+    """The image in a file; if it cannot be decoded, the image in a copy without damaged metadata."""
     try:
-        with contextlib.ExitStack() as first:  # gives back its share of memory where it fails: the copy takes it whole
+        with contextlib.ExitStack() as first:  # releases its memory on failure, since the copy takes all of it
             image = _shown(first, file)
             stack.push(first.pop_all())
             return image
     except (UnfitError, MemoryError):
         raise
-    except Exception as error:  # decoders raise whatever they like (struct.error, SyntaxError, …) on damaged files
+    except Exception as error:  # decoders raise any kind of error (struct.error, SyntaxError, …) on damaged files
         if is_transient(error) or (found := _decoded_copy(stack, file)) is None:
             raise
         return found
 
 
 def _shown(stack: contextlib.ExitStack, file: BinaryIO, most: int | None = None) -> Image.Image:
-    """The image in a file; of an animation the first frame with content, where one has it."""
+    """The image in a file; for an animation, the first frame with content, if any."""
     with contextlib.ExitStack() as first:
         image, moves = _decoded(first, file, most)
         if not (moves and is_blank(image)):
@@ -184,8 +191,8 @@ def _shown(stack: contextlib.ExitStack, file: BinaryIO, most: int | None = None)
 
 
 def _decoded(stack: contextlib.ExitStack, file: BinaryIO, most: int | None = None) -> tuple[Image.Image, bool]:
-    """(The image in a file, whether others may follow it). It has its share of the memory until `stack` is closed; with
-    `most` it is alone there and takes so many bytes at most."""
+    """(The image in a file, whether more frames may follow). It holds its share of memory until `stack` is closed. With
+    `most`, the caller holds all memory, and decoding may take at most this many bytes."""
     room = memory.ROOM if most is None else Room(most)
     found = stack.enter_context(_identified(file, room))
     stack.enter_context(room.take(decoding_bytes(found, most or memory.MOST_BYTES, shrink=True)))
@@ -200,20 +207,20 @@ def _decoded(stack: contextlib.ExitStack, file: BinaryIO, most: int | None = Non
 def _identified(file: BinaryIO, room: Room) -> Image.Image:
     try:
         file.seek(0)
-        decodes = file.read(len(ICON)) == ICON  # Pillow does, to open it
+        decodes = file.read(len(ICON)) == ICON  # Pillow decodes an icon to open it
         with room.take(memory.ROOM_BYTES if decodes else 0):
             file.seek(0)
             return Image.open(file, formats=formats.formats())
     except Image.DecompressionBombError:
         file.seek(0)
-        if file.read(3) == b"\xff\xd8\xff":  # which can be decoded smaller
+        if file.read(3) == b"\xff\xd8\xff":  # a JPEG can be decoded at a smaller size
             file.seek(0)
             return JpegImageFile(file)
         raise UnfitError(too_many(memory.MOST_BYTES // memory.PIXEL_BYTES)) from None
 
 
 def _decoded_copy(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image | None:
-    """What can be decoded of a file after some repair, alone in the memory; None where nothing is."""
+    """The image of a file after a repair, or None. Takes all of the memory for decoding."""
     if size_of(file) > REPAIRED_BYTES:
         return None
     with contextlib.ExitStack() as alone:
@@ -245,7 +252,7 @@ def _digest_of(image: Image.Image) -> bytes:
 
 
 def _first_with_content(stack: contextlib.ExitStack, file: BinaryIO, most: int | None) -> Image.Image | None:
-    """The first of the frames after the first that is not of one color, among some; None where there is none."""
+    """The first later frame that is not blank, among up to FRAMES frames; None if there is none."""
     with contextlib.ExitStack() as later, contextlib.suppress(Exception):  # later frames may be damaged
         room = memory.ROOM if most is None else Room(most)
         found = later.enter_context(_identified(file, room))
@@ -264,24 +271,24 @@ def _first_with_content(stack: contextlib.ExitStack, file: BinaryIO, most: int |
 
 
 def is_blank(image: Image.Image) -> bool:
-    """Whether an RGB image is of one color, but for what compression makes of it."""
+    """Whether an RGB image has a single color, apart from compression artefacts."""
     return bool((np.ptp(np.array(image.getextrema()), axis=1) <= BLANK_LEVELS).all())
 
 
 def _turn(image: Image.Image) -> None:
-    """Turns an image upright. Where its metadata is damaged it is turned as far as they can be read."""
+    """Turns an image upright, as far as its metadata can be read."""
     try:
         ImageOps.exif_transpose(image, in_place=True)
-    except Exception as error:  # whatever Pillow raises on damaged metadata
+    except Exception as error:  # Pillow raises any kind of error on damaged metadata
         if isinstance(error, MemoryError):
             raise
 
 
 def _turned(image: Image.Image) -> Image.Image:
-    """An upright copy of an image, which stays as it is."""
+    """An upright copy of an image; the original does not change."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception as error:  # of pixels too, which are then damaged in the copy as well
+    except Exception as error:  # if pixels are damaged, the copy below fails as well
         if isinstance(error, MemoryError):
             raise
         copy = image.copy()
@@ -296,22 +303,22 @@ def name_of(image: AnImage, index: int) -> str:
 
 
 def decode(image: AnImage, index: int, preprocess: Callable[[Image.Image], Decoded]) -> Decoded | Unreadable:
-    """What is made of an image, such as pixels [size, size, 3] float32, or why there is nothing."""
+    """The result of `preprocess` on an image, such as pixels [size, size, 3] float32, or why it cannot be decoded."""
     try:
         with opened_image(image) as opened:
             return preprocess(opened)
     except (FileNotFoundError, UnidentifiedImageError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "not an image"
         return Unreadable(index, name_of(image, index), reason)
-    except Exception as error:  # decoders raise whatever they like (struct.error, SyntaxError, …) on damaged files
+    except Exception as error:  # decoders raise any kind of error (struct.error, SyntaxError, …) on damaged files
         return Unreadable(index, name_of(image, index), error_text(error), is_transient(error))
 
 
 def is_image(image: str | os.PathLike | PackedImage) -> bool:
-    """Whether a file holds an image that can be read, by its content; OSError where nobody knows for now."""
+    """Whether a file holds an image that can be read, by its content; OSError if that cannot be checked now."""
     with QUIET, contextlib.suppress(Exception), opened_file(image) as file, _identified(file, memory.ROOM):
         return True
-    found = decode(image, 0, lambda _: None)  # damaged beside its pixels, or none
+    found = decode(image, 0, lambda _: None)  # an image with damaged metadata, or not an image
     if isinstance(found, Unreadable) and found.transient:
         raise OSError(errno.EIO, str(found))
     return not isinstance(found, Unreadable)
@@ -320,7 +327,7 @@ def is_image(image: str | os.PathLike | PackedImage) -> bool:
 def stream_pixels(
     images: Sequence[AnImage], preprocess: Callable[[Image.Image], Decoded], batch: int, threads: int | None = None
 ) -> Iterator[list[Decoded | Unreadable]]:
-    """Decoded images in lists of up to `batch`, in order; at most two batches are decoded ahead of the reader."""
+    """Yields decoded images in lists of up to `batch`, in order; decodes at most two batches ahead of the reader."""
     fetched = len(images) and isinstance(images[0], PackedImage) and images[0].remote
     threads = threads or (FETCHED_AT_ONCE if fetched else min(16, (os.cpu_count() or 1) + 1))
     waiting: deque[Future] = deque()
@@ -335,5 +342,5 @@ def stream_pixels(
             if len(done) == batch or not waiting:
                 yield done
                 done = []
-    finally:  # where a run is stopped, what waits is not decoded first
+    finally:  # if a run is stopped, do not decode the waiting images first
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""How much memory decoding an image takes, and the share of it that each thread gets."""
+"""Estimates the memory for decoding an image, and shares the available memory between threads."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from multimap_jax.images.color import STRIP, is_wide
 
-ROOM_BYTES = 2**29  # that all threads together decode into at once
-MOST_BYTES = 2**30  # that one image alone may take
-# Bytes of a pixel while it is decoded, measured: by format, of modes of more than 8 bits, of progressive JPEGs, of all
-# others.
+ROOM_BYTES = 2**29  # most bytes for all images that are decoded at the same time
+MOST_BYTES = 2**30  # most bytes for one image on its own
+# Measured bytes per pixel during decoding: by format, for modes of more than 8 bits, for progressive JPEGs, and for all
+# other images.
 FORMAT_BYTES = {"JPEG2000": 20, "WEBP": 16, "AVIF": 12, "HEIF": 12}
 WIDE_BYTES = 12
 PROGRESSIVE_BYTES = 10
 PIXEL_BYTES = 8
-JPEG_BYTES = 4  # the same of a JPEG before it is turned or converted
-JPEG_PIXELS = 2**30  # of a JPEG that is decoded smaller, for which its decoder still goes through all of them
-SCANS = 200  # of a progressive JPEG, at most: programs make ten or twenty
-NARROWEST = 50  # how many times an image's longer side may be its shorter one
+JPEG_BYTES = 4  # the same for a JPEG before it is turned or converted
+JPEG_PIXELS = 2**30  # most pixels of a JPEG that is decoded at a smaller size: its decoder still reads all of them
+SCANS = 200  # most scans of a progressive JPEG; programs write ten or twenty
+NARROWEST = 50  # most times that the longer side of an image may exceed the shorter
 
 
 class UnfitError(ValueError):
-    """An image of more pixels, or narrower, than is read here; nothing in it is damaged."""
+    """An image is too large or too narrow to be read, but not damaged."""
 
 
 class Room:
-    """Room for `limit` bytes at once. What is larger than all of it goes in alone."""
+    """Memory of `limit` bytes that threads share. An image that needs more than `limit` is admitted alone."""
 
     def __init__(self, limit: int):
         self.limit = self.free = limit
@@ -56,10 +56,10 @@ ROOM = Room(ROOM_BYTES)
 
 
 def decoding_bytes(image: Image.Image, most: int, shrink: bool = False) -> int:
-    """Bytes that decoding an image takes. With `shrink` a JPEG that would take more than `most` is set to be decoded at
-    a half, a quarter or an eighth of its sides, as its decoder can.
+    """The bytes that decoding an image takes. With `shrink`, a JPEG that would take more than `most` is set to be
+    decoded at a half, a quarter or an eighth of its sides, which its decoder supports.
 
-    Raises UnfitError for an image that takes more, or is too narrow.
+    Raises UnfitError for an image that takes more, or that is too narrow.
     """
     check_shape(image.size)
     pixels, pixel_bytes = image.width * image.height, bytes_of_pixel(image)
@@ -79,12 +79,12 @@ def decoding_bytes(image: Image.Image, most: int, shrink: bool = False) -> int:
 
 
 def stored_bytes(image: JpegImageFile) -> float:
-    """Bytes a pixel of the coefficients that the decoder of a JPEG holds, at whatever scale: none where its first scan
-    has all components and is the last."""
+    """Bytes per pixel of the coefficients that a JPEG decoder keeps at any scale: 0 if the first scan has all
+    components and is the last."""
     components = len(image.layer)
     if image.fp is None:  # closed
         return 0
-    image.fp.seek(-2 * components - 8, os.SEEK_CUR)  # it stands after the header of the first scan
+    image.fp.seek(-2 * components - 8, os.SEEK_CUR)  # from the end of the first scan's header
     if not image.info.get("progressive") and image.fp.read(2) == b"\xff\xda":
         return 0
     samples = [high * wide for _, high, wide, _ in image.layer]
@@ -102,19 +102,22 @@ def too_many(pixels: int) -> str:
 
 
 def check_shape(sides: tuple[int, int]) -> None:
-    """UnfitError for an image so narrow that, its shorter side scaled to the encoder's, little of it would be seen and
-    much memory taken."""
+    """UnfitError for a narrow image: scaled to the encoder's size by its shorter side, it would take much memory, and
+    the encoder would see little of it."""
     short, long = min(sides), max(sides)
     if long > NARROWEST * short:
-        raise UnfitError(f"{sides[0]:,} by {sides[1]:,} pixels: one side is over {NARROWEST} times the other; cut it")
+        raise UnfitError(
+            f"{sides[0]:,} by {sides[1]:,} pixels: too long and narrow (one side is over {NARROWEST} times the other); "
+            "crop it"
+        )
 
 
 def check_scans(file: BinaryIO) -> None:
-    """UnfitError for a progressive JPEG of so many scans that decoding it takes minutes: each goes over all pixels."""
+    """UnfitError for a progressive JPEG with so many scans that decoding takes minutes: each covers all pixels."""
     here, scans = file.tell(), 0
     file.seek(0)
     while part := file.read(STRIP):
         scans += part.count(b"\xff\xda")
     file.seek(here)
     if scans > SCANS:
-        raise UnfitError(f"{scans:,} scans, expected {SCANS:,} at most: save it again")
+        raise UnfitError(f"{scans:,} scans, expected at most {SCANS:,}: save it again")

@@ -1,8 +1,8 @@
-"""Copies of image files without what is damaged beside their pixels, for a second try.
+"""Makes copies of image files without damaged metadata, for a second attempt at decoding.
 
-A photograph whose pixels are whole should not be lost because of its metadata. Viewers leave out what they cannot read;
-Pillow refuses the file, and what would make it read on is a setting of the whole process. What decides how pixels look
-(color transforms, transparency, palettes, and the orientation as long as it can be read) is kept.
+Damaged metadata should not cost a photograph whose pixels are intact. Viewers ignore what they cannot read, but Pillow
+rejects the file, and its setting to ignore the damage applies to the whole process. The copies keep everything that
+changes how pixels look: color transforms, transparency, palettes, and the orientation if it can be read.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-# Chunks of a PNG that show in its pixels, beside the critical ones, from all to none; texts that hold an orientation.
+# Chunks of a PNG to keep besides the critical ones, from all that affect pixels to none; texts with an orientation.
 PNG_KEPT: tuple[set[bytes], ...] = ({b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}, {b"tRNS"}, set())
 PNG_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 WEBP_KEPT = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
-# Tags of a TIFF that say how its pixels lie, by the specification and its supplements; 274 is the orientation.
+# Tags of a TIFF that describe its pixels, by the specification and its supplements; 274 is the orientation.
 TIFF_KEPT = {*range(254, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, *range(317, 319), *range(320, 326)}
 TIFF_KEPT |= {332, 334, 336, 338, 339, 347, *range(512, 522), *range(529, 533)}
 ORIENTATION = 274
-EXIF_BYTES = 2**16  # of an end that was cut off, at most
-ENTRIES = 2**12  # of a directory, at most
-END = b"\xff\xd9"  # of a JPEG
-ZEROS = 2  # that may be the last codes of one
-# Where pixels are missing, these make others than an end alone does. None holds 255, with which markers begin. Their
-# first bits differ, for a few bits of the last code may be all that is missing.
+EXIF_BYTES = 2**16  # most bytes of truncated EXIF data
+ENTRIES = 2**12  # most entries of a directory
+END = b"\xff\xd9"  # the end marker of a JPEG
+ZEROS = 2  # zero bytes at the end of a JPEG that may still be part of its last codes
+# Appended to a JPEG: if pixels are missing, the result differs from that with an end marker alone. They contain no 255,
+# which starts a marker. Their first bits differ, because only a few bits of the last code may be missing.
 NOISES = tuple(bytes(i * step % 251 for i in range(1, 500)) for step in (0b01011011, 0b10110110, 0b11101100))
 
 
 def repaired(content: bytes) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
-    """Copies of a file that may be read where it is not, those that keep most first, each with the ends to try: all of
-    these give the same pixels exactly if the copy has all of its own."""
+    """Yields copies of a file that may be readable, those that keep most first, each with ends to try. All ends give
+    the same pixels exactly if the copy has all of its pixels."""
     if content.startswith(b"\xff\xd8\xff"):
         yield from _jpeg(content)
         return
@@ -48,19 +48,19 @@ def _jpeg(content: bytes) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
             if copy != content:
                 yield copy, (b"",)
         elif _has_all_scans(copy, frame, scans):
-            bare = copy.rstrip(b"\0")  # the rest of a file whose room was taken before it was written
-            copy = (bare if len(copy) - len(bare) > ZEROS else copy).rstrip(b"\xff")  # half an end
+            bare = copy.rstrip(b"\0")  # without the padding of a file that was allocated before it was written
+            copy = (bare if len(copy) - len(bare) > ZEROS else copy).rstrip(b"\xff")  # without half an end marker
             restart = _next_restart(copy)
             yield copy, (*(noise + restart + noise + END for noise in NOISES), END)
 
 
 def _jpeg_segments(content: bytes, with_exif: bool) -> tuple[bytes, bytes, int]:
-    """(a JPEG without the metadata before its first scan, what its frame's header says, where the first scan is)."""
+    """(a JPEG without the metadata before its first scan, its frame header, the position of the first scan)."""
     kept, frame, position = [content[:2]], b"", 2
     while position + 4 <= len(content) and content[position : position + 2] != b"\xff\xda":
         marker = content[position + 1]
         if content[position] != 0xFF or marker in (0, 1, 0xFF) or 0xD0 <= marker <= 0xD8:
-            position += 1  # fill bytes and what has no length
+            position += 1  # fill bytes and markers without a length
             continue
         stop = position + 2 + int.from_bytes(content[position + 2 : position + 4])
         body = content[position + 4 : stop]
@@ -73,7 +73,7 @@ def _jpeg_segments(content: bytes, with_exif: bool) -> tuple[bytes, bytes, int]:
 
 
 def _shows_in_pixels(marker: int, body: bytes) -> bool:
-    """Whether a segment is no metadata: of those that programs define, JFIF and Adobe say what the colors are."""
+    """Whether a segment affects pixels. Of the application segments only JFIF and Adobe do: they define the colors."""
     if marker == 0xE0:
         return body.startswith(b"JFIF\0") and len(body) >= 14
     if marker == 0xEE:
@@ -82,8 +82,8 @@ def _shows_in_pixels(marker: int, body: bytes) -> bool:
 
 
 def _has_all_scans(content: bytes, frame: bytes, begin: int) -> bool:
-    """Whether every coefficient of every component comes in some scan to its last bit: a progressive JPEG that was cut
-    between two scans looks whole and is coarse."""
+    """Whether the scans hold every coefficient of every component to its last bit. A progressive JPEG that was cut
+    between two scans looks complete but is coarse."""
     done = set()
     for match in re.finditer(rb"\xff\xda..(.)", content[begin:], re.DOTALL):
         position, components = begin + match.end(), match[1][0]
@@ -94,7 +94,7 @@ def _has_all_scans(content: bytes, frame: bytes, begin: int) -> bool:
 
 
 def _next_restart(content: bytes) -> bytes:
-    """The restart marker that would come next, if any did: without it what is missing would be zeros in any case."""
+    """The restart marker that would come next. Without it, missing pixels would decode as zeros with any end."""
     found = [content.rfind(bytes((0xFF, 0xD0 + i))) for i in range(8)]
     return bytes((0xFF, 0xD0 + ((found.index(max(found)) + 1) % 8 if max(found) >= 0 else 0)))
 
@@ -104,8 +104,8 @@ def _png(content: bytes) -> Iterator[bytes]:
 
 
 def _png_chunks(content: bytes, kept: set[bytes]) -> bytes:
-    """A PNG of its critical chunks, and of those of `kept` whose checksum is right. How many frames it has is counted
-    anew: what says so may be damaged."""
+    """A PNG with its critical chunks, and the chunks in `kept` with a valid checksum. Counts its frames again, because
+    the chunk with their number may be damaged."""
     view, position, frames, begun = memoryview(content), 8, 0, None
     parts: list[bytes | memoryview] = [content[:8]]
     while position + 8 <= len(content):
@@ -132,7 +132,7 @@ def _webp(content: bytes) -> Iterator[bytes]:
         while position + 8 <= len(content):
             name, size = struct.unpack_from("<4sI", content, position)
             stop = position + 8 + size + size % 2
-            if name == b"EXIF" and stop > len(content):  # what is left of it may say how the image is turned
+            if name == b"EXIF" and stop > len(content):  # the rest of it may still have the orientation
                 size = min(size, EXIF_BYTES)
                 body = content[position + 8 : position + 8 + size].ljust(size + size % 2, b"\0")
                 parts += [name + size.to_bytes(4, "little") + body] if name in kept else []
@@ -147,7 +147,7 @@ def _webp(content: bytes) -> Iterator[bytes]:
 
 
 def _tiff(content: bytes) -> Iterator[bytes]:
-    """With the first directory's tags of pixels alone, and without the directories that follow it."""
+    """Copies with only the tags about pixels of the first directory, and without further directories."""
     order = "<" if content.startswith(b"II") else ">"
     large = struct.unpack_from(order + "H", content, 2)[0] == 43
     number, offset, size = ("Q", "Q", 20) if large else ("H", "L", 12)
@@ -162,7 +162,7 @@ def _tiff(content: bytes) -> Iterator[bytes]:
 
 
 def _heif(content: bytes) -> Iterator[bytes]:
-    """With items of EXIF and XMP under a name that no reader knows."""
+    """Copies in which EXIF and XMP items have a type that no reader knows."""
     for names in (rb"mime|uri ", rb"mime|uri |Exif"):
         yield re.sub(rb"(infe(?:\x02.{7}|\x03.{9}))(?:" + names + rb")", rb"\1none", content, flags=re.DOTALL)
 

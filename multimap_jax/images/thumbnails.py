@@ -1,4 +1,4 @@
-"""Small pictures of images, for the page and for notebooks."""
+"""Makes thumbnails of images, for the page and for notebooks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from multimap_jax.images.decoding import AnImage, Unreadable, stream_pixels
 from multimap_jax.runtime.progress import open_bar
 
 SIDE = 128  # pixels of the longer side
-QUALITY = 75  # of a JPEG
-BATCH = 64  # images that are decoded ahead
-INLINE = 2_000  # thumbnails within the page, at most; more of them have a folder beside it
+QUALITY = 75  # of the JPEG
+BATCH = 64  # images decoded ahead
+INLINE = 2_000  # most thumbnails inside the page; more of them go into a folder next to it
 
 
 def thumbnails(images: Sequence[AnImage], progress: bool = False, side: int = SIDE) -> list[bytes]:
-    """A JPEG of each image, b"" where it can no longer be read."""
+    """A JPEG of each image, b"" if it can no longer be read."""
 
     def shrink(picture: Image.Image) -> bytes:
         picture = picture.copy() if picture.width <= side and picture.height <= side else picture
@@ -41,11 +41,11 @@ def inline(picture: bytes) -> str:
 
 
 def pick(images: Mapping[str, AnImage], names: Sequence[str]) -> list[AnImage]:
-    """The images of these names; a path to nothing where one is not there."""
+    """The images with these names; a path that does not exist for a missing one."""
     return [images.get(name, "\0") for name in names]
 
 
 def folder_name(pictures: Sequence[bytes]) -> str:
-    """What a folder of thumbnails is called: by what is in it, so that one never stands in for another."""
+    """The name of a folder of thumbnails: a hash of its content, so that no folder is mistaken for another."""
     digest = hashlib.sha256(b"".join(hashlib.sha256(picture).digest() for picture in pictures))
     return f"thumbnails-{digest.hexdigest()[:12]}"

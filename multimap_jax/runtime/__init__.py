@@ -1,1 +1,1 @@
-"""What a program runs on: the mesh, precision, the compilation cache, progress, profiling, the machine in words."""
+"""The environment of a program: mesh, precision, compilation cache, progress, profiling, and the machine's name."""

@@ -1,4 +1,4 @@
-"""How programs start JAX: its devices, and its persistent compilation cache. Importing the library does neither."""
+"""Starts JAX for a program: checks devices and sets up the compilation cache. Importing the library does neither."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 import platform
 from pathlib import Path
 
-# Variables that tell JAX where to compute. Without them it takes what is there.
+# Variables that tell JAX where to compute; without them it uses the available devices.
 DEVICE_VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_NUM_CPU_DEVICES")
 
 
 def check_devices() -> None:
-    """ValueError where JAX is told to compute on something that is not there, before it is needed; ConnectionError
-    where another process ends while this one tells it of its devices."""
+    """Checks early that the devices that JAX is told to use exist; ValueError if not. ConnectionError if another
+    process ends while the processes exchange their devices."""
     settings = [f"{name}={os.environ[name]}" for name in DEVICE_VARIABLES if os.environ.get(name)]
     if not settings:
         return
@@ -20,29 +20,30 @@ def check_devices() -> None:
 
     try:
         jax.local_devices()
-    except Exception as error:  # for CUDA it is an assertion, without a word
-        if "oordination" in str(error):  # what JAX's processes meet by is its coordination service
+    except Exception as error:  # for CUDA it is an assertion without a message
+        if "oordination" in str(error):  # from JAX's coordination service, which connects the processes
             raise ConnectionError("another process of this run ended: start all processes again") from None
         why = " ".join(str(error).partition(" (set JAX_PLATFORMS")[0].split()).rstrip(".")[:200]
         reason = f" ({why})" if why else ""
         raise ValueError(
-            f"JAX finds no device with {' and '.join(settings)}{reason}: unset it, and JAX takes what is there, or "
+            f"JAX finds no device with {' and '.join(settings)}{reason}: unset it to use the available devices, or "
             "name a platform of this machine, such as JAX_PLATFORMS=cpu"
         ) from None
 
 
 def start_jax(several: bool = False) -> None:
-    """What a command does before it computes. several: its processes look for devices only once they have met."""
+    """Prepares JAX for a command. several: whether the run has several processes, which check devices later, once they
+    are connected."""
     use_compilation_cache()
     if not several:
         check_devices()
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, one folder a host: code for one processor is not for another.
+    """Keeps compiled programs in the user's cache folder, one folder per host, because code fits only one processor.
 
-    JAX's own variables come first: JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=0
-    switches it off.
+    JAX's own variables take precedence: JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=0
+    turns the cache off.
     """
     import jax
 

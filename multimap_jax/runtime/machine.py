@@ -1,4 +1,4 @@
-"""This machine in words."""
+"""Describes this machine."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """How many processor cores this process may use."""
+    """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> str:
-    """Processor, cores that may be used, devices that JAX sees."""
+    """Describes the processor, the cores that may be used, and JAX's devices."""
     import jax
 
     model, information = platform.machine(), Path("/proc/cpuinfo")

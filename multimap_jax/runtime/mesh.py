@@ -1,4 +1,4 @@
-"""One mesh axis, `images`: everything that is done for each image is split along it, the rest is replicated."""
+"""One mesh axis, `images`: work per image is split along it, everything else is replicated."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ AXIS = "images"
 
 
 def image_mesh() -> Mesh:
-    """All devices of this process along `images`."""
+    """A mesh of all devices of this process along `images`."""
     return Mesh(np.array(jax.local_devices()), (AXIS,))
 
 
 def split_images(function: Callable, mesh: Mesh, replicated: int) -> Callable:
-    """`function` run on every device's part of the images; its first `replicated` arguments are the same everywhere.
+    """Runs `function` on each device's part of the images; the first `replicated` arguments are the same on all.
 
-    Every device compiles the shape of its own part only, so results do not depend on the number of devices.
+    Each device compiles only the shape of its own part, so results do not depend on the number of devices.
     """
 
     def run(*arguments: Any) -> Any:
@@ -32,5 +32,5 @@ def split_images(function: Callable, mesh: Mesh, replicated: int) -> Callable:
 
 
 def pad_rows(array: np.ndarray, rows: int) -> np.ndarray:
-    """array [n, ...] with its first row repeated at the end until there are `rows`."""
+    """array [n, ...] padded to `rows` rows with copies of its first row."""
     return array if len(array) == rows else np.concatenate([array, np.repeat(array[:1], rows - len(array), axis=0)])

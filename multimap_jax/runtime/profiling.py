@@ -1,4 +1,4 @@
-"""A trace by JAX's profiler of a few chunks of a run, never of all of it."""
+"""Traces a few chunks of a run with JAX's profiler, never the whole run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from multimap_jax.errors import InputError, InputOSError
 from multimap_jax.storage.filenames import reason_text
 from multimap_jax.storage.paths import storage_of
 
-FIRST_CHUNKS = 1  # that are done where a trace begins: the first one compiles
-LAST_CHUNKS = 4  # that are done where it ends
+FIRST_CHUNKS = 1  # chunks before a trace starts: the first one compiles
+LAST_CHUNKS = 4  # chunks after which it ends
 _traces: Traces | None = None
 
 
 class Traces:
-    """The traces of a run below `folder`, one of each kind of work. kind: at work now. done: its chunks."""
+    """The traces of a run in `folder`, one per kind of work. kind: the current kind. done: its finished chunks."""
 
     def __init__(self, folder: Path, say: Callable[[str], None]):
         self.folder, self.say = folder, say
@@ -38,23 +38,23 @@ class Traces:
             self._profiler("stop_trace")
 
     def _profiler(self, name: str, *arguments: object) -> bool:
-        """Calls JAX's profiler, whose errors end no run, and says whether that went well."""
+        """Calls JAX's profiler and returns whether that worked; its errors do not stop a run."""
         import jax
 
         try:
             getattr(jax.profiler, name)(*arguments)
-        except Exception as error:  # it raises whatever it likes
-            self.say(f"no trace was kept ({' '.join(str(error).split())[:200]})")
+        except Exception as error:  # it raises any kind of error
+            self.say(f"no trace was saved ({' '.join(str(error).split())[:200]})")
             return False
         return True
 
 
 @contextlib.contextmanager
 def traces_in(folder: Path, say: Callable[[str], None] = print) -> Iterator[None]:
-    """Within it the first chunks of each kind of work are traced into `folder`/KIND, beside what is there; in a store
-    they are there at the end. say: told where a trace could not be made.
+    """A context that traces the first chunks of each kind of work into `folder`/KIND and keeps existing files. Traces
+    are copied to a store at the end. say: called with a message if a trace could not be made.
 
-    Raises InputError or InputOSError where `folder` cannot be one.
+    Raises InputError or InputOSError if `folder` cannot be used.
     """
     global _traces
     storage = storage_of(folder)
@@ -70,7 +70,7 @@ def traces_in(folder: Path, say: Callable[[str], None] = print) -> Iterator[None
         try:
             yield
             if not _traces.kinds:
-                say("there were too few chunks for a trace: nothing was left to compute, or little")
+                say("there were too few chunks for a trace: there was little or nothing left to compute")
         finally:
             _traces = None
         if working != folder:
@@ -81,7 +81,7 @@ def traces_in(folder: Path, say: Callable[[str], None] = print) -> Iterator[None
 
 @contextlib.contextmanager
 def traced(kind: str) -> Iterator[None]:
-    """Within it chunks are of this kind of work."""
+    """A context in which chunks belong to this kind of work."""
     if _traces is None:
         yield
         return
@@ -94,6 +94,6 @@ def traced(kind: str) -> Iterator[None]:
 
 
 def chunk_done() -> None:
-    """Counts a chunk of the kind of work that is going on."""
+    """Counts a finished chunk of the current kind of work."""
     if _traces:
         _traces.chunk_done()

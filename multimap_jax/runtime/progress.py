@@ -1,4 +1,4 @@
-"""How far a run is: bars on a terminal or, within `lines_of_json`, a line of JSON a minute."""
+"""Shows the progress of a run: bars on a terminal or, within `lines_of_json`, one line of JSON per minute."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import TypeAlias
 
 from tqdm import tqdm
 
-EVERY_SECONDS = 60  # between two lines of a stage in a log
-PATIENCE_SECONDS = 2  # before a terminal shows a stage that counts nothing
+EVERY_SECONDS = 60  # seconds between two lines about a stage in a log
+PATIENCE_SECONDS = 2  # seconds before a terminal shows a stage without a count
 _log: Log | None = None
 _waiting_shown = False
 
 
 class Log:
-    """Says on stderr when a stage begins, once a minute how far the latest one is, and when it ends.
+    """Writes to stderr when a stage starts and ends, and once per minute how far the latest stage is.
 
-    process: the number of this one, where there are several.
+    process: the number of this process, if there are several.
     """
 
     def __init__(self, process: int | None):
@@ -33,7 +33,7 @@ class Log:
 
     def say(self, stage: Stage) -> None:
         line = {"time": datetime.now(UTC).isoformat(timespec="seconds")} | stage.state() | self.process
-        with self.lock, contextlib.suppress(OSError, ValueError):  # a reader that went away ends no run
+        with self.lock, contextlib.suppress(OSError, ValueError):  # a closed pipe does not stop a run
             sys.stderr.write(json.dumps(line) + "\n")
             sys.stderr.flush()
 
@@ -44,7 +44,7 @@ class Log:
 
 
 class Stage(contextlib.AbstractContextManager):
-    """One stage of a run in a `Log`, moved on as a bar is."""
+    """One stage of a run in a `Log`, updated like a bar."""
 
     def __init__(self, log: Log, total: int, desc: str):
         self.log, self.total, self.desc, self.done, self.begin = log, total, desc, 0, time.monotonic()
@@ -68,7 +68,7 @@ class Stage(contextlib.AbstractContextManager):
 
 
 class Share(contextlib.AbstractContextManager):
-    """A share of a bar, which is moved on by all of it where the context ends well, though the work may end before."""
+    """A part of a bar. If the context ends without an error, the bar advances by all of it, even after less work."""
 
     def __init__(self, bar: Bar, total: int):
         self.bar, self.remaining = bar, total
@@ -89,9 +89,9 @@ Bar: TypeAlias = tqdm | Stage | Share
 
 
 def open_bar(total: int, desc: str, unit: str, shown: bool | Bar) -> Bar:
-    """What `update(number)` moves on until it is closed, or its context left.
+    """Opens a bar, which `update(number)` advances until it is closed or its context ends.
 
-    shown: whether a terminal shows it; or a bar over more than this, which is moved on instead.
+    shown: whether to show it on a terminal; or a larger bar, which advances instead.
     """
     if hasattr(shown, "update"):
         return Share(shown, total)
@@ -102,8 +102,8 @@ def open_bar(total: int, desc: str, unit: str, shown: bool | Bar) -> Bar:
 
 @contextlib.contextmanager
 def stage(desc: str) -> Iterator[None]:
-    """A stage with nothing to count; decorates functions too. A terminal shows how long it has taken, if that is long,
-    within `waiting_shown`."""
+    """A stage without a count, as a context or decorator. Within `waiting_shown`, a terminal shows the elapsed time of
+    a long stage."""
     clock = _clock(desc) if _waiting_shown and not _log else contextlib.nullcontext()
     with open_bar(1, desc, "", shown=False) as bar, clock:
         yield
@@ -112,7 +112,7 @@ def stage(desc: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def waiting_shown(shown: bool) -> Iterator[None]:
-    """Within it stages with nothing to count are shown too, or not."""
+    """A context in which stages without a count are shown, or not."""
     global _waiting_shown
     before, _waiting_shown = _waiting_shown, shown
     try:
@@ -142,7 +142,7 @@ def _clock(desc: str) -> Iterator[None]:
 
 
 def with_bar(items: Sequence, desc: str, shown: bool = False) -> Iterator:
-    """`items` as a stage, which a terminal shows or not."""
+    """Yields `items` as a stage. shown: whether a terminal shows it."""
     with open_bar(len(items), desc, "", shown=shown) as bar:
         for item in items:
             yield item
@@ -151,7 +151,8 @@ def with_bar(items: Sequence, desc: str, shown: bool = False) -> Iterator:
 
 @contextlib.contextmanager
 def lines_of_json(process: int | None = None) -> Iterator[None]:
-    """Within it every bar is lines of JSON on stderr instead. process: the number of this one among several."""
+    """A context in which each bar becomes lines of JSON on stderr. process: the number of this process, if there are
+    several."""
     global _log
     _log = Log(process)
     try:

@@ -129,5 +129,5 @@ def test_an_image_that_would_be_scaled_to_too_many_pixels_is_refused(tmp_path, m
     ours, _ = both(tmp_path, {})
     monkeypatch.setattr(preprocessing, "SCALED_PIXELS", 32 * 64)
     ours(Image.new("RGB", (10, 20)))
-    with pytest.raises(ValueError, match="10 by 21 pixels are too narrow for this encoder: cut it"):
+    with pytest.raises(ValueError, match="10 by 21 pixels are too narrow for this encoder: crop the image"):
         ours(Image.new("RGB", (10, 21)))

@@ -164,7 +164,7 @@ def test_a_trace_that_fails_ends_no_run(monkeypatch, fruit, tmp_path, capfd):
     monkeypatch.setattr(jax.profiler, "stop_trace", fail)
     flags = [f"--images={fruit}", f"--out={tmp_path / 'out'}", f"--profile={tmp_path / 'traces'}"]
     assert cli.main(["multimap", "embed", *flags]) == 0
-    assert started and capfd.readouterr().err == "multimap: note: no trace was kept (the disk is full)\n"
+    assert started and capfd.readouterr().err == "multimap: note: no trace was saved (the disk is full)\n"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Reading and writing CLIP weights in the Hugging Face layout, by one table of names.
+"""Reads and writes CLIP weights in the Hugging Face layout, with one table of names.
 
-Formats read: `model.safetensors`, sharded safetensors with `model.safetensors.index.json`, `flax_model.msgpack`.
-Pickled weights (`pytorch_model.bin`) are refused: unpickling a file runs whatever is written in it.
+Supported: `model.safetensors`, sharded safetensors with `model.safetensors.index.json`, and `flax_model.msgpack`.
+Pickled weights (`pytorch_model.bin`) are rejected, because unpickling a file runs any code in it.
 """
 
 from __future__ import annotations
@@ -69,17 +69,17 @@ LAYER = {
     "mlp.fc1": ("up", LINEAR, None),
     "mlp.fc2": ("down", LINEAR, None),
 }
-# Names outside the towers, and any name of a CLIP with what stands before it.
+# Names outside the towers, and any name of a CLIP after a prefix.
 SINGLES = ("logit_scale", "text_projection.weight", "visual_projection.weight")
 KNOWN = re.compile(rf"(.*?\.|)(?:(?:text|vision)_model\..*|{'|'.join(map(re.escape, SINGLES))})", re.DOTALL)
 FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
 AGAIN = "fetch or save it again"
-LISTED = 40  # names in one error
-DEPTH = 4  # folders below the given one in which a checkpoint is looked for, as in hub/models--x--y/snapshots/HASH
-FOLDERS = 1000  # folders that are looked into for one
+LISTED = 40  # most names in one error
+DEPTH = 4  # levels below the given folder to search for a checkpoint, as in hub/models--x--y/snapshots/HASH
+FOLDERS = 1000  # most folders to search
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 WEIGHTS = (".safetensors", ".msgpack", ".h5", ".onnx", *PICKLED)
-# Written by old releases; they hold 0, 1, 2, … and nothing learnt.
+# Written by old releases; they hold 0, 1, 2, … and no learnt values.
 IGNORED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 
 
@@ -105,12 +105,12 @@ def name_table(config: CLIPConfig) -> dict[str, tuple[str, tuple, Callable, Call
 def towers_from_arrays(arrays: Mapping[str, np.ndarray | Stored], config: CLIPConfig, source: str) -> Towers:
     """Towers holding `arrays` (stored names) as float32.
 
-    Shapes are compared before memory is allocated. InputError lists all that is missing, unknown, misshapen or, where
-    nothing is, not finite.
+    Shapes are compared before memory is allocated. InputError lists all missing, unknown and misshapen arrays or, if
+    there are none, those that are not finite.
     """
     arrays = without_prefix(arrays, source)
     layers = config.text.layers + config.image.layers
-    if layers * 2 * len(LAYER) > len(arrays):  # with thousands of them even their names take long
+    if layers * 2 * len(LAYER) > len(arrays):  # with thousands of layers even building their names takes long
         raise InputError(
             f"the weights in {source} do not fit its config.json: {len(arrays)} arrays are too few for {layers} layers"
         )
@@ -137,10 +137,10 @@ def towers_from_arrays(arrays: Mapping[str, np.ndarray | Stored], config: CLIPCo
 
 
 def without_prefix(arrays: Mapping, source: str) -> Mapping:
-    """`arrays` without the prefix of every name, as "module." where a wrapper around the CLIP was saved, or of the
-    towers' names alone.
+    """`arrays` without a common prefix of all names, or of the towers' names, such as "module." if a wrapper of the
+    CLIP was saved.
 
-    InputError where only some names have it: what the others belong to cannot be known.
+    InputError if only some names have the prefix, because it is unclear what the others belong to.
     """
     prefixes = {match[1] for match in map(KNOWN.fullmatch, arrays) if match} - {""}
     if not prefixes:
@@ -151,14 +151,14 @@ def without_prefix(arrays: Mapping, source: str) -> Mapping:
     bare = set(arrays) - set(prefixed) - set(SINGLES)
     if len(prefixes) > 1 or len(found) < len(arrays) or bare:
         raise InputError(
-            f"{len(prefixed):,} of the {len(arrays):,} arrays in {source} have the prefix {prefix!r} before their "
-            "names, the others do not: save the CLIP alone, with CLIPModel.save_pretrained"
+            f"only {len(prefixed):,} of the {len(arrays):,} arrays in {source} have the prefix {prefix!r}: "
+            "save the CLIP alone, with CLIPModel.save_pretrained"
         )
     return found
 
 
 def refuse(problems: list[str], sentence: str) -> None:
-    """InputError with the first problems, where there are any."""
+    """Raises InputError with the first problems, if there are any."""
     if problems:
         lines = problems[:LISTED] + [f"and {len(problems) - LISTED:,} more"] * (len(problems) > LISTED)
         raise InputError(f"{sentence} ({len(problems):,} arrays):\n  " + "\n  ".join(lines))
@@ -180,21 +180,21 @@ def _path(keys: Iterable) -> str:
 
 
 def read_arrays(directory: Path) -> Mapping[str, np.ndarray | Stored]:
-    """All arrays of the checkpoint in `directory` under their PyTorch names; those of safetensors are read when they
-    are used. Raises MissingError where there are none, InputError where they are damaged."""
+    """All arrays of the checkpoint in `directory` under their PyTorch names; safetensors are read lazily. Raises
+    MissingError if there are none, InputError if they are damaged."""
     files = weight_files(directory)
     if files and files[0].name == FLAX:
         return _read_flax(files[0])
     if absent := [path.name for path in files[1:] if not path.is_file()]:
-        raise MissingError(f"{directory / INDEX} names shards that are not there: {', '.join(absent[:LISTED])}")
+        raise MissingError(f"{directory / INDEX} names missing shards: {', '.join(absent[:LISTED])}")
     if files:
         return {name: array for path in files[1:] or files for name, array in _read_safetensors(path).items()}
     names = weight_names(directory)
     if names and all(name.endswith(PICKLED) for name in names):
         raise InputError(
             f"{directory} holds only pickled weights ({', '.join(names[:3])}), which are not read because unpickling "
-            "runs code; convert them once where you trust them: CLIPModel.from_pretrained(old).save_pretrained(new) "
-            "with PyTorch"
+            "runs code; if you trust them, convert them once with PyTorch: "
+            "CLIPModel.from_pretrained(old).save_pretrained(new)"
         )
     raise MissingError(
         f"{directory} has no weights: expected {EXPECTED}{found_instead(directory)}; save them with "
@@ -203,7 +203,7 @@ def read_arrays(directory: Path) -> Mapping[str, np.ndarray | Stored]:
 
 
 def read_config(directory: Path) -> CLIPConfig:
-    """The configuration in `directory`. Raises MissingError where there is none, InputError where it cannot be used."""
+    """The configuration in `directory`. Raises MissingError if there is none, InputError if it cannot be used."""
     path = directory / "config.json"
     if not path.exists():
         raise MissingError(
@@ -214,27 +214,27 @@ def read_config(directory: Path) -> CLIPConfig:
 
 
 def weight_names(directory: Path) -> list[str]:
-    """Files of weights, whatever they are called."""
+    """The files of weights, whatever their names."""
     return sorted(path.name for path in directory.iterdir() if path.suffix in WEIGHTS)
 
 
 def found_instead(directory: Path) -> str:
-    """Weights under other names than are read, as the end of a sentence; "" where there are none."""
+    """Weights under unsupported names, as the end of a sentence; "" if there are none."""
     names = [name for name in weight_names(directory) if name not in (SINGLE, FLAX)]
     rest = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     return f", found {', '.join(names[:3])}{rest}" if names else ""
 
 
 def checkpoints_below(directory: Path) -> str:
-    """What to give instead of a folder that holds checkpoints in subfolders, as a model of sentence-transformers or the
-    hub's cache does; "" where there are none."""
+    """Advice for a folder with checkpoints in subfolders, such as a sentence-transformers model or the hub's cache; ""
+    if there are none."""
     found: list[Path] = []
     waiting = deque([(directory, 0)])
     for _ in range(FOLDERS):
         if not waiting or len(found) == 3:
             break
         folder, depth = waiting.popleft()
-        with contextlib.suppress(OSError):  # a folder of somebody else
+        with contextlib.suppress(OSError):  # a folder without read permission
             if depth and (folder / "config.json").is_file():
                 found.append(folder)
             below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -256,7 +256,7 @@ def weight_files(directory: Path) -> list[Path]:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """An array in a safetensors file, whose numbers are read by `np.asarray`."""
+    """An array in a safetensors file; `np.asarray` reads its numbers."""
 
     file: Any
     name: str
@@ -283,11 +283,11 @@ def _read_safetensors(path: Path) -> dict[str, Stored]:
         file = safe_open(path, "numpy")
         return {name: Stored(file, name, path) for name in file.keys()}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error_text(error)}); {AGAIN}") from error
+        raise InputError(f"{path} is not a complete safetensors file ({error_text(error)}): {AGAIN}") from error
 
 
 def _read_flax(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of a Flax checkpoint under PyTorch's names and layouts, so that one table serves both."""
+    """The arrays of a Flax checkpoint under PyTorch's names and layouts, so that one table serves both."""
     from flax.serialization import msgpack_restore
     from flax.traverse_util import flatten_dict
 
@@ -301,8 +301,8 @@ def _read_flax(path: Path) -> dict[str, np.ndarray]:
             leaf = "weight" if leaf in ("kernel", "scale", "embedding") else leaf
             arrays[".".join((*module, leaf))] = array.astype(np.float32)
         return arrays
-    except Exception as error:  # msgpack has no common base class for what a damaged file raises
-        raise InputError(f"{path} is not a whole Flax checkpoint ({error_text(error)}); {AGAIN}") from error
+    except Exception as error:  # msgpack's errors for damaged files have no common base class
+        raise InputError(f"{path} is not a complete Flax checkpoint ({error_text(error)}): {AGAIN}") from error
 
 
 def save_checkpoint(directory: str | Path, towers: Towers, dtype: DTypeLike = np.float32) -> None:

@@ -23,11 +23,11 @@ CONFIG_KEYS = {
     "hidden_act": ("activation", "quick_gelu", "quick_gelu"),
     "layer_norm_eps": ("epsilon", 1e-5, 1e-5),
 }
-# The largest of every size: far above any CLIP, and small enough that nothing is asked for that no machine has.
+# Upper limits of sizes: far above any CLIP, and small enough to fit the memory of real machines.
 LIMITS = dict.fromkeys(("image_size", "patch_size", "num_hidden_layers"), 2**10)
 LIMITS |= dict.fromkeys(("max_position_embeddings", "hidden_size", "num_attention_heads", "projection_dim"), 2**16)
 LIMITS |= {"vocab_size": 2**24, "intermediate_size": 2**18}
-MOST_PATCHES = 2**13  # of an image: attention takes memory by their square
+MOST_PATCHES = 2**13  # patches of an image: the memory of attention grows with their square
 DEFAULTS = {
     tower: {name: row[column] for name, row in CONFIG_KEYS.items() if row[column] is not None}
     for column, tower in enumerate(("text_config", "vision_config"), 1)
@@ -89,7 +89,7 @@ class CLIPConfig:
             problems.append(f"vision_config has patch_size {image['patch_size']} for image_size {image['image_size']}")
         patches = 0 if problems else (image["image_size"] // image["patch_size"]) ** 2
         if patches > MOST_PATCHES:
-            problems.append(f"vision_config has {patches:,} patches (expected {MOST_PATCHES:,} at most)")
+            problems.append(f"vision_config has {patches:,} patches (expected at most {MOST_PATCHES:,})")
         if end_token is not None and type(end_token) is not int:
             problems.append(f"text_config has eos_token_id {end_token!r} (expected a whole number)")
         if problems:
@@ -133,7 +133,7 @@ def tower_settings(content: dict, name: str, path: str | Path) -> dict:
 
 
 def tower_problems(name: str, found: dict) -> list[str]:
-    """What is wrong with the settings of one tower."""
+    """The problems with the settings of one tower."""
     problems, epsilon = size_problems(name, found), found["layer_norm_eps"]
     if found["hidden_act"] not in ACTIVATIONS:
         problems.append(f"{name} has hidden_act {found['hidden_act']!r} (known: {', '.join(ACTIVATIONS)})")
@@ -146,7 +146,7 @@ def tower_problems(name: str, found: dict) -> list[str]:
 
 
 def size_problems(name: str, found: dict) -> list[str]:
-    """What is wrong with those of LIMITS that are in `found`."""
+    """The problems with the sizes in `found` that have a limit in LIMITS."""
     return [
         f"{name} has {size} {value!r} (expected a whole number of 1 to {LIMITS[size]:,})"
         for size, value in found.items()

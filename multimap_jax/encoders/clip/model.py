@@ -1,4 +1,4 @@
-"""`load_clip` and what it gives: frozen towers, tokenizer and preprocessing of one checkpoint."""
+"""`load_clip` and its result: the frozen towers, tokenizer and preprocessing of one checkpoint."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from multimap_jax.storage.paths import local_folder_copy, parse_path, reaching
 from multimap_jax.storage.reading import read_json
 
 EMBEDDED = Path(__file__).parent.parent / "embedded"
-# Everything that embeddings depend on, besides the weights; `Clip.hash` takes them in this order.
+# Every file besides the weights that embeddings depend on; `Clip.hash` reads them in this order.
 SMALL_FILES = [
     "config.json",
     "preprocessor_config.json",
@@ -61,7 +61,7 @@ SMALL_FILES = [
 ]
 SENTENCEPIECE = "*.model"  # tokenizers of other kinds, which transformers reads
 SHARDS = "model-*.safetensors"
-SMALL_BYTES = 2**24  # of a small file, at most
+SMALL_BYTES = 2**24  # most bytes of a small file
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TEXT_BLOCK = 64  # texts in one call of the tower
 
@@ -87,7 +87,7 @@ class Clip:
         self.known_words = frozenset(map(str, read_json(words, list))) if words.exists() else None
 
     def __deepcopy__(self, memo: dict) -> Clip:
-        # Frozen and large: scikit-learn's clone and copy.deepcopy share it.
+        # Frozen and large, so scikit-learn's clone and copy.deepcopy share it.
         return self
 
     def __reduce__(self) -> tuple[Callable[[str], Clip], tuple[str]]:
@@ -102,12 +102,14 @@ class Clip:
 
     @property
     def place(self) -> str:
-        """What `load_clip` finds this checkpoint by from anywhere on this machine."""
-        return str(self.directory.resolve()) if self._is_local() else self.source
+        """The name by which `load_clip` finds this checkpoint from any folder on this machine."""
+        if self.embedded or not Path(self.name).is_dir() or Path(self.name).resolve() != self.directory.resolve():
+            return self.name
+        return str(self.directory.resolve())
 
     @functools.cached_property
     def hash(self) -> str:
-        """SHA-256 of all that embeddings depend on: weights, configuration, tokenizer, preprocessing."""
+        """SHA-256 of everything that embeddings depend on: weights, configuration, tokenizer, preprocessing."""
         weights = hashlib.sha256((self.directory / "config.json").read_bytes())
         for path in weight_files(self.directory):
             with path.open("rb") as file:
@@ -120,7 +122,7 @@ class Clip:
 
     @property
     def temperature_scale(self) -> float:
-        """What cosines are multiplied with before a softmax, as in training."""
+        """The factor of cosines before a softmax, as in training."""
         return float(np.exp(self.towers.logit_scale[...]))
 
     def probabilities(self, rows: np.ndarray, texts: np.ndarray) -> np.ndarray:
@@ -148,7 +150,7 @@ class Clip:
           progress: whether to show a bar with a time estimate on stderr.
 
         Raises:
-          UnreadableImagesError: all unreadable images in one error; with "skip" only where none is left.
+          UnreadableImagesError: lists all unreadable images; with "skip" only if no image is readable.
         """
         if on_error not in ("raise", "skip"):
             raise InputError(f'on_error is {on_error!r}, expected "raise" or "skip"', "on_error")
@@ -171,7 +173,7 @@ class Clip:
 
         Args:
           stop_at_failure: after the first failure only decode, to list all failures.
-          bar: a progress bar over more than these images, to be moved on; None opens one.
+          bar: a larger progress bar to advance; None opens one.
         """
         mesh = image_mesh()
         block = self.image_block * mesh.size
@@ -193,8 +195,8 @@ class Clip:
                 readable = [(i, item) for i, item in enumerate(batch) if not isinstance(item, Unreadable)]
                 indices += [seen + i for i, _ in readable]
                 if readable and not (failures and stop_at_failure):
-                    # Left on the device: it computes while the next batch is decoded. The ones before are waited for,
-                    # so that pixels of many batches never queue up there.
+                    # Stays on the device, which computes while the next batch is decoded. Wait for earlier batches, so
+                    # that pixels of many batches never queue up there.
                     rows = pad_rows(np.stack([pixels for _, pixels in readable]), block)
                     with matmul_precision("float32"):
                         embeddings.append(_embed_block(self.towers.image, rows, mesh)[: len(readable)])
@@ -207,17 +209,17 @@ class Clip:
 
     @property
     def image_block(self) -> int:
-        """Images in one call of a device: a fixed shape, so that an embedding never depends on its neighbours. Whether
-        these numbers are the best was not measured."""
+        """Images in one call of a device. The shape is fixed, so that an embedding never depends on other images. These
+        numbers were not compared with others."""
         return 32 if jax.default_backend() == "cpu" else 256
 
     def check_embeddings(self, embeddings: ArrayLike | StoredRows) -> np.ndarray | StoredRows:
-        """`embeddings` as an array [images, embed] of float32 or float64. `StoredRows` were checked when they were
-        found and are returned as they are.
+        """Checks embeddings and returns them as an array [images, embed] of float32 or float64. `StoredRows` were
+        checked when they were opened and are returned unchanged.
 
-        Raises InputTypeError for a sparse matrix and what holds no numbers; InputError for complex numbers, another
-        shape, no rows, values that are not finite, and rows whose norm is off 1 by more than 1e-3 (1e-2 for float16 and
-        bfloat16).
+        Raises InputTypeError for a sparse matrix and for values that are not numbers; InputError for complex numbers,
+        another shape, no rows, values that are not finite, and rows whose norm differs from 1 by more than 1e-3 (1e-2
+        for float16 and bfloat16).
         """
         width = self.embedding_width
         if isinstance(embeddings, StoredRows) and embeddings.shape[1] == width:
@@ -289,7 +291,7 @@ class Clip:
 
 
 def real_numbers(embeddings: Any) -> np.ndarray:
-    """An array of what was given as embeddings. Errors as in `Clip.check_embeddings`."""
+    """Converts given embeddings to an array of real numbers. Errors as in `Clip.check_embeddings`."""
     if scipy.sparse.issparse(embeddings):
         raise InputTypeError(
             f"expected embeddings as a dense array, found a sparse {type(embeddings).__name__}: use its toarray()",
@@ -304,7 +306,7 @@ def real_numbers(embeddings: Any) -> np.ndarray:
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        message = f"expected embeddings as numbers, found something else among them: {error}"
+        message = f"expected embeddings as numbers, found other values: {error}"
         raise InputTypeError(message, "embeddings") from None
 
 
@@ -322,16 +324,16 @@ def _embed_block(tower: Callable, pixels: np.ndarray, mesh: Mesh) -> jax.Array:
 
 @errors_about("clip")
 def load_clip(name: str | Path | Clip = "embedded") -> Clip:
-    """A frozen CLIP of the ViT kind.
+    """Loads a frozen CLIP with a ViT image tower.
 
     Args:
       name: "embedded" (small, trained on drawings, comes with the package), a directory in the Hugging Face layout,
         such a directory in a store (s3://…), or a hub id such as "openai/clip-vit-base-patch32". A loaded Clip is
-        returned as it is.
+        returned unchanged.
 
     Raises:
-      MissingError: no such directory, or files missing in it.
-      ConnectionError: the hub cannot be reached and holds nothing in the local cache.
+      MissingError: there is no such directory, or files are missing in it.
+      ConnectionError: the hub cannot be reached, and the checkpoint is not in the local cache.
       InputError: not a ViT CLIP, pickled weights, or weights that do not fit the configuration (all listed).
     """
     if isinstance(name, Clip):
@@ -352,7 +354,7 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
         )
     if not HUB_ID.fullmatch(name):
         raise MissingError(
-            f'there is no directory {name}; a CLIP is "embedded", a directory in the Hugging Face layout, '
+            f'there is no directory {name}: give "embedded", a directory in the Hugging Face layout, '
             'or a hub id such as "openai/clip-vit-base-patch32"'
         )
     return _load_directory(name, _fetch(name))
@@ -369,15 +371,15 @@ def _fetch(hub_id: str) -> Path:
     try:
         directory = fetch([SINGLE, INDEX, SHARDS])
         return directory if weight_files(directory) else fetch([FLAX])
-    except Exception as error:  # the hub's client raises a dozen kinds; each means that the checkpoint did not come
+    except Exception as error:  # the hub's client raises a dozen kinds; each means that the download failed
         raise ConnectionError(
-            f"{hub_id} is no directory here and could not be fetched from the hub ({type(error).__name__}); "
+            f"{hub_id} is not a local directory and could not be downloaded from the hub ({type(error).__name__}): "
             "check the id and the network, or give a local directory in the Hugging Face layout"
         ) from error
 
 
 def _from_store(path: Path) -> Path:
-    """The files of a checkpoint in a store, on this machine."""
+    """Downloads the files of a checkpoint in a store."""
     patterns = (*SMALL_FILES, "words.json", SINGLE, INDEX, FLAX, SENTENCEPIECE, SHARDS)
     with reaching(path):
         files = [file for file in path.iterdir() if any(fnmatch.fnmatch(file.name, pattern) for pattern in patterns)]
@@ -389,7 +391,7 @@ def _from_store(path: Path) -> Path:
 @stage("loading the checkpoint")
 def _load_directory(source: str, directory: Path) -> Clip:
     if not str(directory).isprintable():
-        raise InputError(f"{directory} has a name that tokenizers cannot be read from: rename it, with letters alone")
+        raise InputError(f"{directory} has a name that the tokenizer library cannot open: rename it, with letters only")
     for path in (directory / file for file in (*SMALL_FILES, "chat_template.jinja")):
         if path.exists():
             check_regular(path, limit=SMALL_BYTES)

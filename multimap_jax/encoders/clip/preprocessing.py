@@ -1,7 +1,7 @@
-"""From an RGB image to the pixels that a checkpoint was trained on, as its preprocessor_config.json says.
+"""Preprocesses RGB images for a checkpoint, as its preprocessor_config.json says.
 
-CLIP's own processor is done here with Pillow and a table of 256 levels for each channel, to the same bits as
-`transformers.CLIPImageProcessorPil` computes. Any other processor is left to transformers.
+CLIP's own processor is implemented here with Pillow and a table of 256 levels for each channel, and gives the same bits
+as `transformers.CLIPImageProcessorPil`. Any other processor is run by transformers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from multimap_jax.errors import InputError, MissingError
 from multimap_jax.storage.reading import explained, read_json
 
 ADVICE = "save it with CLIPImageProcessor.save_pretrained"
-# The most pixels that one image may be scaled to. The longer side follows from the shorter one, so that a narrow image
-# could take any amount of memory.
+# The most pixels that one image may be scaled to. The shorter side determines the longer one, so a narrow image could
+# take any amount of memory.
 SCALED_PIXELS = 2**24
 CLIP_PROCESSORS = (
     None,
@@ -27,7 +27,7 @@ CLIP_PROCESSORS = (
     "CLIPImageProcessorPil",
     "CLIPFeatureExtractor",
 )
-# What transformers.CLIPImageProcessorPil takes where a setting is missing.
+# The defaults of transformers.CLIPImageProcessorPil for missing settings.
 DEFAULTS = {
     "do_resize": True,
     "size": {"shortest_edge": 224},
@@ -40,7 +40,7 @@ DEFAULTS = {
     "image_mean": (0.48145466, 0.4578275, 0.40821073),
     "image_std": (0.26862954, 0.26130258, 0.27577711),
 }
-# Steps, which are left out where they are false or null, and what each needs.
+# Steps, skipped if false or null, and the settings that each needs.
 STEPS = {
     "do_resize": ("size", "resample"),
     "do_center_crop": ("crop_size",),
@@ -51,9 +51,9 @@ SQUARE, EDGE = {"height", "width"}, {"shortest_edge"}
 
 
 def read_preprocessing(directory: Path, size: int) -> Callable[[Image.Image], np.ndarray]:
-    """RGB image -> float32 [size, size, 3], as the checkpoint's settings say; tried here on a small image.
+    """A function RGB image -> float32 [size, size, 3] with the checkpoint's settings; tested here on a small image.
 
-    Raises InputError for settings that cannot be used, MissingError where there are none.
+    Raises InputError for settings that cannot be used, MissingError if there are none.
     """
     path, settings = read_settings(directory)
     with explained(f"{path}", ADVICE):
@@ -65,7 +65,7 @@ def read_preprocessing(directory: Path, size: int) -> Callable[[Image.Image], np
         for name, shape in (("size", EDGE), ("crop_size", SQUARE)):
             settings[name] = as_sides(settings.get(name), shape, 2 * size)
         if settings.get("do_pad"):
-            raise ValueError("it pads images, as no CLIP of this kind does")
+            raise ValueError("it pads images, which is not supported for CLIP")
         usual = is_clip and (not settings["do_resize"] or set(settings["size"]) in (SQUARE, EDGE))
         usual = usual and not settings.keys() & {"use_square_size", "default_to_square"}  # an edge that means a square
         scale = clip_processor(settings) if usual else other_processor(directory, settings)
@@ -86,8 +86,8 @@ def read_preprocessing(directory: Path, size: int) -> Callable[[Image.Image], np
 
 
 def read_settings(directory: Path) -> tuple[Path, dict]:
-    """The file that says how images are scaled, and its content: processor_config.json where it says so, as
-    transformers 5 writes and prefers it, else preprocessor_config.json."""
+    """The file with the preprocessing settings, and its content: processor_config.json if it has them (transformers 5
+    writes and prefers it), otherwise preprocessor_config.json."""
     path = directory / "processor_config.json"
     settings = read_json(path).get("image_processor") if path.exists() else None
     if settings is not None:
@@ -104,9 +104,9 @@ def read_settings(directory: Path) -> tuple[Path, dict]:
 
 
 def as_sides(size: Any, shape: set[str], most: int) -> dict:
-    """A size as an object, {} for none: old files hold one number, which means `shape`, or [height, width].
+    """A size as an object, {} for none. Old files hold one number, which means `shape`, or [height, width].
 
-    ValueError for a side that no encoder asks for, above `most`, and which could take any amount of memory.
+    ValueError for a side above `most`, which no encoder needs and which could take any amount of memory.
     """
     if isinstance(size, list | tuple):
         size = dict(zip(("height", "width"), size, strict=True))
@@ -119,7 +119,7 @@ def as_sides(size: Any, shape: set[str], most: int) -> dict:
 
 
 def clip_processor(settings: dict) -> Callable[[Image.Image], np.ndarray]:
-    """RGB image [h, w] -> float32 [height, width, 3]: resized, cut in the middle, rescaled, normalized."""
+    """RGB image [h, w] -> float32 [height, width, 3]: resized, centre-cropped, rescaled, normalized."""
     table = levels(settings)
     crop = (settings["crop_size"]["width"], settings["crop_size"]["height"]) if settings["do_center_crop"] else None
 
@@ -138,7 +138,7 @@ CHANNELS = np.array([0, 256, 512], np.uint16)  # where each channel's levels beg
 
 
 def levels(settings: dict) -> np.ndarray:
-    """What becomes of the values 0 … 255 of each channel, float32 [3 * 256], rounded where transformers rounds."""
+    """The results for the values 0 … 255 of each channel, float32 [3 * 256], rounded where transformers rounds."""
     values = np.arange(256).astype(np.float64)
     if settings["do_rescale"]:
         values = values * settings["rescale_factor"]
@@ -153,19 +153,19 @@ def levels(settings: dict) -> np.ndarray:
 
 
 def target_size(size: tuple[int, int], wanted: dict) -> tuple[int, int]:
-    """(width, height) that an image of this (width, height) is resized to. ValueError where that takes too much."""
+    """The (width, height) to which an image of this size is resized. ValueError if it takes too much memory."""
     (width, height), edge = size, wanted.get("shortest_edge")
     if edge is None:
         target = wanted["width"], wanted["height"]
     else:
         target = (edge, int(edge * height / width)) if width <= height else (int(edge * width / height), edge)
     if target[0] * target[1] > SCALED_PIXELS:
-        raise ValueError(f"{width:,} by {height:,} pixels are too narrow for this encoder: cut it")
+        raise ValueError(f"{width:,} by {height:,} pixels are too narrow for this encoder: crop the image")
     return target
 
 
 def other_processor(directory: Path, settings: dict) -> Callable[[Image.Image], np.ndarray]:
-    """The checkpoint's processor as transformers has it."""
+    """The checkpoint's processor, run by transformers."""
     from transformers import AutoImageProcessor
 
     processor = AutoImageProcessor.from_pretrained(
@@ -174,7 +174,7 @@ def other_processor(directory: Path, settings: dict) -> Callable[[Image.Image], 
 
     def scale(image: Image.Image) -> np.ndarray:
         if settings["size"].keys() >= EDGE:
-            target_size(image.size, settings["size"])  # refuses what takes too much memory
+            target_size(image.size, settings["size"])  # raises if it takes too much memory
         pixels = processor(image, return_tensors="np")["pixel_values"][0]
         return np.ascontiguousarray(np.moveaxis(pixels, 0, -1), np.float32)
 

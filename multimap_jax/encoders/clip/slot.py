@@ -1,8 +1,8 @@
 """The text tower specialised to one prompt: a proxy at the slot -> the prompt's unit embedding.
 
-The tower is causal and is read at the end token. So, exactly: what stands before the slot is the same for every image
-and its keys and values are computed once; what stands after the end token is never computed; and in the last layer
-only the end token is.
+The tower is causal and is read at the end token. So these savings are exact: the tokens before the slot are the same
+for every image, and their keys and values are computed once; tokens after the end token are never computed; and the
+last layer computes only the end token.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Text to token ids, by the tokenizer that lies in the checkpoint's directory.
+"""Converts text to token ids with the tokenizer in the checkpoint's directory.
 
-CLIP's byte-pair encoding is set up here with the `tokenizers` library and gives the ids that
-`transformers.CLIPTokenizer` gives. Any other tokenizer is left to transformers.
+CLIP's byte-pair encoding is set up here with the `tokenizers` library and gives the same ids as
+`transformers.CLIPTokenizer`. Any other tokenizer is run by transformers.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from multimap_jax.encoders.clip.config import TextConfig
 from multimap_jax.errors import InputError, MissingError
 from multimap_jax.storage.reading import explained, read_json
 
-ADDED_TOKENS = 1000  # special tokens that are read at most: CLIP has two, and each costs more than the one before
+ADDED_TOKENS = 1000  # most special tokens: CLIP has two, and each one costs more than the one before
 ADVICE = "copy vocab.json and merges.txt (or tokenizer.json) of this checkpoint there"
 CLIP_TOKENIZERS = (None, "CLIPTokenizer", "CLIPTokenizerFast")
 START, END = "<|startoftext|>", "<|endoftext|>"
-# In the order in which transformers adds them; None for those that CLIP has not.
+# In the order in which transformers adds them; None for those that CLIP lacks.
 SPECIAL_TOKENS = dict.fromkeys(
     ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 )
 SPECIAL_TOKENS |= {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
-# Settings that are transformers' business where they hold anything.
+# Settings that only transformers handles, if they are set.
 OTHER_SETTINGS = (
     "additional_special_tokens",
     "extra_special_tokens",
@@ -38,11 +38,10 @@ WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p
 
 
 class Tokenizer:
-    """A checkpoint's tokenizer. `encode(text)` gives the ids of a text without start and end; `start` and `end` are the
-    ids that open and close every text.
+    """A checkpoint's tokenizer. `encode(text)` returns the ids of a text without start and end; `start` and `end` are
+    the ids at the start and end of every text.
 
-    Raises InputError for files that give another tokenizer than config.json describes, MissingError where there are
-    none.
+    Raises InputError if the files do not match config.json, MissingError if there are none.
     """
 
     def __init__(self, directory: Path, config: TextConfig):
@@ -55,16 +54,16 @@ class Tokenizer:
         with explained(f"the tokenizer in {directory}", ADVICE):
             check_ids(directory, config.vocabulary)
             self.encode, self.start, self.end, size = clip_tokenizer(directory) or other_tokenizer(directory)
-            self.encode("a word")  # settings of the wrong kind are noticed where they are used
+            self.encode("a word")  # settings of the wrong type fail only when they are used
         self.context = config.context
         problem = ""
-        # A damaged vocabulary gives a working tokenizer of two tokens, so its size is looked at.
+        # A damaged vocabulary gives a working tokenizer with two tokens, so check its size.
         if not 2 < size <= config.vocabulary:
             problem = f"has {size} tokens, config.json says {config.vocabulary}"
         elif not all(type(token) is int and 0 <= token < config.vocabulary for token in (self.start, self.end)):
-            problem = "knows no tokens that begin and end a text"
+            problem = "has no tokens for the start and end of a text"
         elif config.end_token not in (None, self.end):
-            problem = f"ends texts with token {self.end}, where the tower of config.json looks for {config.end_token}"
+            problem = f"ends texts with token {self.end}, but config.json says {config.end_token}"
         if problem:
             raise InputError(f"the tokenizer in {directory} {problem}: {ADVICE}")
 
@@ -118,7 +117,7 @@ def clip_tokenizer(directory: Path) -> tuple[Callable, int | None, int | None, i
 
 def added_tokens(directory: Path, settings: dict, saved: dict) -> tuple[list, dict[str, str]] | None:
     """(tokens that are found in a text before it is split, name -> special token), in the order in which transformers
-    adds them; None where the files say more than CLIP's usually do.
+    adds them; None if the files have settings that CLIP's do not.
 
     settings: tokenizer_config.json. saved: tokenizer.json, {} where there is none.
     """
@@ -170,7 +169,7 @@ def as_pair(merge: str | Sequence[str]) -> tuple[str, str]:
 
 
 def other_tokenizer(directory: Path) -> tuple[Callable, int | None, int | None, int]:
-    """What `clip_tokenizer` gives, of the checkpoint's tokenizer as transformers has it."""
+    """The result of `clip_tokenizer` for a tokenizer that transformers runs."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
@@ -182,8 +181,8 @@ def other_tokenizer(directory: Path) -> tuple[Callable, int | None, int | None, 
 
 
 def check_ids(directory: Path, vocabulary: int) -> None:
-    """ValueError where the files of a tokenizer give tokens other ids than 0 to vocabulary - 1: the library that reads
-    them asks for memory for every id up to the largest."""
+    """ValueError if a tokenizer's files have token ids outside 0 to vocabulary - 1, because the library allocates
+    memory for every id up to the largest."""
     found: list = []
     for name in ("vocab.json", "added_tokens.json"):
         found += read_optional(directory / name).values()
@@ -196,16 +195,17 @@ def check_ids(directory: Path, vocabulary: int) -> None:
     found += map(int, settings.get("added_tokens_decoder") or ())
     added = max(len(value) for value in [(), *settings.values()] if isinstance(value, list | dict | tuple))
     if added > ADDED_TOKENS:
-        raise ValueError(f"tokenizer_config.json lists {added:,} tokens, expected {ADDED_TOKENS:,} at most")
+        raise ValueError(f"tokenizer_config.json lists {added:,} tokens, expected at most {ADDED_TOKENS:,}")
     wrong = [token for token in found if type(token) is not int or not 0 <= token < vocabulary]
     if wrong:
         raise ValueError(f"a token has the id {str(wrong[0])[:40]}, config.json says {vocabulary} tokens")
 
 
 def check_merges(vocabulary: dict, merges: list[tuple[str, str]], added: set[str]) -> None:
-    """ValueError where the merges do not make every token that is longer than a letter, as those of a file that was cut
-    short: such a tokenizer works, and gives every word other tokens than the checkpoint was trained with."""
+    """ValueError if the merges do not produce every token longer than a letter, as in a truncated file. Such a
+    tokenizer works, but gives words other tokens than in training."""
     made = {left + right for left, right in merges} | added
     lost = [token for token in vocabulary if len(token.removesuffix("</w>")) > 1 and token not in made]
     if lost:
-        raise ValueError(f"no merge makes {len(lost):,} of {len(vocabulary):,} tokens, the first {lost[0]!r}")
+        first = ", ".join(map(repr, lost[:3]))
+        raise ValueError(f"no merge produces {len(lost):,} of {len(vocabulary):,} tokens (first: {first})")

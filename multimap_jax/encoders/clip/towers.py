@@ -51,15 +51,15 @@ class Linear(nnx.Module):
 
 
 def along(vector: jax.Array, x: jax.Array) -> jax.Array:
-    """vector [d] as wide as x [..., d]: said here, because ranks are nowhere promoted in silence."""
+    """Broadcasts vector [d] to x [..., d] explicitly, because implicit rank promotion is an error here."""
     return jnp.broadcast_to(vector, x.shape)
 
 
 def multiply(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """x [..., in] @ kernel [in, out], of x's dtype; of bf16 on CPUs the result is float32.
+    """x [..., in] @ kernel [in, out], in x's dtype, except that bf16 on CPUs gives float32.
 
-    There bf16 is written out, its gradient too: XLA has no other fast product of bf16 on CPUs. Accelerators have one,
-    and would move twice the bytes.
+    On CPUs the bf16 product and its gradient are written out, since XLA has no other fast one there. Accelerators have
+    one, and the written-out form would move twice the bytes on them.
     """
     written_out = x.dtype == jnp.bfloat16 and jax.default_backend() == "cpu"
     return _multiply_bf16(x, kernel) if written_out else x @ kernel
@@ -96,8 +96,8 @@ class Layer(nnx.Module):
     ) -> tuple[jax.Array, Past]:
         """x [t, d], past (keys, values) each [p, h, k] -> ([t, d], own (keys, values) each [t, h, k]).
 
-        The past is seen by every token. `last_only`: only the last token is carried on, [1, d], though it still
-        attends to all of them.
+        Every token attends to the past. `last_only`: return only the last token, [1, d], which still attends to all
+        tokens.
         """
         t, d = x.shape
         q, k, v = (part.reshape(t, self.heads, -1) for part in jnp.split(self.qkv(self.norm_1(x)), 3, axis=-1))
@@ -112,8 +112,8 @@ class Layer(nnx.Module):
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, past: Past | None = None, causal: bool = True) -> jax.Array:
     """q [q, h, k] of the LAST q of t tokens, k and v [t, h, k], past (keys, values) [p, h, k] -> [q, h, k].
 
-    The scores against the past are a product of their own: under vmap over images the past is shared, so it is never
-    copied for each image.
+    The scores against the past are a separate product: under vmap over images the past is shared, and is never copied
+    for each image.
     """
     q = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
     scores = jnp.einsum("qhk,thk->hqt", q, k)
@@ -131,8 +131,8 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, past: Past | None = None
 
 
 def _softmax(scores: jax.Array) -> jax.Array:
-    """Over the last axis. The reciprocal is written out: a quotient is compiled one way for one device and another way
-    for several, which would cost the equality of their bits."""
+    """Softmax over the last axis. Multiplies by the reciprocal, because a division compiles differently for one device
+    and for several, and their results would differ in the last bits."""
     wide = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
     exponentials = jnp.exp(wide - jax.lax.stop_gradient(wide.max(-1, keepdims=True)))
     return (exponentials * (1 / exponentials.sum(-1, keepdims=True))).astype(scores.dtype)
