@@ -160,7 +160,7 @@ def test_the_seed_repeats(clip, rows, fitted):
     [
         ({"features": "magic"}, "known: span, proxy"),
         ({"features": "span", "aspect": mm.Aspect("color", words=("red",)), "n_clusters": 2}, "2 words or more"),
-        ({"features": "span", "config": mm.ProxyConfig.released()}, "do not go with the released recipe"),
+        ({"features": "span", "config": mm.ProxyConfig.released()}, "do not work with the released recipe"),
         ({"n_clusters": 22}, "22 groups asked for among 21 images"),
         ({"n_clusters": -1}, "-1 groups asked for, expected 1 or more"),
         ({"n_clusters": 0}, "0 groups asked for, expected 1 or more"),

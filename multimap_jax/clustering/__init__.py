@@ -1,1 +1,1 @@
-"""From rows to clusters on the host: k-means, model selection, outliers, metrics, principal axes."""
+"""Clusters rows on the host: k-means, model selection, outliers, metrics, principal axes."""

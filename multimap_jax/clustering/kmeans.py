@@ -1,6 +1,6 @@
-"""From rows to clusters, on the host: k-means, nearest centroids and confidence, merge order.
+"""Clusters rows on the host: k-means, nearest centroids and confidence, merge order.
 
-Rows are as in `arrays.rows`, and are walked in batches.
+Rows are as in `arrays.rows`, and are processed in batches.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from multimap_jax.arrays.rows import Rows, take_rows, walk
 from multimap_jax.errors import InputError
 
-Merge = tuple[tuple[int, ...], tuple[int, ...], float]  # clusters, other clusters, what `merge_order` says
+Merge = tuple[tuple[int, ...], tuple[int, ...], float]  # clusters, other clusters, added inertia; see `merge_order`
 
-MAX_MERGED = 500  # clusters whose merge order is computed; it takes memory of their square
+MAX_MERGED = 500  # most clusters for a merge order, whose memory grows with their square
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Clustering:
       centroids: float64 [k, d].
       distances, confidences: float64 [images], see `nearest`.
       spread: of the clusters, see `nearest`.
-      inertia: the sum of squared distances of the images that the centroids were computed from.
+      inertia: the sum of squared distances, over the images that the centroids were computed from.
     """
 
     labels: np.ndarray
@@ -43,12 +43,14 @@ def cluster(
 ) -> Clustering:
     """k-means (k-means++, best of 10 starts) on rows [images, d].
 
-    drawn: indices of the images that the centroids are computed from, None for all (see `sample_indices`). Then every
-    image goes to the nearest centroid, so that the cost of k-means is bounded. experiments/RESULTS.md compares this
-    with k-means on all images.
-    begin: labels [images] to start from instead, where all k clusters hold images.
+    Args:
+      drawn: indices of the images that the centroids are computed from, None for all (see `sample_indices`). Every
+        image is then assigned to the nearest centroid, which bounds the cost of k-means. experiments/RESULTS.md
+        compares this with k-means on all images.
+      begin: labels [images] to start from instead of k-means++; ignored if a cluster has no images.
 
-    Raises InputError for more clusters than images.
+    Raises:
+      InputError: more clusters than images.
     """
     from sklearn.cluster import KMeans
 
@@ -64,7 +66,7 @@ def cluster(
     sizes = np.bincount(labels, minlength=k)
     if not sizes.all():
         warnings.warn(
-            f"only {np.count_nonzero(sizes)} of {k} groups hold images: the images are too similar", stacklevel=2
+            f"only {np.count_nonzero(sizes)} of {k} groups have images: the images are too similar", stacklevel=2
         )
     order = np.argsort(-sizes, kind="stable")
     return Clustering(np.argsort(order)[labels], centroids[order], distances, confidences, spread, inertia)
@@ -79,13 +81,13 @@ def check_clusters(k: int, images: int) -> None:
 def nearest(rows: Rows, centroids: np.ndarray, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(index of the nearest centroid int [images], Euclidean distance to it [images], confidence [images], 1/k … 1).
 
-    Confidence is the probability of the nearest cluster where clusters are isotropic, of equal variance and equally
-    frequent: the softmax of −distance² / (2 spread). `cluster` sets spread to the mean squared distance over the fourth
-    root of the number of dimensions. Divided by all of them it would be the variance of independent dimensions, which
-    is far overconfident. The power was chosen for calibration on drawn scenes; experiments/results/number.md measures
-    it.
+    Confidence is the probability of the nearest cluster under the assumption that clusters are isotropic, of equal
+    variance and equally frequent: the softmax of −distance² / (2 spread). `cluster` sets spread to the mean squared
+    distance divided by the fourth root of the number of dimensions. Division by the number itself would give the
+    variance of independent dimensions, which is far overconfident. The power was chosen for calibration on drawn
+    scenes; experiments/results/number.md measures it.
 
-    Differences are summed row by row, so that an image's result never depends on the other images.
+    Differences are summed row by row, so an image's result never depends on the other images.
     """
     labels, distances, confidences = np.empty(len(rows), np.int64), np.empty(len(rows)), np.empty(len(rows))
     step = max(1, 2**20 // centroids.size)  # differences of about 8 MB stay in the cache
@@ -94,15 +96,15 @@ def nearest(rows: Rows, centroids: np.ndarray, spread: float = 1.0) -> tuple[np.
             apart = np.linalg.norm(centroids - batch[begin : begin + step, None], axis=2)
             here = slice(index.start + begin, index.start + begin + len(apart))
             labels[here], distances[here] = apart.argmin(1), apart.min(1)
-            # Sorted, so that the sum has the same bits in whatever order the centroids come.
+            # Sorted, so that the sum has the same bits for any order of the centroids.
             farther = np.sort(np.square(apart) - np.square(distances[here, None]), axis=1)
             confidences[here] = 1 / np.exp(-farther / max(2 * spread, 1e-12)).sum(1)
     return labels, distances, confidences
 
 
 def leftover_threshold(confidences: np.ndarray, distances: np.ndarray, share: float) -> tuple[float, float]:
-    """(confidence, distance) of the last image that is left out where this share of them is, in the order of rising
-    confidence, the farthest first among equals; (-1, 0) where none is."""
+    """(confidence, distance) of the last image to leave out, if this share of the images is left out: the least
+    confident first, and the farthest first among equals. (-1, 0) if none is left out."""
     count = int(share * len(confidences))
     if not count:
         return -1.0, 0.0
@@ -122,13 +124,13 @@ def nearest_by_product(rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
 
 
 def principal_axes(rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `most` longest (orthonormal axes [d, n], standard deviations along them [n]) of rows [images, d]."""
+    """The first `most` principal axes of rows [images, d]: (orthonormal axes [d, n], standard deviations [n])."""
     values, axes = np.linalg.eigh(np.cov(rows.T, bias=True).reshape(rows.shape[1], -1))
     return axes[:, ::-1][:, :most], np.sqrt(np.maximum(values[::-1][:most], 0))
 
 
 def members(labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarray]:
-    """The images of each of k clusters, the nearest to its centroid first, those of equal distance in their order.
+    """The images of each of k clusters, the nearest to the centroid first; ties in the original order.
 
     labels, distances: [images]; images with label -1 are in no cluster.
     """
@@ -138,7 +140,7 @@ def members(labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarra
 
 
 def cluster_means(rows: Rows, labels: np.ndarray, k: int) -> np.ndarray:
-    """Means of the rows [images, d] of each of k clusters, float64 [k, d]; 0 where a cluster is empty."""
+    """The mean of the rows [images, d] of each of k clusters, float64 [k, d]; 0 for an empty cluster."""
     totals: np.ndarray | float = 0.0
     for index, batch in walk(rows):
         batch_labels = labels[index]
@@ -147,8 +149,8 @@ def cluster_means(rows: Rows, labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def merge_order(centroids: np.ndarray, sizes: np.ndarray) -> list[Merge]:
-    """Ward's (1963) merges of k clusters until one is left, the cheapest first: (clusters, other clusters, the added
-    inertia as a share of that between the k centroids); [] for over MAX_MERGED clusters."""
+    """Ward's (1963) merges of k clusters down to one, the cheapest first: (clusters, other clusters, added inertia as a
+    share of the inertia between the k centroids). [] for more than MAX_MERGED clusters."""
     if len(centroids) > MAX_MERGED:
         return []
     centroids, sizes = np.array(centroids, np.float64), np.maximum(sizes, 1e-9)

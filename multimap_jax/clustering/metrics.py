@@ -9,10 +9,10 @@ from multimap_jax.errors import InputError
 
 
 def evaluate(true_labels: ArrayLike, labels: ArrayLike) -> dict[str, float]:
-    """Agreement of two clusterings of the same images; each value is at most 1 (equal clusterings).
+    """Measures the agreement of two clusterings of the same images; each value is at most 1 (equal clusterings).
 
     Args:
-      true_labels, labels: [images] each, any values; only which images share one matters.
+      true_labels, labels: [images] each, any values; only equality of values matters.
 
     Returns:
       nmi: normalised mutual information, arithmetic mean (paper, section 4). ri: the plain Rand index (same place).
@@ -26,7 +26,7 @@ def evaluate(true_labels: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     true_labels, labels = _numbers(true_labels), _numbers(labels)
     if true_labels.shape != labels.shape or not true_labels.size:
         raise InputError(
-            f"expected as many labels as true labels and at least 1, found {labels.size} and {true_labels.size}",
+            f"expected equally many labels and true labels, at least 1, found {labels.size} and {true_labels.size}",
             "labels",
         )
     return {
@@ -39,7 +39,7 @@ def evaluate(true_labels: ArrayLike, labels: ArrayLike) -> dict[str, float]:
 
 
 def matched(true_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether the best one-to-one matching gives each image's cluster its true label, bool [images]."""
+    """Whether the best one-to-one matching maps each image's cluster to its true label, bool [images]."""
     from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 

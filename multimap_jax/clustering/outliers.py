@@ -1,4 +1,4 @@
-"""Images that show something else than most, whatever the aspect."""
+"""Finds images that are unlike most others, whatever the aspect."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.clustering.kmeans import principal_axes
 
 # All were chosen on drawn scenes (experiments/calibration/model_selection.py).
-OUTLIER_IMAGES = 10_000  # that inliers are fitted on, at most
-IMAGES_PER_AXIS = 10  # one principal axis for so many images
-MAX_AXES = 64  # principal axes
-INLIER_SHARE = 0.75  # of the images, that the next round is fitted on
-ROUNDS = 3  # of choosing these images
+OUTLIER_IMAGES = 10_000  # most images that inliers are fitted on
+IMAGES_PER_AXIS = 10  # images per principal axis
+MAX_AXES = 64  # most principal axes
+INLIER_SHARE = 0.75  # share of the images that the next round is fitted on
+ROUNDS = 3  # rounds of choosing these images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Inliers:
 
 
 def split_by_axes(rows: np.ndarray, centre: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(coordinates along the axes [images, axes], length of the residual [images]) of rows from the centre."""
+    """(coordinates along the axes [images, axes], length of the residual [images]) of rows, relative to the centre."""
     rows = np.asarray(rows, np.float64) - centre
     along = rows @ axes
     return along, np.sqrt(np.maximum(np.square(rows).sum(1) - np.square(along).sum(1), 0))
@@ -59,13 +59,13 @@ def split_by_axes(rows: np.ndarray, centre: np.ndarray, axes: np.ndarray) -> tup
 def fit_inliers(embeddings: Rows, names: Sequence | None = None) -> Inliers:
     """Fits inliers to image embeddings [images, embed].
 
-    Distances are Mahalanobis' along the principal axes, one for ten images, and one more for the residual. They are
-    fitted on the nearest three quarters of the images, chosen three times (the concentration step of Rousseeuw and van
-    Driessen, 1999), so that outliers hardly influence them. Many copies of nearly the same picture may still hide each
-    other. The fence is Tukey's far-out one, three interquartile ranges above the upper quartile. Of fewer than twenty
-    images none is an outlier.
+    Distances are Mahalanobis distances along the principal axes, one axis per ten images, and one more for the
+    residual. They are fitted on the nearest three quarters of the images, chosen three times (the concentration step of
+    Rousseeuw and van Driessen, 1999), so outliers have little influence. Many near-copies of one picture may still hide
+    each other. The fence is Tukey's for far-out values, three interquartile ranges above the upper quartile. With fewer
+    than twenty images there are no outliers.
 
-    At most 10,000 images are used: those whose `names` (None: whose numbers) have the lowest hashes.
+    Uses at most 10,000 images: those with the lowest hashes of `names` (None: of row numbers).
     """
     rows = take_rows(sample_rows(embeddings, names, 0, OUTLIER_IMAGES)[0], None)
     inlier = np.ones(len(rows), bool)

@@ -1,4 +1,4 @@
-"""What came out for one aspect: the record that the terminal, the page, run.json, `apply` and `edit` share."""
+"""The result for one aspect, which the terminal, the page, run.json, `apply` and `edit` share."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Assignment:
 
     Attributes:
       labels: int, the nearest cluster. distances: float, to its centroid. confidences: float 0 … 1, see
-        `clustering.kmeans.nearest`; NaN where an image was moved by hand.
-      outliers: bool, unlike most images, see `clustering.outliers.fit_inliers`.
-      leftover: bool, among the least confident share that was to be left out.
+        `clustering.kmeans.nearest`; NaN for an image that was moved by hand.
+      outliers: bool, whether an image is unlike most, see `clustering.outliers.fit_inliers`.
+      leftover: bool, whether an image is in the least confident share, which is left out.
     """
 
     labels: np.ndarray
@@ -38,15 +38,15 @@ class AspectResult:
     """The clusters of one aspect, and the images in them.
 
     Attributes:
-      aspect: with its words. contrast, features: as `MultiMaP` used them. asked: the number of clusters asked for.
-      assignment: of the images that were asked for.
-      cluster_names: [clusters]. name_confidences: float [clusters], 0 where nothing is known. stability: float
-        [clusters], NaN where nothing is known.
-      candidates: numbers of clusters with their evidence, the best first; empty where the number was given.
+      aspect: with its words. contrast, features: as `MultiMaP` used them. asked: the requested number of clusters.
+      assignment: of the requested images.
+      cluster_names: [clusters]. name_confidences: float [clusters], 0 if unknown. stability: float [clusters], NaN if
+        unknown.
+      candidates: numbers of clusters with their evidence, the best first; empty if the number was given.
       merge_order: see `clustering.kmeans.merge_order`.
-      proxies: block_size, image_steps and final_loss of the images' proxies, None where none were learnt.
-      exemplars: indices of images that show each cluster; rows: what k-means ran on, [images, d]; None if unknown.
-      words_from: where the words come from. separability: None where it was not asked.
+      proxies: block_size, image_steps and final_loss of the images' proxies, None if none were learnt.
+      exemplars: indices of typical images of each cluster; rows: the input of k-means, [images, d]; None if unknown.
+      words_from: the source of the words. separability: None if it was not computed.
       metrics: against true labels, None without them. seconds: of work on this aspect.
     """
 
@@ -75,17 +75,17 @@ class AspectResult:
 
     @property
     def group_names(self) -> list[str]:
-        """What `groups` are indices of: the clusters' names, and last the name for images left over."""
+        """The names that `groups` index: those of the clusters, and last the name for images left over."""
         return [*self.cluster_names, LEFT_OVER]
 
     @property
     def sizes(self) -> np.ndarray:
-        """Images in each cluster, without those left over, int [clusters]."""
+        """The number of images in each cluster, without those left over, int [clusters]."""
         return np.bincount(self.groups[self.groups >= 0], minlength=len(self.cluster_names))
 
     @property
     def mean_confidences(self) -> np.ndarray:
-        """Mean confidence of the images in each cluster, float [clusters]; 0 where none has one."""
+        """The mean confidence of the images in each cluster, float [clusters]; 0 if no image has one."""
         known = ~self.assignment.leftover & ~np.isnan(self.assignment.confidences)
         labels, confidences = self.assignment.labels[known], self.assignment.confidences[known]
         totals = np.bincount(labels, confidences, len(self.cluster_names))

@@ -1,4 +1,4 @@
-"""Model selection: the number of clusters that other images confirm, near the number of words that images pick."""
+"""Model selection: a number of clusters that is stable on other images, near the number of words that match images."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from multimap_jax.arrays.rows import Rows, take_rows
 from multimap_jax.arrays.sampling import sample_indices
 from multimap_jax.clustering.kmeans import nearest_by_product, principal_axes
 
-SELECTION_IMAGES = 2000  # that clusters are compared on, at most
-HALVINGS = 10  # of these images
+SELECTION_IMAGES = 2000  # most images that clusters are compared on
+HALVINGS = 10  # random splits of these images into halves
 MAX_CLUSTERS = 60
-MAX_AXES = 32  # principal axes of the rows
-# Strength that a factor of e between clusters and words costs. Chosen on drawn scenes
+MAX_AXES = 32  # most principal axes of the rows
+# Penalty, in strength, for a factor of e between the numbers of clusters and words. Chosen on drawn scenes
 # (experiments/calibration/model_selection.py).
 WORD_PENALTY = 0.3
-STRONG = 0.8  # strength that clusters need where there are no words (Tibshirani and Walther, 2005: .8 to .9)
-WEAK = 0.5  # the search ends after WEAK_IN_A_ROW numbers one after the other whose strength is less
+STRONG = 0.8  # strength that clusters need if there are no words (Tibshirani and Walther, 2005: .8 to .9)
+WEAK = 0.5  # the search ends after WEAK_IN_A_ROW consecutive numbers with a strength below this
 WEAK_IN_A_ROW = 15
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A number of clusters.
+    """A candidate for the number of clusters.
 
     Attributes:
       groups: the number. strength: the prediction strength of Tibshirani and Walther (2005), 0 … 1, see
         `select_n_clusters`.
-      smallest: the share of images in the smallest cluster. inertia: as a share of that of one cluster.
-      score: what candidates are ranked by.
+      smallest: the share of images in the smallest cluster. inertia: as a share of the inertia of one cluster.
+      score: ranks the candidates.
     """
 
     groups: int
@@ -48,17 +48,18 @@ class Candidate:
 def select_n_clusters(rows: Rows, words: float = 0.0, names: Sequence | None = None) -> list[Candidate]:
     """Candidates for the number of clusters in rows [images, d], the best first.
 
-    Strength: images are halved. k-means of either half assigns the other half's images to its clusters. Of the pairs of
-    images that share a cluster in the other half's own k-means, strength is the share that stay together, in the worst
-    cluster; the mean over both directions and ten halvings. One cluster has strength 1. Too many clusters come apart,
-    but strength cannot tell that there are too few (Ben-David, von Luxburg and Pál, 2006). So it is weighed:
+    Strength: the images are split into halves, and k-means runs on each. The clusters of one half are used to assign
+    the images of the other. Strength is the share of image pairs in one cluster of the other half's own k-means that
+    stay together, in the worst cluster, averaged over both directions and ten splits. One cluster has strength 1. Too
+    many clusters are unstable, but strength cannot show that there are too few (Ben-David, von Luxburg and Pál, 2006).
+    So the score also uses:
 
-      * with words, against `words`, the number of words that images pick: the score is strength −
-        0.3 |log(clusters / words)|, and one cluster may win.
-      * without words (0), the largest number wins whose strength is .8 or more, else one cluster.
+      * with words: `words`, the number of words that match images. The score is strength − 0.3 |log(clusters / words)|,
+        and one cluster may win.
+      * without words (0): the size. The largest number with a strength of .8 or more wins, otherwise one cluster.
 
-    At most 2,000 images are used: those whose `names` (None: whose numbers) have the lowest hashes, whatever the seed,
-    so that each run finds the same number.
+    Uses at most 2,000 images: those with the lowest hashes of `names` (None: of row numbers), whatever the seed, so
+    that each run finds the same number.
     """
     drawn = _sampled_axes(rows, names)[0]
     total = np.square(drawn - drawn.mean(0)).sum()
@@ -69,7 +70,7 @@ def select_n_clusters(rows: Rows, words: float = 0.0, names: Sequence | None = N
             (labels, centroids), *again = fits(drawn, [slice(None), *halves], k)
             inertia = np.square(drawn - centroids[labels]).sum() / max(total, 1e-300)
             smallest = np.bincount(labels, minlength=k).min() / len(drawn)
-            # Each half's own clusters, compared with what the other half's k-means makes of it.
+            # Each half's own clusters, compared with its assignment by the other half's k-means.
             given = (nearest_by_product(drawn[half], again[i ^ 1][1]) for i, half in enumerate(halves))
             strength = float(np.mean([_strength(own, other, k) for (own, _), other in zip(again, given)]))
             candidates.append(_candidate(k, strength, smallest, inertia, words))
@@ -80,8 +81,8 @@ def select_n_clusters(rows: Rows, words: float = 0.0, names: Sequence | None = N
 
 
 def stability(rows: Rows, labels: np.ndarray, k: int, names: Sequence | None = None) -> np.ndarray:
-    """Stability of each of k clusters of rows [images, d], [k], 0 … 1: the mean Jaccard index with the most similar
-    cluster that k-means finds in half of the images, over the halves of `select_n_clusters`.
+    """The stability of each of k clusters of rows [images, d], [k], 0 … 1: the mean Jaccard index with the most similar
+    cluster of k-means on half of the images, over the halves of `select_n_clusters`.
 
     A cluster below .6 is unreliable (Hennig, 2007).
     """
@@ -98,7 +99,7 @@ def stability(rows: Rows, labels: np.ndarray, k: int, names: Sequence | None = N
 
 
 def _sampled_axes(rows: Rows, names: Sequence | None) -> tuple[np.ndarray, np.ndarray]:
-    """(rows of a sample of images along their longest axes, the indices of these images)."""
+    """(rows of a sample of images along their principal axes, the indices of these images)."""
     which = sample_indices(range(len(rows)) if names is None else names, 0, SELECTION_IMAGES)
     which = np.arange(len(rows)) if which is None else which
     drawn = take_rows(rows, which)
@@ -108,25 +109,25 @@ def _sampled_axes(rows: Rows, names: Sequence | None) -> tuple[np.ndarray, np.nd
 
 
 def _halves(images: int) -> list[np.ndarray]:
-    """The indices of both halves of each halving, one half after the other."""
+    """The indices of both halves of each split, one half after the other."""
     random = np.random.default_rng(0)
     return [half for _ in range(HALVINGS) for half in np.array_split(random.permutation(images), 2)]
 
 
 @contextlib.contextmanager
 def _many_small_fits() -> Iterator[Callable]:
-    """A function that runs k-means on subsets of rows, each on one core and as many at once as there are cores."""
+    """A function that runs k-means on subsets of rows in parallel, each on one core."""
     from threadpoolctl import threadpool_limits
 
     with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        warnings.simplefilter("ignore")  # of fewer different images than clusters
+        warnings.simplefilter("ignore")  # about fewer distinct images than clusters
         yield lambda rows, subsets, k: list(pool.map(lambda subset: _fit(rows[subset], k), subsets))
 
 
 def _candidate(k: int, strength: float, smallest: float, inertia: float, words: float) -> Candidate:
     if words:
         score = strength - WORD_PENALTY * abs(np.log(k / words))
-    else:  # strong candidates by their number, then weak ones by their strength
+    else:  # rank strong candidates by their number, then weak ones by their strength
         score = k if strength >= STRONG else strength
     return Candidate(k, strength, float(smallest), float(inertia), float(score))
 
@@ -146,8 +147,8 @@ def _contingency(labels: np.ndarray, given: np.ndarray, k: int) -> np.ndarray:
 
 
 def _strength(labels: np.ndarray, given: np.ndarray, k: int) -> float:
-    """The share of image pairs in one cluster of `labels` that share a `given` label, in the worst cluster; 0 for a
-    cluster without pairs."""
+    """The share of image pairs in a cluster of `labels` that have the same `given` label, for the worst cluster; 0 for
+    a cluster without pairs."""
     table = _contingency(labels, given, k)
     sizes = table.sum(1)
     together = (table * (table - 1)).sum(1) / np.maximum(sizes * (sizes - 1), 1)

@@ -1,1 +1,1 @@
-"""Kinds of features in one table, and the default's: images in the span of the words."""
+"""A table of the kinds of features, and the default kind: images in the span of the words."""

@@ -1,4 +1,4 @@
-"""Features of the default recipe: images in the span of the words, whitened within the clusters that the words make."""
+"""Features of the default recipe: images in the span of the words, whitened within the words' clusters."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ from multimap_jax.proxies.recipes import ProxyConfig
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """projection: float64 [embed, axes], from image embeddings to features. labels: int [images], the words' clusters,
-    which k-means on the features starts from."""
+    """The fitted features.
+
+    Attributes:
+      projection: float64 [embed, axes], from image embeddings to features.
+      labels: int [images], the words' clusters, from which k-means on the features starts.
+    """
 
     projection: np.ndarray
     labels: np.ndarray
@@ -38,7 +42,7 @@ def fit_span(
     seed: int = 0,
     drawn: np.ndarray | None = None,
 ) -> Span:
-    """Features of the default recipe for image embeddings [images, embed].
+    """Fits the features of the default recipe to image embeddings [images, embed].
 
       1. k clusters of the words: k-means on the square roots of every image's zero-shot probabilities, whose distance
          is Hellinger's.
@@ -46,24 +50,24 @@ def fit_span(
       3. Whitening of these coordinates within the clusters of step 1 (Fisher's discriminant).
 
     With fewer words than clusters, words are learnt first: the image embeddings are whitened within the clusters of
-    step 1, k clusters are found in them, and one proxy word is learnt for each, from its mean image moved to where the
-    words are. Its prompt joins the words.
+    step 1, k-means finds k clusters in them, and one proxy word is learnt for each, from its mean image moved to the
+    region of the words. Its prompt is added to the words.
 
-    No number in this was chosen. experiments/results/quality_* shows what each step contributes.
+    No number here was tuned. experiments/results/quality_* shows what each step contributes.
 
-    A new image needs only the product with this matrix. drawn: see `clustering.kmeans.cluster`.
+    A new image needs only the product with `projection`. drawn: see `clustering.kmeans.cluster`.
 
-    Raises InputError for words that are all the same to the encoder.
+    Raises InputError if the encoder cannot distinguish the words at all.
     """
     images = embeddings if isinstance(embeddings, StoredRows) else np.asarray(embeddings)
     texts = word_embeddings(clip, aspect).astype(np.float64)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of words: given when they were checked; of empty clusters: given at the end
+        warnings.simplefilter("ignore")  # on words: shown when they were checked; on empty clusters: shown later
         axes = word_axes(texts)
         if len(texts) < k:
             labels = word_clusters(texts, images, k, clip, seed, drawn)
             labels = cluster(ProjectedRows(images, whitening(images, labels, k)), k, seed, drawn).labels
-            # Its own block size: there are few clusters, and they must not depend on the block size of images.
+            # A block size of its own: there are few clusters, and results must not depend on the images' block size.
             config = dataclasses.replace(config or ProxyConfig(), block_size=-(-k // 8) * 8)
             targets = cluster_targets(texts, images, labels, clip)
             learnt = fit_proxies(clip, targets, aspect, contrast=contrast, config=config).prompt_embeddings
@@ -84,20 +88,22 @@ def word_axes(texts: np.ndarray) -> np.ndarray:
     """Orthonormal axes [embed, axes] of the span of the words' prompts `texts` [words, embed] around their centre."""
     _, lengths, axes = np.linalg.svd(texts - texts.mean(0), full_matrices=False)
     if not lengths[0] > 1e-6:
-        raise InputError("the words are all the same to this encoder: give others, or features 'proxy'", "words")
+        raise InputError(
+            "this encoder gives all the words the same embedding: give other words, or use features 'proxy'", "words"
+        )
     return axes[lengths > 1e-4 * lengths[0]].T
 
 
 def word_shares(texts: np.ndarray, images: Rows, encoder: Encoder) -> np.ndarray:
-    """Mean zero-shot probability p_w of every word over the images, [words]."""
+    """The mean zero-shot probability p_w of every word over the images, [words]."""
     return sum(encoder.probabilities(rows, texts).sum(0) for _, rows in walk(images)) / len(images)
 
 
 def whitening(rows: Rows, labels: np.ndarray, k: int) -> np.ndarray:
     """The matrix [d, d] that makes the covariance of rows [images, d] within their k clusters isotropic.
 
-    The covariance is shrunk towards a sphere as far as Ledoit and Wolf (2004) find best for this many images, so that
-    no direction is inflated for lack of images.
+    The covariance is shrunk towards a sphere by the amount that Ledoit and Wolf (2004) find best for this number of
+    images, so that no direction is inflated if there are few images.
     """
     means, width = cluster_means(rows, labels, k), rows.shape[1]
     covariance, fourth = np.zeros((width, width)), 0.0
@@ -116,9 +122,9 @@ def whitening(rows: Rows, labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def cluster_targets(texts: np.ndarray, images: Rows, labels: np.ndarray, encoder: Encoder) -> np.ndarray:
-    """Unit rows [clusters, embed] that proxies are fitted to: the clusters' mean images, moved to the words' prompts.
+    """The targets of the clusters' proxies, unit rows [clusters, embed]: mean images, moved to the words' prompts.
 
-    Means are moved from the mean image to the words' centre, and spread as widely as the words.
+    The means are moved from the mean image to the words' centre, and scaled to the spread of the words.
     """
     share = word_shares(texts, images, encoder)
     middle = share @ texts

@@ -1,4 +1,4 @@
-"""What k-means can run on: one table, kind of features -> what it needs, how it is fitted, its rows."""
+"""The table of features that k-means can run on: kind of features -> requirements, fit, rows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ from multimap_jax.proxies.recipes import ProxyConfig
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """What rows are computed from. images: unit embeddings [images, embed]. proxies: of these images, None where the
-    kind needs none. projection: [embed, axes], from `Feature.fit`, None without it."""
+    """The inputs from which rows are computed.
+
+    Attributes:
+      images: unit embeddings [images, embed].
+      proxies: of these images, None if the kind needs none.
+      projection: [embed, axes], from `Feature.fit`, None without a fit.
+    """
 
     clip: Clip
     config: ProxyConfig
@@ -37,10 +42,10 @@ class Feature:
     Attributes:
       rows: Material -> rows [images, d], as in `arrays.rows`.
       proxies: whether a proxy of every image is needed.
-      group_proxies: whether `fit` learns a proxy of every cluster where there are fewer words than clusters.
-      words: the least number of words that the aspect must have.
-      image_space: whether the recipe's prompts must lie in the space of the images.
-      fit: `features.span.fit_span`, or None where nothing is fitted.
+      group_proxies: whether `fit` learns a proxy of every cluster if there are fewer words than clusters.
+      words: the minimum number of words of the aspect.
+      image_space: whether the recipe's prompts must be in the space of the images.
+      fit: `features.span.fit_span`, or None if nothing is fitted.
     """
 
     rows: Callable[[Material], Rows]
@@ -55,9 +60,9 @@ Needed = TypeVar("Needed")
 
 
 def given(needed: Needed | None) -> Needed:
-    """What a kind of features needs of `Material`; ValueError where it is not there."""
+    """A field of `Material` that a kind of features needs; ValueError if it is None."""
     if needed is None:
-        raise ValueError("features need proxies, or a projection, that were not given")
+        raise ValueError("these features need proxies or a projection, which were not given")
     return needed
 
 
@@ -78,15 +83,15 @@ FEATURE_KINDS: dict[str, Feature] = {
     "word": Feature(lambda m: embed_words(m.clip, given(m.proxies).proxies, m.config), proxies=True),
     # The unit image embedding.
     "image": Feature(lambda m: m.images),
-    # Both as unit rows, side by side: image features are some twenty times as long as proxies.
+    # Both as unit rows, side by side, because image features are about twenty times as long as proxies.
     "proxy+image": Feature(lambda m: ConcatenatedRows(given(m.proxies).proxies, m.images), proxies=True),
 }
 
 
 def choose(kind: str | None, aspect: Aspect, config: ProxyConfig) -> str:
-    """The kind of features to use. None: the recipe's, or "proxy" where the aspect has too few words for it.
+    """The kind of features to use. None means the recipe's kind, or "proxy" if the aspect has too few words for it.
 
-    Raises InputError for an unknown kind, and for one that does not fit the aspect's words or the recipe.
+    Raises InputError for an unknown kind, and for one that does not suit the aspect's words or the recipe.
     """
     if kind is None:
         kind = config.traits.features
@@ -96,12 +101,12 @@ def choose(kind: str | None, aspect: Aspect, config: ProxyConfig) -> str:
     least = FEATURE_KINDS[kind].words
     if len(aspect.words) < least:
         raise InputError(
-            f"features {kind!r} need {least} words or more, aspect {aspect.name!r} has {len(aspect.words)}: give "
-            "words, or features 'proxy'",
+            f"features {kind!r} need {least} words or more, aspect {aspect.name!r} has {len(aspect.words)}: give more "
+            "words, or use features 'proxy'",
             "words",
         )
     if FEATURE_KINDS[kind].image_space and config.traits.text_space:
         raise InputError(
-            f"features {kind!r} do not go with the {config.recipe} recipe: use 'proxy', or another recipe", "features"
+            f"features {kind!r} do not work with the {config.recipe} recipe: use 'proxy', or another recipe", "features"
         )
     return kind

@@ -1,1 +1,1 @@
-"""The paper's method in its order: recipes, the loss of one image, all images at once, fit_proxies."""
+"""The paper's method: recipes, the loss of one image, optimisation of all images, `fit_proxies`."""

@@ -1,4 +1,4 @@
-"""Proxy words of images: from embeddings and an aspect to what `solver` computes (paper, section 3)."""
+"""Learns proxy words of images: prepares embeddings and an aspect for `solver` (paper, section 3)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ from multimap_jax.runtime.progress import Bar
 
 @dataclasses.dataclass(frozen=True)
 class ProxyFit:
-    """What `fit_proxies` found.
+    """The result of `fit_proxies`.
 
-    proxies float32 [images, width]: w_i. prompt_embeddings float32 [images, embed]: unit embeddings of the prompts with
-    the proxies in them. reference int [images]: the reference word's index, -1 where there are no words.
-    losses float32 [steps]: before update k, mean total over images. loss float32 [images]: total after the last update.
-    block_size: images in one compiled call on one device; results repeat bit for bit at the same value.
-    image_steps: steps of all images taken together; fewer than images × steps where images were done early.
+    Attributes:
+      proxies: float32 [images, width], w_i.
+      prompt_embeddings: float32 [images, embed], unit embeddings of the prompts with the proxies in them.
+      reference: int [images], the index of the reference word, -1 without words.
+      losses: float32 [steps], the mean total loss over images before update k.
+      loss: float32 [images], the total loss after the last update.
+      block_size: images in one compiled call on one device; results repeat bit for bit at the same value.
+      image_steps: the sum of steps over all images; less than images × steps if some images stopped early.
     """
 
     proxies: np.ndarray | StoredRows
@@ -62,18 +65,18 @@ def fit_proxies(
 
     Args:
       clip: the frozen encoder.
-      embeddings: [images, embed], unit rows, as `clip.embed_images` gives them.
+      embeddings: [images, embed], unit rows, as returned by `clip.embed_images`.
       aspect: what to group by.
       contrast: names of the aspects that the contrastive concept pushes away from.
       config: the recipe; `ProxyConfig()` if None.
-      batch_order: int [epochs, batches], under the released recipe with weight decay; drawn from `seed` if None.
-      progress: whether to show a bar with a time estimate on stderr; or a bar over more, which is moved on.
-      only: indices of the images to do it for, among all those that make the batches; None for all.
+      batch_order: int [epochs, batches], for the released recipe with weight decay; drawn from `seed` if None.
+      progress: whether to show a bar with a time estimate on stderr; or a larger bar to advance.
+      only: indices of the images to learn proxies for, among all images of the batches; None for all.
 
     Raises:
-      InputTypeError: an aspect, a contrast or a recipe of another type.
-      ValueError: embeddings of another shape, not finite or not of norm 1; words or templates that cannot be used; a
-        loss that is no longer finite.
+      InputTypeError: an aspect, a contrast or a recipe has the wrong type.
+      ValueError: embeddings have the wrong shape, are not finite or not of norm 1; words or templates cannot be used; a
+        loss becomes infinite or NaN.
     """
     config = given_or_default(config)
     check_words(aspect, clip, contrast)
@@ -91,32 +94,33 @@ def fit_proxies(
             found = run_blocks(common, targets, int(config.steps), block, progress)
         except DivergedError as error:
             raise InputError(
-                f"the proxies of aspect {aspect.name!r} diverged: {error.images} or more of {len(reference)} have no "
-                f"finite loss at step {error.step}; use a learning rate below {float(config.learning_rate):g}"
+                f"the proxies of aspect {aspect.name!r} diverged: the loss of {error.images} or more of "
+                f"{len(reference)} images is not finite at step {error.step}; use a learning rate below "
+                f"{float(config.learning_rate):g}"
             ) from None
     return ProxyFit(reference=reference, block_size=block, **found)
 
 
 def check_proxies(clip: Clip, aspect: Aspect, contrast: Sequence[str], config: ProxyConfig) -> Prompt:
-    """The prompt that proxies are put into. ValueError where the checkpoint cannot do what the recipe asks, or the
-    prompt is too long; a warning where a term of the loss is empty."""
+    """The prompt that proxies are put into. ValueError if the checkpoint does not support the recipe or the prompt is
+    too long; a warning if a term of the loss is empty."""
     if config.concept == "contrastive" and not len(contrast):
         warnings.warn(
-            "with no contrast aspect the contrastive concept term is always 0; name some, or set concept='none'",
+            "without contrast aspects the contrastive concept term is always 0: name some, or set concept='none'",
             stacklevel=3,
         )
     if config.traits.text_space and clip.token_width != clip.embedding_width:
         raise InputError(
-            f"the {config.recipe} recipe puts text embeddings ({clip.embedding_width} wide) where token embeddings "
-            f"({clip.token_width} wide) go, so it needs a checkpoint where the two are equal"
+            f"the {config.recipe} recipe uses text embeddings (width {clip.embedding_width}) as token embeddings "
+            f"(width {clip.token_width}), so it needs a checkpoint where both widths are equal"
         )
     return make_prompt(aspect, clip.tokenizer)
 
 
 def embed_words(clip: Clip, proxies: np.ndarray | StoredRows, config: ProxyConfig) -> np.ndarray:
-    """The prompt "*" alone with each proxy in it: unnormalised text embeddings, float32 [images, embed].
+    """Embeds each proxy in the prompt "*" alone: unnormalised text embeddings, float32 [images, embed].
 
-    The tower runs as the recipe says (the released program's word features).
+    The tower runs as in the recipe (the released program's word features).
     """
     tokenizer = clip.tokenizer
     ids = (tokenizer.start, *tokenizer.encode("*")[-1:], tokenizer.end)
@@ -147,9 +151,10 @@ def prepare(
     order: np.ndarray | None = None,
     among: tuple[np.ndarray, int] | None = None,
 ) -> tuple[Common, Target]:
-    """What `proxy_loss` takes: what all images share, and a Target whose arrays have a leading images axis.
+    """The arguments of `proxy_loss`: the values that all images share, and a Target whose arrays have a leading images
+    axis.
 
-    among: which these images are of all that make the batches, and how many these are; None where they are all.
+    among: the indices of these images among all images of the batches, and the number of all; None if these are all.
     """
     traits = config.traits
     vectors = _text_vectors if traits.text_space else Clip.token_embeddings
@@ -178,10 +183,10 @@ def _text_vectors(clip: Clip, words: Sequence[str]) -> np.ndarray:
 
 
 def _batch_order(config: ProxyConfig, images: int, given: np.ndarray | None, seed: int) -> np.ndarray | None:
-    """The order of the batches, int32 [epochs, batches], where it matters."""
+    """The order of the batches, int32 [epochs, batches]; None if it does not matter."""
     if not config.batches_matter:
         if given is not None:
-            raise InputError("batch_order has a meaning under the released recipe with weight decay only")
+            raise InputError("batch_order is only for the released recipe with weight decay")
         return None
     batches = -(-images // (config.batch_size or images))
     if given is None:
@@ -191,6 +196,6 @@ def _batch_order(config: ProxyConfig, images: int, given: np.ndarray | None, see
     if order.shape != (config.steps, batches) or (np.sort(order, 1) != np.arange(batches)).any():
         raise InputError(
             f"batch_order has shape {list(order.shape)}, expected [{config.steps}, {batches}] (epochs, batches), "
-            f"each row an order of 0 … {batches - 1}"
+            f"each row a permutation of 0 … {batches - 1}"
         )
     return order

@@ -1,4 +1,4 @@
-"""One proxy: its loss and one update of it (paper, section 3), for ONE image; vmapped in `solver`."""
+"""The loss and one update of a proxy (paper, section 3), for ONE image; `solver` vmaps them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ import optax
 from multimap_jax.encoders.clip.slot import SlotEncoder
 from multimap_jax.proxies.recipes import ProxyConfig
 
-Array = jax.Array | np.ndarray  # of NumPy until a compiled function takes it
+Array = jax.Array | np.ndarray  # NumPy until a compiled function takes it
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What the proxy of one image is fitted to.
+    """The target of the proxy of one image.
 
-    image [embed]: unit image embedding. word: which of the words is z_i. batch: index of the image's batch;
-    batch_images: how many images are in it (1 where there are no batches).
+    Attributes:
+      image: [embed], the unit image embedding.
+      word: the index of the word z_i.
+      batch: the index of the image's batch.
+      batch_images: the number of images in the batch (1 without batches).
     """
 
     image: Array
@@ -34,11 +37,15 @@ class Target:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Common:
-    """What is the same for all images.
+    """The values that all images share.
 
-    encoder: proxy -> unit prompt embedding. words [words, width]: what z_i is taken from. concepts [1 + contrast,
-    width]: u_j, the own aspect first. scale: the unit of length (1 but in the default recipe). order int [epochs,
-    batches]: the batches' order, for weight decay under the released recipe only (else None).
+    Attributes:
+      encoder: proxy -> unit prompt embedding.
+      words: [words, width], the candidates for z_i.
+      concepts: [1 + contrast, width], u_j, the own aspect first.
+      scale: the unit of length (1 except in the default recipe).
+      order: int [epochs, batches], the order of the batches; only for the released recipe with weight decay, else None.
+      config: the recipe.
     """
 
     encoder: SlotEncoder
@@ -74,7 +81,7 @@ def concept_term(
 
 
 def make_optimizer(name: str) -> optax.GradientTransformation:
-    """Directions without the learning rate. eps 1e-20 inside the root is torch's 1e-10 outside it (Adagrad)."""
+    """The optimiser, without the learning rate. eps 1e-20 inside the root equals torch's 1e-10 outside it (Adagrad)."""
     return optax.scale_by_adam() if name == "adam" else optax.scale_by_rss(0.0, eps=1e-20)
 
 

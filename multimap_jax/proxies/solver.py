@@ -1,7 +1,7 @@
-"""All proxies: blocks of images of one shape, in compiled chunks of steps, split over the devices.
+"""Optimises all proxies: blocks of images of one shape, in compiled chunks of steps, split over the devices.
 
-A block runs in chunks of 50 steps, always of the same shape, so that a result does not depend on the order of the
-images, on how full a block is or on the number of devices.
+A block runs in chunks of 50 steps, always with the same shape. So results do not depend on the order of the images, on
+how full a block is, or on the number of devices.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.profiling import chunk_done, traced
 from multimap_jax.runtime.progress import Bar, open_bar
 
-# Steps in one compiled call, and how far back a loss is compared when `tolerance` is set. Both were chosen without a
-# table; tests/proxies/test_fit.py holds what a tolerance may cost.
+# Steps in one compiled call, and how many steps back a loss is compared if `tolerance` is set. No table compares other
+# values; tests/proxies/test_fit.py checks what a tolerance may cost.
 CHUNK = 50
 LOOK_BACK = 10
 
@@ -32,7 +32,7 @@ Tree = TypeVar("Tree")
 
 
 class DivergedError(ArithmeticError):
-    """The loss of some `images` was no longer finite before update `step`."""
+    """The loss of `images` images was not finite before update `step`."""
 
     def __init__(self, step: int, images: int):
         super().__init__(f"the loss of {images} images is not finite at step {step}")
@@ -40,7 +40,7 @@ class DivergedError(ArithmeticError):
 
 
 def check_finite(losses: np.ndarray, first: int) -> None:
-    """DivergedError where any of `losses` [images, steps], beginning with step `first`, is not a finite number."""
+    """DivergedError if any of `losses` [images, steps], starting at step `first`, is not finite."""
     bad = ~np.isfinite(losses)
     if bad.any():
         step = int(np.flatnonzero(bad.any(0))[0])
@@ -86,16 +86,16 @@ def compiled_finish(mesh: Mesh, common: Common, proxies: jax.Array, targets: Tar
 
 
 def default_block_size() -> int:
-    """Images in one call of a device: small enough that few images waste little, large enough to fill it.
+    """Images in one call of a device: small enough to waste little on few images, large enough to keep it busy.
 
-    No table shows these numbers: 128 was compared with 64 on two CPU cores, 4096 has been run nowhere.
+    No table shows these numbers: 128 was compared with 64 on two CPU cores, 4096 was never run.
     """
     return 128 if jax.default_backend() == "cpu" else 4096
 
 
 def run_blocks(common: Common, targets: Target, steps: int, block: int, progress: bool | Bar) -> dict:
-    """All steps of all images -> the fields of `ProxyFit` that are computed here. progress: `shown` of a bar.
-    DivergedError: see there."""
+    """Runs all steps of all images -> a dictionary of fields of `ProxyFit`. progress: `shown` of `open_bar`. Raises
+    DivergedError."""
     images, size = len(targets.image), block * image_mesh().size
     tails = common.words.shape[1:], targets.image.shape[1:], ()
     found = [np.empty((images, *tail), targets.image.dtype) for tail in tails]
@@ -113,7 +113,7 @@ def run_blocks(common: Common, targets: Target, steps: int, block: int, progress
 
 
 def _blocks(targets: Tree, indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, Tree]]:
-    """(indices of up to `size` images, their rows) until all `indices` had their turn."""
+    """Yields (indices of up to `size` images, their rows) over all `indices`."""
     for begin in range(0, len(indices), size):
         picked = indices[begin : begin + size]
         yield picked, jax.tree.map(operator.itemgetter(picked), targets)
@@ -126,8 +126,8 @@ def _padded(rows: Tree, size: int) -> Tree:
 def _run_in_turn(
     common: Common, targets: Target, size: int, steps: int, bar: Bar, found: list[np.ndarray]
 ) -> tuple[np.ndarray, int]:
-    """Block after block, all steps of each -> (losses [steps] summed over images, steps of all images taken together).
-    Proxies, prompt embeddings and loss of every image go into `found`."""
+    """Runs all steps of one block after the other -> (losses [steps] summed over images, sum of steps over images).
+    Writes the proxies, prompt embeddings and loss of every image into `found`."""
     mesh, images, losses = image_mesh(), len(targets.image), np.zeros(steps)
     for picked, rows in _blocks(targets, np.arange(images), size):
         rows = _padded(rows, size)
@@ -154,8 +154,8 @@ def _finish_block(
 def _run_to_rest(
     common: Common, targets: Target, size: int, steps: int, bar: Bar, found: list[np.ndarray]
 ) -> tuple[np.ndarray, int]:
-    """`_run_in_turn`, but a chunk of steps of all images at a time: those whose loss has come to rest leave and the
-    others close ranks. A step's loss of those that have left is their last one."""
+    """Like `_run_in_turn`, but runs a chunk of steps of all images at a time. Images whose loss has converged are
+    removed, and the others fill the blocks. Removed images count with their last loss in later steps."""
     mesh, images = image_mesh(), len(targets.image)
     everyone, losses, image_steps = np.arange(images), np.zeros(steps), 0
     starts = [

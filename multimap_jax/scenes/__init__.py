@@ -1,4 +1,4 @@
-"""Procedurally drawn pictures with known aspects: to try the package, to test it, to train its embedded checkpoint."""
+"""Procedurally drawn pictures with known aspects, to try and test the package and to train its embedded checkpoint."""
 
 from multimap_jax.scenes.files import write_scenes
 from multimap_jax.scenes.registry import SCENES, Scene, render_scene, scene_labels

@@ -1,4 +1,4 @@
-"""Write scenes to a folder: python -m multimap_jax.scenes --scene=fruit --seed=0 --count=240 --out=fruit"""
+"""Writes scenes to a folder: python -m multimap_jax.scenes --scene=fruit --seed=0 --count=240 --out=fruit"""
 
 import sys
 
@@ -7,10 +7,10 @@ from absl import app, flags
 from multimap_jax.scenes import SCENES, write_scenes
 
 SCENE = flags.DEFINE_enum("scene", "fruit", sorted(SCENES), "The family of scenes to draw.")
-SEED = flags.DEFINE_integer("seed", 0, "Another seed draws other pictures.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 0, "The random seed; each seed draws different pictures.", lower_bound=0)
 COUNT = flags.DEFINE_integer("count", 240, "How many pictures.", lower_bound=1)
 DIFFICULTY = flags.DEFINE_integer(
-    "difficulty", 0, "0: the object alone; up to 3: small, among others, partly hidden.", lower_bound=0, upper_bound=3
+    "difficulty", 0, "From 0, the object alone, to 3, small and partly hidden.", lower_bound=0, upper_bound=3
 )
 OUT = flags.DEFINE_string("out", None, "The folder to write to; by default one named after the scene.")
 

@@ -1,4 +1,4 @@
-"""What every family of scenes draws with: coordinates, soft-edged masks, shading, backgrounds and the camera.
+"""Drawing tools that every family of scenes uses: coordinates, soft-edged masks, shading, backgrounds, the camera.
 
 A picture is float32 [SIZE, SIZE, 3] with values in 0…1 until `develop` turns it into uint8. Points are float
 [points, 2], (x, y) with y downwards, in picture coordinates from 0 to 1. All functions return new arrays.
@@ -17,7 +17,7 @@ OVERSAMPLING = 3
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where an object stands: its centre and size in picture coordinates, its rotation in radians."""
+    """The placement of an object: its centre and size in picture coordinates, its rotation in radians."""
 
     x: float
     y: float
@@ -89,7 +89,7 @@ def blend(picture, mask, color):
 
 
 def shade(color, local, light, depth=0.35):
-    """A colour [3] lit as a ball is: brighter towards the light, with a gloss; local [h, w, 2] -> [h, w, 3]."""
+    """A colour [3] lit like a ball: brighter towards the light, with a highlight; local [h, w, 2] -> [h, w, 3]."""
     direction = np.array([np.cos(light), np.sin(light)], np.float32)
     slope = np.clip(local @ direction, -1.2, 1.2)
     gloss = np.exp(-np.sum((local - 0.5 * direction) ** 2, axis=-1) / 0.05)

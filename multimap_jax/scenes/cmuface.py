@@ -24,7 +24,7 @@ HAIR = ("short", "long", "bald", "bun", "parted")
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """What stays the same about somebody: tones of grey, proportions, hair, beard."""
+    """The fixed traits of a person: tones of grey, proportions, hair, beard."""
 
     skin: float
     hair: float
@@ -37,7 +37,7 @@ class Person:
 
 
 def _person(name):
-    """Twenty people who differ in several things at once, spread evenly and not at random."""
+    """The traits of one of twenty people, who differ in several traits at once, spread evenly and not at random."""
     number = IDENTITIES.index(name)
     return Person(
         skin=0.5 + 0.09 * (number % 5),
@@ -60,7 +60,7 @@ def _head(person):
 
 
 def _hair(person, slide):
-    """Outlines of the hair: what lies behind the head, and what lies on it."""
+    """Outlines of the hair: the part behind the head, and the part on it."""
     wide = person.width + 0.08
     cap = np.concatenate(
         [canvas.arc(0, -0.15, wide, 0.98, 180, 360), canvas.arc(0.4 * slide, -0.38, wide - 0.06, 0.3, 360, 180)]

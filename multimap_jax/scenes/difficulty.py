@@ -1,7 +1,7 @@
 """Harder pictures: a drawn picture made small, cluttered, partly hidden, blurred, dark and off in colour.
 
-A picture is float32 [SIZE, SIZE, 3] with values in 0…1 as in `canvas`; where its object is, `found` says, float32
-[SIZE, SIZE] with values in 0…1.
+A picture is float32 [SIZE, SIZE, 3] with values in 0…1 as in `canvas`; `found`, float32 [SIZE, SIZE] with values in
+0…1, is the mask of its object.
 """
 
 import dataclasses
@@ -14,13 +14,13 @@ from multimap_jax.scenes import canvas
 
 @dataclasses.dataclass(frozen=True)
 class Amounts:
-    """What a difficulty adds. Ranges are (lowest, highest), and every picture draws its own value from them.
+    """The effects of a difficulty. Ranges are (lowest, highest), and every picture draws its own value from them.
 
-    width: of the shrunk picture, as a share of the whole. texture: how much of a blotchy pattern covers the ground.
-    clutter: how many colours of shapes and strokes. guest_chance, guest: how often an object of another family stands
-    beside, and its size as a share of the object's. hidden: the share of the object's area that something covers.
-    blur: radius in pixels. exposure: what the light is multiplied with. gamma: 1 leaves dark tones as they are.
-    cast: the gains of the three channels are 1 ± cast. grain: standard deviation.
+    width: of the shrunk picture, as a share of the whole. texture: how strongly a blotchy pattern covers the ground.
+    clutter: the number of colours of shapes and strokes. guest_chance, guest: how often another family's object is
+    added, and its size as a share of the object's. hidden: the share of the object's area that is covered. blur: radius
+    in pixels. exposure: the factor of the light. gamma: 1 leaves dark tones unchanged. cast: the gains of the three
+    channels are 1 ± cast. grain: standard deviation.
     """
 
     width: tuple[float, float]
@@ -84,9 +84,9 @@ def _resize(values, height, width):
 
 
 def _find_object(picture):
-    """Where the object of a picture, uint8, is: what differs from the ground between the left and the right edge.
+    """The mask of the object of a picture, uint8: what differs from the ground between the left and right edges.
 
-    Of a grey picture, a portrait, it is the oval that the head fills.
+    For a grey picture, a portrait, it is the oval of the head.
     """
     if _is_grey(picture):
         return canvas.polygon_mask(canvas.arc(0.5, 0.46, 0.26, 0.33, 0, 360, 48))
@@ -104,7 +104,7 @@ def _find_object(picture):
 
 
 def _shrink(picture, found, amounts, generator):
-    """The picture, uint8, smaller and anywhere, its ground continued around it; and where its object is now.
+    """The picture, uint8, smaller and at a random place, with its ground continued around it; and its object's mask.
 
     The new ground is a blurred continuation of the old one mixed with another. It takes over before the old picture's
     edge, but not over the object.
@@ -149,7 +149,7 @@ def _add_clutter(picture, found, amounts, generator):
 
 
 def _add_guest(picture, found, guest, amounts, generator):
-    """Another family's object, cut out and smaller, where it meets the object least, and behind it."""
+    """Adds another family's object, cut out and smaller, where it overlaps the object least, and behind it."""
     mask = _find_object(guest)
     rows, columns = (np.flatnonzero((mask > 0.5).any(axis)) for axis in (1, 0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
@@ -165,7 +165,7 @@ def _add_guest(picture, found, guest, amounts, generator):
 
 
 def _hide_part(picture, found, share, generator):
-    """A strip, a box or an oval over this share of the object, around any of its points."""
+    """Covers this share of the object with a strip, a box or an oval around a random point of it."""
     rows, columns = np.nonzero(found > 0.5)
     number = generator.integers(len(rows))
     angle = generator.uniform(0, np.pi)
@@ -175,14 +175,14 @@ def _hide_part(picture, found, share, generator):
     v = v * generator.uniform(0.5, 1)
     kind = ("strip", "box", "oval")[generator.integers(3)]
     distance = u if kind == "strip" else np.maximum(u, v) if kind == "box" else np.sqrt(u * u + v * v)
-    # As large as it takes to cover the share.
+    # Large enough to cover the share.
     reach = np.quantile(distance[rows, columns], share)
     cover = np.clip((reach - distance) * canvas.SIZE + 0.5, 0, 1).astype(np.float32)
     return canvas.blend(picture, cover, canvas.table_background(generator, saturation=0.8))
 
 
 def _photograph(picture, amounts, generator):
-    """A camera out of focus, in poor and coloured light; its grain is grey."""
+    """Imitates a camera out of focus, in poor and coloured light, with grey grain."""
     blurred = _to_image(picture).filter(ImageFilter.GaussianBlur(generator.uniform(*amounts.blur)))
     picture = (np.asarray(blurred, np.float32) / 255) ** generator.uniform(*amounts.gamma)
     gains = generator.uniform(*amounts.exposure) * (1 + amounts.cast * generator.uniform(-1, 1, size=3))

@@ -1,4 +1,4 @@
-"""Scenes as files: a folder of PNG pictures with the truth beside them."""
+"""Writes scenes as files: a folder of PNG pictures with their true labels."""
 
 import csv
 import pathlib

@@ -1,4 +1,4 @@
-"""The family "flowers": one flower before leaves that are out of focus.
+"""The family "flowers": one flower in front of leaves that are out of focus.
 
 Object coordinates: the blossom fills about the circle of radius 1 around (0, 0).
 """
@@ -30,7 +30,7 @@ def _petal(length, width, pointed, angle, start=0.12):
 
 
 def _petals(picture, place, color, count, length, width, pointed, generator):
-    """A wheel of petals, each a little lighter or darker than the next."""
+    """Draws a ring of petals, each a little lighter or darker than the next."""
     turn = generator.uniform(0, 2 * np.pi)
     for number in range(count):
         outline = _petal(length, width, pointed, turn + 2 * np.pi * number / count)
@@ -103,7 +103,7 @@ SPECIES = {"rose": _rose, "tulip": _tulip, "daisy": _daisy, "lily": _lily, "sunf
 
 
 def _leaves(generator):
-    """Green out of focus: float32 [SIZE, SIZE, 3]."""
+    """A green background out of focus: float32 [SIZE, SIZE, 3]."""
     cells = np.stack(
         [
             canvas.color_from_hue(

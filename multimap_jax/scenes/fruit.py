@@ -1,4 +1,4 @@
-"""The family "fruit": one fruit on a table, with a color and a species that have nothing to do with each other.
+"""The family "fruit": one fruit on a table, with a color that is independent of its species.
 
 Object coordinates: a fruit fills about the circle of radius 1 around (0, 0), its stem upwards (negative y).
 """

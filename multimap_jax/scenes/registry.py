@@ -1,4 +1,4 @@
-"""The families of scenes, and the rule that gives picture `index` of a family its labels and its pixels."""
+"""The families of scenes, and the rule for the labels and pixels of picture `index` of a family."""
 
 import dataclasses
 import zlib
@@ -9,7 +9,7 @@ import numpy as np
 from multimap_jax.scenes import aloi, card, cars, cmuface, flowers, fruit, fruit360
 from multimap_jax.scenes.difficulty import AMOUNTS, add_hardship
 
-# Streams of random numbers that must not meet: numpy pads short seeds with zeros, so a tag stands at the end.
+# Tags for independent streams of random numbers. They go last in a seed, because numpy pads short seeds with zeros.
 _LABELS, _PIXELS, _HARDSHIP = 1, 2, 3
 
 
@@ -17,7 +17,7 @@ _LABELS, _PIXELS, _HARDSHIP = 1, 2, 3
 class Scene:
     """One family of scenes.
 
-    name: what `render_scene` calls it. subject: what is in the pictures, for prompts.
+    name: the name for `render_scene`. subject: what the pictures show, for prompts.
     aspects: aspect -> the words that are drawn, all combinations equally often.
     draw: (numpy Generator, labels) -> uint8 [h, w, 3].
     more: aspect -> further words that `draw` knows; only the training of the embedded checkpoint uses them.
@@ -94,7 +94,7 @@ SCENES: dict[str, Scene] = {
 def find_scene(name: str) -> Scene:
     """The Scene of this name; ValueError with the known names otherwise."""
     if name not in SCENES:
-        raise ValueError(f"unknown scene {name!r}; the scenes that can be drawn are {', '.join(sorted(SCENES))}")
+        raise ValueError(f"unknown scene {name!r}, known: {', '.join(sorted(SCENES))}")
     return SCENES[name]
 
 
@@ -105,9 +105,9 @@ def _generator(name: str, *numbers: int) -> np.random.Generator:
 def scene_labels(name: str, *, seed: int, index: int) -> dict[str, str]:
     """The labels of one picture: {aspect: word}.
 
-    Indices run through cycles in which every combination occurs once. Inside a cycle each aspect runs through its own
-    words again and again (the digits of the position, summed up, as in a Latin square), so that any stretch of indices
-    has nearly equally many of each word, and the aspects stay independent.
+    Indices run through cycles in which every combination occurs once. Within a cycle each aspect repeats its words in
+    turn (the digits of the position, summed, as in a Latin square). So any range of indices has almost equal counts of
+    each word, and the aspects stay independent.
     """
     aspects = find_scene(name).aspects
     cycle, position = divmod(index, int(np.prod([len(words) for words in aspects.values()])))
@@ -121,14 +121,14 @@ def scene_labels(name: str, *, seed: int, index: int) -> dict[str, str]:
 
 
 def _draw_other(name: str, generator: np.random.Generator) -> np.ndarray:
-    """A picture of any family whose subject is not that of `name`, uint8 [128, 128, 3]."""
+    """A picture of a random family with another subject than `name`, uint8 [128, 128, 3]."""
     others = [scene for scene in SCENES.values() if scene.subject != SCENES[name].subject]
     scene = others[generator.integers(len(others))]
     return scene.draw(generator, {aspect: generator.choice(words) for aspect, words in scene.aspects.items()})
 
 
 def render_scene(name: str, *, seed: int = 0, index: int = 0, difficulty: int = 0) -> tuple[np.ndarray, dict[str, str]]:
-    """Draw one picture of a family; the same for the same arguments, in whatever order they are drawn.
+    """Draw one picture of a family. The same arguments always give the same picture.
 
     difficulty: from 0, the object alone, to 3, where it may be small, among others, partly hidden and badly lit. The
     labels stay the same.

@@ -70,7 +70,7 @@ def test_impossible_numbers_of_groups(k):
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 def test_images_that_are_too_alike_leave_groups_empty():
-    with pytest.warns(UserWarning, match="only 2 of 3 groups hold images"):
+    with pytest.warns(UserWarning, match="only 2 of 3 groups have images"):
         groups = cluster(np.repeat(np.eye(2), 4, axis=0), 3)
     assert np.bincount(groups.labels, minlength=3).tolist() == [4, 4, 0]
 

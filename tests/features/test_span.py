@@ -24,7 +24,7 @@ def test_axes_leave_out_what_words_share():
 
 
 def test_words_that_are_one_to_the_encoder_are_refused():
-    with pytest.raises(ValueError, match="all the same to this encoder"):
+    with pytest.raises(ValueError, match="all the words the same embedding"):
         word_axes(np.ones((2, 4)) / 2)
 
 

@@ -37,7 +37,7 @@ def test_where_nothing_is_said_the_recipe_and_the_words_decide():
     [
         ("magic", WORDS, mm.ProxyConfig(), "known: span, proxy, prompt, word, image, proxy\\+image"),
         ("span", mm.Aspect("color", words=("red",)), mm.ProxyConfig(), "need 2 words or more, aspect 'color' has 1"),
-        ("span", WORDS, mm.ProxyConfig.released(), "do not go with the released recipe"),
+        ("span", WORDS, mm.ProxyConfig.released(), "do not work with the released recipe"),
     ],
 )
 def test_what_does_not_go_together(kind, aspect, config, message):

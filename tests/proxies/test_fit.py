@@ -185,7 +185,8 @@ def test_lower_precisions_stay_close(clip, embeddings, fit, precision, tolerance
 def test_divergence_is_said_and_never_grouped(clip, embeddings, tolerance, images):
     config = mm.ProxyConfig(steps=130, learning_rate=1e30, schedule="constant", tolerance=tolerance, block_size=8)
     expected = (
-        rf"'color' diverged: \d+ or more of {images} have no finite loss at step \d+; use a learning rate below 1e"
+        rf"'color' diverged: the loss of \d+ or more of {images} images is not finite at step \d+; "
+        "use a learning rate below 1e"
     )
     with pytest.raises(ValueError, match=expected):
         mm.fit_proxies(clip, embeddings[:images], COLOR, config=config)
@@ -217,7 +218,7 @@ BAD = {
     "not unit": (lambda rows: 2 * rows, {}, "row 0 has norm 2"),
     "not a number": (lambda rows: np.where(np.arange(19)[:, None] == 4, np.nan, rows), {}, "row 4 holds NaN or inf"),
     "own aspect": (lambda rows: rows, {"contrast": ("color",)}, "the aspect itself"),
-    "order": (lambda rows: rows, {"batch_order": np.zeros((1, 1))}, "released recipe with weight decay only"),
+    "order": (lambda rows: rows, {"batch_order": np.zeros((1, 1))}, "only for the released recipe with weight decay"),
     "order's shape": (
         lambda rows: rows,
         {"batch_order": np.zeros((2, 5)), "config": mm.ProxyConfig.released(2, weight_decay=1e-3)},
@@ -226,7 +227,7 @@ BAD = {
     "order's content": (
         lambda rows: rows,
         {"batch_order": np.ones((2, 2)), "config": mm.ProxyConfig.released(2, weight_decay=1e-3, batch_size=10)},
-        "each row an order",
+        "each row a permutation",
     ),
 }
 
@@ -264,7 +265,7 @@ def test_the_released_recipe_needs_equal_widths(tmp_path):
     write_tiny(tmp_path, embed=24)
     other = mm.load_clip(tmp_path)
     assert mm.fit_proxies(other, unit_rows(3, 24), COLOR, config=CONFIG).proxies.shape == (3, 32)
-    with pytest.raises(ValueError, match="where the two are equal"):
+    with pytest.raises(ValueError, match="where both widths are equal"):
         mm.fit_proxies(other, unit_rows(3, 24), COLOR, config=mm.ProxyConfig.released(2))
 
 
