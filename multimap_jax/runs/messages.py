@@ -147,11 +147,16 @@ def words_text(result: AspectResult) -> str:
     return f"Words ({'given' if source == 'given' else f'from {source}'}): {', '.join(result.aspect.words)}."
 
 
-def print_end(out: Path, written: Sequence[str], skipped: Sequence[Unreadable], say: Callable[[str], None]) -> None:
+def print_skipped(skipped: Sequence[Unreadable], say: Callable[[str], None], record: Path | None = None) -> None:
+    """Lists the images that could not be read. record: the file that lists all of them."""
     if skipped:
         say(f"\n{count(len(skipped), 'image')} could not be read:")
         for failure in skipped[:LISTED]:
             say(f"  {failure}")
         if len(skipped) > LISTED:
-            say(f"  … and {len(skipped) - LISTED:,} more, listed in {out / 'run.json'}")
+            say(f"  … and {len(skipped) - LISTED:,} more" + (f", listed in {record}" if record else ""))
+
+
+def print_end(out: Path, written: Sequence[str], skipped: Sequence[Unreadable], say: Callable[[str], None]) -> None:
+    print_skipped(skipped, say, out / "run.json")
     say("\nwritten: " + ", ".join(str(out / name) for name in written))

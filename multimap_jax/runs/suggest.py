@@ -10,7 +10,7 @@ from multimap_jax.encoders.clip.model import load_clip
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.separability import check_compared_prompts
 from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
-from multimap_jax.runs.messages import DRAWINGS, count
+from multimap_jax.runs.messages import DRAWINGS, count, print_skipped
 from multimap_jax.runs.run_embeddings import embed_source, matching_embeddings
 from multimap_jax.runtime.progress import with_bar
 from multimap_jax.sources.detect import open_source
@@ -21,7 +21,7 @@ from multimap_jax.storage.output import prepare_folder, sweep
 from multimap_jax.words.find import FoundWords, aspects_to_suggest, suggest_aspects
 from multimap_jax.words.word_sources import WordSources
 
-# Aspects that are listed, and words of each.
+# Most aspects that are listed, and most words of each.
 SHOWN = 12
 SHOWN_WORDS = 6
 # Levels of aspects that the next command asks for: those of the first that has any.
@@ -31,8 +31,8 @@ SEPARATED = ("well", "partly")
 def run_suggest(
     images: Path, ready: bool, out: Path, subject: str, clip: str, sources: WordSources, say: Callable, progress: bool
 ) -> None:
-    """Embeds the images, or takes what is cached in `out`, and prints the aspects, best first, and the command to run
-    next. images: or embeddings, if `ready`.
+    """Embeds the images, or reads their embeddings from the cache in `out`, and prints the aspects, best first, and the
+    command to run next. images: or embeddings, if `ready`.
 
     Raises ValueError or OSError with one sentence before anything is computed.
     """
@@ -45,7 +45,9 @@ def run_suggest(
         encoder = load_clip(clip)
         asked = aspects_to_suggest(encoder, subject, vocabulary)
         if not asked:
-            raise InputError(f"{encoder.name} has seen two words of no aspect of {subject!r}: give more", "vocabulary")
+            raise InputError(
+                f"{encoder.name} knows fewer than two words of every aspect of {subject!r}: give more", "vocabulary"
+            )
         for aspect in asked:
             check_compared_prompts(encoder, aspect)
         for note in [DRAWINGS] * encoder.embedded + list(source.notes):
@@ -66,6 +68,7 @@ def run_suggest(
         )
     for line in table(aspects, encoder.name, len(found.names)):
         say(line)
+    print_skipped(found.failures, say)
     levels = [[found.aspect.name for found in aspects if found.separability.verdict == level] for level in SEPARATED]
     names = next(filter(None, levels), [])
     if not names:
@@ -77,8 +80,11 @@ def run_suggest(
 
 
 def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
-    """The best aspects, a line each."""
-    lines = [f"\nWhat {encoder} separates on {count(images, 'image')}, best first; from a score of 1.0 on well:"]
+    """The best aspects, one line each."""
+    lines = [
+        f"\nAspects that {encoder} separates on {count(images, 'image')}, best first; 1.0 or more is well. A high "
+        "score says that the words separate the images, not that they make sense for them:"
+    ]
     width = max(len(found.aspect.name) for found in aspects[:SHOWN])
     for found in aspects[:SHOWN]:
         aspect, separability = found.aspect, found.separability

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -299,6 +300,17 @@ def test_suggest_prints_aspects_and_the_next_command(fruit, tmp_path, capsys):
     assert "  color " in capsys.readouterr().out
 
 
+def test_suggest_lists_the_images_that_it_cannot_read(fruit, tmp_path, capsys):
+    images = shutil.copytree(fruit, tmp_path / "images")
+    (images / "broken.png").write_bytes(b"no image")
+    command = ["multimap", "suggest", f"--images={images}", "--subject=fruit", f"--out={tmp_path / 'out'}"]
+    for _ in range(2):  # the second time from the cache
+        assert cli.main(command) == 0
+        said = capsys.readouterr().out
+        assert "\n1 image could not be read:\n  broken.png: " in said
+        assert said.index("broken.png") < said.index("next: multimap ")
+
+
 SUGGEST_BAD = {
     "no images": (["--subject=fruit"], "give the images"),
     "both": (["--images={fruit}", "--embeddings={fruit}"], "not both"),
@@ -338,7 +350,7 @@ def test_suggest_says_before_embedding_that_there_is_no_aspect(fruit, tmp_path, 
     (tmp_path / "own").write_text("mood: unseeable, invisible\n")
     flags = [f"--vocabulary={tmp_path / 'own'}", f"--out={tmp_path / 'out'}"]
     assert cli.main(["multimap", "suggest", f"--images={fruit}", *flags]) == 2
-    assert "has seen two words of no aspect" in capsys.readouterr().err
+    assert "knows fewer than two words of every aspect" in capsys.readouterr().err
 
 
 def test_the_vocabulary_is_read_once(fruit, tmp_path):

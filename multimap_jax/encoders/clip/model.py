@@ -103,9 +103,7 @@ class Clip:
     @property
     def place(self) -> str:
         """The name by which `load_clip` finds this checkpoint from any folder on this machine."""
-        if self.embedded or not Path(self.name).is_dir() or Path(self.name).resolve() != self.directory.resolve():
-            return self.name
-        return str(self.directory.resolve())
+        return str(self.directory.resolve()) if self._is_local() else self.source
 
     @functools.cached_property
     def hash(self) -> str:
