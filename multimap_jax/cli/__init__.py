@@ -1,1 +1,1 @@
-"""The command multimap: one file a verb, its flags, usage and run; suggestions and signals."""
+"""The command `multimap`: one file for each verb, with its flags, usage and run; also suggestions and signals."""

@@ -1,4 +1,4 @@
-"""`multimap apply`: new images into the groups of a finished run."""
+"""`multimap apply`: assigns new images to the groups of a finished run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from multimap_jax.cli import flags
 from multimap_jax.cli.console import running
 
 PURPOSE = "put new images into the same groups"
-USAGE = """Puts new images into the groups of a finished run. The groups stay as they are.
+USAGE = """Puts new images into the groups of a finished run. The groups do not change.
 
   multimap apply --run=out/ --images=new/ --out=more/
-  multimap apply --run=edited/ --images=new/ --out=more/          (into groups that multimap edit made)
+  multimap apply --run=edited/ --images=new/ --out=more/          (into the groups of an edited run)
   multimap apply --run=out/ --images=new/ --labels=truth.csv --out=more/
 
 Writes labels.csv, run.json, report.html and, with --labels, metrics.json into --out.

@@ -1,4 +1,4 @@
-"""Flags from a file: run.json, so that a run is repeated, or a TOML file. What is typed takes precedence."""
+"""Reads flags from a file: run.json, to repeat a run, or a TOML file. Typed flags take precedence."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from multimap_jax.storage.filenames import error_text, without_secrets
 from multimap_jax.storage.paths import exists, open_file, parse_path
 
 SETTINGS = tuple(flag_of(field) for kind in (Settings, ProxySettings) for field in dataclasses.fields(kind))
-# Flags with a value for each aspect: a table in the file.
+# Flags with one value for each aspect; in the file these are tables.
 BY_ASPECT = ("words", "clusters")
-# Flags that name files and folders of this machine.
+# Flags that name files and folders on this machine.
 PLACES = ("images", "embeddings", "labels", "wordnet", "vocabulary")
-# All that a file may set. It may come from a stranger: what writes, deletes, downloads or sends has to be typed.
+# All flags that a file may set. The file may come from a stranger, so flags that write, delete, download or send must
+# be typed.
 ALLOWED = (*PLACES, *BY_ASPECT, *SETTINGS, "subject", "clip", "aspect", "template", "contrast", "recipe")
 TOML_BYTES = 10**6
 
@@ -32,23 +33,23 @@ Value = bool | int | float | str | list[str] | dict[str, int | str | list[str]]
 
 @dataclasses.dataclass(frozen=True)
 class RunFlags:
-    """What is read of run.json."""
+    """The part of run.json that --config reads."""
 
     flags: dict[str, Value] | None = None
 
 
 def read_config(path: Path) -> dict[str, Value]:
-    """The flags in a file. MissingError where there is none, InputError or ValueError for one that cannot be read."""
+    """Reads the flags in a file. MissingError if there is no file, InputError or ValueError if it cannot be read."""
     import msgspec
 
     from multimap_jax.storage.reading import read_form
 
     if not exists(path):
-        raise MissingError(f"there is no file {path}: give run.json of a run, or a TOML file", "config")
+        raise MissingError(f"there is no file {path}: give the run.json of a run, or a TOML file", "config")
     if path.suffix.lower() != ".toml":
-        found = read_form(path, RunFlags, "give run.json of a run, or a TOML file", strict=False).flags
+        found = read_form(path, RunFlags, "give the run.json of a run, or a TOML file", strict=False).flags
         if found is None:
-            raise InputError(f"{path} does not say how its groups were found: give run.json of the first run", "config")
+            raise InputError(f"{path} has no flags to repeat: give the run.json of the original run", "config")
         return found
     with open_file(path, TOML_BYTES) as file:
         text = file.read()
@@ -59,8 +60,8 @@ def read_config(path: Path) -> dict[str, Value]:
 
 
 def apply_config(values: FlagValues) -> set[str]:
-    """Sets the flags that --config gives and that were not typed; returns their names. InputError with a sentence for
-    any that it may not give."""
+    """Sets the flags in --config that were not typed; returns their names. InputError for flags that a file may not
+    set."""
     if not values.config:
         return set()
     path, typed = parse_path(values.config), {name for name in values if values[name].present}
@@ -80,24 +81,24 @@ def apply_config(values: FlagValues) -> set[str]:
 def check_name(path: Path, name: str, values: FlagValues) -> None:
     """InputError for a flag that a file may not set."""
     if name not in values:
-        raise InputError(f"{path} sets {name[:80]!r}, which is no flag: see multimap help group", "config")
+        raise InputError(f"{path} sets {name[:80]!r}, which is not a flag: see multimap help group", "config")
     if name not in ALLOWED:
-        raise InputError(f"{path} sets {name}, which a file may not set: remove it there and type --{name}", "config")
+        raise InputError(f"a file cannot set {name}: remove it from {path} and type --{name}", "config")
 
 
 def check_place(path: Path, name: str, value: Value) -> None:
-    """InputError for an address, or a checkpoint that is not on this machine: nobody has asked to reach them."""
+    """InputError for an address, or a checkpoint that is not on this machine: the user must type these."""
     for text in value if isinstance(value, list) else [value]:
         away = name in PLACES and "://" in str(text)
         if name == "clip" and text != "embedded":
             away = "://" in str(text) or not parse_path(str(text)).is_dir()
         if away:
             shown = without_secrets(str(text))[:200]
-            raise InputError(f"{path} names {shown}, which is not a folder or file of this machine", name, shown)
+            raise InputError(f"{path} names {shown}, which is not a file or folder on this machine", name, shown)
 
 
 def set_flag(path: Path, flag: flags.Flag, value: Value) -> None:
-    """Sets a flag as if its value had been typed."""
+    """Sets a flag as if the user had typed its value."""
     try:
         if isinstance(value, dict) or (isinstance(value, list) and not isinstance(flag.value, list)):
             raise flags.IllegalFlagValueError("expected one value")
@@ -111,9 +112,9 @@ def set_flag(path: Path, flag: flags.Flag, value: Value) -> None:
 
 
 def add_by_aspect(path: Path, values: FlagValues, name: str, table: Value) -> None:
-    """Adds to --words or --clusters what a file has for aspects that are asked for and that were not typed."""
+    """Adds a file's values of --words or --clusters for the requested aspects that have no typed value."""
     if not isinstance(table, dict):
-        raise InputError(f"{path}: {name} cannot be {str(table)[:80]}: expected a table, aspect = value", "config")
+        raise InputError(f"{path}: {name} is {str(table)[:80]}, expected a table: aspect = value", "config")
     typed = {*map(normal_form, by_aspect(name, values[name].value or [], values.aspect))}
     asked = {normal_form(aspect) for aspect in values.aspect} - typed
     for aspect, value in table.items():
@@ -123,7 +124,7 @@ def add_by_aspect(path: Path, values: FlagValues, name: str, table: Value) -> No
 
 
 def flags_for_config(values: FlagValues) -> dict[str, Value]:
-    """The flags that were typed, as run.json keeps them for --config: with whole paths, without secrets."""
+    """The typed flags, as run.json keeps them for --config: with absolute paths and without secrets."""
     found: dict[str, Any] = {name: values[name].value for name in ALLOWED if name in values and values[name].present}
     for name in found:
         if name in BY_ASPECT:
@@ -136,7 +137,7 @@ def flags_for_config(values: FlagValues) -> dict[str, Value]:
 
 
 def whole_path(name: str, text: str) -> str:
-    """The value of a flag; where it names a file or folder of this machine its path from the root."""
+    """The value of a flag; the absolute path if it names a file or folder on this machine."""
     is_local = name in PLACES and text != "builtin" or name == "clip" and text != "embedded"
     path = parse_path(text) if is_local and "://" not in text else None
     if path is None or (name == "clip" and not path.is_dir()):

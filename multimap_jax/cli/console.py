@@ -1,4 +1,4 @@
-"""How the command speaks: lines on standard output, notes, sentences for errors, progress and logs."""
+"""The command's output: lines on standard output, notes, error messages, progress and logs."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.storage.paths import parse_path
 
 _typed_addresses: list[str] = []
-print_failures: list[str] = []  # why lines could not be printed since `start`
+print_failures: list[str] = []  # why printing failed since `start`
 
 
 def start(argv: Sequence[str]) -> None:
     """Prepares the standard streams for one command.
 
-    A process that was begun without them, as services and 2>&- begin it, gets /dev/null. Each takes the lowest free
-    number, that of the missing stream: what libraries write to it reaches no other file.
+    A process that was started without them (by a service, or with 2>&-) gets /dev/null. Each opened file takes the
+    lowest free descriptor, the one of the missing stream, so libraries that write to it do not write into another file.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that cannot write a name is no reason to stop
+        if hasattr(stream, "reconfigure"):  # a terminal that cannot show a name must not stop the run
             stream.reconfigure(errors="replace")
     _typed_addresses[:] = [value for _, _, value in (word.partition("=") for word in argv) if "://" in value]
     print_failures.clear()
 
 
 def write_line(name: str, text: str) -> OSError | None:
-    """Writes to sys.stdout or sys.stderr. Returns why that failed; what comes after it then goes nowhere."""
+    """Writes to sys.stdout or sys.stderr. Returns the error if that failed; later output is then discarded."""
     try:
         print(_safe(text), file=getattr(sys, name), flush=True)
     except OSError as error:
@@ -47,10 +47,10 @@ def write_line(name: str, text: str) -> OSError | None:
 
 
 def say(text: str) -> None:
-    """Prints. Where that fails the run goes on; a reader that went away (`multimap … | head`) is no failure at all."""
+    """Prints a line. If that fails, the run continues. A closed pipe (`multimap … | head`) is not a failure."""
     error = write_line("stdout", text)
     if error and not isinstance(error, BrokenPipeError):
-        print_failures.append(f"cannot write to standard output ({error.strerror}): redirect it to a disk with room")
+        print_failures.append(f"cannot write to standard output ({error.strerror}): write to a disk with free space")
 
 
 def note(text: str) -> None:
@@ -58,24 +58,26 @@ def note(text: str) -> None:
 
 
 def fail(message: str, status: int = 2) -> int:
-    """Says why the command ends; returns the exit status."""
+    """Prints why the command ends; returns the exit status."""
     write_line("stderr", f"multimap: {message}")
     return status
 
 
 def _safe(text: str) -> str:
-    """What may go to a terminal or a log: nothing that steers it, and no secret of an address. Where one that was typed
-    ends is known, whatever its password holds."""
+    """Text that is safe for a terminal or a log: no control characters, and no secrets of addresses. Typed addresses
+    are replaced first: their ends are known, whatever their passwords contain."""
     for address in _typed_addresses:
         text = text.replace(address, without_secrets(address))
     return printable(without_secrets(text))
 
 
 def sentence(error: Exception, values: flags.FlagValues) -> str:
-    """An error for a person: with the flag to change, where the error has a parameter and the verb that flag. Errors of
-    the system name their file and reason."""
+    """The message of an error, with the flag to change if the verb has one for the error's parameter. Errors of the
+    operating system name their file and reason."""
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return f"there is no file or folder {error.filename}"
     if isinstance(error, OSError) and error.filename is not None:
-        return f"cannot read or write {error.filename} ({error.strerror}); the same command goes on from what is kept"
+        return f"cannot read or write {error.filename} ({error.strerror}): fix that, then run the same command again"
     message, parameter = getattr(error, "message", str(error)), getattr(error, "parameter", "")
     flag = RENAMED.get(parameter, parameter)
     if flag not in values or f"--{flag}" in message:
@@ -86,7 +88,7 @@ def sentence(error: Exception, values: flags.FlagValues) -> str:
 
 @contextlib.contextmanager
 def warnings_as_notes() -> Iterator[None]:
-    """Within it each warning is shown once, as a note; those meant for programmers are not."""
+    """A context that shows each warning once, as a note. Warnings for programmers are hidden."""
     shown = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
@@ -106,11 +108,11 @@ def warnings_as_notes() -> Iterator[None]:
 def running(
     values: flags.FlagValues, process: int | None = None, distributed: bool = False, jax: bool = True
 ) -> Iterator[dict]:
-    """Starts JAX, and logs and traces what runs within as the flags ask. Yields a run's arguments say and progress.
+    """Starts JAX, and sets up logs and traces as the flags say. Yields the arguments `say` and `progress` of a run.
 
     Args:
-      process: the number of this process, None where there is only one.
-      distributed: this process has joined others. jax: what runs within needs JAX.
+      process: the number of this process, None if there is only one.
+      distributed: whether this process has joined others. jax: whether the verb needs JAX.
     """
     from multimap_jax.runtime.compilation import start_jax
     from multimap_jax.runtime.profiling import traces_in

@@ -1,4 +1,4 @@
-"""`multimap edit`: the groups of a finished run merged, split and renamed."""
+"""`multimap edit`: merges, splits and renames the groups of a finished run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from multimap_jax.cli import flags
 from multimap_jax.cli.console import running
 
 PURPOSE = "merge, split or rename groups"
-USAGE = """Merges, splits and renames groups of a finished run, and moves single images. Nothing is computed again.
+USAGE = """Merges, splits and renames groups of a finished run, and moves single images. Embeddings are not recomputed.
 
-Open report.html of the run, make the edits there, save them, and put them into effect:
+Open the run's report.html, make the edits there and save them. Then apply them:
 
   multimap edit --run=out/ --edits=edits.json --out=edited/
   multimap edit --run=edited/ --edits=more.json --out=again/      (edits of edited groups)
   multimap apply --run=edited/ --images=new/ --out=more/          (new images into the edited groups)
 
-You may also write edits.json by hand. Edits are made in their order; each uses the names that groups have by then:
+You can also write edits.json by hand. Edits apply in order; each uses the current names of the groups:
 
   {"edits": [{"aspect": "color", "merge": ["red", "pink"], "into": "red"},
              {"aspect": "color", "rename": "red", "to": "warm"},
@@ -26,7 +26,7 @@ You may also write edits.json by hand. Edits are made in their order; each uses 
 """
 FLAGS = (
     flags.RUN,
-    flags.text("edits", "file of edits, as the page saves it"),
+    flags.text("edits", "file of edits, saved from the page"),
     flags.text("out", "folder for the edited run, not the run's own"),
     *flags.MOVED,
     flags.LABELS,

@@ -1,4 +1,4 @@
-"""`multimap embed`: only the embeddings, by one worker or by many."""
+"""`multimap embed`: only embeds the images, with one worker or many."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from multimap_jax.cli.console import running
 from multimap_jax.cli.processes import CLUSTER, join_processes
 from multimap_jax.errors import InputError
 
-PURPOSE = "embed very many images, in shares"
+PURPOSE = "embed many images, split among workers"
 USAGE = """Only embeds the images, for multimap --embeddings=OUT and for other tools.
 
   multimap embed --images='shards/{00000..00031}.tar' --clip=openai/clip-vit-base-patch32 --out=out/ --part=2/16
   multimap embed --images=photos/ --clip=openai/clip-vit-base-patch32 --out=out/
   multimap --embeddings=out/ --subject=… --aspect=… --clip=openai/clip-vit-base-patch32 --out=groups/    (then)
 
---part=2/16 is the second of sixteen workers, which need not know of each other: each takes every sixteenth shard. If a
-worker dies, start it again: it does what is missing. With --distributed instead, run the same line on every host of a
-Cloud TPU slice, under Slurm or Open MPI; each takes its share.
+--part=2/16 is the second of sixteen independent workers; each embeds every sixteenth shard. If a worker dies, start it
+again: it embeds only what is missing. Or use --distributed and run the same command on every host of a Cloud TPU slice,
+under Slurm or Open MPI; each host takes its share.
 """
 FLAGS = (
     flags.IMAGES,
     flags.CLIP,
     flags.text("out", "folder for the embeddings, the same one for all workers"),
-    flags.text("part", "this worker's number, from 1, and how many there are: 2/16", "1/1"),
+    flags.text("part", "this worker's number, from 1, and the number of workers: 2/16", "1/1"),
     *CLUSTER,
 )
 
@@ -45,14 +45,14 @@ def run(values: FlagValues) -> None:
 
 
 def parse_part(text: str) -> tuple[int, int]:
-    """The worker and how many there are: "2/16" -> (2, 16). InputError for anything else."""
+    """The worker's number and the number of workers: "2/16" -> (2, 16). InputError for anything else."""
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     if not found or max(map(len, found.groups())) > flags.DIGITS:
-        raise InputError(f"--part={text} cannot be read: expected a worker's number and how many, such as 2/16")
+        raise InputError(f"--part={text}: expected a worker's number and the number of workers, such as 2/16")
     number, workers = map(int, found.groups())
     if workers == 0:
         raise InputError(f"--part={text}: expected at least one worker, such as 1/1")
     if not 1 <= number <= workers:
-        advice = " (a scheduler that counts from 0: --part=$((INDEX+1))/N)" if number == 0 else ""
+        advice = " (if your scheduler counts from 0: --part=$((INDEX+1))/N)" if number == 0 else ""
         raise InputError(f"--part={text}: expected 1/{workers} to {workers}/{workers}{advice}")
     return number, workers

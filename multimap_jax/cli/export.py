@@ -1,4 +1,4 @@
-"""`multimap export`: the groups of a finished run as folders of images, or as a table."""
+"""`multimap export`: writes the groups of a finished run as folders of images, or as a table."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ USAGE = """Exports the groups of a finished run: as folders of images, or as a t
   multimap export --run=out/ --aspect=color --to=folders/                         (a folder for each group)
   multimap export --run=out/ --to=table.parquet                   (groups, coordinates, embeddings; or table.csv)
 
-The run's images are not moved or changed, and no existing file is overwritten. Each new folder gets a hidden file,
-.multimap.json, so that a later run that reads a folder above it skips these copies.
+Export never moves or changes the run's images and never overwrites a file. Each new folder gets a hidden file,
+.multimap.json, so that later runs skip these copies.
 """
 FLAGS = (
     flags.RUN,
-    flags.text("aspect", "which groups; a table has all aspects unless you name some", [], DEFINE_multi_string),
-    flags.text("to", "folder for the folders, or a table: .parquet or .csv"),
+    flags.text("aspect", "aspect to export; a table has all of them by default", [], DEFINE_multi_string),
+    flags.text("to", "target folder, or a table: .parquet or .csv"),
     flags.choice("how", "copy the images, or make symbolic links to them", ("copy", "link"), "copy"),
-    flags.switch("dry_run", "only show what would be done"),
+    flags.switch("dry_run", "only show what would be written"),
     *flags.MOVED,
 )
 

@@ -1,4 +1,4 @@
-"""Flags: how they are defined and checked, those that several verbs share, and those made from settings."""
+"""Flags: how they are defined and checked, flags that several verbs share, and flags made from settings."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from multimap_jax.storage.paths import parse_path
 if TYPE_CHECKING:
     from multimap_jax.words.word_sources import WordSources
 
-# Values that are given by one flag for each aspect.
+# Flags that may be repeated, once for each aspect.
 REPEATABLE = ("aspect", "words", "clusters")
-# Digits of a number at most: Python refuses to read very long ones, and no count of images or workers is longer.
+# Largest number of digits: Python refuses to parse very long numbers, and no count of images or workers is longer.
 DIGITS = 12
-# Precisions without a flag: this one changes JAX for the whole process.
+# Precisions that no flag offers: float64 changes JAX for the whole process.
 PARITY_ONLY = ("float64",)
 TYPES: dict[str, Callable] = {"bool": flags.DEFINE_bool, "int": flags.DEFINE_integer, "float": flags.DEFINE_float}
 
 
 def text(name: str, help: str, default: Any = None, define: Callable = flags.DEFINE_string, **more: Any) -> Callable:
-    """A flag for `make_flags`, which calls what this returns. define: one of absl's DEFINE functions. more: for it."""
+    """A flag for `make_flags`, which calls the result. define: one of absl's DEFINE functions. more: its arguments."""
     return functools.partial(define, name, default, help=help, **more)
 
 
@@ -44,41 +44,41 @@ def choice(name: str, help: str, options: Sequence[str], default: Any) -> Callab
 
 
 SOURCE_HELP = (
-    "folder of images, searched recursively; or a list (.csv, .parquet) with a column of paths; or parquet files that "
-    "hold images; or tar files: 'shards/{00000..00031}.tar', 'data/*.parquet'"
+    "folder of images, including subfolders; or a list (.csv, .parquet) with a column of paths; or parquet files that "
+    "contain images; or tar files: 'shards/{00000..00031}.tar', 'data/*.parquet'"
 )
 READY_HELP = (
-    "instead of --images: existing embeddings by --clip, in a folder as multimap or clip-retrieval write them, or one "
-    ".npy with a .csv or .parquet of the same name"
+    "existing embeddings of --clip, instead of --images: a folder written by multimap or clip-retrieval, or a .npy "
+    "file with a .csv or .parquet of the same name"
 )
 VOCABULARY_HELP = (
     "files of aspects and words, with lines like color: red, green; later files take precedence; 'builtin' is the "
     "package's own"
 )
 SUBJECT_HELP = (
-    "what is in the images. Where the vocabulary's nearest subject separates the words better, that is used; "
-    "exactly:fruit takes yours as it is"
+    "what the images show. multimap may use a similar subject of the vocabulary if that separates the words better; "
+    "exactly:fruit always uses yours"
 )
 IMAGES = text("images", SOURCE_HELP)
 CLIP = text("clip", "'embedded', a directory in the Hugging Face layout, or a hub id", "embedded")
-# What is grouped, and what it shows.
+# What to group, and what it shows.
 INPUTS = (IMAGES, text("embeddings", READY_HELP), text("subject", SUBJECT_HELP, choices.SUBJECT), CLIP)
 WORD_SOURCE_FLAGS = (
     text("vocabulary", VOCABULARY_HELP, ["builtin"], flags.DEFINE_list),
-    text("wordnet", "folder of WordNet's index.noun and data.noun, if not the usual one"),
+    text("wordnet", "folder with WordNet's index.noun and data.noun, if not the usual one"),
 )
 RUN = text("run", "folder of a finished run, its --out")
-# Where a finished run's files are, if they were moved since.
-RUN_CLIP = text("clip", "where the run's checkpoint is now")
+# For files of a finished run that were moved.
+RUN_CLIP = text("clip", "the run's checkpoint, if it was moved")
 MOVED = (
-    text("images", "where the run's images are now"),
-    text("embeddings", "where the run's embeddings are now"),
+    text("images", "the run's images, if they were moved"),
+    text("embeddings", "the run's embeddings, if they were moved"),
     RUN_CLIP,
 )
-LABELS = text("labels", "csv of true labels: a column called image, then one column for each aspect")
+LABELS = text("labels", "csv of true labels: a column called image, and one column for each aspect")
 COMMON = (
     switch("progress", "show progress bars", True),
-    choice("log", "bars on a terminal, or one line a minute on stderr", choices.LOGS, "bars"),
+    choice("log", "progress as bars, or as one JSON line a minute on stderr", choices.LOGS, "bars"),
     text("profile", "folder for JAX traces of a few chunks of work"),
     switch("version", "show the version"),
     switch("help", "show this help", short_name="h"),
@@ -86,8 +86,8 @@ COMMON = (
 
 
 def make_flags(*definitions: Callable) -> FlagValues:
-    """The flags of a verb with those of all verbs, in a set of their own: importing this package defines no global
-    flag."""
+    """The flags of a verb and the flags that all verbs have. They are not global: importing this package defines no
+    global flag."""
     values = FlagValues()
     for define in (*definitions, *COMMON):
         define(flag_values=values)
@@ -95,14 +95,14 @@ def make_flags(*definitions: Callable) -> FlagValues:
 
 
 def settings_flags(settings: type, of_recipe: bool = False) -> list[Callable]:
-    """A flag for every field of a dataclass of `settings` that has a help text.
+    """Flags for the fields of a dataclass of `settings` that have a help text.
 
-    of_recipe: the default of each is the recipe's.
+    of_recipe: whether the recipe sets the defaults.
     """
     definitions = []
     for field in fields_with_flags(settings):
         default = None if of_recipe else field.default
-        help = f"instead of the recipe's: {field.metadata['help']}" if of_recipe else field.metadata["help"]
+        help = f"{field.metadata['help']} (default: the recipe's)" if of_recipe else field.metadata["help"]
         if options := [name for name in field.metadata["options"] if name not in PARITY_ONLY]:
             definitions.append(choice(flag_of(field), help, options, default))
         else:
@@ -111,7 +111,7 @@ def settings_flags(settings: type, of_recipe: bool = False) -> list[Callable]:
 
 
 def given_settings(values: FlagValues, settings: type) -> dict:
-    """The fields of a dataclass of `settings` whose flags have a value."""
+    """Field -> value, for the fields of a dataclass of `settings` whose flags have a value."""
     found = {field.name: values[flag_of(field)].value for field in fields_with_flags(settings)}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -120,14 +120,14 @@ def fields_with_flags(settings: type) -> list[dataclasses.Field]:
     return [field for field in dataclasses.fields(settings) if field.metadata["help"]]
 
 
-# Parameters of errors whose flags have other names -> these.
+# Parameter of an error -> its flag, where the names differ.
 RENAMED = {"n_clusters": "clusters"} | {
     field.name: flag_of(field) for settings in (Settings, ProxySettings) for field in dataclasses.fields(settings)
 }
 
 
 def refuse_second_values(values: FlagValues) -> None:
-    """Has absl raise an error for a flag that is given twice and differs: it would silently take the last value."""
+    """Makes absl raise an error for a flag with two different values; it would silently use the last one."""
     for flag in (values[name] for name in values):
         if not isinstance(flag, flags.MultiFlag):
             flag.parse = functools.partial(  # type: ignore[method-assign]  # absl has no other way in
@@ -147,7 +147,7 @@ def check_source(values: FlagValues) -> None:
     if not values.images and not values.embeddings:
         raise InputError("--images is missing: give the images, or --embeddings instead")
     if values.images and values.embeddings:
-        raise InputError("--images and --embeddings exclude each other: give one, not both")
+        raise InputError("give either --images or --embeddings, not both")
 
 
 def by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str]:
@@ -156,17 +156,17 @@ def by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str]
     for item in given:
         name, value = split_item(item, aspects)
         if not value:
-            raise InputError(f"--{flag}={item} cannot be read: expected --{flag}=ASPECT=VALUE")
+            raise InputError(f"--{flag}={item}: expected --{flag}=ASPECT=VALUE")
         if name not in aspects:
-            raise InputError(f"--{flag} names the aspect {name!r}, which no --aspect asks for ({', '.join(aspects)})")
+            raise InputError(f"--{flag} names the aspect {name!r}, but --aspect gives only {', '.join(aspects)}")
         if name in found:
-            raise InputError(f"--{flag} is given twice for the aspect {name!r}")
+            raise InputError(f"--{flag} is given twice for the aspect {name!r}: give it once")
         found[name] = value
     return found
 
 
 def split_item(item: str, aspects: list[str]) -> tuple[str, str]:
-    """ "color=3" -> ("color", "3"). An aspect may have a "=" in its name, and another spelling here."""
+    """ "color=3" -> ("color", "3"). An aspect's name may contain "=", and may be spelled differently here."""
     forms, pieces = {normal_form(name): name for name in aspects}, item.split("=")
     cuts = [("=".join(pieces[:i]), "=".join(pieces[i:])) for i in range(len(pieces) - 1, 0, -1)]
     known = [(forms[normal_form(name)], value) for name, value in cuts if normal_form(name) in forms]
@@ -174,7 +174,7 @@ def split_item(item: str, aspects: list[str]) -> tuple[str, str]:
 
 
 def paths_of(values: FlagValues, *needed: str, optional: Sequence[str] = ()) -> dict:
-    """Flags that name files and folders -> their paths, None where they are not given. InputError for a missing one."""
+    """Flag -> path, None if it is not given. InputError if one of `needed` is missing."""
     for name in needed:
         if not values[name].value:
             wrong = "missing" if values[name].value is None else "empty"
@@ -187,13 +187,13 @@ def paths_of(values: FlagValues, *needed: str, optional: Sequence[str] = ()) -> 
 
 
 def word_sources(values: FlagValues) -> WordSources:
-    """Where candidate words may come from, as a `words.word_sources.WordSources`."""
+    """The sources of candidate words, as a `words.word_sources.WordSources`."""
     from multimap_jax.words.language_model import Endpoint
     from multimap_jax.words.word_sources import WordSources
 
     model: list[Any] = [values[name].value for name in ("llm", "llm_model") if name in values]
     if any(model) and not all(model):
-        raise InputError("--llm and --llm_model belong together: give both or none")
+        raise InputError("--llm and --llm_model must be given together")
     endpoint = Endpoint.from_environment(*model) if any(model) else None
     files = tuple(None if name == "builtin" else parse_path(name) for name in values.vocabulary)
     cache = parse_path(values.out) / "words" if endpoint else None
@@ -201,13 +201,13 @@ def word_sources(values: FlagValues) -> WordSources:
 
 
 def command_line(values: FlagValues, *verb: str) -> str:
-    """The command as it was typed, with what a configuration adds, for a shell; without the secrets of addresses."""
+    """The command for a shell: the typed flags and those of --config, without the secrets of addresses."""
     given = [(name, text) for name in values if name not in ("h", "config") for text in _typed_values(values[name])]
     return shlex.join(["multimap", *verb, *(f"--{name}={without_secrets(text)}" for name, text in given)])
 
 
 def _typed_values(flag: flags.Flag) -> Sequence[str]:
-    """The values of a flag as they were typed, () where it was not."""
+    """The values of a flag as typed; () if it was not given."""
     if not flag.present:
         return ()
     if flag.name in REPEATABLE:

@@ -30,39 +30,37 @@ multimap help VERB explains one of these, with examples.
   multimap --images=photos/ --subject=fruit --aspect=color --clip=openai/clip-vit-base-patch32 --out=out/
   multimap --images=photos/ --subject=fruit --aspect=color --aspect=species \\
            --words=color=red,green,yellow --clusters=species=3 --clip=openai/clip-vit-base-patch32 --out=out/
-  multimap --config=out/run.json --out=again/                     (a run repeated, or flags from a .toml file)
+  multimap --config=out/run.json --out=again/                     (repeats a run; a .toml file of flags also works)
 
 Writes labels.csv, run.json, report.html and, with --labels, metrics.json into --out. Results are cached in --out: an
 interrupted command resumes, and new aspects or images cost only the new work.
-srun multimap … --distributed makes one run of many hosts: a Cloud TPU slice, under Slurm or Open MPI.
-Exit status: 0, or 2 with one sentence about what to change.
+srun multimap … --distributed runs on many hosts at once: a Cloud TPU slice, under Slurm or Open MPI.
+Exit status: 0, or 2 with a message about what to change.
 """
 WORDS_HELP = (
-    "candidate words of an aspect: color=red,green,yellow. Or a source of words, of which those that match the images "
-    "are used: species=vocabulary, species=wordnet, species=wordnet:bird, species=llm. Or species=none. Default: the "
-    "vocabulary, if it has the aspect"
+    "words of an aspect: color=red,green,yellow. Or a source of words: species=vocabulary, species=wordnet, "
+    "species=wordnet:bird or species=llm; multimap uses those that match the images. species=none groups without "
+    "words. Default: the vocabulary, if it has the aspect"
 )
-EXACTLY = "exactly:"  # before a subject that is not to be compared with others
-CONFIG_HELP = (
-    'run.json of a run, to repeat it, or a TOML file of flags: images = "photos"; flags that you type take precedence'
-)
+EXACTLY = "exactly:"  # before a subject to use without comparing it with others
+CONFIG_HELP = 'run.json of a run, to repeat it, or a TOML file of flags: images = "photos"; typed flags take precedence'
 CLUSTERS_HELP = "number of groups for an aspect: color=3 or color=auto. Default: one per given word, otherwise auto"
-CONTRAST_HELP = "aspects that proxies are pushed away from, if the recipe has that"
+CONTRAST_HELP = "aspects that proxies are pushed away from, if the recipe does so"
 FLAGS = (
     *flags.INPUTS,
     flags.text("out", "folder for the results and the cache", "out"),
     flags.text("config", CONFIG_HELP),
-    flags.text("aspect", "what to group by, once for each grouping", [], DEFINE_multi_string),
+    flags.text("aspect", "what to group by, such as color", [], DEFINE_multi_string),
     flags.text("words", WORDS_HELP, [], DEFINE_multi_string),
     *flags.WORD_SOURCE_FLAGS,
     flags.text("llm", "address of a language model to ask for words: https://host/v1"),
-    flags.text("llm_model", "its name there; its key is read from MULTIMAP_LLM_KEY only"),
+    flags.text("llm_model", "name of that language model; set its key in MULTIMAP_LLM_KEY"),
     flags.text("clusters", CLUSTERS_HELP, [], DEFINE_multi_string),
-    flags.text("template", "prompt", choices.TEMPLATE),
+    flags.text("template", "prompt template", choices.TEMPLATE),
     flags.text("contrast", CONTRAST_HELP, list(choices.CONTRAST), DEFINE_list),
     flags.LABELS,
-    flags.switch("fresh", "discard the embeddings and proxies that are cached in --out"),
-    flags.choice("recipe", "named set of choices for optimising the proxies", choices.RECIPES, "default"),
+    flags.switch("fresh", "discard the embeddings and proxies cached in --out"),
+    flags.choice("recipe", "preset for optimising the proxies", choices.RECIPES, "default"),
     *flags.settings_flags(Settings),
     *flags.settings_flags(ProxySettings, of_recipe=True),
     *CLUSTER,
@@ -113,15 +111,15 @@ def run(values: FlagValues) -> None:
 
 
 def check_aspects(aspects: list[str]) -> None:
-    """InputError where no aspect is given, several in one flag, or one twice."""
+    """InputError if no aspect is given, one flag has several, or one is given twice."""
     if not aspects:
         raise InputError("--aspect is missing: say what to group by, such as --aspect=color")
     for name in aspects:
         if "," in name:
             single = " ".join(f"--aspect={text.strip()}" for text in name.split(","))
-            raise InputError(f"--aspect={name} is read as one name: give the flag once for each, {single}")
+            raise InputError(f"--aspect={name} names one aspect: give the flag once for each, {single}")
     if len(set(map(normal_form, aspects))) < len(aspects):
-        raise InputError("--aspect names the same aspect twice")
+        raise InputError("--aspect names the same aspect twice: give it once")
 
 
 def sources_by_aspect(
@@ -132,10 +130,10 @@ def sources_by_aspect(
     aspects: list[str],
     sources: WordSources,
 ) -> dict[str, str]:
-    """Aspects whose words are to be found -> their source: as --words says, else the vocabulary, if it has any. A note
-    for every aspect that has neither words nor a number of groups, nor a source of words.
+    """Aspect -> its source of words, for the aspects without given words: as --words says, else the vocabulary if it
+    has the aspect. Prints a note for aspects without words, a source of words, and a number of groups.
 
-    is_exact: words of other subjects do not count.
+    is_exact: whether words of other subjects do not count.
     """
     from multimap_jax.words.vocabulary import subjects_of, vocabulary_words
     from multimap_jax.words.word_sources import source_of
@@ -149,8 +147,8 @@ def sources_by_aspect(
         if source:
             found[name] = source
         elif name not in words and name not in clusters:
-            advice = f"give --words={name}=A,B,…, or --words={name}=wordnet or llm"
-            note(f"the vocabulary has no words for {name!r} of {subject!r}; grouping without words: {advice}")
+            advice = f"To use words, give --words={name}=A,B,…, --words={name}=wordnet or --words={name}=llm"
+            note(f"grouping without words: the vocabulary has none for {name!r} of {subject!r}. {advice}")
     return found
 
 

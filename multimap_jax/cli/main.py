@@ -1,5 +1,5 @@
-"""The command `multimap`: dispatch to its verbs, help and exit status. A verb imports heavy modules once its flags are
-in order."""
+"""The command `multimap`: dispatch to its verbs, help and exit status. Verbs import heavy modules only after the flags
+are checked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VERBS = {
     "export": export,
     "embed": embed,
 }
-UNNAMED = "group"  # the verb of a command that names none
+UNNAMED = "group"  # the verb if the command names none
 MISTAKE, STOPPED = 2, 130
 
 
@@ -62,10 +62,10 @@ def dispatch(words: Sequence[str]) -> int:
 
 
 def parse_flags(values: flags.FlagValues, words: Sequence[str], verb: str) -> None:
-    """Sets `values`. flags.Error with a sentence for anything that cannot be read."""
+    """Sets `values`. flags.Error for anything that cannot be parsed."""
     refuse_second_values(values)
     if any(word.lstrip("-").startswith("flagfile") for word in words if word.startswith("-")):
-        raise flags.Error("--flagfile is not read here: give the flags themselves")
+        raise flags.Error("--flagfile is not supported: give the flags themselves")
     try:
         arguments = values(["multimap", *words])[1:]
     except flags.UnrecognizedFlagError as error:
@@ -75,18 +75,18 @@ def parse_flags(values: flags.FlagValues, words: Sequence[str], verb: str) -> No
 
 
 def usage(verb: str) -> str:
-    """What a verb is for, with examples."""
+    """The usage of a verb, with examples."""
     lines = [f"  {module.PURPOSE:<38}multimap {name}" for name, module in VERBS.items()]
     return VERBS[verb].USAGE.replace("{verbs}", "\n".join(lines))
 
 
 def help_text(values: flags.FlagValues, verb: str) -> str:
-    """The usage of a verb, and all of its flags."""
+    """The usage of a verb and all of its flags."""
     lines = [usage(verb)]
     for name in (name for name in values if name != "h"):
         flag = values[name]
         default = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
-        # absl adds a sentence, set off by a line break, to flags that may be repeated, and "<a|b>: " before choices.
+        # absl adds a sentence after a line break to repeatable flags, and "<a|b>: " before choices.
         text = f"--{name}: " + flag.help.split(";\n")[0]
         if isinstance(flag, flags.EnumFlag):
             text = f"--{name}: {flag.help.partition('>: ')[2]}: {', '.join(flag.parser.enum_values)}"
@@ -97,11 +97,12 @@ def help_text(values: flags.FlagValues, verb: str) -> str:
 
 
 def run_verb(values: flags.FlagValues, words: Sequence[str], verb: str) -> int:
-    """Runs a verb; one process of several does so in a child, which JAX's runtime may end. Says what is wrong."""
+    """Runs a verb and prints its errors. With several processes the verb runs in a child, since JAX's runtime may end
+    that process."""
     try:
-        os.getcwd()  # libraries ask for it, whatever the flags name
+        os.getcwd()  # libraries need it, whatever the flags say
     except FileNotFoundError:
-        return fail("the current folder has been deleted: change into another one")
+        return fail("the current folder was deleted: change to another one")
     try:
         processes = given_processes(values)
         if CHILD in os.environ:
@@ -113,21 +114,21 @@ def run_verb(values: flags.FlagValues, words: Sequence[str], verb: str) -> int:
             VERBS[verb].run(values)
         return 0
     except MemoryError:
-        return leave(fail(ended("there is too little memory", values)))
+        return leave(fail(ended("out of memory", values)))
     except (ValueError, TypeError, OSError) as error:
         return leave(fail(console.sentence(error, values)))
 
 
 def ended(reason: str, values: flags.FlagValues) -> str:
-    """A sentence about a run that ended early, with what is kept of it."""
+    """The message of a run that ended early: the reason, and how to continue if the verb writes to --out."""
     if "out" not in values or not values.out:
         return reason
-    return f"{reason}; what was finished is kept in {values.out}: the same command goes on from there"
+    return f"{reason}. Finished work is kept in {values.out}; run the same command to continue."
 
 
 def leave(status: int) -> int:
-    """Returns the exit status; one process of several ends at once: JAX would wait here for the others, and they for
-    this one. They notice its silence."""
+    """Returns the exit status. One process of several exits at once: otherwise JAX would wait for the others, and they
+    for this one. The others notice its silence."""
     if CHILD in os.environ:
         sys.stdout.flush()
         remove_fetched()

@@ -1,4 +1,4 @@
-"""Flags of verbs that several processes can share, and what the command does about these processes."""
+"""Flags for runs with several processes, and how the command handles these processes."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from multimap_jax.runs.distributed.process_group import Processes
 
 DAY_SECONDS = 24 * 60 * 60
-HEARTBEAT_HELP = "several processes: seconds of silence after which one counts as dead"
-# Where JAX finds the processes itself, as the cluster knows them.
+HEARTBEAT_HELP = "several processes: seconds of silence after which a process counts as dead"
+# JAX asks the cluster for the processes.
 CLUSTER = (
-    switch("distributed", "several processes, which JAX finds: run the same line on every host"),
+    switch("distributed", "several processes found by JAX: run the same command on every host"),
     text("heartbeat", HEARTBEAT_HELP, choices.HEARTBEAT_SECONDS, TYPES["int"], lower_bound=1, upper_bound=DAY_SECONDS),
 )
-# Where each process is told which one it is.
+# The user gives each process its number.
 NUMBERED = (
     text("coordinator", "several processes: HOST:PORT of process 0"),
-    text("processes", "several processes: how many", None, TYPES["int"]),
-    text("process", "several processes: which one this is, 0 to processes - 1", None, TYPES["int"]),
+    text("processes", "several processes: their number", None, TYPES["int"]),
+    text("process", "several processes: number of this one, 0 to processes - 1", None, TYPES["int"]),
 )
 NUMBERED_NAMES = "--coordinator, --processes and --process"
 
 
 def given_processes(values: FlagValues) -> Processes | None:
-    """The `Processes` that the flags describe; None where the cluster is to be asked. InputError where flags of them do
-    not go together."""
+    """The `Processes` that the flags describe; None if JAX asks the cluster. InputError if the flags contradict each
+    other."""
     from multimap_jax.runs.distributed.process_group import ALONE, Processes
 
     numbered: list[Any] = [values[name].value for name in ("coordinator", "processes", "process") if name in values]
@@ -41,18 +41,18 @@ def given_processes(values: FlagValues) -> Processes | None:
     if "distributed" in values and values.distributed:
         if is_numbered or ("part" in values and values["part"].present):
             other = NUMBERED_NAMES if is_numbered else "--part"
-            raise InputError(f"--distributed finds all processes and what each does: leave it out, or {other}")
+            raise InputError(f"--distributed cannot be combined with {other}: remove one of them")
         return None
     if not is_numbered:
         return ALONE
     if None in numbered or not numbered[0]:
-        raise InputError(f"{NUMBERED_NAMES} belong together: give all three or none")
+        raise InputError(f"{NUMBERED_NAMES} must be given together: give all three or none")
     coordinator, count, index = numbered
     return Processes(coordinator, count, index, values.heartbeat)
 
 
 def join_processes(values: FlagValues) -> Processes:
-    """As `given_processes`, or those of the cluster, whose JAX runtime this process then enters."""
+    """The `given_processes`, or those of the cluster; this process then joins the cluster's JAX runtime."""
     from multimap_jax.runs.distributed.jax_runtime import join_cluster
     from multimap_jax.runs.distributed.process_group import Processes
 
@@ -67,15 +67,15 @@ def join_processes(values: FlagValues) -> Processes:
 
 
 def killed_message(number: int, out: Path, heartbeat: int) -> str:
-    """A sentence about a process of several that signal `number` ended. JAX's runtime ends its own process by SIGABRT
-    where another one is gone, and says so above; any other signal came from outside."""
-    kept = f"; what was finished is kept in {out}" if (out / "plan").is_dir() else ""
-    again = ": start all processes again" + (" to go on from there" if kept else "")
+    """The message for one process of several that signal `number` ended. JAX's runtime ends its own process by SIGABRT
+    if another one is gone, and prints why; any other signal came from outside."""
+    kept = f" Finished work is kept in {out}; start all processes again to continue."
+    again = kept if (out / "plan").is_dir() else " Start all processes again."
     if number == signal.SIGABRT:
-        return f"another process of this run ended or was silent for {heartbeat} s{kept}{again}"
+        return f"another process of this run ended or was silent for {heartbeat} s.{again}"
     name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
     reasons: dict[int, str] = {
-        signal.SIGKILL: ", as the system does where memory runs out",
-        signal.SIGSEGV: ", as JAX is at once where process 0's port is taken (JAX_COORDINATOR_PORT names another)",
+        signal.SIGKILL: " Perhaps the machine ran out of memory.",
+        signal.SIGSEGV: " Perhaps the port of process 0 is taken; set JAX_COORDINATOR_PORT to another one.",
     }
-    return f"this process was ended by {name}{reasons.get(number, '')}{kept}{again}"
+    return f"this process was ended by {name}.{reasons.get(number, '')}{again}"

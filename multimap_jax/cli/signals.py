@@ -1,4 +1,4 @@
-"""How a command ends early: by Ctrl-C, by SIGTERM, with its terminal, or with a process it depends on."""
+"""Ends a command early: on Ctrl-C, on SIGTERM, when its terminal closes, or when its parent process ends."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-# In a child's environment: the descriptor that closes when its parent ends, and that of the terminal.
+# In a child's environment: two descriptors, one that closes when its parent ends and one of the terminal.
 CHILD = "MULTIMAP_PROCESS_OF_MANY"
-# After a first signal its exception is raised again so often, in case Python lost it.
+# Seconds between repeats of the exception after a signal, in case Python lost the first one.
 REPEAT_SECONDS = 1.0
-# A child that was told to end is killed after this.
+# Seconds after which a child that was told to end is killed.
 PATIENCE_SECONDS = 20.0
-# Lines of the stack traces of libraries below Python.
+# Lines in stack traces of native libraries.
 STACK = re.compile(rb"\s*@\s+0x|\*\*\* Check failure")
 
 
 class Stopped(KeyboardInterrupt):
-    """Python ends a process by SIGINT, whatever its status, where a bare KeyboardInterrupt once went through `exec`."""
+    """A subclass, because Python ends a process by SIGINT, whatever its status, after a bare KeyboardInterrupt has gone
+    through `exec`."""
 
 
 def until_stopped(action: Callable[[], int], stopped: Callable[[], int]) -> int:
-    """What `action` returns or, if one of `ending_signals` comes first, what `stopped` returns.
+    """Returns the result of `action` or, if one of `ending_signals` comes first, that of `stopped`.
 
-    Python loses an exception that a signal raises inside a callback (of the garbage collector, of a C library): where
-    the action goes on, it is raised again every second.
+    Python loses an exception that a signal raises inside a callback (of the garbage collector or a C library). While
+    the action still runs, the exception is therefore raised again every second.
     """
     if threading.current_thread() is not threading.main_thread():
         return action()
@@ -38,14 +39,14 @@ def until_stopped(action: Callable[[], int], stopped: Callable[[], int]) -> int:
 
     def stop(*_: object) -> None:
         if alarm:
-            for number in endings:  # a second one would interrupt the clean-up after the first
+            for number in endings:  # a second signal would interrupt the clean-up after the first
                 signal.signal(number, signal.SIG_IGN)
             signal.setitimer(signal.ITIMER_REAL, REPEAT_SECONDS)
         raise Stopped
 
     with _handled_by(stop, [*endings, *alarm]):
         hook = sys.unraisablehook
-        # Lost interrupts need no message: they come again.
+        # Lost interrupts need no message: they are raised again.
         sys.unraisablehook = lambda lost: None if issubclass(lost.exc_type, KeyboardInterrupt) else hook(lost)
         try:
             return action()
@@ -70,16 +71,16 @@ def _handled_by(handler: Callable, numbers: Sequence[int]) -> Iterator[None]:
 
 
 def ending_signals() -> list[int]:
-    """The signals that end a command: SIGTERM, Ctrl-C, and SIGHUP of a closed terminal, which `nohup` has ignored."""
+    """The signals that end a command: SIGTERM, Ctrl-C, and SIGHUP of a closed terminal unless `nohup` ignores it."""
     hangup = getattr(signal, "SIGHUP", None)  # not on Windows
     signals: list[int] = [signal.SIGTERM, signal.SIGINT]
     return signals if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN else [*signals, hangup]
 
 
 def run_child(command: Sequence[str]) -> int:
-    """Runs a command in a child process. Passes `ending_signals` on to it; if this process ends, it does too.
+    """Runs a command in a child process and forwards `ending_signals` to it. If this process ends, so does the child.
 
-    Returns its status, or minus the number of the signal that ended it.
+    Returns the child's status, or minus the number of the signal that ended it.
     """
     alive, parent_end = os.pipe()
     stderr, child_stderr = os.pipe()
@@ -112,7 +113,7 @@ def run_child(command: Sequence[str]) -> int:
 
 
 def _copy_lines(source: int, target: int) -> None:
-    """What libraries below Python print in a child, without the stack traces at the end."""
+    """Copies what native libraries print in a child, without their stack traces."""
     with os.fdopen(source, "rb") as lines:
         for line in lines:
             if not STACK.match(line):
@@ -120,15 +121,15 @@ def _copy_lines(source: int, target: int) -> None:
 
 
 def begin_child() -> None:
-    """In a child of `run_child`: lets Python print past it, and ends this process when its parent has gone."""
+    """Sets up a child of `run_child`: Python prints directly to the terminal, and the child ends with its parent."""
     alive, terminal = map(int, os.environ[CHILD].split(","))
     sys.stderr = os.fdopen(terminal, "w", buffering=1, errors="replace")
 
     def watch() -> None:
         with contextlib.suppress(OSError):
             os.read(alive, 1)
-        try:  # with the parent the reader of stderr may have gone
-            print("multimap: stopped, as the process that started this one has gone", file=sys.stderr, flush=True)
+        try:  # the reader of stderr may have ended with the parent
+            print("multimap: stopped, because the process that started this one ended", file=sys.stderr, flush=True)
         finally:
             os._exit(1)
 

@@ -1,4 +1,4 @@
-"""`multimap suggest`: which aspects the images could be grouped by."""
+"""`multimap suggest`: suggests aspects to group the images by."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from absl.flags import FlagValues
 from multimap_jax.cli import flags
 from multimap_jax.cli.console import running
 
-PURPOSE = "find aspects to group them by"
+PURPOSE = "find aspects to group by"
 USAGE = """Ranks the vocabulary's aspects by how well the encoder separates their words on these images, and prints the
-command to run next. Embeddings are cached in --out, where that command finds them.
+command to run next. That command reuses the embeddings cached in --out.
 
   multimap suggest --images=photos/ --subject=fruit --clip=openai/clip-vit-base-patch32 --out=out/
   multimap suggest --embeddings=out/ --subject=fruit --clip=openai/clip-vit-base-patch32
   multimap suggest --images=photos/ --subject=fruit --vocabulary=builtin,mine.txt --out=out/
 """
-OUT = flags.text("out", "folder for the embeddings, where the next command finds them", "out")
+OUT = flags.text("out", "folder for the embeddings, which the next command reuses", "out")
 FLAGS = (*flags.INPUTS, OUT, *flags.WORD_SOURCE_FLAGS)
 
 

@@ -1,1 +1,1 @@
-"""Edits of clusters as a file has them, and how they lead from centroids to edited clusters."""
+"""Edits of clusters: the file of edits, and the mapping from centroids to edited clusters."""

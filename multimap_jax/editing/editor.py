@@ -1,7 +1,7 @@
-"""Edited groups: how a model's centroids lead to them. The model itself stays unchanged.
+"""Edited groups: a mapping from a model's centroids to groups. The model itself does not change.
 
-A centroid leads to a group, or to a split: further centroids, of which the nearest one decides. Single images are
-pinned to a group. New images go the same way: nearest centroid of the model, then through splits to a group.
+A centroid leads to a group or to a split. A split has further centroids, and the nearest one decides. Single images are
+pinned to a group. New images follow the same path: from the model's nearest centroid, through splits, to a group.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import is_plain_name, known_name
 
 UNASSIGNED = -1
-# A pinned image is recognised by its name, its centroid, and a distance that differs by no more than this, relative to
+# A pinned image is recognised by its name, its centroid and its distance, which may differ by this much relative to
 # 1 + the distance.
 SAME_DISTANCE = 1e-3
 
 
 class SplitCentroids(msgspec.Struct):
-    """centroids: float64 [parts, d]. to: what each leads to, as in `Regrouping`."""
+    """centroids: float64 [parts, d]. to: the target of each, as in `Regrouping`."""
 
     centroids: np.ndarray
     to: list[int]
@@ -36,8 +36,8 @@ class SplitCentroids(msgspec.Struct):
 class Pin(msgspec.Struct, frozen=True):
     """An image assigned by hand.
 
-    group: its number, or UNASSIGNED. centroid, distance: the model's nearest centroid and the distance to it, by which
-    the image is recognised.
+    group: its number, or UNASSIGNED. centroid, distance: the model's nearest centroid and the distance to it; they
+    identify the image.
     """
 
     group: int
@@ -50,8 +50,8 @@ class Regrouping(msgspec.Struct):
 
     Attributes:
       groups: their names.
-      to: for each centroid of the model, what it leads to: the number of a group, or ~s for split s.
-      splits: each leads to groups, or to splits that come later.
+      to: the target of each of the model's centroids: the number of a group, or ~s for split s.
+      splits: each leads to groups, or to later splits.
       pinned: image name -> Pin.
     """
 
@@ -70,7 +70,7 @@ class Regrouping(msgspec.Struct):
         centroids: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """(groups int, distances, leftover bool, by_hand bool), each [images], of images that the model assigned to
-        `labels`. by_hand: those that are pinned.
+        `labels`. by_hand: whether an image is pinned.
 
         labels, distances, leftover [images]: the model's. rows [images, d]: its features, which may be None where no
         group is split and no image pinned. centroids: its own.
@@ -96,7 +96,7 @@ class Regrouping(msgspec.Struct):
         return groups, distances_now, leftover, by_hand
 
     def with_splits(self) -> list[Regrouping | SplitCentroids]:
-        """All that leads to groups: the model's centroids, then each split's."""
+        """Everything with centroids: the model's (self), then each split."""
         return [self, *self.splits]
 
     def centroids_of(self, group: int, centroids: np.ndarray) -> np.ndarray:
@@ -107,12 +107,12 @@ class Regrouping(msgspec.Struct):
 
 
 class Editor:
-    """Makes edits on the groups of one aspect of a run.
+    """Applies edits to the groups of one aspect of a run.
 
     Args:
-      begun: the groups before.
-      labels, distances, leftover: [images], the model's own, of the run's images.
-      rows: gives the features [images, d]; called only where a group is split or was edited before.
+      begun: the groups before the edits.
+      labels, distances, leftover: [images], the model's, of the run's images.
+      rows: gives the features [images, d]; called only if a group is split or was edited before.
       centroids: the model's. names: of the images. seed: of k-means.
     """
 
@@ -134,7 +134,7 @@ class Editor:
         self.groups, _, self.leftover, _ = begun.assign(labels, distances, leftover, features, names, centroids)
 
     def make(self, edit: Edit, later: Sequence[Edit]) -> None:
-        """Makes one edit. later: the edits after it. Raises InputError, with one sentence, where it cannot be made."""
+        """Applies one edit. later: the edits after it. Raises InputError, with one sentence, if that is impossible."""
         match edit:
             case edits.Merge():
                 self.merge(edit)
@@ -150,10 +150,10 @@ class Editor:
     def merge(self, edit: edits.Merge) -> None:
         kept, *merged = [self.group(edit, name) for name in edit.merge]
         if len({kept, *merged}) < len(edit.merge):
-            self.refuse(edit, f"merge names {', '.join(edit.merge)[:80]}, expected two different groups or more")
+            self.refuse(edit, f"merge has {', '.join(edit.merge)[:80]}, expected two or more different groups")
         self.check_free(edit, edit.into, edit.merge)
         self.now.groups[kept] = str(edit.into)
-        # Groups that nothing leads to any more go, the remaining ones are numbered anew.
+        # Remove the merged groups and renumber the remaining ones.
         remaining = [i for i in range(len(self.now.groups)) if i not in merged]
         new = {old: number for number, old in enumerate(remaining)}
         new |= dict.fromkeys(merged, new[kept])
@@ -172,11 +172,11 @@ class Editor:
         self.now.groups[group] = str(edit.to)
 
     def split(self, edit: edits.Split) -> None:
-        """The new groups are called by the group's name and a number, the largest first."""
+        """Splits a group. The new groups get its name and a number, the largest first."""
         group = self.group(edit, edit.split)
         here = np.flatnonzero((self.groups == group) & ~self.leftover)
         if len(here) < edit.into:
-            self.refuse(edit, f"{edit.split} holds {len(here)} images, which are not {edit.into} groups")
+            self.refuse(edit, f"cannot split {edit.split} into {edit.into} groups: it has {len(here)} images")
         names = [f"{edit.split} {i + 1}" for i in range(edit.into)]
         for name in names:
             self.check_free(edit, name)
@@ -199,13 +199,11 @@ class Editor:
         return self.now.groups.index(name)
 
     def check_free(self, edit: Edit, name: str, replaced: Sequence[str] = ()) -> None:
-        """Refuses a name that another group has, in whatever spelling. replaced: groups that give up their names."""
+        """Refuses a name that another group has, in any spelling. replaced: groups whose names become free."""
         form = normal_form(name)
         for other in self.now.groups:
             if other not in replaced and normal_form(other) == form:
-                self.refuse(
-                    edit, f"there is a group {other} of {edit.aspect} already: merge both, or give another name"
-                )
+                self.refuse(edit, f"{edit.aspect} already has a group {other}: merge both, or give another name")
 
     def images(self, edit: Edit, given: Sequence[str]) -> list[int]:
         """The indices of images that the edit names."""
@@ -214,7 +212,7 @@ class Editor:
         if missing:
             self.refuse(
                 edit,
-                f"{len(missing):,} of its {len(names):,} images are not in the run, the first is {missing[0][:200]}",
+                f"{len(missing):,} of its {len(names):,} images are not in this run, such as {missing[0][:200]}",
             )
         return [self.positions[name] for name in names]
 
@@ -230,7 +228,7 @@ class Editor:
 
 
 def begun(names: Sequence[str]) -> Regrouping:
-    """The groups of a model that nobody has edited."""
+    """The groups of a model before any edit."""
     return Regrouping(list(names), list(range(len(names))))
 
 
@@ -240,24 +238,24 @@ def as_content(now: Regrouping) -> dict:
 
 
 def of_content(content: dict, centroids: np.ndarray) -> Regrouping:
-    """Reads the entry of one aspect in groups.json, of a model with these centroids [k, d]. Any error for anything
-    else."""
+    """Reads the entry of one aspect in groups.json, for a model with these centroids [k, d]. Raises any error if it is
+    invalid."""
     now = msgspec.convert(content, Regrouping, dec_hook=lambda _, rows: np.array(rows, np.float64))
     groups = range(len(now.groups))
     if not groups or not all(map(is_plain_name, now.groups)) or len(set(now.groups)) != len(groups):
-        raise ValueError("groups are not unique names that can be read")
+        raise ValueError("the groups do not have unique, readable names")
     if len(now.to) != len(centroids):
-        raise ValueError(f"{len(now.to)} centroids, the model has {len(centroids)}")
+        raise ValueError(f"it has {len(now.to)} centroids, the model has {len(centroids)}")
     for s, split in enumerate(now.with_splits()):  # split s leads to splits from s + 1 on, the model's to any
         unknown = [to for to in split.to if to not in groups and ~to not in range(s, len(now.splits))]
         if unknown:
-            raise ValueError(f"{unknown[0]} is no group, and no split that comes later")
+            raise ValueError(f"{unknown[0]} is neither a group nor a later split")
     for s, split in enumerate(now.splits):
         shape = (len(split.to), centroids.shape[1])
         if split.centroids.shape != shape or not np.isfinite(split.centroids).all():
-            raise ValueError(f"the centroids of split {s} are not {shape[0]} rows of {shape[1]} numbers")
+            raise ValueError(f"the centroids of split {s} are not {shape[0]} rows of {shape[1]} finite numbers")
     if not all(pin.group in (UNASSIGNED, *groups) and np.isfinite(pin.distance) for pin in now.pinned.values()):
-        raise ValueError("a pinned image without its group or distance")
+        raise ValueError("a pinned image has no group or distance")
     if set(groups) - {to for split in now.with_splits() for to in split.to}:
-        raise ValueError("a group that no centroid leads to")
+        raise ValueError("no centroid leads to one of the groups")
     return now

@@ -1,6 +1,6 @@
-"""Edits of groups, as the page saves them or a person writes them: a JSON file, checked before anything is done.
+"""Reads edits of groups from a JSON file that the page saved or a person wrote. It is checked before any edit applies.
 
-`multimap help edit` shows one. Edits are made in their order. Each names groups as they are called at that point.
+`multimap help edit` shows such a file. Edits apply in order; each uses the current names of the groups.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from multimap_jax.storage.reading import read_json
 
 EDITS_BYTES = 10 * 2**20  # of a file
 MAX_EDITS = 10_000  # in a file
-MAX_SPLITS = 200  # in a file: each split is a clustering of its own
+MAX_SPLITS = 200  # in a file: each split runs k-means
 MAX_NAME = 200  # characters of a group's name; LONGEST in state.js
-MAX_PARTS = 100  # groups that one group is split into; MOST_PARTS in state.js
-ADVICE = "save it again from the page, or write it as README.md says"
+MAX_PARTS = 100  # parts of a split; MOST_PARTS in state.js
+ADVICE = "save it again from the page, or write it as shown by multimap help edit"
 
 
 class NewName(str):
-    """A name that a group may have: one line of text that nothing else is called by."""
+    """A valid name for a group: one line of text, and not the name of unassigned images."""
 
 
-Group = Annotated[str, Meta(description="the name of a group as text")]
-Images = Annotated[tuple[str, ...], Meta(min_length=1, description="a list of texts, the names of images")]
+Group = Annotated[str, Meta(description="the name of a group as a string")]
+Images = Annotated[tuple[str, ...], Meta(min_length=1, description="a list of image names, as strings")]
 Name = Annotated[
     NewName,
     Meta(
-        description=f"a name of one line that can be read, of at most {MAX_NAME} letters without invisible ones, and "
-        f"another one than {LEFT_OVER}"
+        description=f"a name of one line, with at most {MAX_NAME} characters and no invisible ones, other than "
+        f"{LEFT_OVER}"
     ),
 ]
 
 
 class Edit(msgspec.Struct, kw_only=True):
-    """One edit of an aspect's groups. where: its position in which file, for messages."""
+    """One edit of an aspect's groups. where: its position and file, for messages."""
 
     where: str
     aspect: str
 
 
 class Merge(Edit, kw_only=True):
-    merge: Annotated[tuple[str, ...], Meta(min_length=2, description="a list of two different groups or more")]
+    merge: Annotated[tuple[str, ...], Meta(min_length=2, description="a list of two or more different groups")]
     into: Name
 
 
@@ -62,7 +62,7 @@ class Rename(Edit, kw_only=True):
 
 class Split(Edit, kw_only=True):
     split: Group
-    into: Annotated[int, Meta(ge=2, le=MAX_PARTS, description=f"a whole number of 2 to {MAX_PARTS}")]
+    into: Annotated[int, Meta(ge=2, le=MAX_PARTS, description=f"a whole number from 2 to {MAX_PARTS}")]
 
 
 class Move(Edit, kw_only=True):
@@ -74,32 +74,32 @@ class Leftover(Edit, kw_only=True):
     leftover: Images
 
 
-# The key that tells which edit it is -> its form.
+# The key that determines the kind of an edit -> its class.
 KINDS = {"merge": Merge, "rename": Rename, "split": Split, "move": Move, "leftover": Leftover}
 
 
 def read_edits(path: Path, aspects: Sequence[str]) -> list[Edit]:
-    """Reads the edits of a file. aspects: those of the run.
+    """Reads the edits of a file. aspects: the run's.
 
-    Raises InputError, ValueError or OSError, each with one sentence, for anything else.
+    Raises InputError, ValueError or OSError, each with one sentence, if the file is invalid or unreadable.
     """
     content = read_json(path, advice=ADVICE, limit=EDITS_BYTES)
     edits = content.get("edits")
     if not isinstance(edits, list) or set(content) != {"edits"}:
         raise InputError(f'{path} has {_keys(content)}, expected "edits" with a list: {ADVICE}', "edits")
     if not edits:
-        raise InputError(f"{path} holds no edit: there is nothing to do", "edits")
+        raise InputError(f"{path} has no edits: make some on the page and save them", "edits")
     splits = sum(isinstance(edit, dict) and "split" in edit for edit in edits)
     for number, limit, noun in ((len(edits), MAX_EDITS, "edits"), (splits, MAX_SPLITS, "splits")):
         if number > limit:
             raise InputError(
-                f"{path} holds {number:,} {noun}, expected {limit:,} at most: make them in several files", "edits"
+                f"{path} has {number:,} {noun}, expected at most {limit:,}: split it into several files", "edits"
             )
     return [_read_edit(edit, f"edit {i} of {path}", aspects) for i, edit in enumerate(edits, 1)]
 
 
 def _read_edit(content: Any, where: str, aspects: Sequence[str]) -> Edit:
-    """One edit from its JSON. `aspect` may be left out where the run has only one."""
+    """One edit from its JSON. `aspect` is optional if the run has only one."""
     kinds = [kind for kind in KINDS if kind in content] if isinstance(content, dict) else []
     if len(kinds) != 1:
         found = _keys(content) if isinstance(content, dict) else str(content)[:40]
@@ -107,11 +107,11 @@ def _read_edit(content: Any, where: str, aspects: Sequence[str]) -> Edit:
     form = KINDS[kinds[0]]
     keys = form.__struct_fields__[1:]  # without `where`
     if unknown := set(content) - set(keys):
-        raise InputError(f"{where} has {_keys(unknown)} beside {kinds[0]}, expected {', '.join(keys)}", "edits")
+        raise InputError(f"{where} has {_keys(unknown)} with {kinds[0]}, expected {', '.join(keys)}", "edits")
     aspect = content.get("aspect", aspects[0] if len(aspects) == 1 else None)
     if aspect not in aspects:
-        found = "names no aspect" if aspect is None else f"is of the aspect {str(aspect)[:80]!r}"
-        raise InputError(f"{where} {found}, the run has {', '.join(aspects)}", "edits")
+        found = "names no aspect" if aspect is None else f"names the aspect {str(aspect)[:80]!r}"
+        raise InputError(f"{where} {found}: the run has {', '.join(aspects)}", "edits")
     try:
         return msgspec.convert(content | {"where": where, "aspect": aspect}, form, dec_hook=_new_name)
     except msgspec.ValidationError as error:
@@ -123,7 +123,7 @@ def _read_edit(content: Any, where: str, aspects: Sequence[str]) -> Edit:
 
 
 def edits_hash(edits: Sequence[Edit]) -> str:
-    """SHA-256 of edits in their order, whatever file they are from."""
+    """SHA-256 of edits in their order, independent of their file."""
     fields = [msgspec.structs.asdict(edit) | {"where": ""} for edit in edits]
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
 
@@ -136,23 +136,23 @@ def _new_name(_: type, value: object) -> NewName:
 
 
 def check_cycle(edit: Rename, later: Sequence[Edit]) -> None:
-    """Raises InputError where a rename to a name that is taken makes a circle with later renames."""
+    """Raises InputError if a rename to an existing name forms a cycle with later renames."""
     next_name = {other.rename: other.to for other in later if isinstance(other, Rename) and other.aspect == edit.aspect}
     names = [edit.rename, edit.to]
     while names[-1] in next_name and names[-1] != names[0] and len(names) <= len(next_name) + 1:
         names.append(next_name[names[-1]])
     if names[-1] == names[0]:
         raise InputError(
-            f"{edit.where}: the renames {' → '.join(names)[:200]} go round in a circle: give one of these groups "
-            "another name first",
+            f"{edit.where}: the renames {' → '.join(names)[:200]} form a cycle: first give one of these groups "
+            "another name",
             "edits",
         )
 
 
 def suggestion(name: str, names: Sequence[str]) -> str:
-    """The names that exist instead of `name`, as the end of a sentence."""
+    """The closest existing name, or all names, as the end of a sentence."""
     close = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names)[:200]}"
+    return f"did you mean {close[0]}?" if close else f"the groups are {', '.join(names)[:200]}"
 
 
 def _keys(keys: Iterable) -> str:

@@ -1,4 +1,4 @@
-"""`multimap apply`: new images into the groups of a finished run. Only proxies are learnt, where features need them."""
+"""`multimap apply`: assigns new images to the groups of a finished run. It learns only proxies, if these are needed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from multimap_jax.storage.output import prepare_folder, sweep
 
 
 def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = True) -> None:
-    """Writes the results for the new images `job.images`, in the same groups.
+    """Assigns the new images `job.images` to the same groups and writes the results.
 
-    Raises ValueError or OSError, each with one sentence, before anything is computed wherever that is possible.
+    Raises ValueError or OSError, each with one sentence and, where possible, before anything is computed.
     """
     if job.images is None:
-        raise InputError("the new images are missing: give them", "images")
+        raise InputError("the new images are missing: give their folder", "images")
     clock, content = Clock(), read_run(job.run)
     source = open_source(job.images)
     aspects = [aspect.name for aspect in content.aspects]
@@ -40,11 +40,11 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
     edited = read_groups(job.run, content, models)
     clock.lap("load")
     with locked(job.out):
-        check_out(job.run, job.out)  # once more: another command may have finished meanwhile
+        check_out(job.run, job.out)  # again: another command may have finished in the meantime
         sweep(job.out)
         embedded = embed_source(source, clip, job.out, ProcessGroup(ALONE), progress)
         clock.lap("embed")
-        notes = [f"New images in the groups of {name_of_path(f'{job.run}')}: nothing was grouped anew.", *source.notes]
+        notes = [f"New images, assigned to the existing groups of {name_of_path(f'{job.run}')}.", *source.notes]
         notes += columns_left_out(source, aspects) + embedded.notes()
         results = []
         for model, aspect in zip(models, with_bar(content.aspects, "grouping", progress)):

@@ -1,16 +1,16 @@
-"""What a run keeps in --out and never computes twice: which images there are, their embeddings, proxies of them.
+"""The cache of a run in --out: the plan of its images, their embeddings and their proxies. Nothing is computed twice.
 
     plan/plan_000000.parquet            name, version and shard of images; append-only: new images get new shards
     embeddings/img_emb/img_emb_000007.npy           float32 [rows, embed], unit rows
-    embeddings/metadata/metadata_000007.parquet     the same rows: image_path, and the version that was read
-    embeddings/skipped/skipped_000007.parquet       image_path and version of what could not be read, the reason, and
-                                                    again: whether the next run is to try it
-    embeddings/encoder.json             what embeddings depend on besides the images
+    embeddings/metadata/metadata_000007.parquet     of the same rows: image_path, and the version that was read
+    embeddings/skipped/skipped_000007.parquet       of unreadable images: image_path, version, reason, and
+                                                    again: whether the next run tries them again
+    embeddings/encoder.json             what the embeddings depend on besides the images
     proxies/<aspect>-<key>/             the same for proxies: plan_000000.parquet, proxies_000003.npz, key.json
 
-A shard of images is done when its img_emb file is there, which is written last. The layout of embeddings/ is that of
-clip-retrieval. An image's embedding never depends on its neighbours, nor does its proxy where batches do not matter:
-shards may be cut in any way.
+A shard of images is done when its img_emb file exists, which is written last. embeddings/ has clip-retrieval's layout.
+An image's embedding never depends on other images, and neither does its proxy unless batches matter. So images may be
+split into shards in any way.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ from multimap_jax.storage.output import delete, set_aside, units, write, write_a
 from multimap_jax.storage.paths import exists
 from multimap_jax.storage.reading import explained, mapped_array, mapped_member, read_arrays, read_json, read_table
 
-# Images in a shard at most, and shards that a folder is cut into at least, if they hold a block. Neither is in a table:
-# an interrupted run loses a sixteenth of its work, or some minutes of it.
+# Most images in a shard, and fewest shards of a folder, if each holds a block. Both are chosen so that an interrupted
+# run loses a sixteenth of its work, or some minutes of it.
 SHARD_IMAGES = 4096
 LEAST_SHARDS = 16
-# How far the squared length of a unit row in float32 may be from 1.
+# How much the squared length of a unit row in float32 may differ from 1.
 NORM_TOLERANCE = 1e-3
-# The arrays of a shard of proxies that are read at once.
+# The arrays of a shard of proxies that are read into memory at once.
 SMALL = ("names", "versions", "reference", "loss", "losses", "image_steps", "block_size")
-CHANGED = "changed or taken away while it was read"
-OTHER_ENCODER = "choose another folder, or discard what is cached"
+CHANGED = "changed or removed during the run"
+OTHER_ENCODER = "choose another folder, or discard the cache"
 
 
 class ShardCache:
-    """What is computed of images shard by shard, below the folder `name` of `out`, with the plan of the shards.
+    """A cache of results that are computed shard by shard, in the folder `name` of `out`, with the plan of the shards.
 
-    A subclass says which file is there when a shard is done (`file`), what is wrong with one (`check`), and which
-    images it was done with (`held`).
+    A subclass defines the file whose existence means that a shard is done (`file`), how to check a shard (`check`), and
+    the images of a finished shard (`held`).
     """
 
     def __init__(self, out: Path, name: str, widths: tuple[int, ...] = ()):
@@ -72,14 +72,14 @@ class ShardCache:
         raise NotImplementedError
 
     def done(self) -> list[int]:
-        """The numbers of the shards that are done."""
+        """The numbers of the finished shards."""
         like = self.out / self.file(0)
         return numbers_of(like.parent.glob(f"*{like.suffix}"), like)
 
     def plan_shards(self, images: Sequence[Image], size: Callable[[], int], alone: bool = True) -> dict[Image, int]:
         """The shards of the images; new images get new shards of `size()`.
 
-        Damaged shards are set aside first, so that they are computed again; not where others are at work (`alone`).
+        Damaged shards are first set aside, to be recomputed, unless other workers are running (`alone` is False).
         """
         shards, damaged = self.done(), []
         if alone:
@@ -89,34 +89,34 @@ class ShardCache:
         held = {shard: self.held(shard) for shard in shards if shard not in damaged}
         if alone and (files := [self.out / self.file(shard) for shard in damaged] + self.plan.mend(held)):
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-            warnings.warn(f"{files[0]}{more} were damaged: what was in them is computed again", stacklevel=2)
+            warnings.warn(f"{files[0]}{more} were damaged: multimap recomputes what they held", stacklevel=2)
         return self.plan.extend(images, size(), held)
 
 
 class EmbeddingCache(ShardCache):
-    """The embeddings below the folder `out`. width: of embeddings."""
+    """The embeddings in the folder `out`. width: of embeddings."""
 
     def __init__(self, out: Path, width: int = 0):
         super().__init__(out, "plan", (width,))
 
     def check_listing(self, images: Sequence[Image]) -> None:
-        """InputError where other images were planned than these, by a worker that sees others."""
+        """InputError if the plan has other images than these: another worker sees other images."""
         planned = set(self.plan.read())
         differing = len(planned.symmetric_difference(images)) if planned else 0
         if differing:
             raise InputError(
-                f"the plan in {self.out} is of {len(planned):,} images, this worker finds {len(images):,} "
-                f"({differing:,} are not in both): give all workers the same images, or embed new ones in one part",
+                f"the plan in {self.out} has {len(planned):,} images, but this worker finds {len(images):,} "
+                f"({differing:,} differ): give all workers the same images, or embed new ones in one part",
                 "part",
             )
 
     def cut(self, images: Sequence[Image], block: int, alone: bool = True) -> dict[Image, int]:
-        """The shards of the images. block: images that are computed at once."""
+        """The shards of the images. block: number of images that are computed at once."""
         size = min(SHARD_IMAGES, max(1, -(-len(images) // (LEAST_SHARDS * block))) * block)
         return self.plan_shards(images, lambda: size, alone)
 
     def check(self, shard: int) -> None:
-        """Raises any error where a shard is not as it was written."""
+        """Raises any error if a shard is not as it was written."""
         kept, skipped = self.read("metadata", shard), self.read("skipped", shard)
         array = mapped_array(self.out / self.file(shard))
         check_texts(kept["image_path"], kept["version"])
@@ -125,7 +125,7 @@ class EmbeddingCache(ShardCache):
             raise ValueError(f"{array.dtype} {array.shape}")
         norms = np.einsum("ie,ie->i", array, array)
         if not (np.abs(norms - 1) < NORM_TOLERANCE).all():
-            raise ValueError("rows that are no unit rows")
+            raise ValueError("rows that are not of unit length")
 
     @errors_about("fresh")
     def check_encoder(self, clip: Clip) -> None:
@@ -135,18 +135,18 @@ class EmbeddingCache(ShardCache):
         path = self.out / "embeddings" / "encoder.json"
         if not exists(path):
             if self.done():
-                message = f"{path} is missing, so the encoder of the embeddings is not known: choose another folder"
+                message = f"{path} is missing, so the encoder of these embeddings is unknown: choose another folder"
                 raise InputError(message, "out")
             return write(self.out, "embeddings/encoder.json", as_json(wanted))
         found = read_json(path, advice=OTHER_ENCODER)
         if any(found.get(key) != wanted[key] for key in wanted if key != "name"):
             raise InputError(
-                f"{self.out} holds embeddings by another encoder ({found.get('name')}), or by this one with other "
-                f"files beside its weights or on another kind of device: {OTHER_ENCODER}"
+                f"{self.out} has embeddings of another encoder ({found.get('name')}), or of this one with another "
+                f"configuration or device: {OTHER_ENCODER}"
             )
 
     def held(self, shard: int) -> set[Image]:
-        """The images that a shard was done with, for good."""
+        """The images of a finished shard, without those to try again."""
         kept, skipped = self.read("metadata", shard), self.read("skipped", shard)
         found = set(zip(kept["image_path"], kept["version"]))
         rows = zip(skipped["image_path"], skipped["version"], skipped["again"])
@@ -155,9 +155,9 @@ class EmbeddingCache(ShardCache):
     def compute(
         self, clip: Clip, shards: dict[Image, int], mine: Sequence[int], source: Source, progress: bool
     ) -> None:
-        """Embeds those of the shards `mine` that are not done.
+        """Embeds the unfinished ones of the shards `mine`.
 
-        An image that was changed or went away meanwhile, or failed for a passing reason, will be planned anew.
+        A later run plans an image again if it changed or was removed during this one, or failed for a passing reason.
         """
         order = {name: i for i, name in enumerate(source.images)}
         wanted: dict[int, list[Image]] = {shard: [] for shard in sorted(set(mine).difference(self.done()))}
@@ -188,8 +188,8 @@ class EmbeddingCache(ShardCache):
         warn_of_own_range(own_range)
 
     def gather(self, shards: dict[Image, int]) -> tuple[StoredRows, np.ndarray, list[Unreadable]]:
-        """What was embedded of the images: (their rows in the order of the images, which images these are int [kept],
-        the others)."""
+        """Reads the embeddings of the images: (rows in the order of the images, the indices of these images int [kept],
+        the unreadable images)."""
         rows: dict[Image, int] = {}
         reasons: dict[Image, str] = {}
         arrays, begin = [], 0
@@ -220,16 +220,16 @@ class EmbeddingCache(ShardCache):
 
 
 class ProxyCache(ShardCache):
-    """The proxies of one aspect, in a folder of their own. widths: of proxies and of prompt embeddings."""
+    """The proxies of one aspect, in their own folder. widths: of proxies and of prompt embeddings."""
 
     @classmethod
     def of(cls, out: Path, aspect: str, key: dict, widths: tuple[int, int]) -> ProxyCache:
-        """Those of one aspect below `out`. key: all that they depend on besides the images."""
+        """The proxies of one aspect in `out`. key: everything that they depend on besides the images."""
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
         return cls(out, f"proxies/{slug(aspect)}-{digest}", widths)
 
     def cut(self, images: Sequence[Image], key: dict, size: Callable[[], int]) -> dict[Image, int]:
-        """The shards of the images. size: the images of a shard, asked where none was planned before."""
+        """The shards of the images. size: gives the images of a shard; called only if none was planned before."""
         if not is_sound(self.shard_size):
             write(self.out, f"{self.name}/key.json", as_json(key | {"shard": size()}))
         return self.plan_shards(images, self.shard_size)
@@ -238,19 +238,19 @@ class ProxyCache(ShardCache):
         check_fit(self.out / self.file(shard), self.widths)
 
     def shard_size(self) -> int:
-        """Images of a shard, as it was decided once; any error where that is not written."""
+        """Images of a shard, as decided by the first run; any error if that is not recorded."""
         size = read_json(self.plan.folder / "key.json")["shard"]
         if type(size) is not int or size < 1:
             raise ValueError(f"a shard of {size!r} images")
         return size
 
     def held(self, shard: int) -> set[Image]:
-        """The images that a shard was done with."""
+        """The images of a finished shard."""
         arrays = read_arrays(self.out / self.file(shard), ("names", "versions"))
         return set(zip(arrays["names"].tolist(), arrays["versions"].tolist()))
 
     def compute(self, shards: dict[Image, int], mine: Sequence[int], fit: Callable[[np.ndarray], ProxyFit]) -> None:
-        """Learns those of the shards `mine` that are not done. fit: positions among the images -> their proxies."""
+        """Learns the unfinished ones of the shards `mine`. fit: indices of images -> their proxies."""
         numbers, everyone = np.array(list(shards.values())), list(shards)
         for shard in sorted(set(mine).difference(self.done())):
             rows = np.flatnonzero(numbers == shard)
@@ -260,7 +260,7 @@ class ProxyCache(ShardCache):
             write(self.out, self.file(shard), as_arrays(arrays))
 
     def gather(self, shards: dict[Image, int]) -> ProxyFit:
-        """The fits of all shards as one, in the order of the images; losses are means over all of them."""
+        """The fits of all shards as one, in the order of the images; losses are means over all images."""
         place, weights, begin = {image: i for i, image in enumerate(shards)}, [], 0
         losses: np.ndarray | float = 0.0
         steps, where = 0, np.empty(len(shards), np.int64)
@@ -298,7 +298,7 @@ class ProxyCache(ShardCache):
 
 
 def check_fit(file: Path, widths: tuple[int, ...]) -> None:
-    """Any error where a shard of proxies is not as it was written. widths: of proxies and of prompt embeddings."""
+    """Any error if a shard of proxies is not as it was written. widths: of proxies and of prompt embeddings."""
     arrays = read_arrays(file)
     check_texts(arrays["names"].tolist(), arrays["versions"].tolist())
     rows = (len(arrays["names"]),)
@@ -314,7 +314,7 @@ def check_fit(file: Path, widths: tuple[int, ...]) -> None:
 
 
 def clear_cache(out: Path) -> None:
-    """Deletes what the stores below `out` have written, and no other file: what was changed since is set aside."""
+    """Deletes the files that the caches in `out` wrote, and no others. Files changed since then are set aside."""
     for unit in (unit for kind in ("plan+", "embeddings+", "proxies+") for unit in units(out, kind)):
         for name in delete(out, unit):
             set_aside(out, name)

@@ -1,4 +1,4 @@
-"""Words that a run finds itself: candidates before the images are embedded, a choice of them afterwards."""
+"""Words that a run finds itself: candidates before it embeds the images, a choice among them afterwards."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from multimap_jax.words.find import seen_words
 from multimap_jax.words.subject import choose_subject
 from multimap_jax.words.word_sources import candidates
 
-# Words that are listed on one line.
+# Most words listed on one line.
 SHOWN = 12
 
 
 def with_candidates(job: Job, clip: Clip, process_group: ProcessGroup, say: Callable[[str], None]) -> Job:
-    """The job with candidate words for the aspects of `job.find`: those that the checkpoint may know. All processes use
-    those of process 0. InputError or OSError with one sentence where there are fewer than two."""
+    """The job with candidate words for the aspects of `job.find`: the words that the checkpoint may know. All processes
+    use the words of process 0. InputError or OSError with one sentence if there are fewer than two."""
     if not job.find:
         return job
 
@@ -39,8 +39,8 @@ def with_candidates(job: Job, clip: Clip, process_group: ProcessGroup, say: Call
             aspect = seen_words(clip, dataclasses.replace(aspect, words=words))
             if len(aspect.words) < 2:
                 raise InputError(
-                    f"of the words for {aspect.name!r} ({', '.join(words[:SHOWN])} …) the checkpoint {clip.name!r} has "
-                    "seen fewer than two: give words, or another checkpoint",
+                    f"the checkpoint {clip.name!r} knows fewer than two of the words for {aspect.name!r} "
+                    f"({', '.join(words[:SHOWN])} …): give words, or another checkpoint",
                     "words",
                 )
         aspects.append(aspect)
@@ -50,7 +50,7 @@ def with_candidates(job: Job, clip: Clip, process_group: ProcessGroup, say: Call
 def with_chosen(
     job: Job, clip: Clip, sample: Callable[[], tuple], process_group: ProcessGroup, say: Callable[[str], None]
 ) -> tuple[Job, dict]:
-    """The job with the subjects and candidate words that fit the images, and aspect -> where its words come from, for
+    """The job with the subjects and candidate words that fit the images, and aspect -> the source of its words, for
     run.json.
 
     sample: gives unit rows [n, embed] of some images, and their names.
@@ -68,8 +68,8 @@ def with_chosen(
         if subject != aspect.subject:
             found["subject"] = aspect.subject
             say(
-                f"{aspect.name}: the subject {subject!r} separates these words better than {aspect.subject!r}, so that "
-                f"is used; --subject=exactly:{aspect.subject} keeps yours"
+                f"{aspect.name}: using the subject {subject!r}, which separates these words better than "
+                f"{aspect.subject!r}; --subject=exactly:{aspect.subject} keeps yours"
             )
         origins[aspect.name] = found
         aspects.append(dataclasses.replace(aspect, subject=subject, words=words))
@@ -77,7 +77,7 @@ def with_chosen(
 
 
 def chosen_aspect(job: Job, clip: Clip, aspect: Aspect, rows: np.ndarray, names: Sequence) -> dict:
-    """The subject, the words and their source of an aspect, by unit rows [n, embed] of images; JSON."""
+    """The subject, words and source of words of an aspect, chosen on unit rows [n, embed] of images; JSON."""
     source, seed = job.find.get(aspect.name), job.settings.random_state
     choice = None
     tries = not job.exact_subject and len(aspect.words) > 1 and job.kind(aspect) == "span"
@@ -95,7 +95,7 @@ def chosen_aspect(job: Job, clip: Clip, aspect: Aspect, rows: np.ndarray, names:
 
 
 def choice_text(name: str, found: dict) -> str:
-    """Which words match the images, in a sentence or two."""
+    """A sentence or two about the words that match the images."""
     words = [f"{word} {share:.0%}" for word, share in zip(found["words"], found["shares"])]
     more = f" … and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
     merged = ", ".join(f"{word} into {into}" for word, (into, _) in list(found["merged"].items())[:SHOWN])

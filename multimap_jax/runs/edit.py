@@ -1,4 +1,4 @@
-"""`multimap edit`: groups of a finished run merged, split, renamed; single images moved. Nothing is learnt again."""
+"""`multimap edit`: merges, splits and renames groups of a finished run, and moves images. It learns nothing again."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class RunJob:
-    """What to do with a finished run. images, embeddings, clip: where these are now, None as the run says. line: the
-    command as it was typed."""
+    """What to do with a finished run. images, embeddings, clip: where these are now; None: where the run says. line:
+    the typed command."""
 
     run: Path
     out: Path
@@ -53,12 +53,12 @@ class RunJob:
 
 
 def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = True) -> None:
-    """Writes the run again with its groups edited, and models that are the same.
+    """Writes the run again with edited groups and the same models.
 
     Raises ValueError or OSError, each with one sentence, before anything is written.
     """
     if job.edits is None:
-        raise InputError("the edits are missing: give the file", "edits")
+        raise InputError("the edits are missing: give their file", "edits")
     clock, content = Clock(), finished.read_run(job.run)
     aspects = [aspect.name for aspect in content.aspects]
     edits = read_edits(job.edits, aspects)
@@ -86,14 +86,14 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
     prepare_folder(job.out)
     check_own(job.out, job.labels)
     groups = json.dumps({"format": FORMAT, "aspects": {name: as_content(now) for name, now in after.items()}}) + "\n"
-    notes = [f"Groups of {name_of_path(f'{job.run}')} after {count(len(edits), 'edit')}."]
+    notes = [f"The groups of {name_of_path(f'{job.run}')} after {count(len(edits), 'edit')}."]
     notes += [images.note] if images.note else []
     warnings = {aspect.name: [aspect.warning()] for aspect in content.aspects if aspect.warning()}
     more = edited_content(job, content, edits, groups)
-    if images.note:  # as the run says, for whoever has them
+    if images.note:  # the images are not here: keep the place that the run names, for those who have them
         more["images"] = content.images
     with locked(job.out):
-        check_out(job.run, job.out, edits)  # once more: another command may have finished meanwhile
+        check_out(job.run, job.out, edits)  # again: another command may have finished in the meantime
         sweep(job.out)
         kept = [copy_model(job.run, aspect, job.out) for aspect in content.aspects]
         settings = content.settings, content.config
@@ -104,11 +104,11 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
         written = write_results(record, clock, progress)
         prune_models(job.out, kept)
     print_end(job.out, written, [], say)
-    say(f"new images into these groups: multimap apply --run={job.out} --images=NEW --out=MORE")
+    say(f"to put new images into these groups: multimap apply --run={job.out} --images=NEW --out=MORE")
 
 
 def edited_content(job: RunJob, content: finished.RunContent, edits: Sequence[Edit], groups: str) -> dict:
-    """What run.json says of where the groups come from. groups: the text of groups.json."""
+    """The origin of the groups, for run.json. groups: the text of groups.json."""
     if job.embeddings:
         embeddings = whole(job.embeddings)
     else:
@@ -119,28 +119,28 @@ def edited_content(job: RunJob, content: finished.RunContent, edits: Sequence[Ed
 
 
 def check_out(run: Path, out: Path, edits: Sequence[Edit] = ()) -> None:
-    """InputError where the results of a run, or edits, would be lost. edits: those of `run` that `out` is to hold; they
-    may be those that it holds already, and further ones."""
+    """InputError if writing into `out` would lose the results of a run, or edits. edits: of `run`, for `out`; they may
+    be the edits that `out` has already, with more after them."""
     if is_same_file(out, run):
-        raise InputError(f"{out} is the run itself and would be overwritten: choose another folder", "out")
+        raise InputError(f"this would overwrite the run in {out}: choose another folder", "out")
     there: dict = {}
     with contextlib.suppress(OSError, ValueError):
         there = read_json(out / RUN)
     aspects, edited = there.get("aspects"), there.get("edited") or {}
     another = isinstance(aspects, list) and any(isinstance(aspect, dict) and "model" in aspect for aspect in aspects)
     if another and not (edits and isinstance(edited, dict) and edited.get("run") == whole(run)):
-        raise InputError(f"{out} is another finished run and would be overwritten: choose another folder", "out")
+        raise InputError(f"this would overwrite another finished run in {out}: choose another folder", "out")
     number = edited.get("edits") if another else None
     if another and not (isinstance(number, int) and edits_hash(edits[:number]) == edited.get("edits_hash")):
         raise InputError(
-            f"{out} holds other edits of {run}, which would be lost: choose another folder, or continue from them with "
-            f"--run={out}",
+            f"this would overwrite other edits of {run} in {out}: choose another folder, or continue from those edits "
+            f"with --run={out}",
             "out",
         )
 
 
 def edited(model: MultiMaP, before: Regrouping, edits: Sequence[Edit], names: Sequence[str], rows: Rows) -> Regrouping:
-    """How the groups of one aspect come about after its edits. rows: what k-means ran on, [images, d]."""
+    """The regrouping of one aspect after its edits. rows: the features that k-means ran on, [images, d]."""
     editor = Editor(
         before, model.labels_, model.distances_, model.leftover_, functools.cache(lambda: rows), model.cluster_centers_,
         list(names), model.seed_,
@@ -151,10 +151,10 @@ def edited(model: MultiMaP, before: Regrouping, edits: Sequence[Edit], names: Se
 
 
 def regrouped(result: AspectResult, model: MultiMaP, regrouping: Regrouping, names: Sequence[str]) -> AspectResult:
-    """What a model says of images `names` [images], as the edited groups have it.
+    """A model's result for the images `names` [images], with the edited groups.
 
-    The confidence of a name and stability stay where a group is still that of one cluster; of others nothing is known.
-    Images that were moved by hand have no confidence.
+    A group that is still one cluster under its name keeps its name's confidence and its stability; for other groups
+    these are unknown. Images moved by hand have no confidence.
     """
     by_model = result.assignment
     labels, distances, leftover, by_hand = regrouping.assign(
@@ -177,7 +177,7 @@ def regrouped(result: AspectResult, model: MultiMaP, regrouping: Regrouping, nam
 
 
 def copy_model(run: Path, aspect: finished.AspectContent, out: Path) -> dict:
-    """Puts a model of the run into `out`, byte by byte; returns what run.json says of it."""
+    """Copies a model of the run into `out`, byte for byte; returns its entry for run.json."""
     folder = run / "models" / aspect.model
     with staging(out) as stage:
         here = local_folder_copy(folder, [folder / name for name in aspect.files])

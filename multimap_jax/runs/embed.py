@@ -1,4 +1,4 @@
-"""`multimap embed`: only the embeddings, by one worker or by many that need not know of each other."""
+"""`multimap embed`: only embeds the images, with one worker or many independent ones."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from multimap_jax.storage.output import prepare_folder, sweep
 def run_embed(
     images: Path, out: Path, clip: str, part: tuple[int, int], processes: Processes, say: Callable, progress: bool
 ) -> None:
-    """Embeds the shards of worker part[0], counted from 1, of part[1] that are not done yet. processes: if the workers
-    know of each other, and wait.
+    """Embeds the unfinished shards of worker part[0] (from 1) of part[1]. processes: of workers that know of and wait
+    for each other.
 
-    Workers agree on the shards without communication: each makes the same plan of the same listing, or finds it.
+    Workers agree on the shards without communication: each makes the same plan from the same list of images, or reads
+    the existing plan.
 
     Raises ValueError or OSError with one sentence before anything is computed.
     """
@@ -53,4 +54,4 @@ def run_embed(
         failed = [reason for shard in mine for reason in cache.read("skipped", shard)["reason"]]
         process_group.barrier(numbers, cache.done)
         process_group.leave()
-    say(f"done; {count(len(failed), 'image')} could not be read. Group them with multimap --embeddings={out}")
+    say(f"done; {count(len(failed), 'image')} could not be read. Next: multimap --embeddings={out}")

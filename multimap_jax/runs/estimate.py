@@ -1,4 +1,4 @@
-"""How much there is to compute, and how long that will take on this machine."""
+"""Estimates the number of operations of a run, and its duration on this machine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ COMPILATION_SECONDS = 5
 
 
 def layer_operations(config: TextConfig | ImageConfig) -> int:
-    """Floating point operations of one layer's matrix products for one token (a multiply and an add are two)."""
+    """Floating point operations of one layer's matrix products for one token (a multiply and an add count as two)."""
     return 2 * (4 * config.width**2 + 2 * config.width * config.mlp_width)
 
 
 def step_operations(config: TextConfig, prompt: Prompt) -> int:
     """Operations of one optimisation step of one image: tokens from the slot to the end, forward and back to the slot.
 
-    The gradient goes to activations only, never to weights, so that backward costs as much as forward. The last layer
-    runs its queries and MLP for the end token alone.
+    Gradients are needed for activations only, not for weights, so the backward pass costs as much as the forward pass.
+    The last layer runs its queries and MLP for the end token only.
     """
     tokens = prompt.end - prompt.slot + 1
     keys_values = 2 * 2 * config.width**2
@@ -45,7 +45,7 @@ def image_operations(config: ImageConfig) -> int:
 
 
 def operations_per_second(width: int, precision: str, seconds: float = 0.05) -> float:
-    """Measured rate of the towers' kind of matrix product at a precision, all devices of this process together."""
+    """Measured rate of matrix products like the towers' at a precision, over all devices of this process."""
     import jax
     import jax.numpy as jnp
 
@@ -66,7 +66,7 @@ def operations_per_second(width: int, precision: str, seconds: float = 0.05) -> 
 
 
 def padded(images: int, block: int, devices: int, processes: int) -> int:
-    """Images that one process computes with, those that fill the last block up among them."""
+    """Images that one process computes, including the padding of the last block."""
     whole = block * devices
     return whole * math.ceil(math.ceil(images / processes) / whole)
 
@@ -77,7 +77,7 @@ def embedding_seconds(config: ImageConfig, images: int, rate: float) -> float:
 
 
 def proxy_seconds(config: CLIPConfig, wanted: Sequence[tuple[Prompt, int]], steps: int, rate: float) -> float:
-    """Rough seconds for optimising so many proxies of each prompt in one process: operations at half the measured
-    rate, and for every compilation as long as it takes on two CPU cores."""
+    """Rough seconds for optimising proxies in one process: operations at half the measured rate, plus the time of each
+    compilation on two CPU cores. wanted: prompts, each with its number of proxies."""
     operations = sum(number * steps * step_operations(config.text, prompt) for prompt, number in wanted)
     return 2 * operations / rate + COMPILATION_SECONDS * len(wanted)

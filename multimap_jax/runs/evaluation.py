@@ -1,4 +1,4 @@
-"""True labels: read, matched with the images, and groups measured by them beside two cheap baselines."""
+"""Reads true labels, matches them with the images, and evaluates groups and two cheap baselines."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from multimap_jax.sources.names import PATH_CHARACTERS
 from multimap_jax.storage.filenames import known_name
 from multimap_jax.storage.paths import exists
 
-# Images whose names are compared with those of a labels file that fits none, and names of such a file.
+# Most names of images, and of a labels file that matches none of them, that are compared for a proposal.
 MANY = 100_000
 BASELINES = {"image_kmeans": "k-means on image embeddings", "zero_shot": "zero-shot words"}
 
 
-# Aspect -> image name -> true label, for those aspects and images that have one.
+# Aspect -> image name -> true label, for the aspects and images that have one.
 Truth = dict[str, dict[str, str]]
 
 
 @errors_about("labels")
 def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, images: Path) -> Truth:
-    """True labels from a csv with a column image and one column an aspect (other columns are passed over), in whatever
-    capitals.
+    """Reads true labels from a csv with a column image and one column for each aspect, without regard to case. Other
+    columns are ignored.
 
-    Columns may stand apart by commas, semicolons or tabs.
+    Columns may be separated by commas, semicolons or tabs.
 
-    Raises FileNotFoundError, or ValueError for a file that is no such table, names an image or a column twice, or has
-    no label for any of the images that are known, by their names.
+    Raises FileNotFoundError, or ValueError for a file that is not such a table, has an image or a column twice, or has
+    no label for any of `known_images`, which are keyed by name.
     """
     if not exists(path):
         raise MissingError(f"there is no labels file {path}", "labels")
@@ -50,8 +50,8 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
         known = [aspect for aspect in aspects if named[aspect]]
         if not named["image"] or not known:
             raise InputError(
-                f"{path} has the columns {', '.join(columns)[:200] or '(none)'}; expected image and at least one of "
-                f"the aspects {', '.join(aspects)}",
+                f"{path} has the columns {', '.join(columns)[:200] or '(none)'}; expected the column image and at "
+                f"least one of {', '.join(aspects)}",
                 "labels",
             )
         wanted = [column for name in ("image", *known) if (column := named[name])]
@@ -68,32 +68,32 @@ def read_labels(path: Path, aspects: Sequence[str], known_images: Mapping, image
             name = name if name in known_images else known_name(given.strip(), known_images)
             if name in lines:
                 twice = f"twice, in lines {lines[name]} and {line}"
-                raise InputError(f"{path} names the image {name} {twice}", "labels")
+                raise InputError(f"{path} has the image {name} {twice}", "labels")
             if name in known_images:
                 lines[name] = line
                 for aspect, value in zip(known, values):
                     labels[aspect] |= {name: value} if value else {}
-            elif name and unknown < MANY:  # nothing else is held of the file
+            elif name and unknown < MANY:  # nothing else of the file is kept in memory
                 lines[name[:PATH_CHARACTERS]] = line
                 unknown += 1
     if not any(name in known_images for name in lines):
         names = list(itertools.islice(known_images, MANY))
         found = next(iter(lines), "no row")[:200]
         raise InputError(
-            f"no image of {images} is in {path}: its column image holds paths within the folder of images, such as "
-            f"{names[0]}, found {found}{proposal(list(lines), names, images)}",
+            f"no image of {images} is in {path}: its column image must have paths relative to the images' folder, "
+            f"such as {names[0]}, found {found}{proposal(list(lines), names, images)}",
             "labels",
         )
     empty = [aspect for aspect in known if not labels[aspect]]
     if empty:
         raise InputError(
-            f"the column {empty[0]} of {path} is empty for every image of {images}: fill it or take it out", "labels"
+            f"the column {empty[0]} of {path} is empty for all images of {images}: fill it or remove it", "labels"
         )
     return labels
 
 
 def column_of(name: str, columns: Sequence[str], aspects: Sequence[str]) -> str | None:
-    """The column called so; where there is none, the one that is in another spelling and of no other aspect."""
+    """The column of that name; if there is none, the only one with another spelling that is not another aspect."""
     if name in columns:
         return name
     alike = [column for column in columns if column not in aspects and normal_form(column) == normal_form(name)]
@@ -101,17 +101,17 @@ def column_of(name: str, columns: Sequence[str], aspects: Sequence[str]) -> str 
 
 
 def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
-    """What would make the names of a labels file those of images, as the end of a sentence; "" where nothing does."""
+    """How to change the names of a labels file to match the images, as the end of a sentence; "" if nothing helps."""
     below = f"{images.resolve()}/"
     changes = {
         "with / for \\": (lambda name: name.replace("\\\\", "/"), None),
-        "without ./ before them": (lambda name: name.removeprefix("./"), None),
+        "without ./ in front": (lambda name: name.removeprefix("./"), None),
         f"relative to {images}": (lambda name: name.removeprefix(below), None),
         "without their first folder": (lambda name: name.partition("/")[2], None),
-        "with their ending": (None, lambda name: name.rpartition(".")[0]),
-        "with the folders that they are in": (None, lambda name: name.rpartition("/")[2]),
-        "in other capitals": (str.lower, str.lower),
-        "by the names of their files alone": (lambda name: Path(name).name, lambda name: Path(name).name),
+        "with their file extension": (None, lambda name: name.rpartition(".")[0]),
+        "with their folders": (None, lambda name: name.rpartition("/")[2]),
+        "in upper or lower case like the files": (str.lower, str.lower),
+        "as file names only": (lambda name: Path(name).name, lambda name: Path(name).name),
     }
     for words, (ours, theirs) in changes.items():
         known = {theirs(name) if theirs else name for name in names}
@@ -124,10 +124,10 @@ def proposal(found: Sequence[str], names: Sequence[str], images: Path) -> str:
 def evaluated(
     result: AspectResult, model: MultiMaP, truth: Truth | None, embedded: RunEmbeddings, begin: float
 ) -> AspectResult:
-    """The result with its seconds and, where there are true labels, metrics. begin: when work on the aspect began.
+    """The result with its seconds and, if there are true labels, metrics. begin: when work on the aspect began.
 
-    Metrics are over the images that have a label and are not left over (`images` of `of`), beside those of the
-    baselines: k-means on image embeddings, and zero-shot words. None where no such image could be read.
+    Metrics are over the images that have a label and are in a group (`images` of `of`), with those of the baselines:
+    k-means on image embeddings, and zero-shot words. None if no such image could be read.
     """
     name, names, labels, metrics = result.aspect.name, embedded.names, result.assignment.labels, None
     true_labels = truth.get(name, {}) if truth else {}
@@ -141,5 +141,5 @@ def evaluated(
         beside = {baseline: evaluate(true, found[known]) for baseline, found in baselines.items()}
         metrics = evaluate(true, labels[known]) | {"images": len(known), "of": len(names), "beside": beside}
     elif true_labels:
-        warnings.warn(f"no image with a label for {name!r} could be read: nothing was measured", stacklevel=2)
+        warnings.warn(f"no metrics for {name!r}: none of its labeled images could be read", stacklevel=2)
     return dataclasses.replace(result, metrics=metrics, seconds=time.perf_counter() - begin)

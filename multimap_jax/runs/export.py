@@ -1,4 +1,4 @@
-"""`multimap export`: the groups of a finished run as folders of images, or as a table for other tools."""
+"""`multimap export`: writes the groups of a finished run as folders of images, or as a table for other tools."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from multimap_jax.storage.output import LABELS_TABLE, explained_writing
 from multimap_jax.storage.paths import exists, write_file
 from multimap_jax.storage.reading import explained, read_table
 
-# Endings of tables that are written here, and of others that people may ask for.
+# Extensions of tables that export writes, and of other tables that users may ask for.
 TABLES = (".parquet", ".csv")
 OTHER_TABLES = (".xlsx", ".xls", ".ods", ".tsv", ".json", ".jsonl", ".feather", ".arrow", ".txt", ".zip")
-# Endings of the names of columns that hold numbers.
+# Name endings of numeric columns.
 NUMERIC = tuple(f": {column}" for column in COLUMNS)
-# Rows that are written at once.
+# Rows written at once.
 BATCH = 2**14
 
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """What to do. aspects: () for all. how: "copy" or "link". images, embeddings, clip: where these are now, None for
+    """What to export. aspects: () for all. how: "copy" or "link". images, embeddings, clip: where these are now; None:
     where the run says."""
 
     run: Path
@@ -51,7 +51,7 @@ class Export:
 
 
 def run_export(job: Export, say: Callable[[str], None] = print, progress: bool = True) -> None:
-    """Writes folders or a table. Changes neither the run nor its images, and overwrites nothing.
+    """Writes folders or a table. Does not change the run or its images, and overwrites nothing.
 
     Raises InputError or OSError with one sentence before anything is written.
     """
@@ -59,21 +59,21 @@ def run_export(job: Export, say: Callable[[str], None] = print, progress: bool =
     known = [aspect.name for aspect in content.aspects]
     for name in job.aspects:
         if name not in known:
-            raise InputError(f"the run in {job.run} has no aspect {name!r}, but {', '.join(known)}", "aspect")
+            raise InputError(f"the run in {job.run} has no aspect {name!r}: it has {', '.join(known)}", "aspect")
     if job.to.suffix.lower() in TABLES:
         return export_table(job, content, list(job.aspects) or known, say, progress)
     if job.to.suffix.lower() in OTHER_TABLES:
-        raise InputError(f"{job.to} is no name for a table, give .parquet or .csv; or for folders, another name", "to")
+        raise InputError(f"cannot write a table {job.to}: give a .parquet or .csv file, or a folder", "to")
     aspects = job.aspects or tuple(known)
     if len(aspects) != 1:
-        raise InputError(f"folders are of one aspect: give one of {', '.join(known)}", "aspect", known[0])
+        raise InputError(f"folders show one aspect: give one of {', '.join(known)}", "aspect", known[0])
     names, groups = read_label_columns(job.run, ("image", aspects[0]))
     export_folders(job, names, groups, finished.images_of(job.run, content, job.images), say, progress)
 
 
 def read_label_columns(run: Path, columns: Sequence[str]) -> list[list]:
-    """Columns of labels.parquet. ValueError with a sentence where they are missing, or hold anything but names and
-    numbers."""
+    """Reads columns of labels.parquet. ValueError with a sentence if they are missing, or contain anything but names
+    and numbers."""
     with explained(f"{run / LABELS_TABLE}, which holds the groups,", finished.AGAIN):
         found = read_table(run / LABELS_TABLE, columns)
         for column, values in found.items():
@@ -82,27 +82,27 @@ def read_label_columns(run: Path, columns: Sequence[str]) -> list[list]:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
-    """`write_file`, but nothing is overwritten; OSError with a sentence."""
+    """`write_file` that never overwrites; OSError with a sentence."""
     with explained_writing(path):
         try:
             write_file(path, write, new=True)
         except FileExistsError:
-            raise FileExistsError(f"{path} is there and nothing is overwritten: give another one") from None
+            raise FileExistsError(f"{path} exists, and export overwrites nothing: give another name") from None
 
 
 def check_column(column: str, values: Sequence) -> None:
-    """ValueError for names that cannot be read, and for numbers that are none. Confidences may be missing."""
+    """ValueError for unreadable names, and for numeric columns with other values. Confidences may be missing."""
     if column.endswith(NUMERIC):
         number = int | float | None if column.endswith(": confidence") else int | float
         if not all(isinstance(value, number) for value in values):
-            raise ValueError(f"{column} holds {next(v for v in values if not isinstance(v, number))!r:.40}")
+            raise ValueError(f"{column} has {next(v for v in values if not isinstance(v, number))!r:.40}")
     elif column == "image":
         if not all(map(is_image_name, values)):
-            raise ValueError("image holds other things than names")
+            raise ValueError("image has values that are not names")
     else:
         wrong = [value for value in dict.fromkeys(map(str, values)) if not is_plain_name(value)]
         if wrong or not all(isinstance(value, str) for value in values):
-            raise ValueError(f"{column} holds other things than names that can be read")
+            raise ValueError(f"{column} has values that are not readable names")
 
 
 def is_image_name(value: object) -> bool:
@@ -114,10 +114,10 @@ def is_image_name(value: object) -> bool:
 def export_table(
     job: Export, content: finished.ResultsContent, aspects: Sequence[str], say: Callable, progress: bool
 ) -> None:
-    """A row for each image: its name and, for each aspect, group, confidence, distance and two coordinates; in parquet
-    its embedding too."""
+    """Writes a row for each image: its name and, for each aspect, group, confidence, distance and two coordinates; in
+    parquet also its embedding."""
     if exists(job.to) or job.to.is_symlink():
-        raise InputExistsError(f"{job.to} exists and nothing is overwritten: give another name", "to")
+        raise InputExistsError(f"{job.to} exists, and export overwrites nothing: give another name", "to")
     (names,) = read_label_columns(job.run, ("image",))
     table: dict[str, Sequence | np.ndarray] = {"image": names}
     rows = finished.rows_of(job.run, content, names, job.embeddings)
@@ -128,7 +128,7 @@ def export_table(
         if aspect in points:
             table |= zip((f"{aspect}: x", f"{aspect}: y"), points[aspect].T)
     is_parquet = job.to.suffix.lower() == ".parquet"
-    say(f"{count(len(names), 'row')} of {', '.join(table)}{', and the embedding' if is_parquet else ''} into {job.to}")
+    say(f"{count(len(names), 'row')} into {job.to}: {', '.join(table)}{', embedding' if is_parquet else ''}")
     if job.dry_run:
         return say("nothing was written (--dry_run)")
     as_parquet = functools.partial(write_parquet, table=table, rows=rows, progress=progress)
@@ -139,9 +139,9 @@ def export_table(
 def coordinates_of(
     job: Export, content: finished.ResultsContent, rows: StoredRows, aspects: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Aspect -> coordinates [images, 2]: the first two principal axes of what k-means ran on.
+    """Aspect -> coordinates [images, 2]: the first two principal axes of the features that k-means ran on.
 
-    For new images in the groups of a run, axes are those of these images.
+    For new images in the groups of a run, the axes are those of the new images.
     """
     applied = content.applied
     run = finished.readable_path(job.run, applied, "run") if applied else job.run
@@ -175,7 +175,8 @@ def write_parquet(file: BinaryIO, table: dict[str, Sequence | np.ndarray], rows:
 
 
 def csv_text(table: dict[str, Sequence | np.ndarray], aspects: Sequence[str]) -> str:
-    """A csv in which no spreadsheet sees formulas: such paths begin with ./, groups and headings with an apostrophe."""
+    """A csv without formulas for spreadsheets: paths that look like one get ./ in front, groups and headings get an
+    apostrophe."""
     safe = {"image": safe_path} | {aspect: safe_word for aspect in aspects}
     columns = [map(safe[name], values) if name in safe else values for name, values in table.items()]
     return as_csv([map(safe_word, table), *zip(*columns)])

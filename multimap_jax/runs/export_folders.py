@@ -1,4 +1,4 @@
-"""A folder for each group, with its images copied or linked."""
+"""Copies or links the images of each group into its own folder."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from multimap_jax.storage.output import staging, tidy
 from multimap_jax.storage.paths import storage_of
 from multimap_jax.storage.portable_names import make_distinct, portable_name, portable_path
 
-# Groups that the plan lists.
+# Most groups that the plan lists.
 SHOWN = 20
-# How files begin -> the ending for images whose names have none.
+# First bytes of a file -> the extension for images whose names have none.
 SIGNATURES = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp", b"II*": ".tif"}
 
 
@@ -47,28 +47,28 @@ def export_folders(
 ) -> None:
     """Says what is to be done, then does it. Errors as `run_export`, before anything is written."""
     if not storage_of(job.to).local:
-        raise InputError(f"{job.to} is in a store: give a folder of this machine", "to")
+        raise InputError(f"{job.to} is in a store: give a folder on this machine", "to")
     if images.note:
         raise MissingError(images.note, "images")
     missing = [name for name in names if not is_found(images.source.images, name)]
     if missing:
         raise MissingError(
-            f"{len(missing):,} of {count(len(names), 'image')} are not in {images.source.path}, the first is "
+            f"{images.source.path} lacks {len(missing):,} of the run's {count(len(names), 'image')}, such as "
             f"{missing[0]}: give their folder",
             "images",
         )
     found = {name: images.source.images[name] for name in names}
     other = {name: None for name in names if not is_image(found[name])}
     if len(other) == len(names):
-        message = f"none of {count(len(names), 'file')} in {images.source.path} is an image: nothing is exported"
+        message = f"none of {count(len(names), 'file')} in {images.source.path} is an image: give the images' folder"
         raise InputError(message, "images")
     if other:
         first = next(iter(other))
-        say(f"{len(other):,} of {count(len(names), 'file')} are no images and stay out, the first is {first}")
+        say(f"skipping {len(other):,} of {count(len(names), 'file')}, which are not images, such as {first}")
         kept = [i for i, name in enumerate(names) if name not in other]
         names, groups = [names[i] for i in kept], [groups[i] for i in kept]
     if job.how == "link" and any(isinstance(image, PackedImage) for image in found.values()):
-        raise InputError("links need images that are files of this machine, but these are inside others", "how", "copy")
+        raise InputError("cannot link images that are inside tar or parquet files: copy them", "how", "copy")
     known = sorted(set(groups))
     folders = dict(zip(known, make_distinct(map(portable_name, known))))
     paths = make_distinct(
@@ -87,8 +87,8 @@ def export_folders(
         raise InputOSError(f"cannot write into {job.to} ({error.strerror}): give another folder", "to") from None
     if unmarked:
         say(
-            f"{count(len(unmarked), 'folder')} held files before, the first is {unmarked[0]}/: a later run that reads "
-            "a folder above it also reads the images put there"
+            f"{count(len(unmarked), 'folder')} already had files, such as {unmarked[0]}/: a later run on a parent "
+            "folder will also read the images exported there"
         )
     verb = "copying images" if job.how == "copy" else "linking images"
     try:
@@ -107,7 +107,7 @@ def is_found(images: Mapping, name: str) -> bool:
 
 
 def ending(image: Path | PackedImage, name: str) -> str:
-    """The ending that the name of an image lacks: it may be a row of a table, or called like a program."""
+    """The extension for an image whose name has none, such as a row of a table, or one that is not an image's."""
     if Path(name).suffix.lower() in kinds.suffixes():
         return ""
     with opened_file(image) as file:
@@ -116,25 +116,25 @@ def ending(image: Path | PackedImage, name: str) -> str:
 
 
 def check_inside(to: Path, paths: Sequence[str]) -> None:
-    """InputError where a folder would lead out of `to`, or is no folder."""
+    """InputError if a target folder would lead out of `to`, or is not a folder."""
     if to.is_symlink() and not to.exists():
-        raise InputError(f"{to} is a link that leads to nothing: give another folder", "to")
+        raise InputError(f"{to} is a broken link: give another folder", "to")
     if to.exists() and not to.is_dir():
         raise InputError(f"{to} is a file: give a folder, or a table (.parquet or .csv)", "to")
     folders = {"/".join(parts[:i]) for parts in (path.split("/") for path in paths) for i in range(1, len(parts))}
     for folder in sorted(folders):
         path = to / folder
         if path.is_symlink():
-            raise InputError(f"{path} is a link, by which images would leave {to}: remove it, or give another", "to")
+            raise InputError(f"{path} is a link that leads out of {to}: remove it, or give another folder", "to")
         if path.exists() and not path.is_dir():
-            raise InputError(f"{path} is a file where a folder is needed: give another folder", "to")
+            raise InputError(f"{path} is a file, expected a folder: give another folder", "to")
 
 
 def is_placed(image: Path | PackedImage, target: Path, how: str) -> bool:
-    """Whether an image is where it goes. InputExistsError where another file is there."""
+    """Whether an image is already in its place. InputExistsError if another file is there."""
     placed = os.path.lexists(target)
     if placed and not is_same(image, target, how):
-        message = f"{target} exists and is another file; nothing is overwritten: give another folder"
+        message = f"{target} exists and differs, and export overwrites nothing: give another folder"
         raise InputExistsError(message, "to")
     return placed
 
@@ -152,18 +152,18 @@ def is_same(image: Path | PackedImage, target: Path, how: str) -> bool:
 
 def say_plan(job: FolderJob, groups: Sequence[str], folders: dict[str, str], done: int, say: Callable) -> None:
     sizes = collections.Counter(groups)
-    say(f"{job.how} {count(len(groups), 'image')} into {count(len(sizes), 'folder')} of {job.to}:")
+    say(f"{job.how} {count(len(groups), 'image')} into {count(len(sizes), 'folder')} in {job.to}:")
     for group, size in sizes.most_common(SHOWN):
         renamed = "" if folders[group] == group else f"   (group {group})"
         say(f"  {folders[group]}/  {count(size, 'image')}{renamed}")
     if len(sizes) > SHOWN:
         say(f"  … and {len(sizes) - SHOWN:,} more")
     if done:
-        say(f"{count(done, 'image')} of them are there already")
+        say(f"{count(done, 'image')} of them already there")
 
 
 def check_free_space(job: FolderJob, files: Sequence[Path]) -> None:
-    """InputOSError where the disk has too little room."""
+    """InputOSError if the disk has too little space."""
     if job.how == "link":
         return
     needed, folder = sum(os.stat(file).st_size for file in files), job.to.absolute()
@@ -171,20 +171,21 @@ def check_free_space(job: FolderJob, files: Sequence[Path]) -> None:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if needed > free:
-        message = f"{needed:,} bytes are to be copied, {folder} has room for {free:,}: give another one, or make links"
+        message = f"the images need {needed:,} bytes, {folder} has {free:,} free: give another folder, or make links"
         raise InputOSError(message, "to")
 
 
 def place(image: Path | PackedImage, target: Path, how: str, to: Path) -> None:
-    """Makes one file, aside first; InputExistsError where another one came meanwhile."""
+    """Writes one file, under a temporary name first; InputExistsError if another one appeared in the meantime."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if how == "link" and not isinstance(image, PackedImage):
         return os.symlink(image.absolute(), target)
     with staging(to) as stage, opened_file(image) as content:
         aside = stage.write_aside("image", lambda file: shutil.copyfileobj(content, file), sync=False)
         if not is_image(aside):  # the file was replaced since it was checked
-            raise InputError(f"{image} is no image any more: nothing is made of it", "images")
+            raise InputError(f"{image} changed and is no longer an image: run the export again", "images")
         try:
             rename_new(aside, target)
         except FileExistsError:
-            raise InputExistsError(f"{target} came while images were copied; nothing is overwritten", "to") from None
+            message = f"{target} appeared during the export, which overwrites nothing: give another folder"
+            raise InputExistsError(message, "to") from None

@@ -1,4 +1,4 @@
-"""A finished run, read again: what it was of, the embeddings and images behind it."""
+"""Reads a finished run: its record, models and groups, and the embeddings and images behind it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from multimap_jax.storage.paths import exists, local_folder_copy, parse_path
 from multimap_jax.storage.reading import AddressError, explained, read_form, read_json
 
 AGAIN = "run multimap again"
-# Letters of a name or a path in run.json.
+# Most characters of a name or a path in run.json.
 LONGEST = 4096
-# Rows that are compared with what a model remembers, and how near their distances must be.
+# Rows whose distances are compared with those in a model, and the tolerance.
 COMPARED_ROWS = 256
 TOLERANCE = 1e-3
 
@@ -56,12 +56,12 @@ class AspectContent(msgspec.Struct):
 
     def __post_init__(self) -> None:
         if set(self.files) != {MODEL_JSON, ARRAYS}:
-            raise ValueError("it does not name the files of a model")
+            raise ValueError("it does not list the files of a model")
         if self.model != model_name(self.name, self.files):
-            raise ValueError(f"its model of {self.name[:80]} has a name that multimap does not give")
+            raise ValueError(f"its model of {self.name[:80]} has an unexpected name")
 
     def warning(self) -> str:
-        """What the run said of words that its encoder does not separate, "" where it separates them."""
+        """The run's warning about words that its encoder does not separate; "" if it separates them."""
         if self.separability is None or self.separability.verdict != "hardly":
             return ""
         return printable(self.separability.said)[:1000]
@@ -75,7 +75,7 @@ class EditedContent(msgspec.Struct):
 
 
 class RunContent(msgspec.Struct):
-    """What is read of run.json."""
+    """The part of run.json that is needed to follow a run."""
 
     aspects: Annotated[list[AspectContent], msgspec.Meta(min_length=1)]
     clip: CheckpointName
@@ -97,7 +97,7 @@ class GroupContent(msgspec.Struct):
 
     def __post_init__(self) -> None:
         if not is_plain_name(self.name):
-            raise ValueError("it has groups whose names cannot be read")
+            raise ValueError("it has groups with unreadable names")
 
 
 class ResultAspect(msgspec.Struct):
@@ -106,7 +106,7 @@ class ResultAspect(msgspec.Struct):
 
 
 class ResultsContent(msgspec.Struct):
-    """What is read of run.json for looking at the results, which may be of new images in the groups of `applied`."""
+    """The part of run.json that describes results, which may be of new images in the groups of the run `applied`."""
 
     aspects: Annotated[list[ResultAspect], msgspec.Meta(min_length=1)]
     images: Any = None
@@ -115,61 +115,59 @@ class ResultsContent(msgspec.Struct):
 
 
 def read_results(run: Path) -> ResultsContent:
-    """What run.json says of results. MissingError or ValueError, each with a sentence, where there are none."""
+    """Reads the results in run.json. MissingError or ValueError, each with a sentence, if there are none."""
     if not exists(run / RUN):
         raise MissingError(f"there is no finished run in {run}: give the folder of one", "run")
     return read_form(run / RUN, ResultsContent, AGAIN, strict=False)
 
 
 def read_run(run: Path) -> RunContent:
-    """What run.json says of a run that can be followed.
+    """Reads the run.json of a run with models, which other commands can follow.
 
-    Raises MissingError where there is none, ValueError for one that is damaged or keeps no models.
+    Raises MissingError if there is no run, ValueError if it is damaged or has no models.
     """
     path = run / RUN
     if not exists(path):
         raise MissingError(
-            f"there is no finished run in {run}: expected {RUN} and models, in the folder that multimap wrote", "run"
+            f"there is no finished run in {run}: give a folder written by multimap, with {RUN} and models", "run"
         )
     if followed := read_json(path, advice=AGAIN).get("applied"):
-        raise InputError(f"{run} holds new images in the groups of {str(followed)[:200]}: give that run", "run")
+        raise InputError(f"{run} has only new images in the groups of {str(followed)[:200]}: give that run", "run")
     return read_form(path, RunContent, AGAIN, strict=False)
 
 
 def load_checkpoint(run: Path, content: RunContent, clip: str | None) -> Clip:
-    """The checkpoint of the run, by its hash. clip: where it lies instead. A hub id that only a file names is not
-    fetched."""
+    """Loads the checkpoint of the run and compares its hash. clip: where it is instead. A hub id that only run.json
+    names is not downloaded."""
     name, digest = content.clip.name, content.clip.hash
     if clip is None and name != "embedded" and not Path(name).is_dir():
         shown = without_secrets(name)[:200]
-        raise InputError(f"the run was made with {shown}, which is no directory here", "clip", shown)
+        raise InputError(f"the run's checkpoint {shown} is not a directory on this machine", "clip", shown)
     loaded = load_clip(name if clip is None else clip)
     if loaded.hash != digest:
-        raise InputError(
-            f"{loaded.place} is not the checkpoint that {run} was made with ({name}): give that one", "clip"
-        )
+        raise InputError(f"{loaded.name} is not the checkpoint of {run} ({name}): give that one", "clip")
     return loaded
 
 
 def read_model(run: Path, aspect: AspectContent, clip: Clip) -> MultiMaP:
-    """The model of one aspect, if its files are those that the run wrote. ValueError where they are not."""
+    """Loads the model of one aspect. ValueError if its files are not those that the run wrote."""
     folder = run / "models" / aspect.model
     found = file_hashes(folder)
     for name, digest in aspect.files.items():
         if found.get(name) != digest:
-            raise ValueError(f"{folder / name} is not what the run in {run} wrote: {AGAIN}")
+            raise ValueError(f"{folder / name} changed since the run in {run} wrote it: {AGAIN}")
     return load(local_folder_copy(folder, [folder / name for name in aspect.files]), clip)
 
 
 def read_groups(run: Path, content: RunContent, models: Sequence[MultiMaP]) -> dict[str, Regrouping]:
-    """How the groups of a run were edited, by aspect, {} where they were not. ValueError where the file is not what the
+    """The edited groups of a run, by aspect; {} if it was not edited. ValueError if the file is not the one that the
     run wrote."""
     if content.edited is None:
         return {}
     path, again = run / GROUPS, "run multimap edit again"
     groups = read_json(path, advice=again)
     if file_hash(path) != content.edited.groups:
-        raise ValueError(f"{path} is not what the run in {run} wrote: {again}")
+        raise ValueError(f"{path} changed since the run in {run} wrote it: {again}")
     with explained(f"{path}", again):
         centroids = {model.aspect.name: model.cluster_centers_ for model in models}
         return {name: of_content(own, centroids[name]) for name, own in groups["aspects"].items()}
@@ -177,18 +175,18 @@ def read_groups(run: Path, content: RunContent, models: Sequence[MultiMaP]) -> d
 
 @dataclasses.dataclass(frozen=True)
 class RunImages:
-    """The images behind a run; with none of them where they are no longer there, which `note` says."""
+    """The images behind a run. If they are gone, the source is empty and `note` says so."""
 
     source: Source
     note: str = ""
 
 
 def readable_path(run: Path, text: str, parameter: str) -> Path:
-    """A place that only the file of a run names. ValueError for an address, which nobody has asked to reach, unless it
-    is in the store of the run itself."""
+    """The path of a place that only a run's file names. ValueError for an address, which the user did not type, unless
+    it is in the run's own store."""
     if "://" in text and store_of(text) != store_of(str(run)):
         shown = without_secrets(text)[:200]
-        raise InputError(f"{run} names {shown}, which is not on this machine and is not asked", parameter, shown)
+        raise InputError(f"{run} names {shown}, which is not on this machine: type it to allow it", parameter, shown)
     return parse_path(text) if "://" in text else Path(text)
 
 
@@ -199,11 +197,11 @@ def store_of(text: str) -> tuple[str, str, str]:
 
 
 def images_of(run: Path, content: RunContent | ResultsContent, given: Path | None) -> RunImages:
-    """given: where they lie now, instead of where the run has read them. ValueError or OSError, each with a sentence,
-    where these are not images.
+    """Finds the images of a run. given: where they are now, instead of where the run read them. ValueError or OSError,
+    each with a sentence, if that has no images.
 
-    A list that only the run names is followed to files of this machine, not to addresses; where it came with the run
-    (it lies within its folder), to files within that folder alone.
+    A list that only the run names may lead to files on this machine, but not to addresses. A list inside the run's
+    folder may lead only to files inside that folder.
     """
     if given is not None:
         return RunImages(open_source(given))
@@ -217,26 +215,26 @@ def images_of(run: Path, content: RunContent | ResultsContent, given: Path | Non
             source = read_embeddings(there).source
         else:
             source = open_source(there, addresses="://" in text)
-        if "://" not in text:  # is it within the folder of the run, by its name or once links are followed?
+        if "://" not in text:  # is it inside the run's folder, by its name or after following links?
             named, ways = Path(os.path.abspath(there)), (os.path.abspath(run), os.path.realpath(run))
             if is_within(there, run) or any(map(named.is_relative_to, ways)):
                 source = dataclasses.replace(source, images=Within(source.images, run))
         return RunImages(source)
     except AddressError as error:
-        note = f"The images are not read: {error}."
+        note = f"The images were not read: {error}."
     except (OSError, ValueError):
         why = "are in the store of" if "://" in text else "are no longer in"
-        note = f"The images {why} {printable(name_of_path(text))}: give --images=FOLDER to have them shown."
+        note = f"The images {why} {printable(name_of_path(text))}: give --images=FOLDER to show them."
     return RunImages(Source(Path(text), {}), note)
 
 
 def is_within(path: str | Path, folder: str | Path) -> bool:
-    """Whether a path of this machine leads below a folder, or to it, once links are followed."""
+    """Whether a path on this machine leads to a folder or below it, after following links."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 class Within(Mapping):
-    """Those of the images by name that lie within a folder."""
+    """The images, by name, that are inside a folder."""
 
     def __init__(self, images: Mapping, folder: Path):
         self.images, self.folder = images, folder
@@ -259,7 +257,7 @@ def rows_of(
 ) -> StoredRows:
     """The embeddings of a run's images [images, embed], in the order of `names`.
 
-    given: where they lie now. Raises FileNotFoundError or ValueError, each with a sentence, where they are not there.
+    given: where they are now. Raises FileNotFoundError or ValueError, each with a sentence, if they are not there.
     """
     if given is None:
         given = run if embeddings_folder(run) else readable_path(run, content.embeddings or str(run), "embeddings")
@@ -271,14 +269,14 @@ def rows_of(
     if len(missing):
         first = names[int(missing[0])]
         raise InputError(
-            f"{given} has no embeddings of {len(missing):,} images of {run}, the first is {first}: give their folder",
+            f"{given} lacks the embeddings of {len(missing):,} images of {run}, such as {first}: give their folder",
             "embeddings",
         )
     return embedded.rows.take(where)
 
 
 def newest(embedded: ReadyEmbeddings, names: Sequence[str]) -> np.ndarray:
-    """For each name the last embedding that was made of an image called so, -1 for none. A changed image has two."""
+    """For each name the index of its latest embedding, -1 if it has none. A changed image has several."""
     found, rows = {}, embedded.rows.indices()
     for i in np.argsort(rows, kind="stable").tolist():
         found[embedded.given[i]] = i
@@ -287,13 +285,13 @@ def newest(embedded: ReadyEmbeddings, names: Sequence[str]) -> np.ndarray:
 
 
 def check_fitted_rows(model: MultiMaP, rows: Rows, given: str) -> None:
-    """ValueError where rows are not those that a model was fitted on: what it remembers of some of them is compared."""
+    """ValueError if rows are not those that a model was fitted on. Compares the distances of some rows."""
     some = np.unique(np.linspace(0, len(rows) - 1, min(COMPARED_ROWS, len(rows))).astype(np.int64))
     if len(rows) == len(model.labels_):
         distances = nearest(rows[some], model.cluster_centers_)[1]
         if np.allclose(distances, model.distances_[some], TOLERANCE, TOLERANCE):
             return
     raise InputError(
-        f"the embeddings of {given} are not those that its groups were found on: run multimap again, or give those",
+        f"the embeddings of {given} are not those of its groups: give the original ones, or run multimap again",
         "embeddings",
     )

@@ -1,4 +1,4 @@
-"""The main verb: images and aspects to clusters and their results. One way for one process and for many."""
+"""The main verb: groups images by aspects and writes the results. The same code serves one process and many."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import REPORT, sweep
 from multimap_jax.words.choose import WORD_IMAGES
 
-# How long a shard of proxies should take: what an interruption loses at most.
+# Target duration of a shard of proxies, which is the most that an interruption loses.
 SHARD_SECONDS = 60
-# Letters of an aspect's name in a progress bar.
+# Most characters of an aspect's name in a progress bar.
 BAR_LETTERS = 40
 
 
 def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = True) -> None:
-    """Runs a job, beginning with what is cached in its folder, and writes its results.
+    """Runs a job, reusing the cache in its folder, and writes its results.
 
-    Raises ValueError, TypeError, OSError or ConnectionError, each with one sentence, before anything is computed
-    wherever that is possible.
+    Raises ValueError, TypeError, OSError or ConnectionError, each with one sentence and, where possible, before
+    anything is computed.
     """
     clock, checked, first = Clock(), check_job(job), job.processes.index == 0
     with locked(job.out, job.processes.index, job.processes.count):
@@ -108,11 +108,11 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         prune_models(job.out, kept)
         process_group.leave()
     messages.print_end(job.out, written, embedded.failures, say)
-    say(f"open {job.out / REPORT} to look at the groups, and to merge, split and rename them")
+    say(f"open {job.out / REPORT} to see, merge, split and rename the groups")
 
 
 def shared_settings(checked: CheckedJob) -> dict:
-    """What all processes of a run must have been started with, by parameter."""
+    """Parameter -> the value that all processes of a run must share."""
     job, names = checked.job, hashlib.sha256()
     for name in checked.source.images:
         names.update(f"{name}\n".encode())
@@ -132,7 +132,7 @@ def shared_settings(checked: CheckedJob) -> dict:
 def learn_proxies(
     job: Job, clip: Clip, aspect: Aspect, embedded: RunEmbeddings, process_group: ProcessGroup, progress: bool
 ) -> ProxyFit:
-    """Proxies of all embedded images: what is cached is read, every process learns its shards of the rest."""
+    """Proxies of all embedded images. Cached ones are read; every process learns its shards of the rest."""
     embeddings, images = embedded.rows, list(zip(embedded.names, embedded.versions()))
     config, contrast = job.config, job.contrast[aspect.name]
     block = config.block_size or default_block_size()
@@ -142,7 +142,7 @@ def learn_proxies(
         "contrast": list(contrast),
         "config": dataclasses.asdict(config) | {"block_size": block},
         "seed": job.settings.random_state if config.traits.batches else None,
-        # Batches span all images: with others in them the proxies are others.
+        # Batches span all images, so other images give other proxies.
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest() if config.traits.batches else None,
     }
     cache = ProxyCache.of(job.out, aspect.name, key, (clip.token_width, clip.embedding_width))
@@ -177,8 +177,8 @@ def fit_aspect(
 ) -> AspectResult:
     """Fits the model of one aspect, and measures whether the encoder separates its words.
 
-    fit: proxies learnt before, or None. words_from: where its words come from. sample: rows and names of the images
-    that separability is measured on.
+    fit: proxies learnt before, or None. words_from: the source of its words. sample: rows and names of the images that
+    separability is measured on.
     """
     begin = time.perf_counter()
     model.fit(embedded.rows, proxies=fit, names=embedded.names, vocabulary=checked.vocabulary)

@@ -1,4 +1,4 @@
-"""What a run is asked to do, and everything about it that can be wrong before an image is opened."""
+"""The job of a run, and the checks that need no image to be opened."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from multimap_jax.words.word_sources import WordSources
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What to do. `clusters` and `contrast` by aspect name, numbers of groups as MultiMaP takes them. `find`: aspects
-    whose words are to be found -> from which source (see `words.word_sources`)."""
+    """What to do. `clusters` and `contrast` are by aspect name, with numbers of groups as MultiMaP takes them. `find`:
+    aspect without given words -> source of words (see `words.word_sources`)."""
 
-    images: Path  # or embeddings, where `ready`
+    images: Path  # or embeddings, if `ready`
     aspects: tuple[Aspect, ...]
     clusters: dict[str, int | str]
     contrast: dict[str, tuple[str, ...]]
@@ -47,17 +47,17 @@ class Job:
     processes: Processes = ALONE
     find: dict[str, str] = dataclasses.field(default_factory=dict)
     sources: WordSources = WordSources()
-    line: str = ""  # that was typed
+    line: str = ""  # the typed command
     flags: dict = dataclasses.field(default_factory=dict)  # for `multimap --config`
-    exact_subject: bool = False  # whether no other subject is tried
-    addresses: bool = True  # whether a list of images may name some
+    exact_subject: bool = False  # whether to try no other subject
+    addresses: bool = True  # whether a list of images may contain addresses
 
     def kind(self, aspect: Aspect) -> str:
         """The features of an aspect, a key of `features.table.FEATURE_KINDS`."""
         return features.choose(self.settings.features, aspect, self.config)
 
     def needs_proxies(self, aspect: Aspect) -> bool:
-        """Of its images."""
+        """Whether an aspect needs proxies of its images."""
         return self.settings.keep_proxies or features.FEATURE_KINDS[self.kind(aspect)].proxies
 
     def needs_group_proxies(self, aspect: Aspect) -> bool:
@@ -66,7 +66,7 @@ class Job:
         )
 
     def least_clusters(self, aspect: Aspect) -> int:
-        """The number of groups, 1 where it is to be found."""
+        """The number of groups; 1 if the run chooses it."""
         clusters = self.clusters[aspect.name]
         return 1 if clusters == AUTO else int(clusters)
 
@@ -76,8 +76,8 @@ class CheckedJob:
     """A job whose inputs were checked.
 
     Attributes:
-      source: its images. truth: the true labels of those that have any, None where no labels are given.
-      vocabulary: what groups are named from. ready: embeddings that are there already, None where there are none.
+      source: its images. truth: true labels of images that have one; None if no labels are given.
+      vocabulary: the words for naming groups. ready: existing embeddings, None if there are none.
     """
 
     job: Job
@@ -88,7 +88,7 @@ class CheckedJob:
 
 
 def check_job(job: Job) -> CheckedJob:
-    """Looks at everything that needs no checkpoint, and creates the output folder.
+    """Checks everything that needs no checkpoint, and creates the output folder.
 
     Raises ValueError, FileNotFoundError, NotADirectoryError or OSError, each with one sentence.
     """
@@ -99,7 +99,7 @@ def check_job(job: Job) -> CheckedJob:
     columns = {"image", *(f"{name}: {column}" for name in names for column in COLUMNS)}
     for aspect in job.aspects:
         if aspect.name in columns:
-            message = f"{aspect.name!r} is a column of the results already: choose another name"
+            message = f"an aspect cannot be called {aspect.name!r}, which is a column of the results: rename it"
             raise InputError(message, "aspect")
         if aspect.name not in job.find:
             job.kind(aspect)
@@ -111,14 +111,14 @@ def check_job(job: Job) -> CheckedJob:
 
 
 def make_models(plan: CheckedJob, clip: Clip, progress: bool) -> list[MultiMaP]:
-    """A model for every aspect, looked at but not fitted. ValueError or TypeError as `MultiMaP.check` says, or for
-    blocks that these images cannot fill."""
+    """A checked but unfitted model for every aspect. ValueError or TypeError as in `MultiMaP.check`, or for blocks that
+    these images cannot fill."""
     job, images = plan.job, len(plan.source.images)
     block, most = job.config.block_size, max(images, default_block_size())
     if block is not None and block > most:
         raise InputError(
-            f"block_size is {block:,} for {count(images, 'image')}: a block is computed whole, however few images are "
-            f"in it; {most:,} is the most",
+            f"block_size is {block:,}, expected at most {most:,} for {count(images, 'image')}: a larger block would "
+            "compute only padding",
             "block_size",
         )
     models = [

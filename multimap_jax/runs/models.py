@@ -1,4 +1,4 @@
-"""The models of a run, below models/: each in a folder that is named for its aspect and for what is in it."""
+"""The models of a run, in models/. Each has its own folder, named for its aspect and its content."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from multimap_jax.storage.paths import exists, open_file
 
 
 def keep_model(out: Path, model: MultiMaP) -> dict:
-    """Puts a model beside those that are there; returns what run.json says of it: its folder, and the SHA-256 of its
-    files."""
+    """Adds a model to the existing ones; returns its entry for run.json: its folder, and the SHA-256 of its files."""
     with staging(out) as stage:
         try:
             model.save(stage.folder)
@@ -30,7 +29,7 @@ def keep_model(out: Path, model: MultiMaP) -> dict:
 
 
 def put_model(stage: Staging, folder: str, files: dict[str, str]) -> None:
-    """Puts the files of a model, which lie aside, in place; nothing is to be done where they are there already."""
+    """Moves the staged files of a model into place, unless they are already there."""
     if file_hashes(stage.out / "models" / folder) != files:
         for name in files:
             stage.adopt(f"models/{folder}/{name}", stage.folder / name)
@@ -38,25 +37,25 @@ def put_model(stage: Staging, folder: str, files: dict[str, str]) -> None:
 
 
 def prune_models(out: Path, kept: Sequence[dict]) -> None:
-    """Deletes earlier models of the aspects that run.json now names others for."""
+    """Deletes earlier models of the aspects whose models run.json now replaces."""
     for model in kept:
         prefix = model["model"].rpartition("-")[0]
         prune(out, f"models+{prefix}-", f"models+{model['model']}")
 
 
 def model_name(aspect: str, files: dict[str, str]) -> str:
-    """The folder of a model: letters for the eye, a hash of the aspect, a hash of the files."""
+    """The folder of a model: readable letters, a hash of the aspect, and a hash of the files."""
     texts = (aspect, json.dumps(dict(sorted(files.items()))))
     first, second = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest() for text in texts)
     return f"{slug(aspect)}-{first[:8]}-{second[:12]}"
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of the files of a model by their names, without those that are not there."""
+    """File name -> SHA-256, for the files of a model that exist."""
     return {name: file_hash(folder / name) for name in (ARRAYS, MODEL_JSON) if exists(folder / name)}
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of one file. ValueError for what is no regular file."""
+    """SHA-256 of one file. ValueError if it is not a regular file."""
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # each kind has readinto

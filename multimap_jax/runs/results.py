@@ -1,4 +1,4 @@
-"""The results of a run: labels.csv, labels.parquet, metrics.json, report.html and run.json, written as one set."""
+"""Writes the results of a run as one set: labels.csv, labels.parquet, metrics.json, report.html and run.json."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ from multimap_jax.storage.filenames import name_of_path, path_of_name, safe_path
 from multimap_jax.storage.local import Content
 from multimap_jax.storage.paths import exists, is_same_file, storage_of
 
-# Packages whose versions run.json names.
+# Packages whose versions are in run.json.
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
-# Of each aspect in labels.parquet, besides the column called by its name.
+# Columns of each aspect in labels.parquet, besides the one with its name.
 COLUMNS = ("group", "distance", "confidence", "outlier")
-# Rows of labels.parquet that are written at once.
+# Rows of labels.parquet written at once.
 TABLE_ROWS = 2**18
 
 
 class Clock:
-    """Seconds of each lap, and since the beginning under "total"."""
+    """Seconds of each lap, and since the start under "total"."""
 
     def __init__(self) -> None:
         self.begin = self.last = time.perf_counter()
@@ -65,7 +65,7 @@ class Clock:
 
 
 class AnyJob(Protocol):
-    """What results need of the job of any verb. line: the command as it was typed."""
+    """The part of any verb's job that results need. line: the typed command."""
 
     @property
     def out(self) -> Path: ...
@@ -79,15 +79,15 @@ class AnyJob(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
-    """What a command did: all that its results are written from.
+    """The record of a command, from which its results are written.
 
     Attributes:
-      images: what was given: the images, or their embeddings.
-      settings, config: those that the clusters were found with.
-      models: for each aspect what run.json says of its model; empty where none are kept.
-      content: what else run.json says. warnings: about each aspect, by its name, for its tab of the page.
-      groups: the text of groups.json, "" where no groups were edited.
-      editable: whether the page offers to edit the groups here.
+      images: the given images or embeddings.
+      settings, config: of the run that found the clusters.
+      models: the entry of each aspect's model in run.json; empty if no models are kept.
+      content: further entries of run.json. warnings: by aspect name, for the aspect's tab of the page.
+      groups: the text of groups.json, "" if no groups were edited.
+      editable: whether the page offers edits.
     """
 
     job: AnyJob
@@ -107,10 +107,10 @@ class RunRecord:
 
 
 def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
-    """Writes the results of a command in place of those that are there; returns their names.
+    """Replaces the results of an earlier command; returns the names of the new ones.
 
-    Nothing is deleted before everything new is on the disk. Then the old files go, run.json is changed, and the new
-    files come: at no moment does a new one stand beside an old one.
+    Nothing is deleted before everything new is on the disk. Then the old files are deleted, run.json is replaced, and
+    the new files are moved into place: new and old files never exist side by side.
     """
     job, names, results = record.job, record.embedded.names, record.results
     texts = {output.LABELS: labels_text(names, results)} if len(names) <= LABELS_ROWS else {}
@@ -148,8 +148,8 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
 
 
 def edited_folder(out: Path) -> Path:
-    """A folder beside the run in `out` for the run with its groups edited: edited, edited-2, edited-3 …, the first one
-    after its own that does not exist."""
+    """A folder next to `out` for the edited run: the first of edited, edited-2, edited-3 … that does not exist, counted
+    from the name of `out`."""
     own = re.fullmatch(r"edited(?:-(\d{1,9}))?", out.name)
     numbers = itertools.count(int(own[1] or 1) + 1 if own else 1)
     folders = (out.parent / (f"edited-{number}" if number > 1 else "edited") for number in numbers)
@@ -157,34 +157,34 @@ def edited_folder(out: Path) -> Path:
 
 
 def check_own(out: Path, labels: Path | None) -> None:
-    """InputError where writing results into `out` would cost the user a file: one that multimap did not write, or that
-    was changed since, a link, the labels that were given."""
+    """InputError if writing results into `out` would destroy a user's file: one that multimap did not write, one that
+    changed since, a link, or the given labels."""
     for name in (*output.RESULTS, output.RUN):
         path = output.inside(out, name)
         if labels is not None and is_same_file(path, labels):
-            raise InputError(f"{labels} would be overwritten by the results: choose another folder", "out")
+            raise InputError(f"the results would overwrite {labels}: choose another folder", "out")
         if not output.is_ours(out, name):
             raise InputError(output.changed_text(path))
 
 
 def replaced_note(out: Path, aspects: Sequence[str]) -> str:
-    """What of the results in `out` those by `aspects` will not have, in a sentence; "" for nothing."""
+    """A sentence about the results in `out` that those by `aspects` will replace; "" if nothing is lost."""
     earlier = []
     with contextlib.suppress(OSError, ValueError):
         earlier = [aspect.name for aspect in finished.read_results(out).aspects]
     if not set(earlier) <= set(aspects):
-        results = f"Results of an earlier run by {', '.join(earlier)[:200]}"
-        return f"{results} in {out} are replaced: give all aspects in one command, or another --out, to keep both."
+        results = f"the results of an earlier run by {', '.join(earlier)[:200]}"
+        return f"This run replaces {results} in {out}. To keep both, give all aspects in one command, or another --out."
     if earlier and exists(out / output.GROUPS):
-        return f"The edited groups in {out} are replaced: give another --out to keep both."
+        return f"This run replaces the edited groups in {out}. To keep both, give another --out."
     return ""
 
 
 def originals_address(source: Source, images: Path, out: Path) -> str:
-    """Where the page finds the originals: the folder of images as an address relative to the results.
+    """Where the page finds the originals: the address of the images' folder, relative to the results.
 
-    "" where the images are not the files of one folder of this machine, and where the address would tell more of this
-    machine than `images`, which the page shows, already does.
+    "" if the images are not files of one folder on this machine, or if the address would reveal more of this machine
+    than `images`, which the page shows.
     """
     first = next(iter(source.images), None)
     if first is None or not (storage_of(out).local and storage_of(images).local):
@@ -197,8 +197,8 @@ def originals_address(source: Source, images: Path, out: Path) -> str:
 
 
 def put_thumbnails(out: Path, folder: str, pictures: dict[str, bytes]) -> None:
-    """Puts a folder of thumbnails into `out`. It is named for what is in it: where all of it is there nothing is to be
-    done, and a page that is there keeps its own."""
+    """Writes a folder of thumbnails into `out`, unless it is already complete. Its name depends on its content, so an
+    existing page keeps its own thumbnails."""
     names = {f"{folder}/{name}": picture for name, picture in pictures.items()}
     known = output.recorded(out, folder) if folder else {}
     there = (exists(out / name) and (out / name).stat().st_size == len(picture) for name, picture in names.items())
@@ -207,8 +207,8 @@ def put_thumbnails(out: Path, folder: str, pictures: dict[str, bytes]) -> None:
 
 
 def labels_text(names: Sequence[str], results: Sequence[AspectResult]) -> str:
-    """labels.csv: a row for each image, a column for each aspect with the name of its group or "(left over)"; nothing
-    in it is a formula for a spreadsheet."""
+    """labels.csv: a row for each image, and a column for each aspect with the name of its group or "(left over)".
+    Spreadsheets see no formulas in it."""
     columns = [np.array([*map(safe_word, result.group_names)], object)[result.groups] for result in results]
     heading = ["image", *(safe_word(result.aspect.name) for result in results)]
     return as_csv([heading, *zip(map(safe_path, names), *columns)])
@@ -267,7 +267,7 @@ def run_content(record: RunRecord, timings: dict[str, float]) -> dict:
 
 
 def aspect_content(result: AspectResult, names: Sequence[str]) -> dict:
-    """What run.json says of one aspect; of proxies only where proxies of images were learnt."""
+    """The entry of one aspect in run.json; it mentions proxies only if proxies of images were learnt."""
     content = dataclasses.asdict(result.aspect) | {
         "contrast": list(result.contrast),
         "features": result.features,
@@ -283,8 +283,8 @@ def aspect_content(result: AspectResult, names: Sequence[str]) -> dict:
 
 
 def group_content(result: AspectResult, names: Sequence[str]) -> list[dict]:
-    """What run.json says of the groups of one aspect: each's name and the name's confidence, images and their mean
-    confidence (None where none has one), stability (see `MultiMaP`), and the names of images that show it."""
+    """The groups of one aspect for run.json. Each has its name, the confidence of the name, the number of images, their
+    mean confidence (None if unknown), its stability (see `MultiMaP`) and the names of its exemplars."""
     columns = {
         "name": result.cluster_names,
         "images": result.sizes.tolist(),
@@ -298,8 +298,8 @@ def group_content(result: AspectResult, names: Sequence[str]) -> list[dict]:
 
 
 def selection_content(result: AspectResult) -> dict:
-    """What run.json says of the number of groups: what was asked for; candidates, the best first, where it was chosen;
-    the merge order of the groups."""
+    """The number of groups for run.json: the requested number; the candidates, best first, if it was chosen; the merge
+    order of the groups."""
     names = result.cluster_names
     merges = [
         {"groups": [[names[i] for i in side] for side in sides], "inertia": round(inertia, 4)}
@@ -310,24 +310,24 @@ def selection_content(result: AspectResult) -> dict:
 
 
 def versions() -> dict[str, str]:
-    """The versions of this package, of Python and of the packages that results depend on."""
+    """The versions of this package, Python and the packages that results depend on."""
     ours = {"multimap_jax": __version__, "python": platform.python_version()}
     return ours | {name: version(name) for name in PACKAGES}
 
 
 def whole(path: Path) -> str:
-    """A path that means the same wherever the next command is begun; an address without its secrets."""
+    """An absolute path, valid from any folder; an address without its secrets."""
     return f"{path.absolute()}"
 
 
 def run_settings(record: RunRecord) -> list[tuple[str, str]]:
-    """What the page says of a run: each setting with its name."""
+    """The settings of a run for the page: (name, value) pairs."""
     settings = dataclasses.asdict(record.settings) | dataclasses.asdict(record.config)
     return [
         ("images", f"{len(record.embedded.names):,} of {record.images}"),
         ("encoder", f"{without_secrets(record.clip.place)} ({record.clip.hash[:12]})"),
         *((name.replace("_", " "), str(value)) for name, value in settings.items() if value is not None),
-        ("images computed at once", str(record.clip.image_block)),
+        ("image block size", str(record.clip.image_block)),
         ("versions", ", ".join(f"{name} {number}" for name, number in versions().items())),
         ("date", datetime.now(UTC).isoformat(timespec="seconds")),
         ("machine", machine()),

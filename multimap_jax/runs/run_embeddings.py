@@ -1,4 +1,4 @@
-"""The embeddings of a run's images: computed shard by shard, or read where they are."""
+"""The embeddings of a run's images: computed shard by shard, or read from existing files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from multimap_jax.sources.names import Texts
 from multimap_jax.sources.source import Source
 from multimap_jax.storage.output import GO_ON, LABELS, LABELS_TABLE
 
-# Images that labels.csv is written for: spreadsheets read about as many rows.
+# Most images in labels.csv: spreadsheets read about as many rows.
 LABELS_ROWS = 1_000_000
 
 
@@ -29,8 +29,7 @@ class RunEmbeddings:
     """The embeddings of a run.
 
     Attributes:
-      rows: [images, embed], unit rows in the order of `names` [images], with those images left out that could not be
-        read: `failures`.
+      rows: [images, embed], unit rows in the order of `names` [images], without the unreadable images in `failures`.
       versions: gives the version of each image.
     """
 
@@ -40,23 +39,23 @@ class RunEmbeddings:
     failures: Sequence[Unreadable] = ()
 
     def notes(self) -> list[str]:
-        """What is to be known of the images, in sentences."""
+        """Sentences about the images for the user."""
         kept, failed, notes = len(self.names), len(self.failures), []
         if failed:
-            notes.append(f"{failed:,} of {count(kept + failed, 'image')} could not be read and were left out.")
+            notes.append(f"{failed:,} of {count(kept + failed, 'image')} could not be read and were skipped.")
         if kept > SAMPLE_ROWS:
             notes.append(
-                f"Groups were found on {SAMPLE_ROWS:,} of the images; every image then went to the nearest one."
+                f"Groups were found on a sample of {SAMPLE_ROWS:,} images; every image then joined the nearest group."
             )
         if kept > LABELS_ROWS:
-            notes.append(f"{LABELS} is written for {LABELS_ROWS:,} images at most; {LABELS_TABLE} holds all of them.")
+            notes.append(f"{LABELS} is only written for up to {LABELS_ROWS:,} images; {LABELS_TABLE} has all of them.")
         return notes
 
 
 def embed_source(source: Source, clip: Clip, out: Path, process_group: ProcessGroup, progress: bool) -> RunEmbeddings:
-    """Embeds all images of a source: what is cached is read, every process computes its shards of the rest.
+    """Embeds all images of a source. Cached embeddings are read; every process computes its shards of the rest.
 
-    Raises InputError where no image can be read, or another process has another checkpoint.
+    Raises InputError if no image can be read, or if another process has another checkpoint.
     """
     cache, processes = EmbeddingCache(out, clip.embedding_width), process_group.processes
 
@@ -69,30 +68,27 @@ def embed_source(source: Source, clip: Clip, out: Path, process_group: ProcessGr
 
     agreed = process_group.broadcast("images", assign_shards)
     if agreed["encoder"] != clip.hash:
-        raise InputError(
-            f"{clip.place} is another checkpoint than that of process 0: give all processes the same", "clip"
-        )
+        raise InputError(f"{clip.name} is not the checkpoint of process 0: give all processes the same one", "clip")
     images = [tuple(image) for image in agreed["images"]]
     shards = dict(zip(images, agreed["shards"]))
     cache.compute(clip, shards, processes.share(agreed["shards"]), source, progress)
     process_group.barrier(set(agreed["shards"]), cache.done)
     if not source.is_there():
-        raise MissingError(f"{source.path} was taken away while it was read; {GO_ON}")
+        raise MissingError(f"{source.path} was removed during the run; {GO_ON}")
     rows, kept, failures = cache.gather(shards)
     if not len(kept):
         total = count(len(failures), "image")
-        raise InputError(f"none of {total} in {source.path} can be read; the first is {failures[0]}", "images")
+        raise InputError(f"cannot read any of {total} in {source.path}, for example {failures[0]}", "images")
     return RunEmbeddings(rows, Texts(images[i][0] for i in kept), lambda: [images[i][1] for i in kept], failures)
 
 
 def matching_embeddings(ready: ReadyEmbeddings, clip: Clip) -> RunEmbeddings:
-    """Embeddings that are there already. Raises InputError where they are another encoder's."""
+    """Existing embeddings. Raises InputError if they are from another encoder."""
     width, found = clip.embedding_width, ready.rows.shape[1]
     if found != width or ready.hash not in ("", clip.hash):
-        same = "" if found != width else ", or this one with other files beside its weights"
-        raise InputError(
-            f"the embeddings in {ready.source.path} have {found} numbers each, {clip.name} makes {width}: they are by "
-            f"another encoder{same}; give theirs",
-            "clip",
-        )
+        if found != width:
+            problem = f"have {found} dimensions, but {clip.name} has {width}"
+        else:
+            problem = f"were not made with {clip.name}, or with another configuration of it"
+        raise InputError(f"the embeddings in {ready.source.path} {problem}: give the encoder that made them", "clip")
     return RunEmbeddings(ready.rows, ready.source.names, ready.versions)

@@ -113,7 +113,7 @@ def test_addresses_and_hub_ids_have_to_be_typed(name, value, tmp_path, capsys):
     (tmp_path / "run.json").write_text(json.dumps({"flags": {"aspect": ["color"], name: value}}))
     assert multimap(f"--config={tmp_path / 'run.json'}", f"--out={tmp_path / 'out'}") == 2
     error = capsys.readouterr().err
-    assert "is not a folder or file of this machine" in error and f"use --{name}=" in error
+    assert "is not a file or folder on this machine" in error and f"use --{name}=" in error
     assert not (tmp_path / "out").exists()
 
 
@@ -130,7 +130,7 @@ def test_a_list_that_only_a_file_names_leads_to_no_address(tmp_path, capsys):
         ("steps = ", "cannot be read"),
         ('steps = "many"', "steps cannot be many"),
         ("steps = [1, 2]", "cannot be read"),
-        ("stps = 3", "'stps', which is no flag"),
+        ("stps = 3", "'stps', which is not a flag"),
         ('words = "red"', "expected a table"),
         ("subject = {a = 1}", "expected one value"),
         ("aspect = 1979-05-27", "cannot be read"),
@@ -147,6 +147,6 @@ def test_what_cannot_be_read_gets_a_sentence(text, said, tmp_path, capsys):
 def test_runs_that_found_no_groups_are_not_repeated(tmp_path, capsys):
     (tmp_path / "run.json").write_text('{"aspects": []}')
     assert multimap(f"--config={tmp_path / 'run.json'}") == 2
-    assert "does not say how its groups were found" in capsys.readouterr().err
+    assert "has no flags to repeat: give the run.json of the original run" in capsys.readouterr().err
     assert multimap(f"--config={tmp_path / 'none.json'}") == 2
     assert "there is no file" in capsys.readouterr().err

@@ -138,11 +138,11 @@ BAD = {
     "no groups": (["--images={fruit}", "--aspect=color", "--clusters=color=0"], "expected a whole number"),
     "no number": (["--images={fruit}", "--aspect=color", "--clusters=color"], "expected --clusters=ASPECT=VALUE"),
     "words unknown": (["--images={fruit}", "--aspect=vibe", "--words=vibe=vocabulary"], "has no words for 'vibe'"),
-    "words unseen": (["--images={fruit}", "--subject=dog", "--aspect=species"], "has seen fewer than two"),
+    "words unseen": (["--images={fruit}", "--subject=dog", "--aspect=species"], "knows fewer than two of the words"),
     "no vocabulary": ([*ONE, "--vocabulary=none.txt"], "there is no vocabulary none.txt"),
-    "no WordNet": ([*ONE, "--words=color=wordnet", "--wordnet={empty}"], "found no WordNet in"),
-    "no model": ([*ONE, "--llm=https://host/v1"], "--llm and --llm_model belong together"),
-    "no address": ([*ONE, "--words=color=llm"], "by a language model need"),
+    "no WordNet": ([*ONE, "--words=color=wordnet", "--wordnet={empty}"], "there is no WordNet in"),
+    "no model": ([*ONE, "--llm=https://host/v1"], "--llm and --llm_model must be given together"),
+    "no address": ([*ONE, "--words=color=llm"], "no language model for the words of"),
     "other aspect": (["--images={fruit}", *ASPECTS, *WORDS, "--words=shape=round"], "'shape'"),
     "twice": (["--images={fruit}", "--aspect=color", "--aspect=color", WORDS[0]], "twice"),
     "twice, in capitals": (["--images={fruit}", "--aspect=color", "--aspect=Color", WORDS[0]], "twice"),
@@ -215,7 +215,7 @@ def test_help_lists_every_flag_and_exits_with_0(capsys):
     said = capsys.readouterr().out
     for name in make_flags(*group.FLAGS):
         assert name == "h" or f"--{name}:" in said
-    for part in ("what to group by, once for each grouping (repeatable)", "(default: 0)", "span, proxy, prompt"):
+    for part in ("what to group by, such as color (repeatable)", "(default: 0)", "span, proxy, prompt"):
         assert part in said
     assert said.count("(repeatable)") == 3
 

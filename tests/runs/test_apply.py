@@ -29,7 +29,7 @@ def test_the_same_images_get_the_same_groups(finished, tmp_path):
     assert rows(tmp_path / "labels.csv") == rows(run / "labels.csv")
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["color"]["nmi"] > 0.9 and metrics["color"]["images"] == 40
-    assert "nothing was grouped anew" in (tmp_path / "report.html").read_text()
+    assert "New images, assigned to the existing groups of" in (tmp_path / "report.html").read_text()
 
 
 def test_new_images_alone_are_embedded_and_no_model_is_fitted(finished, tmp_path, monkeypatch):
@@ -100,15 +100,15 @@ def drop_files(run):
 
 BAD = {
     "no run": (lambda run: shutil.rmtree(run), "there is no finished run in"),
-    "a changed byte": (tamper("arrays.npz"), "is not what the run in"),
-    "a changed setting": (tamper("model.json"), "is not what the run in"),
-    "no model": (lambda run: shutil.rmtree(run / "models"), "is not what the run in"),
+    "a changed byte": (tamper("arrays.npz"), "changed since the run in"),
+    "a changed setting": (tamper("model.json"), "changed since the run in"),
+    "no model": (lambda run: shutil.rmtree(run / "models"), "changed since the run in"),
     "no JSON": (lambda run: (run / "run.json").write_text("{"), "is not JSON"),
     "no aspects": (edit(aspects=[]), "run.json cannot be read"),
     "other aspects": (edit(aspects=[{"name": "color"}]), "run.json cannot be read"),
-    "no files": (drop_files, "does not name the files of a model"),
+    "no files": (drop_files, "does not list the files of a model"),
     "a hub id": (edit(clip={"name": "some/clip", "hash": "0"}), "(use --clip=some/clip)"),
-    "another hash": (edit(clip={"name": "embedded", "hash": "0"}), "is not the checkpoint that"),
+    "another hash": (edit(clip={"name": "embedded", "hash": "0"}), "is not the checkpoint of"),
 }
 
 
@@ -125,7 +125,7 @@ def test_a_run_that_was_changed_is_a_sentence(finished, tmp_path, name, capsys):
 
 def test_the_run_itself_is_no_place_for_the_results(finished, tmp_path, capsys):
     images, run = finished
-    assert apply(run, images, run) == 2 and "would be overwritten" in capsys.readouterr().err
+    assert apply(run, images, run) == 2 and "this would overwrite the run in" in capsys.readouterr().err
     shutil.copytree(run, tmp_path / "another")
     assert apply(run, images, tmp_path / "another") == 2 and "another finished run" in capsys.readouterr().err
 

@@ -104,13 +104,13 @@ def test_results_by_another_aspect_are_not_replaced_without_a_word(fruit, tmp_pa
     assert word not in capsys.readouterr().out  # nothing is lost
     assert run(fruit, out) == 0
     said = capsys.readouterr().out
-    note = f"Results of an earlier run by color, species in {out} are replaced: give all aspects in one command, or"
+    note = f"This run replaces the results of an earlier run by color, species in {out}. To keep both, give"
     assert note in said and said.index(note) < said.index("embed the images")
     assert run(fruit, out) == 0 and word not in capsys.readouterr().out
     (tmp_path / "e.json").write_text(json.dumps({"edits": [{"rename": "red", "to": "warm"}]}))
     edited = tmp_path / "edited"
     assert cli.main(["multimap", "edit", f"--run={out}", f"--edits={tmp_path / 'e.json'}", f"--out={edited}"]) == 0
-    assert run(fruit, edited) == 0 and f"The edited groups in {edited} are replaced" in capsys.readouterr().out
+    assert run(fruit, edited) == 0 and f"This run replaces the edited groups in {edited}." in capsys.readouterr().out
 
 
 def test_ten_images_more_embed_ten_and_give_the_labels_of_all_at_once(fruit, tmp_path, opened):
@@ -204,7 +204,9 @@ class TestFilesOfTheUser:
     def test_the_labels_given_are_not_overwritten(self, fruit, tmp_path, capsys):
         before = (fruit / "labels.csv").read_bytes()
         assert run(fruit, fruit, f"--labels={fruit / 'labels.csv'}") == 2
-        assert (fruit / "labels.csv").read_bytes() == before and "would be overwritten" in capsys.readouterr().err
+        assert (
+            fruit / "labels.csv"
+        ).read_bytes() == before and "the results would overwrite" in capsys.readouterr().err
 
     def test_an_empty_out_is_refused(self, fruit, capsys):
         assert run(fruit, "") == 2 and "--out is empty" in capsys.readouterr().err
@@ -271,7 +273,7 @@ def test_an_image_that_changes_while_it_is_read_is_read_again(fruit, tmp_path, m
         patch.setattr(Clip, "embed_readable", meanwhile)
         assert run(fruit, out) == 0
     skipped = {row["image"]: row["reason"] for row in json.loads((out / "run.json").read_text())["skipped"]}
-    assert skipped["fruit_0007.png"] == skipped["fruit_0008.png"] == "changed or taken away while it was read"
+    assert skipped["fruit_0007.png"] == skipped["fruit_0008.png"] == "changed or removed during the run"
     opened.clear()
     assert run(fruit, out) == 0 and sum(opened) == 1
     assert "fruit_0007.png" in (out / "labels.csv").read_text()
@@ -288,7 +290,7 @@ def test_a_folder_that_goes_away_costs_no_results(fruit, tmp_path, monkeypatch, 
         return embed(self, images, *arguments, **fields)
 
     monkeypatch.setattr(Clip, "embed_readable", meanwhile)
-    assert run(fruit, out) == 2 and "was taken away while it was read" in capsys.readouterr().err
+    assert run(fruit, out) == 2 and "was removed during the run" in capsys.readouterr().err
     assert (out / "labels.csv").read_bytes() == before
 
 
@@ -475,7 +477,7 @@ def test_a_stopped_run_says_what_is_kept(tmp_path, number):
             said = process.communicate(timeout=60)[0]
         finally:
             process.kill()
-    assert process.returncode == 130 and said.endswith(f"kept in {out}: the same command goes on from there\n")
+    assert process.returncode == 130 and said.endswith(f"kept in {out}; run the same command to continue.\n")
     assert not list(out.glob(".multimap/lock*"))
 
 

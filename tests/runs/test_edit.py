@@ -95,39 +95,39 @@ A = {"aspect": "color"}
 WRONG = {
     "no list": ({"edits": {}}, 'expected "edits" with a list'),
     "something else": ({"edits": [], "more": 1}, 'expected "edits" with a list'),
-    "nothing": ({"edits": []}, "holds no edit"),
+    "nothing": ({"edits": []}, "has no edits"),
     "no edit": ({"edits": [7]}, "has 7, expected one of merge, rename, split, move, leftover"),
     "two in one": ({"edits": [A | {"merge": ["a"], "split": "b"}]}, "expected one of"),
-    "another key": ({"edits": [A | {"rename": "red", "to": "x", "by": 1}]}, "has by beside rename"),
+    "another key": ({"edits": [A | {"rename": "red", "to": "x", "by": 1}]}, "has by with rename"),
     "another aspect": ({"edits": [{"aspect": "mood", "rename": "red", "to": "x"}]}, "the run has color, species"),
-    "no aspect": ({"edits": [{"rename": "red", "to": "x"}]}, "names no aspect, the run has color, species"),
-    "one to merge": ({"edits": [A | {"merge": ["red"], "into": "x"}]}, "two different groups"),
-    "one twice": ({"edits": [A | {"merge": ["red", "red"], "into": "x"}]}, "two different groups"),
+    "no aspect": ({"edits": [{"rename": "red", "to": "x"}]}, "names no aspect: the run has color, species"),
+    "one to merge": ({"edits": [A | {"merge": ["red"], "into": "x"}]}, "two or more different groups"),
+    "one twice": ({"edits": [A | {"merge": ["red", "red"], "into": "x"}]}, "two or more different groups"),
     "no into": ({"edits": [A | {"split": "red"}]}, "into is None, expected a whole number"),
     "no name": ({"edits": [A | {"rename": "red", "to": ""}]}, "expected a name of one line"),
     "no text": ({"edits": [A | {"rename": "red", "to": ["x"]}]}, "expected a name of one line"),
     "two lines": ({"edits": [A | {"rename": "red", "to": "a\nb"}]}, "expected a name of one line"),
-    "a long name": ({"edits": [A | {"rename": "red", "to": "a" * 201}]}, "at most 200 letters"),
-    "left over": ({"edits": [A | {"rename": "red", "to": "(left over)"}]}, "another one than (left over)"),
-    "one part": ({"edits": [A | {"split": "red", "into": 1}]}, "expected a whole number of 2 to 100"),
+    "a long name": ({"edits": [A | {"rename": "red", "to": "a" * 201}]}, "at most 200 characters"),
+    "left over": ({"edits": [A | {"rename": "red", "to": "(left over)"}]}, "other than (left over)"),
+    "one part": ({"edits": [A | {"split": "red", "into": 1}]}, "expected a whole number from 2 to 100"),
     "half a part": ({"edits": [A | {"split": "red", "into": 2.5}]}, "expected a whole number"),
     "true parts": ({"edits": [A | {"split": "red", "into": True}]}, "expected a whole number"),
-    "no images": ({"edits": [A | {"move": [], "to": "red"}]}, "expected a list of texts"),
+    "no images": ({"edits": [A | {"move": [], "to": "red"}]}, "expected a list of image names"),
     "unknown group": ({"edits": [A | {"rename": "gren", "to": "x"}]}, "no group 'gren' of color; did you mean green?"),
-    "unknown target": ({"edits": [A | {"move": ["0.png"], "to": "pink"}]}, "there are red, green, blue"),
-    "taken": ({"edits": [A | {"rename": "red", "to": "blue"}]}, "there is a group blue of color already"),
+    "unknown target": ({"edits": [A | {"move": ["0.png"], "to": "pink"}]}, "the groups are red, green, blue"),
+    "taken": ({"edits": [A | {"rename": "red", "to": "blue"}]}, "color already has a group blue"),
     "merged into another": ({"edits": [A | {"merge": ["red", "green"], "into": "blue"}]}, "merge both"),
     "a cycle": (
         {"edits": [A | {"rename": "red", "to": "green"}, A | {"rename": "green", "to": "blue"},
                    A | {"rename": "blue", "to": "red"}]},
-        "the renames red → green → blue → red go round in a circle",
+        "the renames red → green → blue → red form a cycle",
     ),
-    "too many parts": ({"edits": [A | {"split": "red", "into": 5}]}, "red holds 4 images, which are not 5 groups"),
+    "too many parts": ({"edits": [A | {"split": "red", "into": 5}]}, "cannot split red into 5 groups: it has 4 images"),
     "parts taken": (
         {"edits": [A | {"rename": "blue", "to": "red 2"}, A | {"split": "red", "into": 2}]},
-        "there is a group red 2",
+        "color already has a group red 2",
     ),
-    "unknown images": ({"edits": [A | {"leftover": ["0.png", "x.png"]}]}, "1 of its 2 images are not in the run"),
+    "unknown images": ({"edits": [A | {"leftover": ["0.png", "x.png"]}]}, "1 of its 2 images are not in this run"),
 }  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def test_two_spellings_of_one_name_are_not_two_groups(tmp_path, new, taken):
         [{"merge": ["red", "blue"], "into": new}],
         [{"split": taken.strip(), "into": 2}],
     ):
-        with pytest.raises(ValueError, match=f"there is a group ({taken.strip()}|{new} 2) of color already"):
+        with pytest.raises(ValueError, match=f"color already has a group ({taken.strip()}|{new} 2): "):
             after(tmp_path, *edits, before=before)
 
 
@@ -287,7 +287,7 @@ def test_an_edited_run_is_edited_again_and_results_of_others_are_safe(finished, 
     assert multimap(*again, f"--out={tmp_path / 'again'}") == 0
     assert {row["color"] for row in rows(tmp_path / "again").values()} == {"green", "warm"}
     assert multimap(*again, f"--out={tmp_path / 'again'}") == 0  # the same once more
-    for out, message in ((edited, "is the run itself"), (finished[1], "another finished run")):
+    for out, message in ((edited, "overwrite the run in"), (finished[1], "another finished run")):
         assert multimap(*again, f"--out={out}") == 2 and message in capsys.readouterr().err
     assert multimap("edit", f"--run={tmp_path / 'none'}", *again[2:], f"--out={tmp_path / 'x'}") == 2
     assert "there is no finished run in" in capsys.readouterr().err
@@ -306,7 +306,9 @@ def test_edits_made_before_are_not_lost(finished, tmp_path, capsys):
     assert make(warm) == 0 and make(warm) == 0
     assert make(round_) == 2
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and f"{out} holds other edits of {finished[1]}" in said and f"--run={out}" in said
+    assert (
+        said.count("\n") == 1 and f"overwrite other edits of {finished[1]} in {out}" in said and f"--run={out}" in said
+    )
     assert make(round_, warm) == 2 and make({**warm, "into": "hot"}) == 2
     assert {row["color"] for row in rows(out).values()} == {"green", "'=warm"}
     assert make(warm, round_) == 0
@@ -320,7 +322,7 @@ def test_an_edited_run_that_was_changed_or_lost_its_embeddings_is_a_sentence(fin
     groups.write_text(groups.read_text().replace("=warm", "=cold"))
     assert multimap("apply", f"--run={tmp_path / 'run'}", f"--images={finished[0]}", f"--out={tmp_path / 'a'}") == 2
     said = capsys.readouterr().err
-    assert "groups.json is not what the run in" in said and said.count("\n") == 1
+    assert "groups.json changed since the run in" in said and said.count("\n") == 1
     shutil.copytree(finished[1], tmp_path / "moved", ignore=shutil.ignore_patterns("embeddings", "plan"))
     record = json.loads((tmp_path / "moved" / "run.json").read_text())
     (tmp_path / "moved" / "run.json").write_text(json.dumps(record | {"embeddings": str(tmp_path / "gone")}))

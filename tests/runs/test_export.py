@@ -130,7 +130,7 @@ def test_folders_hold_the_images_of_each_group(photos, tmp_path, how):
         assert (tmp_path / "to" / path).read_bytes() == before[photos / name]
     assert {path: path.read_bytes() for path in photos.rglob("*.png")} == before
     again = export(photos, tmp_path / "to", how)
-    assert "3 images of them are there already" in again and listing(tmp_path / "to") == listing(tmp_path / "to")
+    assert "3 images of them already there" in again and listing(tmp_path / "to") == listing(tmp_path / "to")
 
 
 def test_a_dry_run_writes_nothing(photos, tmp_path):
@@ -142,21 +142,21 @@ def test_nothing_is_overwritten_and_nothing_leaves_the_folder(photos, tmp_path):
     to, outside = tmp_path / "to", tmp_path / "outside"
     (to / "red").mkdir(parents=True)
     (to / "red" / "a.png").write_text("mine")
-    with pytest.raises(FileExistsError, match="exists and is another file"):
+    with pytest.raises(FileExistsError, match="exists and differs"):
         export(photos, to)
     assert listing(to) == ["red/a.png"] and (to / "red" / "a.png").read_text() == "mine"
     (to / "red" / "a.png").unlink()
     (to / "red" / "a.png").symlink_to(outside / "new.png")  # leads nowhere yet
-    with pytest.raises(FileExistsError, match="is another file"):
+    with pytest.raises(FileExistsError, match="exists and differs"):
         export(photos, to)
     shutil.rmtree(to / "red")
     outside.mkdir()
     (to / "red").symlink_to(outside)
-    with pytest.raises(ValueError, match="is a link, by which images would leave .* to="):
+    with pytest.raises(ValueError, match="is a link that leads out of .* to="):
         export(photos, to)
     (to / "red").unlink()
     (to / "red").write_text("a file")
-    with pytest.raises(ValueError, match="is a file where a folder is needed"):
+    with pytest.raises(ValueError, match="is a file, expected a folder"):
         export(photos, to)
     with pytest.raises(ValueError, match="is a file: give a folder"):
         export(photos, to / "red")
@@ -171,7 +171,7 @@ def test_a_file_that_comes_meanwhile_stays(photos, tmp_path, monkeypatch):
         link(source, target)
 
     monkeypatch.setattr(os, "link", late)
-    with pytest.raises(FileExistsError, match="came while images were copied"):
+    with pytest.raises(FileExistsError, match="appeared during the export"):
         export(photos, to)
     assert (to / "red" / "a.png").read_text() == "mine" and listing(to) == ["red/a.png"]
 
@@ -181,7 +181,7 @@ def test_too_little_room_and_images_that_are_gone(photos, tmp_path, monkeypatch)
     with pytest.raises(OSError, match="has room for 10"):
         export(photos, tmp_path / "to")
     (photos / "b.png").unlink()
-    with pytest.raises(FileNotFoundError, match="1 of 3 images are not in .* the first is b.png"):
+    with pytest.raises(FileNotFoundError, match="lacks 1 of the run's 3 images, such as b.png"):
         export(photos, tmp_path / "to")
 
 
@@ -237,7 +237,7 @@ def test_tables_of_a_run(finished, tmp_path, capsys):
     assert len(embedded) == 40
     np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-4)
     assert multimap("export", f"--run={finished[1]}", f"--to={out}") == 2
-    assert "nothing is overwritten" in capsys.readouterr().err
+    assert "export overwrites nothing" in capsys.readouterr().err
     assert multimap("export", f"--run={finished[1]}", "--aspect=color", f"--to={tmp_path / 't.csv'}") == 0
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
     own = [f"color: {name}" for name in ("confidence", "distance", "x", "y")]
@@ -261,7 +261,7 @@ def test_folders_of_a_run_and_what_is_wrong(finished, tmp_path, capsys, monkeypa
     (tmp_path / "run" / "run.json").write_text(json.dumps(record | {"images": {"place": str(tmp_path / "gone")}}))
     moved = [f"--run={tmp_path / 'run'}", "--aspect=color", f"--to={tmp_path / 'more'}"]
     for flags, message in (
-        ([run, to], "folders are of one aspect: give one of color, species (use --aspect=color)"),
+        ([run, to], "folders show one aspect: give one of color, species (use --aspect=color)"),
         ([run, to, "--aspect=mood"], "has no aspect 'mood', but color, species (see --aspect)"),
         ([run], "--to is missing"),
         ([run, "--aspect=color", "--to=groups.xlsx"], "groups.xlsx is no name for a table, give .parquet or .csv"),

@@ -610,7 +610,7 @@ EMBEDDINGS = {
     "a damaged table": (spoil(replaced("metadata/metadata_000.parquet", b"PAR1")), "cannot be read"),
     "another width": (
         lambda folder, rows: clip_retrieval(folder, np.eye(9, dtype=np.float32), rows[1]),
-        "have 9 numbers",
+        "have 9 dimensions",
     ),
     "whole numbers": (
         lambda folder, rows: clip_retrieval(folder, rows[0].astype(int), rows[1]),
@@ -644,7 +644,7 @@ def test_an_array_without_names_is_a_sentence(rows, tmp_path, capsys):
     assert group(tmp_path / "a.npy", tmp_path / "out") == 2
     assert "has no list of image names next to it: add a.csv or .parquet" in capsys.readouterr().err
     assert cli.main(["multimap", "--embeddings=x", "--images=y", "--aspect=color"]) == 2
-    assert "exclude each other" in capsys.readouterr().err
+    assert "give either --images or --embeddings, not both" in capsys.readouterr().err
 
 
 def test_a_row_group_that_repeats_one_large_image_is_read_row_by_row(tmp_path):

@@ -128,7 +128,7 @@ def test_a_dead_process_ends_the_others_and_nothing_finished_is_lost(start, alon
     os.killpg(processes[1].pid, signal.SIGKILL)
     said = processes[0].communicate(timeout=6 * HEARTBEAT)[0]
     assert processes[0].returncode == 1, said
-    assert f"was silent for {HEARTBEAT} s; what was finished is kept in" in said
+    assert f"was silent for {HEARTBEAT} s. Finished work is kept in" in said
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/img_emb/*.npy")}
     assert kept
     processes = start(tmp_path, 2)
@@ -184,7 +184,7 @@ def test_a_signal_ends_a_process_and_its_child_at_the_first_try(start, tmp_path,
     process.send_signal(number)
     said = process.communicate(timeout=30)[0]
     assert process.returncode == 130 and gone(child), said
-    assert said.endswith(f"stopped; what was finished is kept in {tmp_path}: the same command goes on from there\n")
+    assert said.endswith(f"stopped. Finished work is kept in {tmp_path}; run the same command to continue.\n")
     assert "Traceback" not in said and " @ " not in said and not list(tmp_path.glob(".multimap/lock*"))
 
 
@@ -197,7 +197,7 @@ def test_a_child_ends_with_its_parent(start, tmp_path):
     while not gone(child):
         assert time.monotonic() < end
         time.sleep(0.05)
-    assert "stopped, as the process that started this one has gone" in process.communicate(timeout=30)[0]
+    assert "stopped, because the process that started this one ended" in process.communicate(timeout=30)[0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -314,13 +314,13 @@ def test_every_shard_is_of_one_process():
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--coordinator=host:1"], "belong together"),
+        (["--coordinator=host:1"], "must be given together"),
         (["--coordinator=host", "--processes=2", "--process=0"], "expected HOST:PORT"),
         (["--coordinator=host:65536", "--processes=2", "--process=0"], "expected HOST:PORT"),
         (["--coordinator=http://host:1", "--processes=2", "--process=0"], "expected HOST:PORT"),
         (["--coordinator=::1:80", "--processes=2", "--process=0"], "expected HOST:PORT"),
         (["--coordinator=host:0", "--processes=2", "--process=0"], "expected HOST:PORT"),
-        (["--coordinator=", "--processes=2", "--process=0"], "belong together"),
+        (["--coordinator=", "--processes=2", "--process=0"], "must be given together"),
         (["--coordinator=host:1", "--processes=2", "--process=2"], "process 2 of 2: expected 0 to 1"),
         (["--coordinator=host:1", "--processes=2", "--process=-1"], "process -1 of 2: expected 0 to 1"),
         (
