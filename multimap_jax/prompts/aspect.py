@@ -1,4 +1,4 @@
-"""What to group by, said as a prompt: aspects, slots and reference words (paper, section 3.2)."""
+"""Aspects, their prompts with a slot, and reference words (paper, section 3.2)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from multimap_jax.storage.filenames import CONTROLS, is_plain_name
 
 @dataclasses.dataclass(frozen=True)
 class Aspect:
-    """One way to group images: by `name` ("color") of a `subject` ("fruit"), with candidate `words` ("red", …) or none.
+    """One way to group images: by the `name` ("color") of a `subject` ("fruit"), with or without `words` ("red", …).
 
-    `template` must hold "{word}" once and may hold "{subject}" and "{name}". Raises InputError for a template without
-    the slot and for empty or repeated words (compared by `normal_form`).
+    `template` must contain "{word}" once and may contain "{subject}" and "{name}". Raises InputError for a template
+    without the slot and for empty or repeated words (compared by `normal_form`).
     """
 
     name: str
@@ -47,7 +47,7 @@ class Aspect:
         object.__setattr__(self, "words", tuple(self.words))
         for text in (self.name, *self.words):
             check_text(text)
-        for text in (self.subject, self.template):  # for the tokenizer alone, which takes any text
+        for text in (self.subject, self.template):  # only the tokenizer reads these, and it accepts any text
             check_text(text, ("Cs",))
         if not self.name.strip():
             raise InputError("an aspect needs a name, found an empty one", "aspect")
@@ -56,14 +56,14 @@ class Aspect:
             raise InputError(f"word {forms.index('') + 1} of aspect {self.name!r} is empty", "words")
         for text in (self.name, *self.words):
             if not is_plain_name(text):
-                raise InputError(f"{ascii(text)} cannot be read as it is: expected a text without invisible letters")
+                raise InputError(f"{ascii(text)} has invisible characters: remove them")
         repeated = sorted(word for word, count in collections.Counter(forms).items() if count > 1)
         if repeated:
             raise InputError(f"aspect {self.name!r} has repeated words: {', '.join(repeated)}", "words")
         self.sides()
 
     def sides(self) -> tuple[str, str]:
-        """The template filled in, left and right of the slot."""
+        """The filled template left and right of the slot."""
         values, sides, problem = {"subject": self.subject, "name": self.name}, [""], ""
         try:
             pieces = list(string.Formatter().parse(self.template))
@@ -72,7 +72,7 @@ class Aspect:
         for literal, field, spec, conversion in pieces:
             sides[-1] += literal
             if spec or conversion:
-                problem = problem or f"formats {{{field}}}, which goes in as it is: take that out"
+                problem = problem or f"has a format or conversion for {{{field}}}: remove it"
             elif field == "word":
                 sides.append("")
             elif field in values:
@@ -80,23 +80,23 @@ class Aspect:
             elif field is not None:
                 problem = problem or f"has {{{field}}}; known: {{subject}}, {{name}}, {{word}}"
         if problem or len(sides) != 2:
-            problem = problem or f"holds {{word}} {len(sides) - 1} times, expected once"
+            problem = problem or f"has {{word}} {len(sides) - 1} times, expected once"
             raise InputError(f"template {self.template!r} {problem}", "template")
         return sides[0], sides[1]
 
     def fill(self, word: str) -> str:
-        """The prompt with `word` in it."""
+        """The prompt with `word` in the slot."""
         left, right = self.sides()
         return left + word + right
 
 
 def check_text(text: str, refused: Sequence[str] = CONTROLS) -> None:
-    """InputTypeError for what is no string, InputError for one with control characters or bytes that are no UTF-8."""
+    """InputTypeError if `text` is not a string, InputError if it has control characters or invalid UTF-8."""
     if not isinstance(text, str):
         raise InputTypeError(f"expected words as strings, found {text!r}", "words")
     wrong = [letter for letter in text if unicodedata.category(letter) in refused]
     if wrong:
-        raise InputError(f"{ascii(text)} holds {ascii(wrong[0])}: expected text in UTF-8 without control characters")
+        raise InputError(f"{ascii(text)} has {ascii(wrong[0])}: expected UTF-8 text without control characters")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +114,8 @@ class Prompt:
 def make_prompt(aspect: Aspect, tokenizer: Tokenizer) -> Prompt:
     """The aspect's prompt with "*" at the slot.
 
-    Left and right of the slot are tokenised apart and spliced: "*." is a single token of CLIP, so that in a template
-    ending in "{word}." the slot would be lost. InputError for a prompt longer than the context.
+    The text left and right of the slot is tokenised separately: CLIP has a single token "*.", so a template that ends
+    in "{word}." would lose its slot. InputError for a prompt longer than the context.
     """
     left, right = (tokenizer.encode(side) for side in aspect.sides())
     ids = (tokenizer.start, *left, *tokenizer.encode("*")[-1:], *right, tokenizer.end)
@@ -129,14 +129,15 @@ def make_prompt(aspect: Aspect, tokenizer: Tokenizer) -> Prompt:
 
 
 def check_aspect(aspect: object) -> None:
-    """InputTypeError for what is no Aspect."""
+    """InputTypeError for anything but an Aspect."""
     if not isinstance(aspect, Aspect):
         raise InputTypeError(f'expected an Aspect, such as mm.Aspect("color"), found {aspect!r}', "aspect")
 
 
 def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> None:
-    """InputError for words that the tokenizer cannot represent or that make a prompt too long for the context, and for
-    a contrast that holds the aspect or is none; a warning for words that the checkpoint has never seen."""
+    """InputError for words that the tokenizer cannot represent or that make the prompt longer than the context, and for
+    a contrast that contains the aspect. InputTypeError for a contrast that is not a sequence of names. Warns of words
+    that the checkpoint has never seen."""
     check_aspect(aspect)
     names = isinstance(contrast, Collection) and not isinstance(contrast, str)
     if not (names and all(isinstance(name, str) for name in contrast)):
@@ -144,7 +145,7 @@ def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> Non
             f'contrast: expected a sequence of aspect names, such as ("species",), found {contrast!r}', "contrast"
         )
     if aspect.name in contrast:
-        raise InputError(f"contrast of aspect {aspect.name!r} holds the aspect itself: take it out", "contrast")
+        raise InputError(f"contrast of aspect {aspect.name!r} contains the aspect itself: remove it", "contrast")
     for word in (*aspect.words, aspect.name, *contrast):
         check_text(word)
         if not is_representable(clip.tokenizer, word):
@@ -159,38 +160,37 @@ def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> Non
         unseen = [text for text in texts if not clip.known_words.issuperset(normal_form(text).split())]
         if unseen:
             warnings.warn(
-                f"the checkpoint {clip.name!r} has never seen: {', '.join(unseen)}; "
-                "groups by these words mean little with it",
+                f"the checkpoint {clip.name!r} has never seen: {', '.join(unseen)}; groups by these words mean little",
                 stacklevel=3,
             )
 
 
 def is_representable(tokenizer: Tokenizer, word: str) -> bool:
-    """Whether a tokenizer has tokens for a word, none of which begins or ends a text."""
+    """Whether a tokenizer has tokens for a word, other than the start and end tokens."""
     ids = tokenizer.encode(word)
     return bool(ids) and tokenizer.end not in ids and tokenizer.start not in ids
 
 
 def has_room_for(aspect: Aspect, word: str, tokenizer: Tokenizer) -> bool:
-    """Whether the aspect's prompt can be made with a word."""
-    tokens = len(tokenizer.encode(aspect.fill(word))) + 2  # with those that begin and end it
+    """Whether the aspect's prompt with a word fits into the context."""
+    tokens = len(tokenizer.encode(aspect.fill(word))) + 2  # with the start and end tokens
     return tokens <= tokenizer.context and is_representable(tokenizer, word)
 
 
 def word_embeddings(clip: Clip, aspect: Aspect, bare: bool = False) -> np.ndarray:
-    """Unit embeddings of the prompt filled with each word, float32 [words, embed]; `bare`: of the words alone."""
+    """Unit embeddings of the prompt with each word, float32 [words, embed]; `bare`: of the words without a prompt."""
     return clip.embed_texts(list(aspect.words) if bare else [aspect.fill(word) for word in aspect.words])
 
 
 def word_similarities(clip: Clip, embeddings: np.ndarray, aspect: Aspect, bare: bool = False) -> np.ndarray:
-    """Cosines of every image with every filled prompt, [images, words]; `bare`: with the words alone."""
+    """Cosines of every image with the prompt of every word, [images, words]; `bare`: with the words only."""
     return embeddings @ word_embeddings(clip, aspect, bare).T
 
 
 def reference_words(clip: Clip, embeddings: Rows, aspect: Aspect, bare: bool = False) -> np.ndarray:
-    """Index of the best word for every image, int [images] (paper, eq. 4); -1 where the aspect has no words.
+    """Index of the best word for every image, int [images] (paper, eq. 4); -1 if the aspect has no words.
 
-    `bare` as in the released program, which compares with the words alone.
+    `bare`: compares with the words only, like the released program.
     """
     if not aspect.words:
         return np.full(len(embeddings), -1)

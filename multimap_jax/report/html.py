@@ -1,4 +1,4 @@
-"""Groups as an HTML table, for notebooks."""
+"""An HTML table of groups, for notebooks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SIDE = 72  # pixels of a thumbnail
 
 @dataclasses.dataclass(frozen=True)
 class GroupSummary:
-    """One group: its name, size, confidence of the name (0 unknown), and its nearest images, as `thumbnails` takes
-    them."""
+    """One group: its name, size, confidence of the name (0: unknown), and the images nearest to its centroid, in the
+    form that `thumbnails` takes."""
 
     name: str
     size: int
@@ -30,7 +30,7 @@ class GroupSummary:
 
 
 def groups_html(title: str, groups: Sequence[GroupSummary]) -> str:
-    """A table of groups. Everything that a user named is escaped."""
+    """A table of groups. All names are escaped."""
     head = "<tr><th>group</th><th>images</th><th>name confidence</th><th>most typical images</th></tr>"
     body = "".join(map(_row, groups))
     return f"<div><strong>{html.escape(title)}</strong><table>{head}{body}</table></div>"
@@ -53,7 +53,7 @@ def nearest_images(labels: np.ndarray, distances: np.ndarray, k: int, number: in
 
 
 def of_model(model: Any) -> list[GroupSummary]:
-    """The groups of a fitted `MultiMaP`; with pictures where it was fitted on paths."""
+    """The groups of a fitted `MultiMaP`; with pictures if it was fitted on paths."""
     labels = np.where(model.leftover_, -1, model.labels_)
     sizes = np.bincount(labels[labels >= 0], minlength=model.n_clusters_).tolist()
     paths = getattr(model, "_paths", None) or []

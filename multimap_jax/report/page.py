@@ -1,4 +1,4 @@
-"""The page's data of each aspect, and the images that it holds."""
+"""The page's data for each aspect, and the choice of images on the page."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from multimap_jax.clustering.axes import coordinates
 from multimap_jax.clustering.kmeans import members
 from multimap_jax.clustering.result import AspectResult, Assignment
 
-PAGE_IMAGES = 20_000  # on a page, at most
-FIRST = 60  # images of each group that a page holds in any case
-EXEMPLARS = 6  # of a group, where none are given
-COLUMNS = {"strength": "stability", "smallest": "smallest group"}  # of the evidence, as the sentences call them
+PAGE_IMAGES = 20_000  # most images on a page
+FIRST = 60  # images of each group that a page always shows
+EXEMPLARS = 6  # of a group, if none are given
+COLUMNS = {"strength": "stability", "smallest": "smallest group"}  # field of a candidate -> its name on the page
 SCALE = 10_000  # of coordinates, which are written as whole numbers
 
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """One aspect's result, and the sentences about it. What is None is unknown, and its view is not shown.
+    """One aspect's result, and sentences about it. The page leaves out sentences that are "".
 
     Attributes:
-      result: with the names to show for baselines in its metrics.
-      separability: whether the encoder separates the words, or "". words: where they come from, or "". selection: why
-        there are so many groups, or "". merge_order: the most similar groups first. warnings: shown with this aspect
-        alone.
+      result: its metrics name the baselines as the page shows them.
+      separability: whether the encoder separates the words. words: the words and their source. selection: how the
+        number of groups was chosen. merge_order: the most similar groups first. warnings: shown only with this aspect.
     """
 
     result: AspectResult
@@ -50,7 +49,8 @@ class Page:
 
     @functools.cached_property
     def least_confident(self) -> np.ndarray:
-        """Images in groups by rising confidence, without those moved by hand; by falling distance if unknown."""
+        """Images in groups, lowest confidence first, without those moved by hand. If confidences are unknown, the
+        largest distance first."""
         known = self.images.confidences is not None
         values = self.images.confidences if known else self.images.distances
         order = np.argsort(values, kind="stable")[:: 1 if known else -1]
@@ -64,8 +64,8 @@ class Page:
 
 
 def shown_images(pages: Sequence[Page], images: int, most: int = PAGE_IMAGES) -> np.ndarray:
-    """Indices of the images that the page holds, in order: all, or if they are too many the first ones of each view,
-    and an even sample of the rest."""
+    """Sorted indices of the images on the page: all of them or, if they are too many, the first of each view and an
+    even sample of the rest."""
     if images <= most:
         return np.arange(images)
     first: list[np.ndarray] = []
@@ -82,7 +82,7 @@ def shown_images(pages: Sequence[Page], images: int, most: int = PAGE_IMAGES) ->
 
 
 def page_content(page: Page, shown: np.ndarray) -> dict:
-    """The page's data of one aspect: of the images `shown` alone, but sizes of all."""
+    """The page's data for one aspect: only the images `shown`, but the sizes of all."""
     position = {int(i): at for at, i in enumerate(shown)}
     exemplars = [[position[i] for i in group if i in position] for group in page.shown_exemplars()]
     groups = zip(page.result.cluster_names, page.members, page.result.name_confidences, exemplars)
@@ -112,7 +112,7 @@ def page_content(page: Page, shown: np.ndarray) -> dict:
 
 def hidden_counts(pages: Sequence[Page], shown: np.ndarray, images: int) -> dict[str, list[list[int]]] | None:
     """Counts of the images that are not on the page, by the groups of two aspects ("0,1": [groups, groups]), leftover
-    images last; None where it holds all."""
+    images last; None if the page has all images."""
     if len(shown) == images:
         return None
     hidden = np.ones(images, bool)
@@ -127,7 +127,7 @@ def hidden_counts(pages: Sequence[Page], shown: np.ndarray, images: int) -> dict
 
 
 def _map(page: Page, shown: np.ndarray) -> dict | None:
-    """Whole numbers x and y of 0 … SCALE, both in one scale; None where there are no rows, or all are the same."""
+    """Whole numbers x and y, 0 … SCALE, with the same scale for both; None if there are no rows, or all are equal."""
     if page.result.rows is None or not len(shown):
         return None
     points = coordinates(page.result.rows, shown)
@@ -164,7 +164,7 @@ def _candidates(rows: Sequence | None) -> dict | None:
 
 
 def _cell(value: Any) -> Any:
-    """A value of a table for JSON."""
+    """A table's value for JSON."""
     value = value.item() if isinstance(value, np.generic) else value
     return number(value) if isinstance(value, float) else value
 

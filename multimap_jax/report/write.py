@@ -1,4 +1,4 @@
-"""The page as HTML: a template, a style and scripts, each a file here, and the data as JSON."""
+"""Writes the page as HTML: a template, a style sheet and scripts, each a file here, and the data as JSON."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from multimap_jax.images.decoding import AnImage
 from multimap_jax.images.thumbnails import INLINE, folder_name, inline, pick, thumbnails
 from multimap_jax.report.page import Page, hidden_counts, page_content, shown_images
 
-# Each uses those before it.
+# In this order: each uses the ones before it.
 SCRIPTS = ("state.js", "elements.js", "grid.js", "map.js", "views.js", "edits.js", "main.js")
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """html: the page. folder: the name of the folder of thumbnails next to it, "" where it contains them. pictures: the
-    files of that folder by name."""
+    """html: the page. folder: the name of the folder of thumbnails next to it; "" if the page contains them. pictures:
+    file name -> content, for the files in that folder."""
 
     html: str
     folder: str = ""
@@ -45,12 +45,12 @@ def make_report(
     """Makes the page.
 
     Args:
-      images: paths, PIL images or arrays by name. names: of the images, in the order of the pages' arrays.
+      images: name -> path, PIL image or array. names: of the images, in the order of the pages' arrays.
       pages: one for each aspect.
-      notes: sentences for the top, about the run as a whole.
-      settings: of the run, each with its name. command: the line that repeats the run, "" unknown.
-      run: the folder that edits are applied to. edited: the folder that is proposed for the edited run.
-      originals: the address of the folder of images, relative to the page; "" where there is none.
+      notes: sentences about the whole run, for the top of the page.
+      settings: (name, value) pairs. command: the command that repeats the run; "": unknown.
+      run: the folder that edits apply to; "": no edits. edited: the proposed folder for the edited run.
+      originals: the address of the images' folder, relative to the page; "": none.
     """
     shown = shown_images(pages, len(names))
     shown_names = [names[int(i)] for i in shown]
@@ -61,8 +61,8 @@ def make_report(
         notes.append(f"{len(lost):,} of {len(shown):,} images could not be opened for display.")
     if len(shown) < len(names):
         notes.append(
-            f"This page holds {len(shown):,} of {len(names):,} images: the most typical of each group, those of "
-            "low confidence, and an even sample of the rest. The numbers count all images."
+            f"This page shows {len(shown):,} of {len(names):,} images: the most typical of each group, those with "
+            "low confidence, and an even sample of the rest. All counts include the other images."
         )
     folder = folder_name(pictures) if len(pictures) > INLINE else ""
     content = {
@@ -86,7 +86,7 @@ def make_report(
 
 
 def fill(title: str, content: dict) -> str:
-    """The filled template. Nothing of `content` is markup: it is JSON in which no element can end."""
+    """The filled template. `content` cannot become markup: it is JSON that cannot close its element."""
     style, script = read("style.css"), "".join(read(name) for name in SCRIPTS)
     parts = {
         "title": html.escape(title),
@@ -100,14 +100,14 @@ def fill(title: str, content: dict) -> str:
 
 
 def as_json(content: object) -> str:
-    """JSON for an element of HTML; what could end the element, or begin another, is escaped."""
+    """JSON for an HTML element; characters that could close the element or open another are escaped."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     text = re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)
     return text.encode("utf-8", "replace").decode()
 
 
 def digest(text: str) -> str:
-    """The hash by which a content security policy allows a text."""
+    """The hash of a text, for a content security policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 

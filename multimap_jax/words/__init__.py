@@ -1,1 +1,1 @@
-"""Words nobody gave: where they come from, which of them fit the images, and the names of clusters."""
+"""Words that the user did not give: their sources, the choice among them, and the names of clusters."""

@@ -1,4 +1,4 @@
-"""The images choose among candidate words: unused words go, and words for the same images are merged."""
+"""Chooses candidate words by the images: removes unused words, and merges words for the same images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from multimap_jax.errors import InputError
 from multimap_jax.features.span import word_shares
 from multimap_jax.prompts.aspect import Aspect, word_embeddings
 
-WORD_IMAGES = 5_000  # that words are chosen by, at most
-MIN_SHARE = 0.1  # that a word needs, of the share that each of as many equally frequent words would have
-# Overlaps at which two words are merged, one after the other, so that the most similar words are merged first.
+WORD_IMAGES = 5_000  # most images that the choice uses
+MIN_SHARE = 0.1  # smallest share of a word, relative to that of each of as many equally frequent words
+# Overlaps at which two words are merged, applied in this order, so that the most similar words are merged first.
 LEVELS = (0.9, 0.8, 0.7, 0.6)
 
 
@@ -36,21 +36,21 @@ class Choice:
 
 
 def choose_words(clip: Clip, embeddings: Rows, aspect: Aspect, names: Sequence | None = None, seed: int = 0) -> Choice:
-    """The aspect's words that images, unit rows [images, embed], pick; at least two.
+    """The aspect's words that match images, unit rows [images, embed]; at least two.
 
-      1. Words go whose share is below a tenth of the mean share of the effective number of words, the exponential of
-         the shares' entropy; repeated until none goes.
-      2. Of two words that are probable for the same images (Σ p_w p_v over the root of Σ p_w² Σ p_v² is .6 or more) the
-         one with the smaller share is merged into the other, the most similar first; repeated until none is left.
+      1. Remove words with a share below a tenth of the mean share of the effective number of words, which is the
+         exponential of the shares' entropy. Repeat until no word is removed.
+      2. If two words are probable for the same images (Σ p_w p_v over the root of Σ p_w² Σ p_v² is .6 or more), merge
+         the one with the smaller share into the other, the most similar pair first. Repeat until no pair is left.
 
-    At most 5,000 images are used: those whose `names` (None: whose numbers) have the lowest hashes. No array
+    Uses at most 5,000 images: those whose `names` (None: whose indices) have the lowest hashes. No array
     [images, words] is held in memory.
 
     Raises InputError for fewer than two words.
     """
     if len(aspect.words) < 2:
         raise InputError(
-            f"aspect {aspect.name!r} has {len(aspect.words)} words: expected two or more to choose from", "words"
+            f"aspect {aspect.name!r} has {len(aspect.words)} words, expected two or more to choose from", "words"
         )
     rows = take_rows(sample_rows(embeddings, names, seed, WORD_IMAGES)[0], None)
     texts = word_embeddings(clip, aspect).astype(np.float64)
@@ -78,8 +78,8 @@ def choose_words(clip: Clip, embeddings: Rows, aspect: Aspect, names: Sequence |
 
 
 def merge_targets(overlap: np.ndarray, shares: np.ndarray, level: float) -> np.ndarray:
-    """The word that each word is merged into, int [words]; itself where it stays. In the order of falling shares, a
-    word goes into the kept word that it overlaps most with, from `level` on. At least two stay."""
+    """The word that each word is merged into, int [words]; the word itself if it is kept. In order of falling shares, a
+    word is merged into the kept word with the largest overlap, if that is at least `level`. At least two are kept."""
     into = np.arange(len(shares))
     kept: list[int] = []
     for word in np.argsort(-shares, kind="stable"):
@@ -95,7 +95,7 @@ def merge_targets(overlap: np.ndarray, shares: np.ndarray, level: float) -> np.n
 
 
 def overlaps(texts: np.ndarray, images: Rows, encoder: Encoder) -> np.ndarray:
-    """Cosine of the probabilities of every two words [words, embed] over the images, [words, words], 0 … 1; 0 for a
+    """Cosine of the probabilities of every pair of words [words, embed] over the images, [words, words], 0 … 1; 0 for a
     word with itself."""
     totals = np.zeros((len(texts), len(texts)))
     for _, rows in walk(images):

@@ -1,4 +1,4 @@
-"""Words for an aspect without any: the images choose among those of a vocabulary, WordNet or a language model."""
+"""Finds words for an aspect without any, among those of a vocabulary, WordNet or a language model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from multimap_jax.words.word_sources import WordSources, candidates
 
 
 def seen_words(clip: Clip, aspect: Aspect) -> Aspect:
-    """The aspect with the words that the checkpoint was trained on, where it lists them."""
+    """The aspect with only the words that the checkpoint was trained on, if it lists these."""
     if clip.known_words is None:
         return aspect
     words = tuple(word for word in aspect.words if clip.known_words.issuperset(normal_form(word).split()))
@@ -26,8 +26,8 @@ def seen_words(clip: Clip, aspect: Aspect) -> Aspect:
 
 
 def usable_words(clip: Clip, aspect: Aspect) -> Aspect:
-    """The aspect with the words that the checkpoint may know and that fit into its prompt: for words that nobody gave,
-    which must not end a run."""
+    """The aspect with only the words that the checkpoint may know and that fit into its prompt. Words that the user did
+    not give must not end a run."""
     words = tuple(word for word in seen_words(clip, aspect).words if has_room_for(aspect, word, clip.tokenizer))
     return dataclasses.replace(aspect, words=words)
 
@@ -53,17 +53,17 @@ def find_words(
     sources: WordSources | None = None,
     names: Sequence | None = None,
 ) -> FoundWords:
-    """Words for an aspect that has none, chosen by the images.
+    """Finds words for an aspect that has none: the candidates that match the images.
 
     Args:
       clip: the encoder. embeddings: unit rows [images, embed].
       name, subject, template: of the aspect.
-      source: "vocabulary", "wordnet" (words below the aspect's noun, or below the subject's for a species or type),
-        "wordnet:NOUN", "llm", or candidate words themselves.
-      sources: their files and addresses; None: the built-in vocabulary and the default folder of WordNet.
-      names: of the images; those with the lowest hashes are used. None: their numbers.
+      source: "vocabulary", "wordnet" (hyponyms of the aspect, or of the subject for a species or type),
+        "wordnet:NOUN", "llm", or the candidate words themselves.
+      sources: files and addresses of the sources; None: the built-in vocabulary and WordNet's default folder.
+      names: of the images; those with the lowest hashes are used. None: their indices.
 
-    Raises InputError or OSError with one sentence where there are fewer than two words.
+    Raises InputError or OSError with one sentence if there are fewer than two words.
     """
     words = candidates(name, subject, source, sources) if isinstance(source, str) else tuple(source)
     aspect = seen_words(clip, Aspect(name, subject, words, template))
@@ -77,7 +77,7 @@ def find_words(
 def aspects_to_suggest(
     clip: Clip, subject: str = SUBJECT, vocabulary: Vocabulary | None = None, template: str = TEMPLATE
 ) -> list[Aspect]:
-    """The vocabulary's aspects for a subject, those with two or more words that the checkpoint knows."""
+    """The vocabulary's aspects for a subject, with two or more words that the checkpoint knows."""
     found = aspects_for(read_vocabulary(None) if vocabulary is None else vocabulary, subject)
     aspects = [usable_words(clip, Aspect(name, subject, words, template)) for name, words in found.items()]
     return [aspect for aspect in aspects if len(aspect.words) > 1]
@@ -92,14 +92,14 @@ def suggest_aspects(
     template: str = TEMPLATE,
     progress: Callable[[list[Aspect]], Iterable[Aspect]] = list,
 ) -> list[FoundWords]:
-    """The vocabulary's aspects for a subject, by falling `Separability.score`.
+    """The vocabulary's aspects for a subject, highest `Separability.score` first.
 
     Args:
       embeddings: unit rows [images, embed].
       vocabulary: from `read_vocabulary`; None: the built-in one.
       progress: wraps the list of aspects, for a progress bar.
 
-    Aspects of which the checkpoint knows fewer than two words are left out.
+    Aspects with fewer than two words that the checkpoint knows are left out.
     """
     embeddings, names = sample_rows(embeddings, None, 0, WORD_IMAGES)
     found = [

@@ -1,4 +1,4 @@
-"""Names of clusters, from the words that the encoder finds in their images, and images that show them best."""
+"""Names clusters by the words that match their images, and chooses exemplars that show a cluster best."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from multimap_jax.prompts.unrelated import UnrelatedWords
 from multimap_jax.words.find import usable_words
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, vocabulary_words
 
-FIT = 0.5  # of the probability of a cluster's best word, that its matched word needs
-TELL = 0.1  # by which a second word must be likelier in its cluster than in the clusters of the same name
-# Aspects of anything that second words come from, besides the cluster's own aspect and the subject's.
+FIT = 0.5  # smallest probability of a cluster's matched word, relative to that of its best word
+TELL = 0.1  # smallest margin of a second word: its probability in its cluster minus that in clusters of the same name
+# General aspects that second words come from, besides the cluster's own aspect and the subject's.
 GENERAL = ("color", "shape", "material", "texture", "pattern", "size")
-EXEMPLARS = 8  # images that show a cluster
-CANDIDATES = 64  # nearest images that exemplars are chosen from, at most
+EXEMPLARS = 8  # most exemplars of a cluster
+CANDIDATES = 64  # most images, the nearest ones, that exemplars are chosen from
 
 
 def word_scores(clip: Clip, embeddings: Rows, aspect: Aspect, labels: np.ndarray, k: int) -> np.ndarray:
@@ -41,18 +41,18 @@ def name_groups(
 ) -> tuple[list[str], np.ndarray]:
     """A unique name for every cluster of images, unit rows [images, embed], and its confidence, float [k] in 0…1.
 
-      1. The aspect's words go to clusters by the best one-to-one matching of `word_scores`. A word fits a cluster if it
-         is at least half as likely as the cluster's best word, and if no unrelated word fits the images better (see
+      1. Match the aspect's words one-to-one with clusters by `word_scores`. A word fits a cluster if it is at least
+         half as likely as the cluster's best word, and if no unrelated word fits the images better (see
          `prompts.unrelated`).
-      2. Clusters without a word are matched with the vocabulary's words for this aspect in the same way ("yellow",
-         where only red and green were given).
-      3. Clusters still without one get their best word, if it fits, and behind it a word that tells them from the
-         clusters with the same best word: of the aspect, or of the vocabulary's for the subject and for anything
-         ("red, round"). Where no second word does, a number.
-      4. Clusters that no word fits are called "unnamed 1"; without any words the aspect's name has the number.
+      2. Match clusters without a word with the vocabulary's words for this aspect in the same way ("yellow", if only
+         red and green were given).
+      3. Clusters still without a word get their best word, if it fits, and a second word that distinguishes them from
+         the clusters with the same best word ("red, round"). It comes from the aspect, or from the vocabulary's aspects
+         of the subject or of anything. If no word distinguishes them, they get a number.
+      4. Clusters that no word fits are called "unnamed 1"; without any words, the aspect's name and a number.
 
-    The confidence is the mean probability of the (first) word among the aspect's and the vocabulary's for it; 0 for
-    clusters that no word names.
+    The confidence is the mean probability of the (first) word among the aspect's words and the vocabulary's words for
+    it; 0 for clusters without a word.
     """
     added = unique_words(vocabulary_words(vocabulary, aspect.name, aspect.subject), without=aspect.words)
     known = usable_words(clip, dataclasses.replace(aspect, words=tuple(added))).words
@@ -82,10 +82,10 @@ def words_that_fit(clip: Clip, embeddings: Rows, aspect: Aspect, labels: np.ndar
 
 
 def _with_seconds(names: list[str], firsts: list[str], scores_of: dict[Aspect, np.ndarray], other: str) -> list[str]:
-    """The names; clusters without one ("") get their first word with a distinguishing one behind it, or a number.
+    """The names; clusters without one ("") get their first word followed by a distinguishing word or a number.
 
-    other: what clusters without a first word are called, with a number. An aspect without words calls them by a
-    distinguishing word alone, where there is one.
+    other: the name, with a number, of clusters without a first word. For an aspect without words they are named by a
+    distinguishing word only, if there is one.
     """
     names, unnamed = list(names), [group for group, name in enumerate(names) if not name]
     forms = [normal_form(first) for first in firsts]
@@ -103,7 +103,7 @@ def _with_seconds(names: list[str], firsts: list[str], scores_of: dict[Aspect, n
 
 
 def _matched(scores: np.ndarray, fitting: np.ndarray, groups: Sequence[int], words: Sequence[int]) -> dict[int, int]:
-    """cluster -> word of the best one-to-one matching, where the word fits."""
+    """cluster -> word of the best one-to-one matching, for words that fit."""
     from scipy.optimize import linear_sum_assignment
 
     rows, columns = linear_sum_assignment(scores[np.ix_(np.array(groups, int), np.array(words, int))], maximize=True)
@@ -127,8 +127,8 @@ def _describing(clip: Clip, aspect: Aspect, vocabulary: Vocabulary) -> list[Aspe
 
 
 def _distinguishing(scores_of: dict[Aspect, np.ndarray], group: int, others: Sequence[int]) -> list[str]:
-    """Words that are likelier in a cluster than in each of the others by TELL or more, the clearest first; none without
-    others. scores_of: aspect -> its `word_scores`."""
+    """Words that are likelier in a cluster than in each of the others by TELL or more, the largest margin first; none
+    if there are no others. scores_of: aspect -> its `word_scores`."""
     found: dict[str, tuple[str, float]] = {}  # by normal form, the first spelling and the largest margin
     for aspect, scores in scores_of.items() if others else ():
         for word, margin in zip(aspect.words, scores[group] - scores[list(others)].max(0, initial=0)):
@@ -139,8 +139,8 @@ def _distinguishing(scores_of: dict[Aspect, np.ndarray], group: int, others: Seq
 
 
 def exemplars(embeddings: Rows, labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarray]:
-    """Up to eight images that show each of k clusters: near the centroid and unlike each other. The nearest comes
-    first, then always the least similar to those before it, of the nearest third of the cluster (64 at most).
+    """Up to eight exemplars of each of k clusters: images near the centroid and unlike each other. The nearest image is
+    first. Each next one is the least similar to those before it, out of the nearest third of the cluster (at most 64).
 
     embeddings: unit rows [images, embed]. labels, distances: [images].
     """

@@ -1,4 +1,4 @@
-"""The subject of a prompt: the one that was given, or the vocabulary's that fits the images best."""
+"""Chooses the subject of a prompt: the given one, or the vocabulary's subject that fits the images best."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from multimap_jax.words.vocabulary import Vocabulary, subjects_of, vocabulary_wo
 
 @dataclasses.dataclass(frozen=True)
 class SubjectChoice:
-    """aspect: with the subject and the words that were chosen. choice: of words among candidates, None for given ones.
+    """aspect: with the chosen subject and words. choice: of words among candidates; None for given words.
     separability: of these words with this subject."""
 
     aspect: Aspect
@@ -37,15 +37,15 @@ def choose_subject(
     names: Sequence | None = None,
     seed: int = 0,
 ) -> SubjectChoice:
-    """The aspect with the given subject where the encoder separates its words well; else with that or with the nearest
-    subject of the vocabulary, whichever separates them better.
+    """The aspect with the given subject if the encoder separates its words well; otherwise with the given subject or
+    the vocabulary's nearest one, whichever separates the words better.
 
     Args:
       rows: unit rows [images, embed]. names: of the images, see `choose_words`.
-      find: whether the images choose the words, among the vocabulary's for the aspect of the subject. Where it has none
-        for the given subject, those for the nearest one are candidates with either subject.
+      find: whether to choose words for the images, among the vocabulary's words for the aspect of the subject. If it
+        has none for the given subject, the words for the nearest one are the candidates with both subjects.
 
-    Raises InputError where the checkpoint knows fewer than two of the words.
+    Raises InputError if the checkpoint knows fewer than two of the words.
     """
     given, is_general = aspect.subject, not find or vocabulary_words(vocabulary, aspect.name, "")
     nearest = nearest_subject(clip, rows, given, subjects_of(vocabulary, "" if is_general else aspect.name))
@@ -65,7 +65,7 @@ def choose_subject(
             break
     if not found:
         raise InputError(
-            f"the checkpoint {clip.name!r} has seen fewer than two words for {aspect.name!r}: give words, or another "
+            f"the checkpoint {clip.name!r} knows fewer than two words for {aspect.name!r}: give words, or another "
             "checkpoint",
             "words",
         )
@@ -75,8 +75,8 @@ def choose_subject(
 def nearest_subject(clip: Clip, rows: np.ndarray | StoredRows, given: str, subjects: dict[str, tuple[str, ...]]) -> str:
     """The subject whose prompt, "a fruit", is most similar to images, unit rows [images, embed].
 
-    subjects: see `subjects_of`; where the nearest and the given one share a line of the vocabulary, or there are none,
-    the given one.
+    subjects: see `subjects_of`. Returns the given subject if there are no others, or if it shares a line of the
+    vocabulary with the nearest one.
     """
     if not subjects:
         return given

@@ -1,4 +1,4 @@
-"""Candidate words of common aspects: a built-in list, and lists of a user's own in the same form."""
+"""Candidate words of common aspects: a built-in list, and a user's own lists in the same format."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Vocabulary = dict[str, tuple[str, ...]]
 
 
 def read_vocabulary(*paths: Path | None) -> Vocabulary:
-    """Words by aspect, "color" or "species of dog", from files in the form that vocabulary.txt explains; None stands
-    for that file.
+    """Reads words by aspect, "color" or "species of dog", from files in the format that vocabulary.txt explains. None
+    stands for that file.
 
-    Names of one line share one tuple. Later files override earlier ones: an aspect replaces the same one there, under
-    all names that its line has for the same subject. Raises MissingError where there is no such file and InputError,
-    with the line, for one that is not in that form.
+    Names on one line share one tuple. Later files override earlier ones: an aspect replaces the earlier one under all
+    names that its line has for the same subject. Raises MissingError for a missing file and InputError, with the line,
+    for a file in another format.
     """
     known: Vocabulary = {}
     for path in paths:
@@ -38,10 +38,10 @@ def read_vocabulary(*paths: Path | None) -> Vocabulary:
 
 
 def vocabulary_words(vocabulary: Vocabulary, aspect: str, subject: str) -> tuple[str, ...]:
-    """Words for the aspect of the subject, else for the aspect of anything; () where there are none.
+    """Words for the aspect of the subject, else for the aspect of anything; () if there are none.
 
-    Case, spaces and a final "s" do not matter. Words of another subject are found only by an aspect that names it:
-    "species of dog".
+    Case, spaces and a final "s" do not matter. To get words of another subject, name it in the aspect: "species of
+    dog".
     """
     names = _forms(aspect)
     keys = [f"{name}{OF}{form}" for form in _forms(subject) for name in names] + names
@@ -49,7 +49,7 @@ def vocabulary_words(vocabulary: Vocabulary, aspect: str, subject: str) -> tuple
 
 
 def subjects_of(vocabulary: Vocabulary, aspect: str = "") -> dict[str, tuple[str, ...]]:
-    """Subjects -> their words for the aspect; for any aspect if it is "". In the order of the vocabulary."""
+    """Subject -> its words for the aspect, or for any aspect if that is "". In the order of the vocabulary."""
     names = _forms(aspect)
     found: dict[str, tuple[str, ...]] = {}
     for key, words in vocabulary.items():
@@ -60,10 +60,10 @@ def subjects_of(vocabulary: Vocabulary, aspect: str = "") -> dict[str, tuple[str
 
 
 def aspects_for(vocabulary: Vocabulary, subject: str) -> Vocabulary:
-    """Words of every aspect that applies to the subject, by the aspect's name alone, those of the subject first.
+    """Aspect (without subject) -> its words, for every aspect that applies to the subject; its own aspects come first.
 
-    Each line of a file appears once, by its first name. An aspect of the subject replaces the general line of the same
-    name.
+    Each line of a file appears once, under its first name. An aspect of the subject replaces the general line with the
+    same name.
     """
     lines = [(*_split(key), words) for key, words in vocabulary.items()]
     specific: Vocabulary = {}
@@ -82,9 +82,9 @@ def _read(path: Path) -> Vocabulary:
         with open_file(path, FILE_BYTES) as file:
             text = file.read().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingError(f"there is no vocabulary {path}: give a file of lines like color: red, green") from None
+        raise MissingError(f"there is no vocabulary {path}: give a file with lines like color: red, green") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not in UTF-8: save it as text in UTF-8") from None
+        raise InputError(f"{path} is not UTF-8 text: save it as UTF-8") from None
     found: Vocabulary = {}
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -94,7 +94,7 @@ def _read(path: Path) -> Vocabulary:
             for key in _keys(names):
                 _require(key not in found, f"expected each aspect once, found {key!r} again: remove one")
                 _require(
-                    len(found) < MAX_ASPECTS, f"expected {MAX_ASPECTS:,} aspects at most, found more: split the file"
+                    len(found) < MAX_ASPECTS, f"expected at most {MAX_ASPECTS:,} aspects, found more: split the file"
                 )
                 found[key] = words
         except ValueError as error:
@@ -103,7 +103,7 @@ def _read(path: Path) -> Vocabulary:
 
 
 def _parse(line: str) -> tuple[list[str], tuple[str, ...]]:
-    """Names and words of one line. Raises ValueError for a line that is not in the form."""
+    """Names and words of one line. Raises ValueError for a line in another format."""
     controls = [letter for letter in line if letter in TURNING or unicodedata.category(letter) in CONTROLS]
     control = next((ascii(letter) for letter in controls if letter != "\t"), "")
     _require(not control, f"expected text without control characters, found {control}: remove it")
@@ -111,20 +111,20 @@ def _parse(line: str) -> tuple[list[str], tuple[str, ...]]:
     _require(colon, f"expected a colon after the aspect, found {_short(line)}: write it as color: red, green")
     names = [normal_form(name) for name in before.split(",")]
     words = [" ".join(word.split()) for word in after.split(",")]
-    _require(all(names), "expected the name of an aspect before the colon, found an empty one: write it as color: red")
-    _require(words != [""], "expected words after the colon, found none: write them as color: red, green")
+    _require(all(names), "expected the name of an aspect before the colon, found an empty one: write color: red, green")
+    _require(words != [""], "expected words after the colon, found none: write color: red, green")
     _require(all(words), "expected a word between commas, found an empty one: remove a comma")
     for noun, texts in (("aspects", names), ("words", words)):
         longest, hidden = max(texts, key=len), next((text for text in texts if not is_plain_name(text)), None)
         _require(
             len(longest) <= MAX_LENGTH,
-            f"expected {noun} of {MAX_LENGTH} characters at most, found {_short(longest)}: shorten it",
+            f"expected {noun} of at most {MAX_LENGTH} characters, found {_short(longest)}: shorten it",
         )
         _require(
             hidden is None,
-            f"expected text that can be read, found {ascii(hidden)[:40]}: write it without invisible letters",
+            f"expected text without invisible characters, found {ascii(hidden)[:40]}: remove them",
         )
-    _require(len(words) <= MAX_WORDS, f"expected {MAX_WORDS:,} words at most, found {len(words):,}: remove some")
+    _require(len(words) <= MAX_WORDS, f"expected at most {MAX_WORDS:,} words, found {len(words):,}: remove some")
     seen: set[str] = set()
     for word in words:
         _require(normal_form(word) not in seen, f"expected each word once, found {word!r} again: remove one")
@@ -138,7 +138,7 @@ def _require(condition: object, message: str) -> None:
 
 
 def _keys(names: list[str]) -> list[str]:
-    """Names with the subject that is written next after them: "species", "breed of dog" are both of dog."""
+    """The names, each with the next subject that follows on the line: "species", "breed of dog" are both of dog."""
     keys, subject = [], ""
     for name in reversed(names):
         subject = _split(name)[1] or subject

@@ -1,4 +1,4 @@
-"""Sources of candidate words: a vocabulary, WordNet or a language model. Imports nothing heavy."""
+"""Sources of candidate words: a vocabulary, WordNet or a language model. This module imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from multimap_jax.words.language_model import Endpoint, ask_words
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary, subjects_of, vocabulary_words
 from multimap_jax.words.wordnet import hyponyms
 
-# Aspects whose words are kinds of the subject, whose hyponyms WordNet is asked for.
+# Aspects whose words are kinds of the subject: for these, WordNet gives hyponyms of the subject.
 KINDS = ("species", "kind", "type", "breed", "race", "variety")
 
 
@@ -23,9 +23,9 @@ KINDS = ("species", "kind", "type", "breed", "race", "variety")
 class WordSources:
     """Where candidate words come from.
 
-    vocabularies: files in the form of words/vocabulary.txt, None for that one; later files override earlier ones.
-    wordnet: folder of WordNet's files, None for the default. endpoint: of a language model, or None. folder: keeps its
-    answers, or None.
+    vocabularies: files in the format of words/vocabulary.txt, None for that one; later files override earlier ones.
+    wordnet: folder of WordNet's files, None for the default. endpoint: of a language model, or None. folder: the cache
+    of its answers, or None.
     """
 
     vocabularies: tuple[Path | None, ...] = (None,)
@@ -38,7 +38,8 @@ class WordSources:
 
 
 def source_of(text: str) -> str | None:
-    """The source that `text` names in any capitals: "vocabulary", "wordnet", "wordnet:NOUN", "llm"; None for others."""
+    """The source that `text` names, in upper or lower case: "vocabulary", "wordnet", "wordnet:NOUN" or "llm"; else
+    None."""
     name, colon, noun = text.partition(":")
     kind = normal_form(name)
     return kind + colon + noun if kind in WORD_SOURCES and (not colon or kind == "wordnet") else None
@@ -47,9 +48,9 @@ def source_of(text: str) -> str | None:
 def candidates(
     name: str, subject: str, source: str, sources: WordSources | None = None, say: Callable[[str], None] = print
 ) -> tuple[str, ...]:
-    """Candidate words for an aspect by its name, from a `source` as `source_of` gives it.
+    """Candidate words for an aspect by its name, from a `source` as returned by `source_of`.
 
-    Raises InputError or OSError with one sentence where it has fewer than two.
+    Raises InputError or OSError with one sentence if it has fewer than two.
     """
     sources, given = sources or WordSources(), f"{name}=A,B,…"
     kind, _, noun = source.partition(":")
@@ -57,24 +58,24 @@ def candidates(
         words = hyponyms(noun or (subject if name in KINDS else name), sources.wordnet)
     elif kind == "llm":
         if sources.endpoint is None:
-            raise InputError(f"words of {name!r} by a language model need its address and its name: give both", "llm")
+            raise InputError(f"no language model for the words of {name!r}: give its address and name", "llm")
         words = ask_words(name, subject, sources.endpoint, say, sources.folder)
     elif kind == "vocabulary":
         vocabulary = sources.vocabulary()
         words = vocabulary_words(vocabulary, name, subject)
-        if not words:  # the images choose among its subjects: see `words.subject`
+        if not words:  # words of all subjects; `words.subject` chooses among them
             words = tuple(unique_words(itertools.chain(*subjects_of(vocabulary, name).values())))
         if not words:
             close = difflib.get_close_matches(name, list(aspects_for(vocabulary, subject)), 3)
             known = f" (it knows {', '.join(close)})" if close else ""
             raise InputError(
-                f"the vocabulary has no words for {name!r} of {subject!r}{known}: give them, or a number of groups to "
-                "group without words",
+                f"the vocabulary has no words for {name!r} of {subject!r}{known}: give words, or only a number of "
+                "groups",
                 "words",
                 given,
             )
     else:
-        raise InputError(f"words from {source!r}: expected one of {', '.join(WORD_SOURCES)}, or wordnet:NOUN", "words")
+        raise InputError(f"no word source {source!r}: give one of {', '.join(WORD_SOURCES)}, or wordnet:NOUN", "words")
     if len(words) < 2:
-        raise InputError(f"{source} has fewer than two words for {name!r}: give them", "words", given)
+        raise InputError(f"{source} has fewer than two words for {name!r}: give words", "words", given)
     return words

@@ -1,4 +1,4 @@
-"""Hyponyms of a noun in WordNet, from its files in the format of the manual page wndb(5WN)."""
+"""Reads hyponyms of a noun from WordNet's files, whose format is in the manual page wndb(5WN)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORD_LENGTH = 200  # characters of a word
 def hyponyms(noun: str, folder: Path | None = None, most: int = 5000) -> tuple[str, ...]:
     """At most `most` hyponyms of all senses of a noun, the nearest first, unique without regard to case.
 
-    folder: of index.noun and data.noun, else WNSEARCHDIR of the environment, else /usr/share/wordnet. Raises
+    folder: with index.noun and data.noun; None: the environment variable WNSEARCHDIR, else /usr/share/wordnet. Raises
     MissingError for missing files, InputError for a noun that WordNet lacks and for damaged files.
     """
     folder = Path(os.environ.get("WNSEARCHDIR") or FOLDER) if folder is None else folder
@@ -38,7 +38,7 @@ def hyponyms(noun: str, folder: Path | None = None, most: int = 5000) -> tuple[s
                 if normal_form(word) != name:
                     found.setdefault(normal_form(word), word)
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingError(f"found no WordNet in {folder}: install wordnet-base or give its folder") from None
+        raise MissingError(f"there is no WordNet in {folder}: install wordnet-base, or give its folder") from None
     return tuple(found.values())
 
 
@@ -55,7 +55,7 @@ def _senses(index: BinaryIO, name: str) -> list[bytes]:
             except (ValueError, IndexError):
                 pass
             raise _damaged(f"index.noun of WordNet is damaged at {name[:100]!r}")
-    raise InputError(f"WordNet has no noun {name[:100]!r}: give another one, in the singular", "words")
+    raise InputError(f"WordNet has no noun {name[:100]!r}: give another noun, in the singular", "words")
 
 
 def _below(data: BinaryIO, level: list[bytes]) -> Iterator[str]:
@@ -66,13 +66,13 @@ def _below(data: BinaryIO, level: list[bytes]) -> Iterator[str]:
         for offset in level:
             below |= dict.fromkeys(target for target in _synset(data, offset)[1] if target not in seen)
             if len(seen) + len(below) > SYNSETS:
-                raise _damaged(f"data.noun of WordNet is damaged, over {SYNSETS:,} synsets")
+                raise _damaged(f"data.noun of WordNet is damaged (over {SYNSETS:,} synsets)")
         level = list(below)
         seen.update(level)
         for offset in level:
             yield from _synset(data, offset)[0]
     if level:
-        raise _damaged(f"data.noun of WordNet is damaged, over {DEPTH} levels below one another")
+        raise _damaged(f"data.noun of WordNet is damaged (over {DEPTH} levels)")
 
 
 def _synset(data: BinaryIO, offset: bytes) -> tuple[list[str], list[bytes]]:
@@ -95,4 +95,4 @@ def _synset(data: BinaryIO, offset: bytes) -> tuple[list[str], list[bytes]]:
 
 
 def _damaged(message: str) -> InputError:
-    return InputError(f"{message}: install wordnet-base anew or give another folder")
+    return InputError(f"{message}: reinstall wordnet-base, or give another folder")

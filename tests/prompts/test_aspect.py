@@ -43,8 +43,8 @@ def test_text_around_the_slot_never_takes_it(clip, left, right):
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"template": "a thing"}, "holds {word} 0 times"),
-        ({"template": "{word} and {word}"}, "holds {word} 2 times"),
+        ({"template": "a thing"}, "has {word} 0 times"),
+        ({"template": "{word} and {word}"}, "has {word} 2 times"),
         ({"template": "{word} {size}"}, "known: {subject}, {name}, {word}"),
         ({"template": "{word} {"}, "cannot be read"),
         ({"words": ("red", " ")}, "word 2 of aspect 'color' is empty"),

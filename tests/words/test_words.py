@@ -144,23 +144,23 @@ def test_own_file_extends_or_replaces(own, built_in):
         ("color: red, Red\n", "line 1: expected each word once, found 'Red' again"),
         ("color: caf\u00e9, cafe\u0301\n", "line 1: expected each word once"),
         ("color: Straße, strasse\n", "line 1: expected each word once, found 'strasse' again"),
-        (f"color: red, {'x' * 101}\n", "line 1: expected words of 100 characters at most, found 'x+…'"),
+        (f"color: red, {'x' * 101}\n", "line 1: expected words of at most 100 characters, found 'x+…'"),
         ("color: red\x00\n", r"line 1: expected text without control characters, found '\\x00'"),
         ("color: red\x1b[0m\n", r"line 1: .*found '\\x1b'"),
         ("color: red\rshape: round\n", r"line 1: .*found '\\r'"),
-        ("color: " + ",".join(map(str, range(5001))), "line 1: expected 5,000 words at most, found 5,001"),
+        ("color: " + ",".join(map(str, range(5001))), "line 1: expected at most 5,000 words, found 5,001"),
         ("color: red\nshape: round\nColor: blue\n", "line 3: expected each aspect once, found 'color' again"),
         ("color, color: red\n", "line 1: expected each aspect once"),
-        (f"{','.join(map(str, range(10**5)))}: red", "line 1: expected 5,000 aspects at most"),
-        ("".join(f"a{i}: b\n" for i in range(6000)), "line 5001: expected 5,000 aspects at most"),
-        (f"{'x' * 101}: red\n", "line 1: expected aspects of 100 characters at most, found 'x+…'"),
+        (f"{','.join(map(str, range(10**5)))}: red", "line 1: expected at most 5,000 aspects"),
+        ("".join(f"a{i}: b\n" for i in range(6000)), "line 5001: expected at most 5,000 aspects"),
+        (f"{'x' * 101}: red\n", "line 1: expected aspects of at most 100 characters, found 'x+…'"),
         ("color: red, \u202eneerg\n", r"line 1: .*found '\\u202e'"),
         ("col\u061cor: red\n", r"line 1: .*found '\\u061c'"),
-        ("color: red, \u200b\n", "line 1: expected text that can be read"),
-        ("\u2060: red\n", "line 1: expected text that can be read"),
-        ("# " + "x" * 10**6, "has 1,000,002 bytes, expected at most 1,000,000"),
-        (b"color: \xff\n", "is not in UTF-8"),
-        ("color: red\n".encode("utf-16"), "is not in UTF-8"),
+        ("color: red, \u200b\n", "line 1: expected text without invisible characters"),
+        ("\u2060: red\n", "line 1: expected text without invisible characters"),
+        ("# " + "x" * 10**6, "has 1,000,002 bytes, expected 1,000,000 at most"),
+        (b"color: \xff\n", "is not UTF-8 text"),
+        ("color: red\n".encode("utf-16"), "is not UTF-8 text"),
     ],
 )
 def test_what_is_no_vocabulary(own, text, said):
@@ -241,7 +241,7 @@ def test_folder_of_the_environment(tmp_path, monkeypatch):
     assert hyponyms("cad") == ("rogue",)
     monkeypatch.setenv("WNSEARCHDIR", "")
     monkeypatch.setattr(wordnet, "FOLDER", str(tmp_path / "none"))
-    with pytest.raises(FileNotFoundError, match="no WordNet in .*none: install wordnet-base or .*wordnet="):
+    with pytest.raises(FileNotFoundError, match="no WordNet in .*none: install wordnet-base, or .*wordnet="):
         hyponyms("cad")
     with pytest.raises(FileNotFoundError, match="no WordNet in"):
         hyponyms("cad", tmp_path / "index.noun")
@@ -272,13 +272,13 @@ def test_synsets_are_read_once_though_each_is_below_each(tmp_path, monkeypatch):
     assert hyponyms("dog", tmp_path) == ("same",)
     assert len(reads) <= 2 * len(names) + 1
     monkeypatch.setattr(wordnet, "SYNSETS", 29)
-    with pytest.raises(ValueError, match="data.noun of WordNet is damaged, over 29 synsets"):
+    with pytest.raises(ValueError, match="data.noun of WordNet is damaged .over 29 synsets"):
         hyponyms("dog", tmp_path)
 
 
 def test_words_that_lie_too_deep(tmp_path):
     write_net(tmp_path, {f"s{i}": ([f"word{i}"], [("~", f"s{i + 1}")]) for i in range(99)}, {"dog": ["s0"]})
-    with pytest.raises(ValueError, match="data.noun of WordNet is damaged, over 40 levels"):
+    with pytest.raises(ValueError, match="data.noun of WordNet is damaged .over 40 levels"):
         hyponyms("dog", tmp_path)
 
 
@@ -317,7 +317,7 @@ INDEX = {
 
 
 def damaged(folder, file):
-    with pytest.raises(ValueError, match=f"{file} of WordNet is damaged.*: install wordnet-base anew") as error:
+    with pytest.raises(ValueError, match=f"{file} of WordNet is damaged.*: reinstall wordnet-base") as error:
         hyponyms("dog", folder)
     one_sentence(error, "wordnet=")
 
