@@ -1,36 +1,36 @@
 """Names and defaults that flags and library share. Imports nothing, so that `multimap --help` loads nothing."""
 
-# Named sets of choices for optimising proxies, see proxies.recipes.
+# Presets for optimising proxies, see proxies.recipes.
 RECIPES = ("default", "paper", "released")
-# What k-means runs on, see features.table.
+# Features for k-means, see features.table.
 FEATURES = ("span", "proxy", "prompt", "word", "image", "proxy+image")
 # The concept term of the loss, see proxies.loss.
 CONCEPTS = ("contrastive", "distance", "none")
 OPTIMIZERS = ("adam", "adagrad")
-# Of the learning rate.
+# Schedules of the learning rate.
 SCHEDULES = ("constant", "linear")
-# Where a proxy starts: at the image's reference word, or at the name of the aspect.
+# Initial value of a proxy: the image's reference word, or the name of the aspect.
 INITS = ("reference", "aspect")
-# Of the text tower while proxies are optimised.
+# Precisions of the text tower while optimising proxies.
 PRECISIONS = ("float32", "tf32", "bf16", "float64")
 # How progress is shown.
 LOGS = ("bars", "json")
-# Where candidate words of an aspect may come from, unless the user gives them.
+# Sources of an aspect's candidate words, if the user gives none.
 WORD_SOURCES = ("vocabulary", "wordnet", "llm")
 
 # Seconds of silence after which one of several processes counts as dead: JAX's default.
 HEARTBEAT_SECONDS = 100
 
-# In place of a number of groups: it is chosen by model selection.
+# Instead of a number of groups: model selection chooses it.
 AUTO = "auto"
-# In place of a group's name: images in no group.
+# Instead of a group's name: images in no group.
 LEFT_OVER = "(left over)"
-# Of groups that no word fits, with a number behind it; and of the one group where no split is stable.
+# Name, followed by a number, of groups that no word fits; name of the only group if no split is stable.
 UNNAMED = "unnamed"
 NO_SPLIT = "no stable split"
 
-# Defaults of Aspect, and of the flags.
+# Defaults of Aspect and of the flags.
 SUBJECT = "object"
 TEMPLATE = "a {subject} with the {name} of {word}"
-# The aspects that proxies are pushed away from, if the recipe has that and the user names none.
+# The aspects that proxies are pushed away from, if the recipe does so and the user names none.
 CONTRAST = ("color", "shape", "species", "texture", "background")

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, with the parameter that each is about."""
+"""Errors that a user can fix, each with the parameter it is about."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 
 class InputError(ValueError):
-    """Something that was given is wrong, or does not go with the rest.
+    """An input is wrong, or contradicts another one.
 
-    The message names neither flags nor arguments, so that it reads the same everywhere: in Python the parameter follows
-    as "(see words=)", and the command shows its flag instead, "(see --words)".
+    The message names neither flags nor arguments, so it reads the same in Python and in the command. Python adds the
+    parameter, "(see words=)", and the command adds its flag, "(see --words)".
 
     Args:
       message: what was expected, what was found, what to do.
-      parameter: what to change, as the argument is called in Python; "" where no single one is to blame.
-      value: the value that mends it, where there is one.
+      parameter: the argument to change, by its name in Python; "" if there is no single one.
+      value: a value that fixes the error, if there is one.
     """
 
     def __init__(self, message: str, parameter: str = "", value: str = ""):
@@ -27,35 +27,35 @@ class InputError(ValueError):
 
 
 class InputTypeError(InputError, TypeError):
-    """A value of another type than is expected."""
+    """A value has the wrong type."""
 
 
 class InputOSError(OSError, InputError):
-    """A file or folder that was given cannot be read or written."""
+    """A given file or folder cannot be read or written."""
 
     __init__, __str__ = InputError.__init__, InputError.__str__
 
 
 class MissingError(InputOSError, FileNotFoundError):
-    """A file or folder that was given is not there."""
+    """A given file or folder does not exist."""
 
 
 class InputExistsError(InputOSError, FileExistsError):
-    """A file that would be overwritten."""
+    """A file exists and would be overwritten."""
 
 
 class NotFolderError(InputOSError, NotADirectoryError):
-    """A file was given where a folder is expected."""
+    """A file was given instead of a folder."""
 
 
 def hint(parameter: str, value: str = "") -> str:
-    """What to change, behind a sentence. parameter: "words=" in Python, "--words" in the command."""
+    """The end of a message, with the parameter to change: "words=" in Python, "--words" in the command."""
     return f" (use {parameter}{value})" if value else f" (see {parameter})"
 
 
 @contextlib.contextmanager
 def errors_about(parameter: str) -> Iterator[None]:
-    """Within it, also as a decorator, errors that carry no parameter get this one. Their kind and message stay."""
+    """A context or decorator that gives this parameter to errors without one; types and messages do not change."""
     try:
         yield
     except (ValueError, OSError) as error:

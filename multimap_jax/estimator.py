@@ -1,4 +1,4 @@
-"""`MultiMaP`: images to named groups, by scikit-learn's conventions."""
+"""`MultiMaP`: a scikit-learn estimator that puts images into named groups."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ from multimap_jax.words.choose import choose_words
 from multimap_jax.words.naming import exemplars, name_groups
 from multimap_jax.words.vocabulary import Vocabulary, read_vocabulary
 
-EVEN = 0.95  # of its words, that the effective number of words needs to be, for a list that is picked evenly
-# What `fit` takes: images, or their embeddings.
+EVEN = 0.95  # smallest effective number of words, relative to their number, of a list that images use evenly
+# Input of `fit`: images, or their embeddings.
 Given = Images | ArrayLike | StoredRows
-# Settings that are checked as they are; a seed may also be a generator, see `draw_seed`.
+# Settings to check; a seed may also be a generator, see `draw_seed`.
 CHECKED_SETTINGS = [field.name for field in dataclasses.fields(Settings) if field.name != "random_state"]
 
 
@@ -64,34 +64,34 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     Args:
       aspect: what to group by.
       clip: a name for `load_clip`, or a loaded Clip.
-      n_clusters: number of clusters; None: as many as the aspect has words; "auto": chosen, see
+      n_clusters: number of clusters; None: the number of the aspect's words; "auto": chosen by
         `clustering.selection.select_n_clusters`.
       contrast: names of other aspects (see `fit_proxies`).
       config: the recipe; None: the default one.
-      features: what k-means runs on, a kind of `features.table.FEATURE_KINDS`: "span" (see `features.span.fit_span`),
-        "proxy", "prompt", "word", "image" or "proxy+image". None: "span" under the default recipe for two words or
-        more, else "proxy".
+      features: features for k-means, a kind of `features.table.FEATURE_KINDS`: "span" (see `features.span.fit_span`),
+        "proxy", "prompt", "word", "image" or "proxy+image". None: "span" for the default recipe and two or more words,
+        otherwise "proxy".
       random_state: seed of k-means (and of the released recipe's batch order); an integer, None or a RandomState.
-      progress: whether bars are shown on stderr.
-      keep_proxies: whether proxies are learnt for the images where the features need none.
-      leftover: the share of images to be left out, the least confident ones, 0 … less than 1.
+      progress: whether to show progress bars on stderr.
+      keep_proxies: whether to learn proxies for the images even if the features need none.
+      leftover: share of images to leave ungrouped, lowest confidence first; 0 or more and less than 1.
 
     Attributes:
       labels_: int [images], 0 … n_clusters_ - 1, the largest group first.
-      distances_: float [images], to the centroid of the image's cluster. confidence_: float [images], 0 … 1.
+      distances_: float [images], distance to the centroid of the image's cluster. confidence_: float [images], 0 … 1.
         outliers_, leftover_: bool [images]. See `clustering.result.Assignment`.
       cluster_centers_: float64 [n_clusters_, features].
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, the confidence
         of each name. See `words.naming.name_groups`.
-      cluster_stability_: float [n_clusters_], 0 … 1, how well each is found again in half of the images; see
+      cluster_stability_: float [n_clusters_], 0 … 1, how well half of the images reproduce each cluster; see
         `clustering.selection.stability`.
-      exemplars_: list of n_clusters_ int arrays, images that show a group, the one nearest to its centre first.
-      n_clusters_table_: with "auto" a list of `clustering.selection.Candidate`, the best first; else empty.
-      merge_order_: which clusters are most similar, see `clustering.kmeans.merge_order`.
-      projection_: float64 [embed, axes], of features "span" (axes is 0 with others).
-      n_features_in_: embedding dimension. features_: the kind that was used. seed_: the integer that was used.
+      exemplars_: list of n_clusters_ int arrays, images that show a cluster, the one nearest to its centroid first.
+      n_clusters_table_: for "auto" a list of `clustering.selection.Candidate`, the best first; otherwise empty.
+      merge_order_: the most similar clusters, see `clustering.kmeans.merge_order`.
+      projection_: float64 [embed, axes], for features "span" (0 axes for others).
+      n_features_in_: embedding dimension. features_: the kind used. seed_: the integer used.
 
-    Where the features need proxies or `keep_proxies` asks for them, else AttributeError:
+    Only if the features need proxies or `keep_proxies` is true, otherwise AttributeError:
       proxies_: float32 [images, width]. prompt_embeddings_: float32 [images, embed]. reference_: int [images].
       losses_: float32 [steps]. loss_: float32 [images]. block_size_, image_steps_: see `ProxyFit`.
     """
@@ -112,14 +112,14 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         if name not in OF_PROXIES:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         if "features_" not in vars(self):
-            raise AttributeError(f"{name} is there after fit")
+            raise AttributeError(f"{name} is only available after fit")
         raise AttributeError(
-            f"{name} is not there: features {self.features_!r} need no proxies of images; fit with "
-            "MultiMaP(…, keep_proxies=True) to have them learnt all the same"
+            f"{name} is not available: features {self.features_!r} need no proxies of images; fit with "
+            "MultiMaP(…, keep_proxies=True) to learn them"
         )
 
     def check(self) -> int | None:
-        """Checks everything but the images; returns the number of clusters, None where it is to be chosen.
+        """Checks everything but the images; returns the number of clusters, None if `fit` chooses it.
 
         Raises InputError or InputTypeError, with a sentence.
         """
@@ -142,7 +142,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return clusters
 
     def _clusters(self) -> int | None:
-        """The number asked for, None where it is to be chosen. InputTypeError or InputError for anything else."""
+        """The requested number, None if `fit` chooses it. InputTypeError or InputError for anything else."""
         if isinstance(self.n_clusters, str) and self.n_clusters == AUTO:
             return None
         if not isinstance(self.n_clusters, (numbers.Integral, type(None))):
@@ -161,11 +161,13 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         names: Sequence | None = None,
         vocabulary: Vocabulary | None = None,
     ) -> MultiMaP:
-        """X: unit image embeddings [images, embed], or whatever `Clip.embed_images` takes; `y` is not looked at.
+        """Groups images.
 
-        proxies: what `fit_proxies` found for X with the same settings, where that was done before. names: what the
-        images are called, for the sample that k-means looks at where there are many; their places if None. vocabulary:
-        what groups are named from that the aspect's words do not fit; the built-in one if None.
+        Args:
+          X: unit image embeddings [images, embed], or anything that `Clip.embed_images` takes. y: ignored.
+          proxies: the result of `fit_proxies` for X with the same settings, if it exists.
+          names: of the images, which determine the sample for k-means if there are many; None: their indices.
+          vocabulary: names groups that the aspect's words do not fit; None: the built-in one.
         """
         clusters = self.check()
         if isinstance(X, Sized) and not (isinstance(X, str) or issparse(X)) and len(X):
@@ -214,7 +216,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return self
 
     def _describe(self, embeddings: np.ndarray | StoredRows, drawn: np.ndarray | None, vocabulary: Vocabulary) -> None:
-        """What is said of groups that were found. drawn: the images that names are found on, None for all."""
+        """Sets the attributes that describe the clusters. drawn: the images used for naming, None for all."""
         k, labels = self.n_clusters_, self.labels_
         self.merge_order_ = merge_order(self.cluster_centers_, np.bincount(labels, minlength=k))
         self.leftover_threshold_ = leftover_threshold(self.confidence_, self.distances_, self.leftover)
@@ -230,27 +232,27 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         )
 
     def predict(self, X: Given) -> np.ndarray:
-        """Labels of other images, int [images]: the centroid nearest to their features. X as in `fit`.
+        """Labels of new images, int [images]: the centroid nearest to their features. X as in `fit`.
 
-        Features that hold proxies take proxies learnt for these images; "span" and "image" need none.
+        Features with proxies need proxies learnt for these images; "span" and "image" need none.
 
-        On the images of `fit` it gives `labels_`. ValueError under the released recipe with weight decay, where a
-        proxy depends on the images that come with it.
+        For the images of `fit` it returns `labels_`. ValueError for the released recipe with weight decay, where a
+        proxy depends on the other images.
         """
         return self.assign(X).labels
 
     def assign(self, X: Given) -> Assignment:
-        """The clusters of other images. X, errors: as `predict`."""
+        """The clusters of new images. X, errors: as in `predict`."""
         return self.assign_with_rows(X)[0]
 
     def assign_with_rows(self, X: Given) -> tuple[Assignment, Rows]:
-        """(what `assign` gives, what k-means would run on, rows [images, d]). X, errors: as `predict`."""
+        """(result of `assign`, features of the images for k-means, rows [images, d]). X, errors: as in `predict`."""
         check_is_fitted(self)
         config, feature, proxies = self._config(), FEATURE_KINDS[self.features_], None
         if feature.proxies and config.batches_matter:
             raise InputError(
-                f"under the {config.recipe} recipe with weight decay a proxy depends on all images fitted with it, so "
-                "new images cannot be predicted: fit them together, or without weight decay",
+                f"cannot predict new images under the {config.recipe} recipe with weight decay, where a proxy depends "
+                "on all fitted images: fit all images together, or without weight decay",
                 "weight_decay",
             )
         embeddings = self._embeddings(X)
@@ -268,12 +270,12 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return Assignment(self.labels_, self.distances_, self.confidence_, self.outliers_, self.leftover_)
 
     def result(self, assignment: Assignment) -> AspectResult:
-        """The record of the clusters, with the images of an assignment in them."""
+        """The record of the clusters with the images of an assignment."""
         proxies: dict[str, int | float] | None = None
         if hasattr(self, "proxies_"):
             proxies = {"block_size": int(self.block_size_), "image_steps": int(self.image_steps_)}
             proxies |= {"final_loss": float(self.loss_.mean())}
-        if self.cluster_names_ == [NO_SPLIT]:  # in one group confidence says nothing
+        if self.cluster_names_ == [NO_SPLIT]:  # with one group, confidence means nothing
             assignment = dataclasses.replace(assignment, confidences=np.full_like(assignment.confidences, np.nan))
         return AspectResult(
             self.aspect,
@@ -290,9 +292,9 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         )
 
     def fitted_rows(self, embeddings: np.ndarray | StoredRows) -> Rows:
-        """What k-means ran on, rows [images, d], of the images of `fit`.
+        """The features that k-means ran on, rows [images, d], for the images of `fit`.
 
-        embeddings: theirs, in that order.
+        embeddings: of these images, in that order.
         """
         check_is_fitted(self)
         proxies = None
@@ -302,13 +304,13 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return FEATURE_KINDS[self.features_].rows(material)
 
     def save(self, directory: str | Path) -> None:
-        """Writes model.json and arrays.npz. The checkpoint is not in them, only its name and hash."""
+        """Writes model.json and arrays.npz. They contain only the name and hash of the checkpoint."""
         check_is_fitted(self)
         write_model(self, self._clip(), Path(directory))
 
     def _select_n_clusters(self, embeddings: Rows, rows: Rows | None, names: Sequence) -> list[Candidate]:
-        """Candidates for the number of groups. rows: of the images where they do not depend on it, else None: then the
-        groups of the words are looked at, which the features are fitted to (see `features.span.fit_span`)."""
+        """Candidates for the number of groups. rows: features of the images; None if they depend on that number. Then
+        this uses the probabilities of the words, which the features are fitted to (see `features.span.fit_span`)."""
         clip, words, even = self._clip(), 0.0, False
         if len(self.aspect.words) > 1:
             choice = choose_words(clip, embeddings, self.aspect, names)
@@ -318,11 +320,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             texts = word_embeddings(clip, self.aspect).astype(np.float64)
             rows = RootProbabilities(clip, embeddings, texts)
         candidates = select_n_clusters(rows, words, names)
-        # Words that are all picked, and evenly, are a whole list, such as the four suits of cards.
+        # If images use all words evenly, the words are a complete list, such as the four suits of cards.
         return sorted(candidates, key=lambda each: even and each.groups != len(self.aspect.words))
 
     def _repr_html_(self) -> str:
-        """For notebooks: the groups, with a few pictures where the model was fitted on paths."""
+        """For notebooks: the groups, with a few pictures if the model was fitted on paths."""
         if "labels_" not in vars(self):
             return estimator_html_repr(self)
         return groups_html(
@@ -338,7 +340,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             delattr(self, name)
 
     def _clip(self) -> Clip:
-        """The loaded checkpoint, read once for one value of `clip`."""
+        """The checkpoint, loaded once for each value of `clip`."""
         name, loaded = getattr(self, "_loaded", (None, None))
         if loaded is None or name is not self.clip:
             loaded = load_clip(self.clip)
@@ -349,7 +351,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         return given_or_default(self.config)
 
     def _embeddings(self, X: Given) -> np.ndarray | StoredRows:
-        """X as checked embeddings; images are embedded, see `holds_rows`."""
+        """X as checked embeddings; images are embedded first, see `holds_rows`."""
         rows: Any = X
         if isinstance(X, StoredRows) or issparse(X):
             return self._clip().check_embeddings(rows)
@@ -363,7 +365,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
     def _fit_proxies(self, embeddings: np.ndarray | StoredRows, config: ProxyConfig, seed: int) -> ProxyFit:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # said by check
+            warnings.simplefilter("ignore", UserWarning)  # `check` has already warned
             return fit_proxies(
                 self._clip(),
                 embeddings,
@@ -376,10 +378,10 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
 
 def image_paths(X: Given) -> list[AnImage] | None:
-    """The files of images that were given by folder or paths, None for others."""
+    """The image files, if X is a folder or paths; otherwise None."""
     if isinstance(X, (str, os.PathLike)):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # said while they were embedded
+            warnings.simplefilter("ignore", UserWarning)  # embedding has already warned
             return as_list(X)
     if isinstance(X, (list, tuple)) and all(isinstance(each, (str, os.PathLike)) for each in X):
         return list(X)
@@ -387,51 +389,52 @@ def image_paths(X: Given) -> list[AnImage] | None:
 
 
 def holds_rows(array: np.ndarray) -> bool:
-    """Whether an array is taken for embeddings, not images: numbers with a fraction, or a table but of bytes."""
+    """Whether an array holds embeddings, not images: floating-point numbers, or a table that is not uint8."""
     return fractional(array) or (array.ndim == 2 and array.dtype != np.uint8)
 
 
 def fractional(array: np.ndarray) -> bool:
-    """Whether an array holds numbers with a fraction, JAX's bfloat16 among them."""
+    """Whether an array holds floating-point numbers, including JAX's bfloat16."""
     return bool(jax.numpy.issubdtype(array.dtype, np.inexact))
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:
-    """An integer as it is; else one that is drawn, as scikit-learn's estimators do."""
+    """The seed: an integer unchanged; otherwise one is drawn, as in scikit-learn's estimators."""
     if isinstance(random_state, numbers.Integral):
         seed = int(random_state)
         if not 0 <= seed < 2**32:
-            raise InputError(f"the seed is {seed}, expected a whole number of 0 to {2**32 - 1:,}", "random_state")
+            raise InputError(f"the seed is {seed}, expected a whole number from 0 to {2**32 - 1:,}", "random_state")
         return seed
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 def check_loaded(attributes: dict, clip: Clip, directory: Path) -> None:
-    """ValueError where the parts of a model do not fit each other or the checkpoint."""
+    """ValueError if the parts of a model contradict each other or the checkpoint."""
     feature, width = FEATURE_KINDS[attributes["features_"]], clip.embedding_width
     columns, axes = attributes["cluster_centers_"].shape[1], attributes["projection_"].shape[1]
     problem = ""
     if attributes["n_features_in_"] != width:
-        problem = f"embeddings of {attributes['n_features_in_']} numbers, those of {clip.name} have {width}"
+        problem = f"its embeddings have {attributes['n_features_in_']} dimensions, those of {clip.name} {width}"
     elif feature.fit and columns != axes:
-        problem = f"centroids of {columns} numbers, features of {axes}"
+        problem = f"its centroids have {columns} dimensions, its features {axes}"
     elif feature.proxies and "block_size_" not in attributes:
-        problem = "proxies are needed, and none are there"
+        problem = "its features need proxies, and it has none"
     if problem:
-        raise ValueError(f"the model in {directory} does not fit together ({problem}): it is damaged, save it again")
+        raise ValueError(f"the model in {directory} is inconsistent ({problem}): it is damaged; save it again")
 
 
 def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
-    """A model written by `MultiMaP.save`. `clip` overrides where its checkpoint lies.
+    """Loads a model written by `MultiMaP.save`. `clip` overrides the location of its checkpoint.
 
-    Raises FileNotFoundError where there is no model, ValueError for another format or another checkpoint (by hash).
+    Raises FileNotFoundError if there is no model, ValueError for another format or another checkpoint (by hash).
     """
     settings, attributes = read_model(Path(directory))
     checkpoint = settings.pop("clip")
     name, digest = checkpoint.name, checkpoint.hash
-    if clip is None and name != "embedded" and not Path(name).is_dir():  # a file from anybody names it
+    if clip is None and name != "embedded" and not Path(name).is_dir():  # the file may come from a stranger
         shown = printable(without_secrets(str(name))[:200])
-        raise InputError(f"{directory} was fitted with {shown}, which is no directory here", "clip", shown)
+        message = f"the checkpoint {shown} of the model in {directory} is not a directory on this machine"
+        raise InputError(message, "clip", shown)
     loaded = load_clip(name if clip is None else clip)
     if digest != loaded.hash:
         raise InputError(f"{directory} was fitted with another checkpoint than {loaded.place}: give that one", "clip")

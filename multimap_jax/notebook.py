@@ -1,4 +1,4 @@
-"""Finished runs in a notebook: a table of groups with a few images, and a figure of them."""
+"""Shows finished runs in a notebook: a table of groups with a few images, and a figure."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A finished run of the command, in its --out folder, or new images in the groups of one.
+    """A finished run of the command in its --out folder, including new images in the groups of another run.
 
     Attributes:
       folder: its path. aspects: the names of its aspects.
     """
 
     def __init__(self, folder: str | Path):
-        """Raises FileNotFoundError or ValueError, each with a sentence, where there is no finished run."""
+        """Raises FileNotFoundError or ValueError, each with a sentence, if there is no finished run."""
         from multimap_jax.runs.finished import read_results
 
         self.folder = parse_path(str(folder))
@@ -48,7 +48,7 @@ class Run:
         return dict(zip(*self._columns("image", aspect)))
 
     def groups(self, aspect: str, number: int) -> list[GroupSummary]:
-        """The groups of an aspect, the largest first as in the run, each with `number` images at most."""
+        """The groups of an aspect in the order of the run (the largest first), each with at most `number` images."""
         from multimap_jax.runs.finished import AGAIN
 
         groups = self._content.aspects[self._index(aspect)].groups
@@ -56,7 +56,7 @@ class Run:
             names, groups_of, distances = self._columns("image", f"{aspect}: group", f"{aspect}: distance")
             labels = np.array(groups_of, np.int64)
             if labels.max(initial=-1) >= len(groups):
-                raise ValueError("images of other groups than it has")
+                raise ValueError("it has images in unknown groups")
             nearest = nearest_images(labels, np.array(distances, float), len(groups), number)
         return [
             GroupSummary(
@@ -84,7 +84,7 @@ class Run:
 
 
 def open_run(folder: str | Path) -> Run:
-    """The finished run in a folder, the --out of a command. Errors as in `Run`."""
+    """Opens the finished run in a folder, the --out of a command. Errors as in `Run`."""
     return Run(folder)
 
 
@@ -92,9 +92,9 @@ def show(run: Run | str | Path, aspect: str | None = None, images: int = FIGURE_
     """A matplotlib figure with a row for each group and its most typical images.
 
     Args:
-      run: a finished run, or its folder. aspect: None for the first one. images: in a row, at most.
+      run: a finished run, or its folder. aspect: None for the first one. images: most images in a row.
 
-    Raises ImportError where matplotlib is not installed, InputError for an aspect that the run does not have.
+    Raises ImportError if matplotlib is not installed, InputError for an aspect that the run does not have.
     """
     try:
         from matplotlib.figure import Figure
@@ -120,5 +120,5 @@ def show(run: Run | str | Path, aspect: str | None = None, images: int = FIGURE_
 
 
 def _plain(name: str) -> str:
-    """A name without formulas, which a dollar would begin."""
+    """A name in which matplotlib sees no formula, which starts with a dollar sign."""
     return name.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""A fitted model as two files, model.json and arrays.npz: no pickle in them, and no checkpoint."""
+"""Writes and reads a fitted model as two files, model.json and arrays.npz, without pickle and without a checkpoint."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from multimap_jax.storage.filenames import is_plain_name
 from multimap_jax.storage.reading import explained, mapped_member, read_arrays, read_form
 
 FORMAT = 5
-# Clusters, and letters of a name, that a file may have: more would fill the memory.
+# Most clusters, and most characters of a name, in a file: more could fill the memory.
 MOST_CLUSTERS = 10_000
 LONGEST_NAME = 1_000
-# How far from the origin a centroid may be: squares of more would have no end.
+# Largest absolute value in a centroid: squares of larger ones could overflow.
 FARTHEST = 1e9
 MODEL_JSON = "model.json"
 ARRAYS = "arrays.npz"
-# Attributes that every model has an array of; those that come with proxies of the images, by the field of ProxyFit.
+# Array attributes of every model; attributes of models with proxies of the images -> field of ProxyFit.
 ALWAYS = ("labels_", "distances_", "confidence_", "outliers_", "cluster_centers_", "projection_")
 OF_PROXIES = {f"{field.name}_": field.name for field in dataclasses.fields(ProxyFit)}
 MAPPED = ("proxies_", "prompt_embeddings_")
 NUMBERS = ("block_size_", "image_steps_")
-# Of `clustering.outliers.Inliers`, a field an array.
+# Array -> field of `clustering.outliers.Inliers`.
 INLIERS = {f"inliers_{field.name}": field.name for field in dataclasses.fields(Inliers)}
-AGAIN = "the model is damaged, save it again"
+AGAIN = "the model is damaged; save it again"
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
 Whole = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
@@ -56,7 +56,7 @@ class CheckpointName(msgspec.Struct):
 
 
 class ModelContent(msgspec.Struct, kw_only=True):
-    """model.json: what `MultiMaP` was asked for, and what it found that is no array; `MultiMaP` says what each is."""
+    """model.json: the arguments of `MultiMaP`, and its fitted attributes that are not arrays. See `MultiMaP`."""
 
     format: int = FORMAT
     aspect: Aspect
@@ -79,20 +79,20 @@ class ModelContent(msgspec.Struct, kw_only=True):
 
     def __post_init__(self) -> None:
         if not all(map(is_plain_name, self.cluster_names)):
-            raise ValueError("cluster_names hold what cannot be read")
+            raise ValueError("cluster_names has unreadable names")
         for name in ("cluster_confidences", "cluster_stability", "exemplars"):
             if len(getattr(self, name)) != len(self.cluster_names):
                 raise ValueError(f"{name} has {len(getattr(self, name))}, expected {len(self.cluster_names)}")
 
 
 class Version(msgspec.Struct):
-    """What is read of a model.json first."""
+    """The part of model.json that is read first."""
 
     format: Any = None
 
 
 def write_model(model: Any, clip: Clip, directory: Path) -> None:
-    """Writes a fitted `MultiMaP`; everything is made before anything is written."""
+    """Writes a fitted `MultiMaP`. The text of model.json is made before any file is written."""
     attributes, inliers = vars(model), dataclasses.asdict(model.inliers_)
     arrays = {name: attributes[name] for name in (*ALWAYS, *OF_PROXIES) if name in attributes and name not in NUMBERS}
     arrays |= {name: np.asarray(inliers[field]) for name, field in INLIERS.items()}
@@ -117,7 +117,7 @@ def write_model(model: Any, clip: Clip, directory: Path) -> None:
     )
     text = json.dumps(msgspec.to_builtins(content, enc_hook=to_plain), indent=1) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
-    aside = directory / f".{ARRAYS}.{os.getpid()}"  # a loaded model may hold arrays of the file that is there
+    aside = directory / f".{ARRAYS}.{os.getpid()}"  # a loaded model may map arrays of the existing file
     try:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
             for name, array in arrays.items():
@@ -130,7 +130,7 @@ def write_model(model: Any, clip: Clip, directory: Path) -> None:
 
 
 def write_rows(file: IO[bytes], rows: np.ndarray | StoredRows) -> None:
-    """An array or `StoredRows` as an npy file, some rows at a time."""
+    """Writes an array or `StoredRows` as an npy file, some rows at a time."""
     if not isinstance(rows, StoredRows):
         return np.lib.format.write_array(file, np.asanyarray(rows), allow_pickle=False)
     header = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
@@ -140,10 +140,10 @@ def write_rows(file: IO[bytes], rows: np.ndarray | StoredRows) -> None:
 
 
 def read_model(directory: Path) -> tuple[dict, dict]:
-    """(arguments of MultiMaP with "clip" as `CheckpointName`, fitted attributes). Errors as `load` says."""
+    """(arguments of MultiMaP with "clip" as `CheckpointName`, fitted attributes). Errors as in `load`."""
     path = directory / MODEL_JSON
     if not path.exists() or not (directory / ARRAYS).exists():
-        raise MissingError(f"{directory} holds no model: expected {MODEL_JSON} and {ARRAYS}, as MultiMaP.save writes")
+        raise MissingError(f"there is no model in {directory}: expected {MODEL_JSON} and {ARRAYS} by MultiMaP.save")
     version = read_form(path, Version, AGAIN, strict=False).format
     if version != FORMAT:
         raise ValueError(f"{directory} has model format {version!r:.20}, expected {FORMAT}: fit the model again")
@@ -154,7 +154,7 @@ def read_model(directory: Path) -> tuple[dict, dict]:
 
 
 def attributes_of(content: ModelContent, path: Path) -> dict:
-    """The fitted attributes of a model. ValueError where its arrays do not go with the rest."""
+    """The fitted attributes of a model. ValueError if its arrays contradict the rest."""
     arrays = read_arrays(path, (*ALWAYS, *INLIERS, *(name for name in OF_PROXIES if name not in MAPPED)))
     with contextlib.suppress(KeyError):  # none are there
         arrays |= {name: mapped_member(path, name) for name in MAPPED}
@@ -185,14 +185,14 @@ def attributes_of(content: ModelContent, path: Path) -> dict:
 
 
 def check_arrays(arrays: dict, k: int, embed: int) -> None:
-    """ValueError where the arrays of a file are no model's: other shapes, labels out of range, no numbers."""
+    """ValueError for arrays that a model cannot have: wrong shapes, labels out of range, or no finite numbers."""
     for name, array in arrays.items():
         numbers = array.dtype.kind in "fiub"
         if not numbers or (name != "inliers_fence" and not all_finite(array)):
-            raise ValueError(f"{name} has no numbers, or NaN or infinite ones")
+            raise ValueError(f"{name} has values that are not finite numbers")
     labels, axes = arrays["labels_"], arrays["inliers_axes"]
     if labels.dtype.kind != "i" or labels.ndim != 1 or not 0 <= labels.min(initial=0) <= labels.max(initial=0) < k:
-        raise ValueError(f"labels_ are {labels.dtype} {list(labels.shape)}, expected whole numbers of 0 to {k - 1}")
+        raise ValueError(f"labels_ are {labels.dtype} {list(labels.shape)}, expected whole numbers from 0 to {k - 1}")
     if axes.ndim != 2 or not axes.shape[1]:
         raise ValueError(f"inliers_axes has shape {list(axes.shape)}, expected {embed} rows of numbers")
     images = len(labels)
@@ -208,7 +208,7 @@ def check_arrays(arrays: dict, k: int, embed: int) -> None:
             raise ValueError(f"{name} has shape {list(found)}, expected [{expected}]")
     centroids = arrays["cluster_centers_"]
     if not centroids.shape[1] or np.abs(centroids).max() > FARTHEST:
-        raise ValueError(f"cluster_centers_ hold nothing, or numbers of more than {FARTHEST:g}")
+        raise ValueError(f"cluster_centers_ is empty, or has values above {FARTHEST:g}")
 
 
 def all_finite(array: np.ndarray) -> bool:
@@ -216,5 +216,5 @@ def all_finite(array: np.ndarray) -> bool:
 
 
 def to_plain(value: Any) -> Any:
-    """A number of NumPy or JAX as Python's own."""
+    """A NumPy or JAX number as a Python number."""
     return value.item()

@@ -1,8 +1,9 @@
-"""What a user can set: one field a setting, from which everything else is made.
+"""The settings of a user: one field each, from which flags, arguments and file entries are made.
 
-A field of `Settings` is an argument of `MultiMaP`, a flag of the command, and a line of run.json and of model.json; a
-field of `ProxySettings` is an argument of `ProxyConfig` and, with a help text, a flag. To add a setting, add a field,
-the argument of `MultiMaP`, and the code that uses it. This module imports nothing heavy: `multimap --help` is quick.
+A field of `Settings` is an argument of `MultiMaP`, a flag of the command, and an entry of run.json and model.json. A
+field of `ProxySettings` is an argument of `ProxyConfig` and, if it has a help text, a flag. To add a setting, add a
+field, the argument of `MultiMaP`, and the code that uses it. This module imports nothing heavy, so that
+`multimap --help` is quick.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ def setting(
     """One setting.
 
     Args:
-      help: what the flag says of it; "" for no flag.
-      options: the values it may have. minimum, limit: numbers of at least the minimum, and less than the limit.
-      flag: the name of its flag, if another than the field's.
-      static: a leaf of no pytree, so that another value compiles again.
+      help: help text of its flag; "" for no flag.
+      options: the allowed values. minimum, limit: allows numbers >= minimum and < limit.
+      flag: the name of its flag, if it differs from the field's.
+      static: not a leaf of the pytree, so that a new value compiles again.
     """
     metadata = {"help": help, "options": options, "minimum": minimum, "limit": limit, "flag": flag, "static": static}
     return dataclasses.field(default=default, metadata=metadata)
@@ -40,16 +41,16 @@ def setting(
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How images are grouped, apart from the aspect and the recipe."""
+    """Settings for grouping images, besides the aspect and the recipe."""
 
     features: str | None = setting(
         None,
-        "what k-means runs on; by default span for aspects with two words or more under the default recipe, else proxy",
+        "features for k-means; default: span for the default recipe and two or more words, otherwise proxy",
         options=choices.FEATURES,
     )
-    keep_proxies: bool = setting(False, "learn a proxy for every image even where the features need none")
+    keep_proxies: bool = setting(False, "learn a proxy for every image even if the features need none")
     leftover: float = setting(
-        0.0, "share of images to leave ungrouped, least confident first: 0.05", minimum=0, limit=1
+        0.0, "share of images to leave ungrouped, lowest confidence first: 0.05", minimum=0, limit=1
     )
     random_state: int = setting(
         0, "seed of k-means and of the released recipe's batch order", minimum=0, limit=2**32, flag="seed", static=True
@@ -61,7 +62,7 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class ProxySettings:
-    """How proxies are optimised; `proxies.recipes.ProxyConfig` says what each field means."""
+    """Settings for optimising proxies; `proxies.recipes.ProxyConfig` documents each field."""
 
     recipe: str = setting("default", options=choices.RECIPES, static=True)
     steps: int = setting(80, "optimisation steps", minimum=0, limit=10**6 + 1)
@@ -91,9 +92,9 @@ def flag_of(field: dataclasses.Field) -> str:
 
 
 def check(settings: Settings | ProxySettings) -> None:
-    """InputError or InputTypeError for a value that a setting may not have.
+    """InputError or InputTypeError if a setting has an invalid value.
 
-    Within jit and tree operations the numbers are tracers or placeholders, whose values cannot be checked.
+    In jit and tree operations the numbers are tracers or placeholders, whose values cannot be checked.
     """
     for field in dataclasses.fields(settings):
         value, rules = getattr(settings, field.name), field.metadata
@@ -117,7 +118,7 @@ def check(settings: Settings | ProxySettings) -> None:
 
 
 def expected_number(field: dataclasses.Field) -> str:
-    """In words, the numbers that a setting may have."""
+    """The allowed numbers of a setting, in words."""
     noun = "a whole number" if field.type.startswith("int") else "a number"
     minimum, limit = field.metadata["minimum"], field.metadata["limit"]
     if limit is None:

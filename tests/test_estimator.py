@@ -48,10 +48,10 @@ def test_proxies_are_learnt_only_where_they_are_needed_or_asked_for(clip, rows, 
     monkeypatch.setattr("multimap_jax.estimator.fit_proxies", lambda *_, **__: pytest.fail("proxies were learnt"))
     assert (clone(fitted).fit(rows).labels_ == fitted.labels_).all()
     for name in OF_PROXIES:
-        with pytest.raises(AttributeError, match=rf"{name} is not there: features 'span' .*keep_proxies=True"):
+        with pytest.raises(AttributeError, match=rf"{name} is not available: features 'span' .*keep_proxies=True"):
             getattr(fitted, name)
         assert not hasattr(fitted, name)
-        with pytest.raises(AttributeError, match="there after fit"):
+        with pytest.raises(AttributeError, match="only available after fit"):
             getattr(clone(fitted), name)
     with pytest.raises(AttributeError, match="no attribute 'nothing_'"):
         fitted.nothing_  # noqa: B018
@@ -126,7 +126,7 @@ def test_another_checkpoint_is_noticed(clip, fitted, tmp_path):
 
 
 def test_no_model_and_other_formats(fitted, tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no model"):
+    with pytest.raises(FileNotFoundError, match="there is no model in"):
         mm.load(tmp_path)
     fitted.save(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
@@ -275,11 +275,14 @@ DAMAGE = {
     "another recipe": (lambda folder: change(folder, config={"recipe": "fast"}), "is damaged"),
     "torn arrays": (lambda folder: (folder / "arrays.npz").write_bytes(b"PK\x03\x04 torn"), "is damaged"),
     "no labels": (lambda folder: np.savez(folder / "arrays.npz", distances_=np.zeros(1)), "is damaged"),
-    "labels out of range": (lambda folder: swap(folder, labels_=np.full(21, 3)), "expected whole numbers of 0 to 2"),
+    "labels out of range": (lambda folder: swap(folder, labels_=np.full(21, 3)), "expected whole numbers from 0 to 2"),
     "labels of words": (lambda folder: swap(folder, labels_=np.full(21, "a")), "labels_ has no numbers"),
     "other distances": (lambda folder: swap(folder, distances_=np.zeros(20)), r"distances_ has shape \[20\]"),
     "other centroids": (lambda folder: swap(folder, cluster_centers_=np.zeros((2, 2))), r"expected \[3, any\]"),
-    "no numbers": (lambda folder: swap(folder, cluster_centers_=np.full((3, 2), np.nan)), "NaN or infinite"),
+    "no numbers": (
+        lambda folder: swap(folder, cluster_centers_=np.full((3, 2), np.nan)),
+        "values that are not finite numbers",
+    ),
     "another projection": (lambda folder: swap(folder, projection_=np.zeros((5, 2))), r"expected \[32, any\]"),
     "another confidence": (lambda folder: swap(folder, confidence_=np.zeros(3)), r"confidence_ has shape \[3\]"),
     "another bulk": (lambda folder: swap(folder, inliers_axes=np.zeros((5, 2))), "inliers_axes has shape"),
@@ -328,7 +331,7 @@ def test_released_with_weight_decay_cannot_predict(clip, rows):
         if allowed:
             assert (model.predict(rows) == model.labels_).all()
         else:
-            with pytest.raises(ValueError, match="new images cannot be predicted"):
+            with pytest.raises(ValueError, match="cannot predict new images"):
                 model.predict(rows)
 
 
