@@ -159,10 +159,10 @@ BAD = {
     "two in one": (["--images={fruit}", "--aspect=color,species", WORDS[0]], "--aspect=color --aspect=species"),
     "aspect image": (
         ["--images={fruit}", "--aspect=image", "--clusters=image=2"],
-        "choose another name (see --aspect)",
+        "rename it (see --aspect)",
     ),
     "long word": ([*ONE, "--words=color=red,{long}"], "the context holds 77"),
-    "template": (["--images={fruit}", *ASPECTS, *WORDS, "--template=a thing"], "holds {word} 0 times"),
+    "template": (["--images={fruit}", *ASPECTS, *WORDS, "--template=a thing"], "has {word} 0 times"),
     "steps": (["--images={fruit}", *ASPECTS, *WORDS, "--steps=-1"], "steps is -1"),
     "no checkpoint": (["--images={fruit}", *ASPECTS, *WORDS, "--clip=./no/such/clip"], "there is no directory"),
     "no weights": (["--images={fruit}", *ASPECTS, *WORDS, "--clip={weightless}"], "has no weights"),
@@ -172,7 +172,7 @@ BAD = {
     "labels of others": ([*ONE, WORDS[0], "--labels={elsewhere}"], "such as broken.jpg, found elsewhere.png"),
     "no rows": ([*ONE, WORDS[0], "--labels={rowless}"], "found no row"),
     "empty column": ([*ONE, WORDS[0], "--labels={hollow}"], "the column color of"),
-    "image twice": ([*ONE, WORDS[0], "--labels={double}"], "names the image fruit_0000.png twice, in lines 2 and 4"),
+    "image twice": ([*ONE, WORDS[0], "--labels={double}"], "has the image fruit_0000.png twice, in lines 2 and 4"),
     "column twice": ([*ONE, WORDS[0], "--labels={columns}"], "has the column color 2 times"),
 }
 

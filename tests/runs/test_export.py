@@ -178,7 +178,7 @@ def test_a_file_that_comes_meanwhile_stays(photos, tmp_path, monkeypatch):
 
 def test_too_little_room_and_images_that_are_gone(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=10))
-    with pytest.raises(OSError, match="has room for 10"):
+    with pytest.raises(OSError, match="has 10 free"):
         export(photos, tmp_path / "to")
     (photos / "b.png").unlink()
     with pytest.raises(FileNotFoundError, match="lacks 1 of the run's 3 images, such as b.png"):
@@ -262,9 +262,9 @@ def test_folders_of_a_run_and_what_is_wrong(finished, tmp_path, capsys, monkeypa
     moved = [f"--run={tmp_path / 'run'}", "--aspect=color", f"--to={tmp_path / 'more'}"]
     for flags, message in (
         ([run, to], "folders show one aspect: give one of color, species (use --aspect=color)"),
-        ([run, to, "--aspect=mood"], "has no aspect 'mood', but color, species (see --aspect)"),
+        ([run, to, "--aspect=mood"], "has no aspect 'mood': it has color, species (see --aspect)"),
         ([run], "--to is missing"),
-        ([run, "--aspect=color", "--to=groups.xlsx"], "groups.xlsx is no name for a table, give .parquet or .csv"),
+        ([run, "--aspect=color", "--to=groups.xlsx"], "cannot write a table groups.xlsx: give a .parquet or .csv file"),
         ([f"--run={tmp_path / 'none'}", to], "give the folder of one (see --run)"),
         ([run, to, "--aspect=color", "--how=move"], "--how=move"),
         ([run, "--aspect=color", "--to=s3://bucket/to"], "--to"),
