@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def dispatch(words: Sequence[str]) -> int:
     """Finds the verb, reads its flags, and shows help or runs it."""
+    if list(words) == ["help"]:
+        say(usage(UNNAMED))
+        return 0
     if words[:1] == ["help"]:
         words = [*[word for word in words if word != "help"][:1], "--help"]
     verb, words = (words[0], words[1:]) if words and words[0] in VERBS else (UNNAMED, words)
@@ -76,7 +79,7 @@ def parse_flags(values: flags.FlagValues, words: Sequence[str], verb: str) -> No
 
 def usage(verb: str) -> str:
     """The usage of a verb, with examples."""
-    lines = [f"  {module.PURPOSE:<38}multimap {name}" for name, module in VERBS.items()]
+    lines = [f"  {module.PURPOSE:<40}multimap {name}" for name, module in VERBS.items()]
     return VERBS[verb].USAGE.replace("{verbs}", "\n".join(lines))
 
 

@@ -11,7 +11,7 @@ from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
 from multimap_jax.runs.edit import RunJob, check_out, regrouped
 from multimap_jax.runs.evaluation import evaluated, read_labels
 from multimap_jax.runs.finished import load_checkpoint, read_groups, read_model, read_run
-from multimap_jax.runs.messages import print_end, print_result
+from multimap_jax.runs.messages import outliers_text, print_end, print_result
 from multimap_jax.runs.results import Clock, RunRecord, check_own, columns_left_out, whole, write_results
 from multimap_jax.runs.run_embeddings import embed_source
 from multimap_jax.runtime.progress import with_bar
@@ -56,6 +56,9 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
                 result = regrouped(result, model, regrouping, embedded.names)
             results.append(evaluated(result, model, truth, embedded, begin))
             print_result(results[-1], say)
+        if text := outliers_text(results[0].assignment.outliers):
+            say(f"\n{text}")
+            notes.append(text)
         clock.lap("group")
         more = {"applied": whole(job.run), "embeddings": whole(job.out)}
         settings = content.settings, content.config

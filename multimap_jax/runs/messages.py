@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from multimap_jax.choices import LEFT_OVER, UNNAMED
 from multimap_jax.clustering.result import AspectResult
@@ -19,13 +20,17 @@ from multimap_jax.runtime.machine import machine
 from multimap_jax.storage.filenames import printable
 
 DRAWINGS = (
-    "The embedded encoder was trained on drawings made by this package. Its groups of photographs mean little: "
-    "use a CLIP trained on photographs: --clip=DIRECTORY or --clip=openai/clip-vit-base-patch32."
+    "The embedded encoder knows drawings only. For photographs, give a CLIP that was trained on them: --clip=DIRECTORY "
+    "or --clip=openai/clip-vit-base-patch32."
 )
 # Unreadable images that are listed; unstable groups and words that a warning names; letters of the source of words.
 LISTED = 20
 UNSTABLE_LISTED = 5
 UNFIT_LISTED = 12
+# The confidence of a name below which it is a guess.
+GUESS = 0.3
+# The share of new images that are outliers, from which on it is said.
+MANY_OUTLIERS = 0.2
 SOURCE_LETTERS = 40
 # The stability that a group should have (Hennig, 2007).
 STABLE = 0.6
@@ -74,6 +79,7 @@ def print_result(result: AspectResult, say: Callable[[str], None]) -> None:
     for name, size, confidence, of_name in zip(names, result.sizes, result.mean_confidences, result.name_confidences):
         noun = "image " if size == 1 else "images"
         known = f"  confidence {confidence:.2f}" * bool(confidence) + f"  name {of_name:.2f}" * bool(of_name)
+        known += " (a guess)" * bool(0 < of_name < GUESS)
         say(f"  {name:<{wide}}  {size:>6} {noun}{known}".rstrip())
     if leftover:
         say(f"  {LEFT_OVER:<{wide}}  {leftover:>6} {'image' if leftover == 1 else 'images'}")
@@ -89,6 +95,13 @@ def print_result(result: AspectResult, say: Callable[[str], None]) -> None:
             say(f"  {name:<14}" + "  ".join(f"{key} {values[key]:.3f}" for key in ("nmi", "ri", "ari", "accuracy")))
 
 
+def outliers_text(outliers: np.ndarray) -> str:
+    """What to say of new images, bool [images], of which many are outliers; "" where they are few."""
+    if outliers.mean() < MANY_OUTLIERS:
+        return ""
+    return f"{outliers.sum():,} of {count(len(outliers), 'image')} are unlike those of the run: check their groups."
+
+
 def selection_text(result: AspectResult) -> str:
     """Why there are so many groups, in a sentence or two; "" where the number was given."""
     if not result.candidates:
@@ -99,9 +112,11 @@ def selection_text(result: AspectResult) -> str:
         text = (
             "No split was stable, so everything is in one group. Try other words (--words), or another model (--clip)."
         )
-    if others:
+    if others := [other for other in others if other.groups > 1]:  # one group is always stable
         alternatives = ", ".join(f"{other.groups} ({other.strength:.2f})" for other in others[:2])
-        text += f" Alternatives: {alternatives}; use --clusters={result.aspect.name}={others[0].groups} to force one."
+        text += (
+            f" Next best: {alternatives}; for another number use --clusters={result.aspect.name}={others[0].groups}."
+        )
     merges = merge_texts(result)
     return text + (f" Most similar groups: {merges[0].rpartition(' (')[0]}." if merges else "")
 
@@ -111,7 +126,7 @@ def unnamed_text(result: AspectResult) -> str:
     unnamed = [name for name in result.cluster_names if name.startswith(f"{UNNAMED} ")]
     if not unnamed:
         return ""
-    if len(unnamed) == len(result.cluster_names):
+    if len(unnamed) == len(result.cluster_names) and len(result.aspect.words) > 1:
         words = ", ".join(result.aspect.words[:UNFIT_LISTED]) + " …" * (len(result.aspect.words) > UNFIT_LISTED)
         return f"None of these words fits the images: {words}. Give others with --words."
     return f"No word fits {count(len(unnamed), 'group')}: {', '.join(unnamed)}. Give more words with --words."

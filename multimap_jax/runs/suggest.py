@@ -76,7 +76,8 @@ def run_suggest(
         return say(f"\nIt separates none. {advice}")
     flags = [f"--embeddings={images}" if ready else f"--images={images}", f"--subject={subject}"]
     flags += [*(f"--aspect={name}" for name in names), f"--clip={clip}", "--out=groups" if ready else f"--out={out}"]
-    say("\nnext: multimap " + " ".join(shlex.quote(printable(flag)) for flag in flags))
+    say("\nA high score says that the words separate these images, not that the aspect makes sense for them.")
+    say("next: multimap " + " ".join(shlex.quote(printable(flag)) for flag in flags))
 
 
 def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
