@@ -82,10 +82,7 @@ def run_suggest(
 
 def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
     """The best aspects, one line each."""
-    lines = [
-        f"\nAspects that {encoder} separates on {count(images, 'image')}, best first; 1.0 or more is well. A high "
-        "score says that the words separate the images, not that they make sense for them:"
-    ]
+    lines = [f"\nAspects that {encoder} separates on {count(images, 'image')}, best first; 1.0 or more is well:"]
     width = max(len(found.aspect.name) for found in aspects[:SHOWN])
     for found in aspects[:SHOWN]:
         aspect, separability = found.aspect, found.separability
