@@ -251,7 +251,7 @@ def test_a_model_is_saved_whatever_numbers_it_was_made_with(clip, rows, state, t
 def test_nothing_is_written_of_a_model_that_cannot_be_saved(clip, rows, tmp_path):
     model = mm.MultiMaP(COLOR, clip, config=CONFIG).fit(rows)
     model.cluster_names_ = [object()]
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="has unreadable names"):
         model.save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
@@ -276,7 +276,10 @@ DAMAGE = {
     "torn arrays": (lambda folder: (folder / "arrays.npz").write_bytes(b"PK\x03\x04 torn"), "is damaged"),
     "no labels": (lambda folder: np.savez(folder / "arrays.npz", distances_=np.zeros(1)), "is damaged"),
     "labels out of range": (lambda folder: swap(folder, labels_=np.full(21, 3)), "expected whole numbers from 0 to 2"),
-    "labels of words": (lambda folder: swap(folder, labels_=np.full(21, "a")), "labels_ has no numbers"),
+    "labels of words": (
+        lambda folder: swap(folder, labels_=np.full(21, "a")),
+        "labels_ has values that are not finite numbers",
+    ),
     "other distances": (lambda folder: swap(folder, distances_=np.zeros(20)), r"distances_ has shape \[20\]"),
     "other centroids": (lambda folder: swap(folder, cluster_centers_=np.zeros((2, 2))), r"expected \[3, any\]"),
     "no numbers": (

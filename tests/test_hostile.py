@@ -413,9 +413,9 @@ def table(names, separator=",", head="image,color"):
 LABELS = {
     "nothing": ("", "has the columns (none)"),
     "a header alone": ("image,color\n", "found no row"),
-    "a header alone, other": ("file,kind\n", "has the columns file, kind; expected image and at least one"),
+    "a header alone, other": ("file,kind\n", "has the columns file, kind; expected the column image and at least one"),
     "no header": (table(NAMES, head="fruit_0000.png,red"), "has the columns fruit_0000.png, red"),
-    "no aspect": (table(NAMES, head="image,species"), "expected image and at least one of the aspects color"),
+    "no aspect": (table(NAMES, head="image,species"), "expected the column image and at least one of color"),
     "an image twice": (table([*NAMES, NAMES[0]]), "has the image fruit_0000.png twice, in lines 2 and 14"),
     "too many columns": ("image,color" + "," * 10_000, "has 10,002 columns, expected 10,000 at most"),
     "a column twice": ("image,color,color\na,b,c", "has the column color 2 times"),
@@ -488,7 +488,7 @@ def test_a_column_in_another_spelling_serves_where_it_is_the_only_one(tmp_path):
     assert read("image,Color,color", ["color"]) == {"color": {"a.png": "y"}}
     assert read("image,Color,color", ["color", "Color"]) == {"Color": {"a.png": "x"}, "color": {"a.png": "y"}}
     assert read("image,Color,shape", ["color", "Color"]) == {"Color": {"a.png": "x"}}
-    with pytest.raises(ValueError, match="expected image and at least one of the aspects color"):
+    with pytest.raises(ValueError, match="expected the column image and at least one of color"):
         read("image,Color,COLOR", ["color"])
 
 
@@ -515,18 +515,18 @@ FLAGS = {
         "random_state is -1, expected a whole number of 0 to 4,294,967,295 (see --seed)",
     ),
     "a large seed": ([*WORDS, "--seed=4294967296"], "random_state is 4294967296"),
-    "a large block": ([*WORDS, "--block_size=1000000"], "block_size is 1,000,000 for 12 images"),
+    "a large block": ([*WORDS, "--block_size=1000000"], "block_size is 1,000,000, expected at most 128 for 12 images"),
     "no block": ([*WORDS, "--block_size=0"], "block_size is 0"),
     "more groups than images": (["--clusters=color=13"], "13 groups asked for among 12 images"),
     "a long number of groups": (["--clusters=color=" + "9" * 5000], "expected a whole number of 1 or more"),
     "groups of nothing": (["--clusters=color=-3"], "expected a whole number of 1 or more"),
     "a reserved aspect": (
         ["--aspect=image", "--clusters=image=2", *WORDS],
-        "'image' is a column of the results already",
+        "cannot be called 'image', which is a column of the results",
     ),
     "an aspect like a column": (
         ["--aspect=color: group", "--clusters=color: group=2", *WORDS],
-        "'color: group' is a column of the results already",
+        "cannot be called 'color: group', which is a column of the results",
     ),
     "an aspect of blanks": (["--aspect= ", "--clusters= =2", *WORDS], "needs a name"),
     "an aspect that steers": (["--aspect=a\x1b[31m", "--clusters=a\x1b[31m=2", *WORDS], "without control characters"),
@@ -546,7 +546,7 @@ FLAGS = {
     "an unknown flag": (["--colour=red"], "unknown flag --colour"),
     "a flag like a number": (["--clusters=3"], "expected --clusters=ASPECT=VALUE"),
     "a file of flags": ([*WORDS, "--flagfile=/dev/zero"], "--flagfile is not supported"),
-    "a template that formats": ([*WORDS, "--template={word:>99999999}"], "formats {word}"),
+    "a template that formats": ([*WORDS, "--template={word:>99999999}"], "has a format or conversion for {word}"),
     "a flag that contradicts itself": ([*WORDS, "--seed=1", "--seed=2"], "--seed=1 and --seed=2 contradict each other"),
     "a lone process": ([*WORDS, "--processes=2"], "must be given together"),
     "no labels": ([*WORDS, "--labels=/dev/null"], "is not a regular file"),
@@ -665,11 +665,11 @@ MODELS = {
         edited("cluster_confidences", [[0.5]] * 3),
         "got `array` - at `$.cluster_confidences[0]`",
     ),
-    "settings: another width": (another_width, "embeddings of 127 numbers, those of embedded have 128"),
+    "settings: another width": (another_width, "its embeddings have 127 dimensions, those of embedded 128"),
     "centroids: no columns": (stored(cluster_centers_=lambda found: found[:, :0]), "cluster_centers_ is empty"),
     "centroids: one column": (
         stored(cluster_centers_=lambda found: found[:, :1]),
-        "centroids of 1 numbers, features of",
+        "its centroids have 1 dimensions, its features",
     ),
     "arrays: nothing": (text("arrays.npz", ""), "is damaged"),
     "arrays: one": (text("arrays.npz", one_array()), "File is not a zip file"),
@@ -813,7 +813,7 @@ def test_a_plan_after_damage_loses_nothing(tmp_path):
 def test_embeddings_of_an_unknown_encoder_are_a_sentence(content, fruit, finished, tmp_path, capsys):
     out = shutil.copytree(finished, tmp_path / "out")
     (out / "embeddings" / "encoder.json").write_bytes(content)
-    assert run(fruit, out) == 2 and "discard what is cached (see --fresh)" in capsys.readouterr().err
+    assert run(fruit, out) == 2 and "discard the cache (see --fresh)" in capsys.readouterr().err
     assert run(fruit, out, "--fresh") == 0
 
 

@@ -151,7 +151,7 @@ def test_another_checkpoint_is_a_sentence_and_fresh_forgets(fruit, tmp_path, cap
     path.write_text(path.read_text().replace("0.48145466", "0.5"))
     before = (out / "labels.csv").read_bytes()
     assert run(fruit, out, f"--clip={tmp_path / 'clip'}") == 2
-    assert "holds embeddings by another encoder (embedded)" in capsys.readouterr().err
+    assert "has embeddings of another encoder (embedded)" in capsys.readouterr().err
     assert (out / "labels.csv").read_bytes() == before
     (out / "embeddings" / "mine.txt").write_text("the user's own")
     opened.clear()
