@@ -25,9 +25,9 @@ NOISE = 1.0  # added to embeddings, in their spread
 # Set of photographs: checkpoint, subject, and the aspects that the checkpoint's README says it sees.
 PHOTOGRAPHS = {
     "cards": ("photo-mini", "card", ("order", "suits")),
-    "faces": ("photo-mini", "face", ("identity", "pose")),
     "flowers": ("photo-mini", "flower", ("color", "species")),
     "cars": ("photo-mini", "car", ("color",)),
+    "faces": ("photo-mini", "face", ("identity", "pose")),
     "fashion": ("fashion-mini", "product", ("color", "type", "gender")),
 }
 # Other words for the subject, and the part that the set takes; of "" each half takes one.
