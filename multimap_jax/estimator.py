@@ -437,7 +437,9 @@ def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
         raise InputError(message, "clip", shown)
     loaded = load_clip(name if clip is None else clip)
     if digest != loaded.hash:
-        raise InputError(f"{directory} was fitted with another checkpoint than {loaded.place}: give that one", "clip")
+        raise InputError(
+            f"{loaded.place} is not the checkpoint that {directory} was fitted with: give that one", "clip"
+        )
     model = MultiMaP(**settings, clip=loaded)
     check_loaded(attributes, loaded, Path(directory))
     for attribute, value in attributes.items():
