@@ -106,4 +106,4 @@ def suggest_aspects(
         find_words(clip, embeddings, aspect.name, subject, source=aspect.words, template=template, names=names)
         for aspect in progress(aspects_to_suggest(clip, subject, vocabulary, template))
     ]
-    return sorted(found, key=lambda words: -words.separability.score)
+    return sorted(found, key=lambda words: (-words.separability.score, -words.separability.structure))

@@ -496,14 +496,14 @@ def test_workers_that_know_nothing_of_each_other_give_what_one_gives(many, tmp_p
 def test_a_worker_that_sees_other_images_stops(many, fruit, tmp_path, capsys):
     assert embed(many[0], tmp_path, "--part=1/2") == 0
     assert embed(fruit, tmp_path, "--part=2/2") == 2
-    assert "the plan in" in (said := capsys.readouterr().err) and "is of 120 images, this worker finds 24" in said
+    assert "the plan in" in (said := capsys.readouterr().err) and "has 120 images, but this worker finds 24" in said
 
 
 PARTS = {
     "0/16": "--part=$((INDEX+1))/N",
     "17/16": "expected 1/16 to 16/16",
-    "2": "cannot be read",
-    "a/b": "cannot be read",
+    "2": "such as 2/16",
+    "a/b": "such as 2/16",
 }
 
 
@@ -617,7 +617,7 @@ EMBEDDINGS = {
         "expected floating-point numbers",
     ),
     "only zeros": (lambda folder, rows: clip_retrieval(folder, rows[0] * 0, rows[1]), "has no usable rows"),
-    "another encoder": (spoil(replaced("encoder.json", b'{"hash": "0"}')), "by another encoder"),
+    "another encoder": (spoil(replaced("encoder.json", b'{"hash": "0"}')), "were not made with"),
 }
 
 

@@ -160,11 +160,11 @@ def test_a_process_of_a_cluster_without_company_says_so(fruit, tmp_path):
 @pytest.mark.parametrize(
     "verb, flags, message",
     [
-        ([], ["--distributed", "--process=0"], "leave it out, or --coordinator, --processes and --process"),
-        ([], ["--distributed", "--coordinator=host:1", "--processes=2", "--process=0"], "leave it out, or --coord"),
-        (["embed"], ["--distributed", "--part=1/1"], "leave it out, or --part"),
-        (["embed"], ["--distributed", "--part=1/2"], "leave it out, or --part"),
-        (["apply"], ["--distributed"], "unknown flag --distributed: it is a flag of multimap embed"),
+        ([], ["--distributed", "--process=0"], "cannot be combined with --coordinator, --processes and --process"),
+        ([], ["--distributed", "--coordinator=host:1", "--processes=2", "--process=0"], "cannot be combined with --coord"),
+        (["embed"], ["--distributed", "--part=1/1"], "cannot be combined with --part"),
+        (["embed"], ["--distributed", "--part=1/2"], "cannot be combined with --part"),
+        (["apply"], ["--distributed"], "unknown flag --distributed: it is a flag of multimap group"),
         ([], ["--heartbeat=0"], "flag --heartbeat=0"),
         ([], ["--heartbeat=100000"], "flag --heartbeat=100000"),
     ],
