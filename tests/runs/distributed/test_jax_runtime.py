@@ -161,7 +161,11 @@ def test_a_process_of_a_cluster_without_company_says_so(fruit, tmp_path):
     "verb, flags, message",
     [
         ([], ["--distributed", "--process=0"], "cannot be combined with --coordinator, --processes and --process"),
-        ([], ["--distributed", "--coordinator=host:1", "--processes=2", "--process=0"], "cannot be combined with --coord"),
+        (
+            [],
+            ["--distributed", "--coordinator=host:1", "--processes=2", "--process=0"],
+            "cannot be combined with --coord",
+        ),
         (["embed"], ["--distributed", "--part=1/1"], "cannot be combined with --part"),
         (["embed"], ["--distributed", "--part=1/2"], "cannot be combined with --part"),
         (["apply"], ["--distributed"], "unknown flag --distributed: it is a flag of multimap group"),
