@@ -47,7 +47,7 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
         notes = [f"New images, assigned to the existing groups of {name_of_path(f'{job.run}')}.", *source.notes]
         notes += columns_left_out(source, aspects) + embedded.notes()
         results = []
-        for model, aspect in zip(models, with_bar(content.aspects, "grouping", progress)):
+        for model, aspect in with_bar(list(zip(models, content.aspects)), "grouping", progress):
             begin = time.perf_counter()
             model.progress = progress
             assignment, rows = model.assign_with_rows(embedded.rows)

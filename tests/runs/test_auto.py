@@ -100,7 +100,7 @@ def test_the_command_finds_leaves_out_and_applies(tmp_path, capsys):
     assert cli.main(["multimap", *common, *flags, f"--labels={tmp_path / 'fruit' / 'labels.csv'}"]) == 0
     said = capsys.readouterr()
     assert "color: 3 groups" in said.out and "(left over)" in said.out and "--clusters=color=" in said.out
-    assert "no words for 'vibe'" in said.err
+    assert "the vocabulary has none for 'vibe'" in said.err
     color, vibe = json.loads((run / "run.json").read_text())["aspects"]
     assert (
         color["model_selection"]["asked"] == vibe["model_selection"]["asked"] == "auto"
