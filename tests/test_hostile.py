@@ -73,7 +73,10 @@ IMAGES = {
     "a png without pixels": (png(40, 40), "runcated"),
     "a png of no size": (png(0, 0), ""),
     "a png of no width": (png(0, 10), ""),
-    "narrow": (encoded("PNG", (3000, 1)), "3,000 by 1 pixels: too long and narrow (one side is over 50 times the other)"),
+    "narrow": (
+        encoded("PNG", (3000, 1)),
+        "3,000 by 1 pixels: too long and narrow (one side is over 50 times the other)",
+    ),
     "very narrow": (png(100_000, 1, bytes(300_001)), "100,000 by 1 pixels"),
     "narrow and high": (png(1, 300_000, bytes(1_200_000)), "1 by 300,000 pixels"),
     "a bomb": (png(60_000, 60_000), "more than 134,217,728 pixels: make it smaller"),

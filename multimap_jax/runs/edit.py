@@ -71,7 +71,7 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
     embedded = RunEmbeddings(finished.rows_of(job.run, content, names, job.embeddings), names, lambda: [])
     clock.lap("load")
     results, after = [], {}
-    for model, aspect in zip(models, with_bar(content.aspects, "editing groups", progress)):
+    for model, aspect in with_bar(list(zip(models, content.aspects)), "editing groups", progress):
         begin, rows = time.perf_counter(), model.fitted_rows(embedded.rows)
         finished.check_fitted_rows(model, rows, f"{job.run}")
         chosen = [edit for edit in edits if edit.aspect == aspect.name]
