@@ -42,7 +42,7 @@ def pages(folder: Path) -> dict[Path, str]:
     measured |= {"*/accelerator.json": accelerator_table}
     measured |= {"benchmark_methods*.json": method_table, "difficulty.json": difficulty_table}
     measured |= {"unasked.json": unasked_table, "number.json": number_table}
-    measured |= {"sight*.json": sight_table}
+    measured |= {"sight*.json": sight_table, "group_names.json": names_table}
     found = {
         path.with_suffix(".md"): write(json.loads(path.read_text()))
         for name, write in measured.items()
@@ -215,6 +215,18 @@ def sight_table(found: dict) -> str:
         ]
         parts += [f"{title}:", lines([*head, "verdict"], cells)] if cells else []
     return "\n\n".join([part.rstrip() for part in parts] + [source(found)])
+
+
+def names_table(found: dict) -> str:
+    """What `group_names` measured."""
+    keys = ("groups", "named", "confident", "wrong")
+    rows = [[row["words"], *(f"{row[key]:,}" for key in keys)] for row in found["summary"]]
+    head = ["words", "groups", "with a name", f"confidence above {found['confident']}", "wrong of these"]
+    wrong = [row for row in found["rows"] if not row["right"] and row["confidence"] > found["confident"]]
+    listed = "; ".join(f"{row['name']} for {row['true']} ({row['set']})" for row in wrong)
+    return (
+        f"## Names of groups that are wrong with confidence\n\n{lines(head, rows)}\nWrong: {listed}.\n\n{source(found)}"
+    )
 
 
 def unasked_table(found: dict) -> str:
