@@ -76,6 +76,7 @@ def killed_message(number: int, out: Path, heartbeat: int) -> str:
     name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
     reasons: dict[int, str] = {
         signal.SIGKILL: " Perhaps the machine ran out of memory.",
-        signal.SIGSEGV: " Perhaps the port of process 0 is taken; set JAX_COORDINATOR_PORT to another one.",
+        signal.SIGSEGV: " Perhaps another process of this run ended, or the port of process 0 is taken "
+        "(JAX_COORDINATOR_PORT sets another).",
     }
     return f"this process was ended by {name}.{reasons.get(number, '')}{again}"
