@@ -143,7 +143,7 @@ def structure(logits: np.ndarray, seed: int = 0) -> float:
     """`Separability.structure` of logits [images, words], with as many groups as words that images pick (the
     exponential of their entropy); 0 where there are too few images or all are one."""
     picked = float(np.exp(entr(softmax(logits, axis=1).mean(0)).sum()))
-    groups = min(max(round(float(picked)), 2), GROUPS, len(logits) // 2)
+    groups = min(max(round(picked), 2), GROUPS, len(logits) // 2)
     rows = logits - logits.mean(1, keepdims=True)
     middle = rows.mean(0)
     _, lengths, axes = np.linalg.svd(rows - middle, full_matrices=False)

@@ -10,6 +10,7 @@ import numpy as np
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.aspect import Aspect
+from multimap_jax.prompts.separability import Separability
 from multimap_jax.runs.distributed.process_group import ProcessGroup
 from multimap_jax.runs.job import Job
 from multimap_jax.runs.messages import count
@@ -49,9 +50,9 @@ def with_candidates(job: Job, clip: Clip, process_group: ProcessGroup, say: Call
 
 def with_chosen(
     job: Job, clip: Clip, sample: Callable[[], tuple], process_group: ProcessGroup, say: Callable[[str], None]
-) -> tuple[Job, dict]:
-    """The job with the subjects and candidate words that fit the images, and aspect -> the source of its words, for
-    run.json.
+) -> tuple[Job, dict, dict[str, Separability | None]]:
+    """The job with the subjects and candidate words that fit the images; aspect -> the source of its words, for
+    run.json; aspect -> the verdict on its words, None if it was not needed for the choice.
 
     sample: gives unit rows [n, embed] of some images, and their names.
     """
@@ -59,10 +60,11 @@ def with_chosen(
     def choose() -> dict:
         return {aspect.name: chosen_aspect(job, clip, aspect, *sample()) for aspect in job.aspects}
 
-    chosen, origins, aspects = process_group.broadcast("words", choose), {}, []
+    chosen, origins, verdicts, aspects = process_group.broadcast("words", choose), {}, {}, []
     for aspect in job.aspects:
         found = chosen[aspect.name]
-        subject, words = found.pop("subject"), tuple(found.pop("words"))
+        subject, words, verdict = found.pop("subject"), tuple(found.pop("words")), found.pop("separability")
+        verdicts[aspect.name] = Separability(**verdict) if verdict else None
         if "candidates" in found:
             say(choice_text(aspect.name, found | {"words": words}))
         if subject != aspect.subject:
@@ -73,17 +75,17 @@ def with_chosen(
             )
         origins[aspect.name] = found
         aspects.append(dataclasses.replace(aspect, subject=subject, words=words))
-    return dataclasses.replace(job, aspects=tuple(aspects)), origins
+    return dataclasses.replace(job, aspects=tuple(aspects)), origins, verdicts
 
 
 def chosen_aspect(job: Job, clip: Clip, aspect: Aspect, rows: np.ndarray, names: Sequence) -> dict:
     """The subject, words and source of words of an aspect, chosen on unit rows [n, embed] of images; JSON."""
     source, seed = job.find.get(aspect.name), job.settings.random_state
-    choice = None
+    choice = separability = None
     tries = not job.exact_subject and len(aspect.words) > 1 and job.kind(aspect) == "span"
     if tries and source in (None, "vocabulary"):
         found = choose_subject(clip, rows, aspect, job.sources.vocabulary(), source is not None, names, seed)
-        aspect, choice = found.aspect, found.choice
+        aspect, choice, separability = found.aspect, found.choice, dataclasses.asdict(found.separability)
     elif source:
         choice = choose_words(clip, rows, aspect, names, seed)
         aspect = dataclasses.replace(aspect, words=choice.words)
@@ -91,7 +93,7 @@ def chosen_aspect(job: Job, clip: Clip, aspect: Aspect, rows: np.ndarray, names:
     if choice:
         shares = [round(float(share), 4) for share in choice.shares]
         origin |= {"candidates": choice.candidates, "shares": shares, "merged": choice.merged}
-    return origin | {"subject": aspect.subject, "words": aspect.words}
+    return origin | {"subject": aspect.subject, "words": aspect.words, "separability": separability}
 
 
 def choice_text(name: str, found: dict) -> str:

@@ -17,7 +17,7 @@ from multimap_jax.clustering.result import AspectResult
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.prompts.aspect import Aspect, make_prompt
-from multimap_jax.prompts.separability import diagnose
+from multimap_jax.prompts.separability import Separability, diagnose
 from multimap_jax.proxies.fit import ProxyFit, fit_proxies
 from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.runs import messages
@@ -77,7 +77,7 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         notes += embedded.notes()
         seed = job.settings.random_state
         sample = functools.cache(lambda: sample_rows(embedded.rows, embedded.names, seed, WORD_IMAGES))
-        job, words = with_chosen(job, clip, sample, process_group, say)
+        job, words, verdicts = with_chosen(job, clip, sample, process_group, say)
         checked = dataclasses.replace(checked, job=job)
         models = make_models(checked, clip, progress)
         clock.lap("words")
@@ -94,7 +94,7 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         results, kept = [], []
         for model in with_bar(models, "grouping", progress):
             name = model.aspect.name
-            result = fit_aspect(checked, model, embedded, fits.get(name), words[name], sample())
+            result = fit_aspect(checked, model, embedded, fits.get(name), words[name], verdicts[name], sample())
             results.append(result)
             kept.append(keep_model(job.out, model))
             messages.print_result(result, say)
@@ -173,19 +173,24 @@ def learn_proxies(
 
 
 def fit_aspect(
-    checked: CheckedJob, model: MultiMaP, embedded: RunEmbeddings, fit: ProxyFit | None, words_from: dict, sample: tuple
+    checked: CheckedJob,
+    model: MultiMaP,
+    embedded: RunEmbeddings,
+    fit: ProxyFit | None,
+    words_from: dict,
+    separability: Separability | None,
+    sample: tuple,
 ) -> AspectResult:
     """Fits the model of one aspect, and measures whether the encoder separates its words.
 
-    fit: proxies learnt before, or None. words_from: the source of its words. sample: rows and names of the images that
-    separability is measured on.
+    fit: proxies learnt before, or None. words_from: the source of its words. separability: as it was measured when the
+    words were chosen, or None. sample: rows and names of the images that it is measured on.
     """
     begin = time.perf_counter()
     model.fit(embedded.rows, proxies=fit, names=embedded.names, vocabulary=checked.vocabulary)
     result = evaluated(model.result(model.fitted()), model, checked.truth, embedded, begin)
-    (rows, names), separability = sample, None
-    if len(model.aspect.words) > 1:
-        seed = checked.job.settings.random_state
+    if separability is None and len(model.aspect.words) > 1:
+        (rows, names), seed = sample, checked.job.settings.random_state
         separability = diagnose(load_clip(model.clip), rows, model.aspect, names=names, seed=seed)
     return dataclasses.replace(
         result,

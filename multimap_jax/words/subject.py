@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -47,13 +47,24 @@ def choose_subject(
 
     Raises InputError if the checkpoint knows fewer than two of the words.
     """
-    given, is_general = aspect.subject, not find or vocabulary_words(vocabulary, aspect.name, "")
-    nearest = nearest_subject(clip, rows, given, subjects_of(vocabulary, "" if is_general else aspect.name))
-    own, others = aspect.words, aspect.words
-    if find:
-        own, others = (vocabulary_words(vocabulary, aspect.name, subject) for subject in (given, nearest))
+
+    def words_of(subject: str) -> tuple[str, ...]:
+        return vocabulary_words(vocabulary, aspect.name, subject) if find else aspect.words
+
+    def options() -> Iterator[tuple[str, tuple[str, ...]]]:
+        given, own = aspect.subject, words_of(aspect.subject)
+        if own:
+            yield given, own
+        is_general = not find or vocabulary_words(vocabulary, aspect.name, "")
+        nearest = nearest_subject(clip, rows, given, subjects_of(vocabulary, "" if is_general else aspect.name))
+        others = words_of(nearest)
+        if not own:
+            yield given, others
+        if nearest != given:
+            yield nearest, others
+
     found = []
-    for subject, words in dict.fromkeys([(given, own or others), (nearest, others)]):
+    for subject, words in options():  # the nearest subject is looked for only where the given one does not serve
         asked = dataclasses.replace(aspect, subject=subject, words=words)
         asked = seen_words(clip, asked) if find else asked
         if len(asked.words) < 2:
