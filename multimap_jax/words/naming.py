@@ -26,11 +26,12 @@ EXEMPLARS = 8  # most exemplars of a cluster
 CANDIDATES = 64  # most images, the nearest ones, that exemplars are chosen from
 
 
-def word_scores(clip: Clip, embeddings: Rows, aspect: Aspect, labels: np.ndarray, k: int) -> np.ndarray:
-    """Mean zero-shot probability of every word over the images of each of k clusters, float64 [k, words]."""
-    if not aspect.words:
-        return np.zeros((k, 0))
-    texts, totals = word_embeddings(clip, aspect), np.zeros((k, len(aspect.words)))
+def word_scores(clip: Clip, embeddings: Rows, texts: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Mean zero-shot probability of every word, unit rows [words, embed], over the images of each of k clusters,
+    float64 [k, words]."""
+    totals = np.zeros((k, len(texts)))
+    if not len(texts):
+        return totals
     for whole, images in walk(embeddings):
         totals += np.eye(k)[labels[whole]].T @ clip.probabilities(images, texts)
     return totals / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
@@ -57,8 +58,10 @@ def name_groups(
     added = unique_words(vocabulary_words(vocabulary, aspect.name, aspect.subject), without=aspect.words)
     known = usable_words(clip, dataclasses.replace(aspect, words=tuple(added))).words
     extended = dataclasses.replace(aspect, words=aspect.words + known)
-    scores, extended_scores = (word_scores(clip, embeddings, each, labels, k) for each in (aspect, extended))
-    fitting = words_that_fit(clip, embeddings, extended, labels, k)
+    texts = word_embeddings(clip, extended)
+    scores = word_scores(clip, embeddings, texts[: len(aspect.words)], labels, k)
+    extended_scores = word_scores(clip, embeddings, texts, labels, k)
+    fitting = words_that_fit(clip, embeddings, extended, texts, labels, k)
     given, more = range(len(aspect.words)), range(len(aspect.words), len(extended.words))
     matched = _matched(scores, fitting, range(k), given)
     matched |= _matched(extended_scores, fitting, [group for group in range(k) if group not in matched], more)
@@ -69,15 +72,19 @@ def name_groups(
     if all(names):
         return names, confidences
     scores_of = {extended: extended_scores} | {
-        other: word_scores(clip, embeddings, other, labels, k) for other in _describing(clip, aspect, vocabulary)
+        other: word_scores(clip, embeddings, word_embeddings(clip, other), labels, k)
+        for other in _describing(clip, aspect, vocabulary)
     }
     return _with_seconds(names, firsts, scores_of, UNNAMED if extended.words else aspect.name), confidences
 
 
-def words_that_fit(clip: Clip, embeddings: Rows, aspect: Aspect, labels: np.ndarray, k: int) -> np.ndarray:
-    """Which words fit each of k clusters of images better than every unrelated word, bool [k, words]."""
+def words_that_fit(
+    clip: Clip, embeddings: Rows, aspect: Aspect, texts: np.ndarray, labels: np.ndarray, k: int
+) -> np.ndarray:
+    """Which of the aspect's words, embedded as `texts`, fit each of k clusters of images better than every unrelated
+    word, bool [k, words]."""
     means, middle = cluster_means(embeddings, labels, k), mean_row(embeddings)
-    scores, unrelated = UnrelatedWords.of(clip, aspect).scores(means, middle, word_embeddings(clip, aspect))
+    scores, unrelated = UnrelatedWords.of(clip, aspect).scores(means, middle, texts)
     return scores >= unrelated[:, None]
 
 

@@ -28,9 +28,11 @@ def named(clip, monkeypatch):
         return np.ones((k, len(aspect.words)), bool)
 
     def named(scores, words, aspect="color", vocabulary=VOCABULARY, fits=all_fit):
-        def found(clip, embeddings, asked, labels, k):
-            return np.array([[group.get(word, 0.0) for word in asked.words] for group in scores]).reshape(k, -1)
+        def found(clip, embeddings, words, labels, k):
+            return np.array([[group.get(word, 0.0) for word in words] for group in scores]).reshape(k, -1)
 
+        # Words stand for their embeddings.
+        monkeypatch.setattr(naming, "word_embeddings", lambda clip, asked: asked.words)
         monkeypatch.setattr(naming, "word_scores", found)
         monkeypatch.setattr(naming, "words_that_fit", lambda *given: fits(given[2], len(scores)))
         return name_groups(clip, None, mm.Aspect(aspect, "fruit", words), None, len(scores), vocabulary)
@@ -119,9 +121,9 @@ def test_scores_are_means_of_zero_shot_probabilities(clip, monkeypatch):
     expected = [probabilities[labels == group].mean(0) for group in (0, 1, 3)]
     for part in (4096, 4):
         monkeypatch.setattr(rows_module, "BATCH_ROWS", part)
-        scores = word_scores(clip, rows, aspect, labels, 4)
+        scores = word_scores(clip, rows, texts, labels, 4)
         assert np.allclose(scores[[0, 1, 3]], expected, atol=1e-6) and not scores[2].any()
-    assert word_scores(clip, rows, mm.Aspect("color"), labels, 4).shape == (4, 0)
+    assert word_scores(clip, rows, texts[:0], labels, 4).shape == (4, 0)
 
 
 def test_the_real_vocabulary_serves(clip):
