@@ -10,9 +10,9 @@ import numpy as np
 from multimap_jax.arrays.rows import StoredRows, mean_row
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
-from multimap_jax.prompts.aspect import Aspect
+from multimap_jax.prompts.aspect import Aspect, has_room_for
 from multimap_jax.prompts.normalize import normal_form
-from multimap_jax.prompts.separability import Separability, diagnose
+from multimap_jax.prompts.separability import Separability, check_compared_prompts, diagnose
 from multimap_jax.words.choose import Choice, choose_words
 from multimap_jax.words.find import seen_words
 from multimap_jax.words.vocabulary import Vocabulary, subjects_of, vocabulary_words
@@ -67,7 +67,7 @@ def choose_subject(
     for subject, words in options():  # the nearest subject is looked for only where the given one does not serve
         asked = dataclasses.replace(aspect, subject=subject, words=words)
         asked = seen_words(clip, asked) if find else asked
-        if len(asked.words) < 2:
+        if len(asked.words) < 2 or subject != aspect.subject and not _has_room(clip, asked):
             continue
         choice = choose_words(clip, rows, asked, names, seed) if find else None
         asked = dataclasses.replace(asked, words=choice.words) if choice else asked
@@ -81,6 +81,15 @@ def choose_subject(
             "words",
         )
     return max(found, key=lambda each: each.separability.score)
+
+
+def _has_room(clip: Clip, aspect: Aspect) -> bool:
+    """Whether all prompts fit the context: a subject that the user did not give must not end a run."""
+    try:
+        check_compared_prompts(clip, aspect)
+    except InputError:
+        return False
+    return all(has_room_for(aspect, word, clip.tokenizer) for word in aspect.words)
 
 
 def nearest_subject(clip: Clip, rows: np.ndarray | StoredRows, given: str, subjects: dict[str, tuple[str, ...]]) -> str:

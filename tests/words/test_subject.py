@@ -72,6 +72,15 @@ def test_of_two_subjects_the_better_one_is_taken(clip, drawn, monkeypatch):
     assert choose_subject(clip, drawn["fruit"], asked, VOCABULARY, False).aspect.subject == "fruit"
 
 
+def test_a_nearest_subject_without_room_in_the_prompt_is_passed_over(clip, drawn, monkeypatch):
+    from multimap_jax.words import subject as module
+
+    monkeypatch.setattr(module, "nearest_subject", lambda *given: "fruit " * 80)
+    asked = mm.Aspect("weather", "item", ("sunny", "rainy"))  # not in these images, so that another subject is tried
+    found = choose_subject(clip, drawn["fruit"], asked, VOCABULARY, find=False)
+    assert found.aspect == asked and found.separability.verdict != "well"
+
+
 def test_the_command_says_which_subject_it_uses(tmp_path, capsys):
     write_scenes(tmp_path / "fruit", "fruit", seed=4, count=40)
     flags = ["multimap", f"--images={tmp_path / 'fruit'}", "--aspect=kind", f"--out={tmp_path / 'out'}"]
