@@ -24,7 +24,7 @@ HEARTBEAT_SECONDS = 100
 # Instead of a number of groups: model selection chooses it.
 AUTO = "auto"
 # Instead of a group's name: images in no group.
-LEFT_OVER = "(left over)"
+UNASSIGNED_NAME = "(unassigned)"
 # Name, followed by a number, of groups that no word fits; name of the only group if no split is stable.
 UNNAMED = "unnamed"
 NO_SPLIT = "no stable split"

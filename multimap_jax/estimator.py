@@ -74,7 +74,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       random_state: seed of k-means (and of the released recipe's batch order); an integer, None or a RandomState.
       progress: whether to show progress bars on stderr.
       keep_proxies: whether to learn proxies for the images even if the features need none.
-      leftover: share of images to leave ungrouped, lowest confidence first; 0 or more and less than 1.
+      leftover: share of images to leave unassigned, lowest confidence first; 0 or more and less than 1.
 
     Attributes:
       labels_: int [images], 0 … n_clusters_ - 1, the largest group first.

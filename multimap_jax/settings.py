@@ -50,7 +50,7 @@ class Settings:
     )
     keep_proxies: bool = setting(False, "learn a proxy for every image even if the features need none")
     leftover: float = setting(
-        0.0, "share of images to leave ungrouped, lowest confidence first: 0.05", minimum=0, limit=1
+        0.0, "share of images to leave unassigned, lowest confidence first: 0.05", minimum=0, limit=1
     )
     random_state: int = setting(
         0, "seed of k-means and of the released recipe's batch order", minimum=0, limit=2**32, flag="seed", static=True

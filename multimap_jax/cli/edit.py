@@ -16,7 +16,8 @@ Open the run's report.html, make the edits there and save them. Then apply them:
   multimap edit --run=edited/ --edits=more.json --out=again/      (edits of edited groups)
   multimap apply --run=edited/ --images=new/ --out=more/          (new images into the edited groups)
 
-You can also write edits.json by hand. Edits apply in order; each uses the current names of the groups:
+You can also write edits.json by hand. Edits apply in order; each uses the current names of the groups. "leftover"
+leaves images unassigned:
 
   {"edits": [{"aspect": "color", "merge": ["red", "pink"], "into": "red"},
              {"aspect": "color", "rename": "red", "to": "warm"},

@@ -103,8 +103,8 @@ def nearest(rows: Rows, centroids: np.ndarray, spread: float = 1.0) -> tuple[np.
 
 
 def leftover_threshold(confidences: np.ndarray, distances: np.ndarray, share: float) -> tuple[float, float]:
-    """(confidence, distance) of the last image to leave out, if this share of the images is left out: the least
-    confident first, and the farthest first among equals. (-1, 0) if none is left out."""
+    """(confidence, distance) of the last image to leave unassigned, if this share of the images is unassigned: the
+    least confident first, and the farthest first among equals. (-1, 0) if all images are assigned."""
     count = int(share * len(confidences))
     if not count:
         return -1.0, 0.0

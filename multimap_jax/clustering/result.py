@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from multimap_jax.arrays.rows import Rows
-from multimap_jax.choices import LEFT_OVER
+from multimap_jax.choices import UNASSIGNED_NAME
 from multimap_jax.clustering.kmeans import Merge
 from multimap_jax.clustering.selection import Candidate
 from multimap_jax.prompts.aspect import Aspect
@@ -23,7 +23,7 @@ class Assignment:
       labels: int, the nearest cluster. distances: float, to its centroid. confidences: float 0 … 1, see
         `clustering.kmeans.nearest`; NaN for an image that was moved by hand.
       outliers: bool, whether an image is unlike most, see `clustering.outliers.fit_inliers`.
-      leftover: bool, whether an image is in the least confident share, which is left out.
+      leftover: bool, whether an image is in the least confident share, which stays unassigned.
     """
 
     labels: np.ndarray
@@ -70,17 +70,17 @@ class AspectResult:
 
     @property
     def groups(self) -> np.ndarray:
-        """The cluster of each image, int [images]; -1 for those left over."""
+        """The cluster of each image, int [images]; -1 for those that are unassigned."""
         return np.where(self.assignment.leftover, -1, self.assignment.labels)
 
     @property
     def group_names(self) -> list[str]:
-        """The names that `groups` index: those of the clusters, and last the name for images left over."""
-        return [*self.cluster_names, LEFT_OVER]
+        """The names that `groups` index: those of the clusters, and last the name for unassigned images."""
+        return [*self.cluster_names, UNASSIGNED_NAME]
 
     @property
     def sizes(self) -> np.ndarray:
-        """The number of images in each cluster, without those left over, int [clusters]."""
+        """The number of images in each cluster, without unassigned images, int [clusters]."""
         return np.bincount(self.groups[self.groups >= 0], minlength=len(self.cluster_names))
 
     @property

@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from multimap_jax.choices import LEFT_OVER
+from multimap_jax.choices import UNASSIGNED_NAME
 from multimap_jax.errors import InputError
 from multimap_jax.storage.filenames import is_plain_name
 from multimap_jax.storage.reading import read_json
@@ -38,7 +38,7 @@ Name = Annotated[
     NewName,
     Meta(
         description=f"a name of one line, with at most {MAX_NAME} characters and no invisible ones, other than "
-        f"{LEFT_OVER}"
+        f"{UNASSIGNED_NAME}"
     ),
 ]
 
@@ -130,7 +130,7 @@ def edits_hash(edits: Sequence[Edit]) -> str:
 
 def _new_name(_: type, value: object) -> NewName:
     name = value.strip() if isinstance(value, str) else ""
-    if len(name) > MAX_NAME or not is_plain_name(name) or name == LEFT_OVER:
+    if len(name) > MAX_NAME or not is_plain_name(name) or name == UNASSIGNED_NAME:
         raise ValueError
     return NewName(name)
 

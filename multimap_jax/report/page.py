@@ -111,8 +111,8 @@ def page_content(page: Page, shown: np.ndarray) -> dict:
 
 
 def hidden_counts(pages: Sequence[Page], shown: np.ndarray, images: int) -> dict[str, list[list[int]]] | None:
-    """Counts of the images that are not on the page, by the groups of two aspects ("0,1": [groups, groups]), leftover
-    images last; None if the page has all images."""
+    """Counts of the images that are not on the page, by the groups of two aspects ("0,1": [groups, groups]),
+    unassigned images last; None if the page has all images."""
     if len(shown) == images:
         return None
     hidden = np.ones(images, bool)

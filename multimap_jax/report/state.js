@@ -3,7 +3,7 @@
 // each was made, just as `multimap edit` reads them.
 const data = JSON.parse(document.getElementById("data").textContent);
 const UNASSIGNED = -1;
-const UNASSIGNED_NAME = "(left over)"; // as in labels.csv
+const UNASSIGNED_NAME = "(unassigned)"; // as in labels.csv
 const LONGEST = 200; // characters of a name; MAX_NAME in editing/edits_file.py
 const MOST_PARTS = 100; // groups that one group is split into; MAX_PARTS in editing/edits_file.py
 const editable = data.run !== ""; // groups are edited in the run that found them, not where new images were added

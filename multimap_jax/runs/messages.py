@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from multimap_jax.choices import LEFT_OVER, UNNAMED
+from multimap_jax.choices import UNASSIGNED_NAME, UNNAMED
 from multimap_jax.clustering.result import AspectResult
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.images.decoding import Unreadable
@@ -82,7 +82,7 @@ def print_result(result: AspectResult, say: Callable[[str], None]) -> None:
         known += " (a guess)" * bool(0 < of_name < GUESS)
         say(f"  {name:<{wide}}  {size:>6} {noun}{known}".rstrip())
     if leftover:
-        say(f"  {LEFT_OVER:<{wide}}  {leftover:>6} {'image' if leftover == 1 else 'images'}")
+        say(f"  {UNASSIGNED_NAME:<{wide}}  {leftover:>6} {'image' if leftover == 1 else 'images'}")
     if result.candidates:
         say(f"  {selection_text(result)}")
     if text := unnamed_text(result):

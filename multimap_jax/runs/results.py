@@ -207,7 +207,7 @@ def put_thumbnails(out: Path, folder: str, pictures: dict[str, bytes]) -> None:
 
 
 def labels_text(names: Sequence[str], results: Sequence[AspectResult]) -> str:
-    """labels.csv: a row for each image, and a column for each aspect with the name of its group or "(left over)".
+    """labels.csv: a row for each image, and a column for each aspect with the name of its group or "(unassigned)".
     Spreadsheets see no formulas in it."""
     columns = [np.array([*map(safe_word, result.group_names)], object)[result.groups] for result in results]
     heading = ["image", *(safe_word(result.aspect.name) for result in results)]
@@ -223,9 +223,9 @@ def columns_left_out(source: Source, aspects: Sequence[str]) -> list[str]:
 
 
 def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence[AspectResult], source: Source) -> None:
-    """labels.parquet: labels.csv with the number of each group (-1 for images left over), the distance to its centroid,
-    the confidence (null for images moved by hand) and whether the image is an outlier; and what the source says of the
-    images, where no column is called so."""
+    """labels.parquet: labels.csv with the number of each group (-1 for unassigned images), the distance to its
+    centroid, the confidence (null for images moved by hand) and whether the image is an outlier; and what the source
+    says of the images, where no column is called so."""
     columns: dict[str, pa.Array] = {"image": pa.array(names, pa.string())}
     columns |= {name: pa.array(bare(values)) for name, values in source.columns_of(names).items() if name != "image"}
     for result in results:

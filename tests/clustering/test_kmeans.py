@@ -1,4 +1,4 @@
-"""k-means, nearest centroids and confidence, leftover images, merge order."""
+"""k-means, nearest centroids and confidence, unassigned images, merge order."""
 
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ def test_inertia_and_spread_are_of_the_rows_that_were_looked_at():
     assert groups.inertia == pytest.approx(4) and groups.spread == pytest.approx(4 / 4 / 2**0.25)
 
 
-def test_the_least_sure_are_left_over_and_of_those_the_farthest():
+def test_the_least_confident_are_unassigned_and_of_those_the_farthest():
     sure, far = np.array([0.9, 0.5, 0.9, 0.7, 0.9]), np.array([1.0, 1, 3, 1, 2])
     for share, left in ((0.0, []), (0.19, []), (0.2, [1]), (0.4, [1, 3]), (0.6, [1, 2, 3]), (0.9, [1, 2, 3, 4])):
         assert np.flatnonzero(is_leftover(sure, far, leftover_threshold(sure, far, share))).tolist() == left

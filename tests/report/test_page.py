@@ -79,12 +79,12 @@ def small(tmp_path_factory):
 def test_views_show_what_the_run_found(browser, small):
     browser.open(small)
     assert browser.text("#title") == "drawn" and browser.text("#summary") == "60 images, grouped by 2 aspects"
-    assert browser.headings() == [*COLOURS, "(left over)"]
+    assert browser.headings() == [*COLOURS, "(unassigned)"]
     assert browser.images("red")[:3] == ["00000.png", "00003.png", "00006.png"]
     browser.view("confidence")
     assert browser.images("Low confidence")[:4] == ["00000.png", "00001.png", "00002.png", "00003.png"]
     browser.view("unassigned")
-    assert browser.images("(left over)") == ["00005.png"] and browser.images("Outliers") == ["00004.png"]
+    assert browser.images("(unassigned)") == ["00005.png"] and browser.images("Outliers") == ["00004.png"]
     browser.view("about")
     said = browser.text("#view")
     for part in ("It is seen.", "red and blue would be one first.", "multimap --x", "0.250", "seed"):
@@ -101,7 +101,7 @@ def test_compared_cells_open_their_images(browser, small):
     cell.click()
     assert browser.images("red and second") == [f"{i:05}.png" for i in range(30, 60, 3)]
     browser.click("#aspects-1")
-    assert [each.text for each in browser.all("thead th")] == ["half / color", *COLOURS, "(left over)"]
+    assert [each.text for each in browser.all("thead th")] == ["half / color", *COLOURS, "(unassigned)"]
 
 
 def test_the_map_shows_and_selects(browser, small):
@@ -152,7 +152,7 @@ def test_edits_by_clicks_are_the_file_expected(browser, small):
     assert "There is a group called green" in browser.text("#wrong")
     browser.fill("#into", "warm")
     browser.click("#yes")
-    assert browser.headings() == ["warm", "green", "(left over)"]
+    assert browser.headings() == ["warm", "green", "(unassigned)"]
     browser.does("green", "rename")
     browser.fill("#name", "leaf <b>")
     browser.click("#yes")
@@ -192,7 +192,7 @@ def test_edits_by_clicks_are_the_file_expected(browser, small):
     for _ in range(6):
         browser.click("#undo")
     browser.click("#aspects-0")
-    assert browser.headings() == [*COLOURS, "(left over)"] and not browser.one("#undo").is_enabled()
+    assert browser.headings() == [*COLOURS, "(unassigned)"] and not browser.one("#undo").is_enabled()
     assert browser.complaints() == []
 
 
@@ -211,14 +211,14 @@ def test_images_of_a_group_that_is_to_be_split_are_moved_and_marked(browser, fin
     browser.click("#yes")
     browser.fill("#target", "leaf")
     browser.click("#move")
-    assert browser.images("(left over)") == [leave] and move in browser.images("leaf")
+    assert browser.images("(unassigned)") == [leave] and move in browser.images("leaf")
     (tmp_path / "edits.json").write_text(json.dumps(browser.saved()))
     flags = [f"--run={finished[1]}", f"--edits={tmp_path / 'edits.json'}", f"--out={tmp_path / 'edited'}"]
     assert cli.main(["multimap", "edit", *flags]) == 0
     rows = csv.DictReader((tmp_path / "edited" / "labels.csv").read_text().splitlines())
     groups = {row["image"]: row["color"] for row in rows}
-    assert (groups[leave], groups[move]) == ("(left over)", "leaf")
-    assert set(groups.values()) == {"red 1", "red 2", "leaf", "yellow", "(left over)"}
+    assert (groups[leave], groups[move]) == ("(unassigned)", "leaf")
+    assert set(groups.values()) == {"red 1", "red 2", "leaf", "yellow", "(unassigned)"}
 
 
 def test_images_that_stay_where_they_are_stay_selected_and_it_is_said_why(browser, small):
@@ -240,7 +240,7 @@ def test_images_that_stay_where_they_are_stay_selected_and_it_is_said_why(browse
     browser.click("#clear")
     browser.click('.image[title="00005.png"]')
     browser.click("#leave")
-    assert browser.text("#selected") == "1 image selected. Already in (left over)."
+    assert browser.text("#selected") == "1 image selected. Already in (unassigned)."
     assert browser.run("return state.edits.length") == 3
 
 
@@ -301,7 +301,7 @@ def test_wrong_names_and_numbers_are_said_in_the_dialog(browser, small):
     browser.does("red", "rename")
     for name, said in (
         (" ", "Give a name."),
-        ("(left over)", "the name of unassigned images"),
+        ("(unassigned)", "the name of unassigned images"),
         ("blue", "There is a group called blue"),
         (" BLUE", "There is a group called blue"),
     ):
@@ -467,7 +467,7 @@ def test_a_picture_of_the_whole_page_shows_the_end_of_a_large_group(browser, tmp
 def test_paper_shows_the_typical_images_of_each_group_and_how_many_more_there_are(browser, tmp_path):
     browser.open(write(tmp_path, report_of(300)))
     printed = base64.b64decode(browser.driver.execute_cdp_cmd("Page.printToPDF", {})["data"])
-    assert printed.count(b"/Subtype /Image") == 3 * 42 + 1  # of each group, and one left over
+    assert printed.count(b"/Subtype /Image") == 3 * 42 + 1  # of each group, and one unassigned
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not any(each.is_displayed() for each in browser.all("button, select, [role=tablist]"))
     assert browser.text("#shown") == "color: Groups"

@@ -103,7 +103,7 @@ def test_metrics_say_over_how_many_images_and_rivals_stand_beside(report):
     assert metrics["rows"] == [["these groups", 0.5, 0.25], ["k-means on image embeddings", 0.125, 0.062]]
 
 
-def test_what_is_known_of_confidence_leftovers_and_the_number_of_groups_is_told():
+def test_what_is_known_of_confidence_unassigned_images_and_the_number_of_groups_is_told():
     candidates = [
         {"k": 2, "stability": 0.5, "chosen": False},
         {"k": np.int64(3), "stability": float("nan"), "chosen": True},

@@ -1,4 +1,4 @@
-"""What a user need not know: the number of groups, found on drawn scenes; leftovers; the same answer again."""
+"""What a user need not know: the number of groups, found on drawn scenes; unassigned images; the same answer again."""
 
 import json
 
@@ -73,7 +73,7 @@ def test_pictures_of_another_subject_are_outliers(embedded, drawn):
     assert model.assign(drawn["card"][0][6:26]).outliers.mean() > 0.9
 
 
-def test_leftovers_are_the_least_sure_and_new_images_are_treated_alike(embedded, drawn, tmp_path):
+def test_unassigned_images_are_the_least_confident_and_new_images_are_treated_alike(embedded, drawn, tmp_path):
     rows, _ = drawn["fruit"]
     asked = mm.Aspect("species", "fruit", WORDS["fruit"]["species"])
     model = mm.MultiMaP(asked, embedded, 5, leftover=0.1).fit(rows)
@@ -99,7 +99,7 @@ def test_the_command_finds_leaves_out_and_applies(tmp_path, capsys):
     flags = ["--subject=fruit", "--aspect=color", "--aspect=vibe", "--leftover=0.1", f"--out={run}"]
     assert cli.main(["multimap", *common, *flags, f"--labels={tmp_path / 'fruit' / 'labels.csv'}"]) == 0
     said = capsys.readouterr()
-    assert "color: 3 groups" in said.out and "(left over)" in said.out and "--clusters=color=" in said.out
+    assert "color: 3 groups" in said.out and "(unassigned)" in said.out and "--clusters=color=" in said.out
     assert "the vocabulary has none for 'vibe'" in said.err
     color, vibe = json.loads((run / "run.json").read_text())["aspects"]
     assert (
@@ -115,7 +115,7 @@ def test_the_command_finds_leaves_out_and_applies(tmp_path, capsys):
     metrics = json.loads((run / "metrics.json").read_text())["color"]
     assert metrics["images"] == 54 and metrics["of"] == 60
     table = pq.read_table(run / "labels.parquet").to_pydict()
-    left = [name == "(left over)" for name in table["color"]]
+    left = [name == "(unassigned)" for name in table["color"]]
     assert sum(left) == 6 and left == [group == -1 for group in table["color: group"]]
     assert max(np.array(table["color: confidence"])[left]) <= min(np.array(table["color: confidence"])[~np.array(left)])
     assert cli.main(["multimap", "apply", *common, f"--run={run}", f"--out={tmp_path / 'more'}"]) == 0

@@ -41,7 +41,7 @@ def named(now, rows, names):
     return ["-" if out else now.groups[group] for group, out in zip(groups, left)]
 
 
-def test_merged_renamed_moved_and_left_over(tmp_path):
+def test_merged_renamed_moved_and_unassigned(tmp_path):
     now, found = after(
         tmp_path,
         {"merge": ["red", "blue"], "into": "warm"},
@@ -108,7 +108,7 @@ WRONG = {
     "no text": ({"edits": [A | {"rename": "red", "to": ["x"]}]}, "expected a name of one line"),
     "two lines": ({"edits": [A | {"rename": "red", "to": "a\nb"}]}, "expected a name of one line"),
     "a long name": ({"edits": [A | {"rename": "red", "to": "a" * 201}]}, "at most 200 characters"),
-    "left over": ({"edits": [A | {"rename": "red", "to": "(left over)"}]}, "other than (left over)"),
+    "unassigned": ({"edits": [A | {"rename": "red", "to": "(unassigned)"}]}, "other than (unassigned)"),
     "one part": ({"edits": [A | {"split": "red", "into": 1}]}, "expected a whole number from 2 to 100"),
     "half a part": ({"edits": [A | {"split": "red", "into": 2.5}]}, "expected a whole number"),
     "true parts": ({"edits": [A | {"split": "red", "into": True}]}, "expected a whole number"),
@@ -225,7 +225,7 @@ def edited(finished, tmp_path_factory):
 def test_the_command_writes_a_run_with_the_same_models(finished, edited):
     before, found = rows(finished[1]), rows(edited)
     assert {row["color"] for row in found.values()} == {"green", "'=warm"}
-    assert found["fruit_0000.png"]["species"] == "grape" and found["fruit_0001.png"]["species"] == "(left over)"
+    assert found["fruit_0000.png"]["species"] == "grape" and found["fruit_0001.png"]["species"] == "(unassigned)"
     same = [name for name, row in found.items() if row["species"] == before[name]["species"]]
     assert len(same) >= 20
     record = json.loads((edited / "run.json").read_text())

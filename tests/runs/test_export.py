@@ -207,11 +207,11 @@ EVIL = ["=1+1.png", "+a.png", "-b.png", "@c.png", "plain.png"]
 
 def test_labels_hold_no_formula_in_a_path_and_are_read_back(tmp_path):
     aspect, groups = types.SimpleNamespace(name="color"), np.array([0, 0, 0, 0, -1])
-    result = types.SimpleNamespace(aspect=aspect, group_names=["red", "(left over)"], groups=groups)
+    result = types.SimpleNamespace(aspect=aspect, group_names=["red", "(unassigned)"], groups=groups)
     (tmp_path / "labels.csv").write_text(labels_text(EVIL, [result]))
     rows = list(csv.reader((tmp_path / "labels.csv").read_text().splitlines()))
     assert [row[0] for row in rows] == ["image", "./=1+1.png", "./+a.png", "./-b.png", "./@c.png", "plain.png"]
-    assert rows[5] == ["plain.png", "(left over)"]
+    assert rows[5] == ["plain.png", "(unassigned)"]
     assert set(read_labels(tmp_path / "labels.csv", ["color"], dict.fromkeys(EVIL), tmp_path)["color"]) == set(EVIL)
 
 
