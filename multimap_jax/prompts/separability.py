@@ -77,12 +77,12 @@ class Separability:
     def __str__(self) -> str:
         word, share = self.most
         alike = f" (nearly all of them match {word!r})" if share > 0.9 else ""
+        encoder, words = f"This encoder ({self.encoder})", f"the {self.aspect} words"
         return {
-            "well": f"{self.encoder} separates the {self.aspect} words well on these images.",
-            "partly": f"{self.encoder} partly separates the {self.aspect} words on these images: check the groups, "
-            "some images will be misplaced.",
-            "hardly": f"{self.encoder} hardly separates the {self.aspect} words on these images{alike}: the groups may "
-            "be mostly noise.",
+            "well": f"{encoder} separates {words} well on these images.",
+            "partly": f"{encoder} partly separates {words} on these images: check the groups, some images will be "
+            "misplaced.",
+            "hardly": f"{encoder} hardly separates {words} on these images{alike}: the groups may be mostly noise.",
         }[self.verdict]
 
 

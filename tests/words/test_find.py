@@ -108,7 +108,7 @@ def test_drawn_aspects_are_separated_well(clip, drawn, scene):
     for aspect, values in labels.items():
         separability = mm.diagnose(clip, rows, mm.Aspect(aspect, SCENES[scene].subject, tuple(sorted(set(values)))))
         assert separability.verdict == "well" and separability.score >= 1 and 0.8 < separability.win_rate <= 1
-        assert str(separability) == f"embedded separates the {aspect} words well on these images."
+        assert str(separability) == f"This encoder (embedded) separates the {aspect} words well on these images."
 
 
 def test_hard_drawings_are_separated_partly(clip):
@@ -116,8 +116,8 @@ def test_hard_drawings_are_separated_partly(clip):
     ranks = tuple(sorted({one["order"] for one in labels}))
     separability = mm.diagnose(clip, clip.embed_images(list(images)), mm.Aspect("order", "card", ranks))
     assert separability.verdict == "partly" and PARTLY <= separability.score < 1
-    said = "embedded partly separates the order words on these images: check the groups, some images will be misplaced."
-    assert str(separability) == said
+    said = "This encoder (embedded) partly separates the order words on these images: check the groups, some images "
+    assert str(separability) == said + "will be misplaced."
 
 
 def test_what_words_share_lowers_a_verdict_by_one_level_at_most():
@@ -171,9 +171,8 @@ CONTROLS = {
 def test_controls_are_hardly_separated(clip, drawn, control):
     rows, words = CONTROLS[control](clip, *drawn["fruit"])
     separability = mm.diagnose(clip, rows, mm.Aspect("color", "fruit", words))
-    assert separability.verdict == "hardly" and str(separability).startswith(
-        "embedded hardly separates the color words"
-    )
+    assert separability.verdict == "hardly"
+    assert str(separability).startswith("This encoder (embedded) hardly separates the color words")
     assert str(separability).endswith(": the groups may be mostly noise.")
     assert ("nearly all of them match 'red'" in str(separability)) == (control == "all alike")
 
@@ -274,9 +273,9 @@ def test_the_command_finds_words_and_says_so(fruit, tmp_path, capsys):
 def test_what_the_encoder_cannot_see_is_a_warning_everywhere(fruit, tmp_path, capsys):
     flags = [f"--images={fruit}", "--subject=fruit", "--aspect=vibe", "--words=vibe=merry,gloomy", f"--out={tmp_path}"]
     assert cli.main(["multimap", *flags]) == 0
-    assert "Warning: embedded hardly separates the vibe words" in capsys.readouterr().out
+    assert "Warning: This encoder (embedded) hardly separates the vibe words" in capsys.readouterr().out
     told = content((tmp_path / "report.html").read_text())
-    assert told["aspects"][0]["warnings"][0].startswith("embedded hardly separates the vibe words")
+    assert told["aspects"][0]["warnings"][0].startswith("This encoder (embedded) hardly separates the vibe words")
     assert not any("vibe" in note for note in told["notes"])
     assert json.loads((tmp_path / "run.json").read_text())["aspects"][0]["separability"]["verdict"] == "hardly"
 
