@@ -7,9 +7,10 @@ const editLine = () =>
   `multimap edit --run=${quoted(data.run)} --edits=edits.json --out=${quoted(data.edited)}`;
 
 // Opens the dialog. answer: returns what is wrong with the fields, "" once the edit is made.
-function ask(question, fields, answer) {
+function ask(verb, group, fields, answer) {
   const dialog = $("dialog");
-  $("question").textContent = question;
+  $("question").textContent = `${verb} ${group.name}`;
+  $("yes").textContent = verb;
   $("fields").replaceChildren(...fields);
   $("wrong").textContent = "";
   $("no").onclick = () => dialog.close();
@@ -39,7 +40,7 @@ function makeEdit(edit, message) {
 
 function askRename(group) {
   const input = nameInput("name", group.name);
-  ask(`Rename ${group.name}`, [field("New name", input)], () => {
+  ask("Rename", group, [field("New name", input)], () => {
     const to = input.value.trim();
     if (to === group.name) return "";
     const wrong = wrongName(to, [group.name]);
@@ -53,9 +54,9 @@ function askMerge(group) {
   const others = current().groups.filter((other) => other !== group && !other.into);
   const choice = make("select", { id: "with" }, ...others.map(({ name }) => option(name, name)));
   const input = nameInput("into", group.name);
-  const fields = [field("The other group", choice), field("Name of the merged group", input)];
-  ask(`Merge ${group.name} with another group`, fields, () => {
-    if (!others.length) return "There is no other group.";
+  const fields = [field("Merge with", choice), field("Name of the merged group", input)];
+  ask("Merge", group, fields, () => {
+    if (!others.length) return "There is no other group to merge with.";
     const merge = [group.name, choice.value];
     const into = input.value.trim();
     const wrong = wrongName(into, merge);
@@ -67,14 +68,14 @@ function askMerge(group) {
 function askSplit(group) {
   const most = Math.min(MOST_PARTS, group.size);
   const input = make("input", { id: "parts", type: "number", min: 2, max: most, value: 2 });
-  const note = quiet("multimap edit splits the group. The new groups get its name and a number.");
-  ask(`Split ${group.name}`, [field("How many groups", input), note], () => {
+  const note = quiet(`The group is split when the edits are applied. The new groups will be called ${group.name} 1, ${group.name} 2 …`);
+  ask("Split", group, [field("Number of groups", input), note], () => {
     const into = Number(input.value);
-    if (most < 2) return "One image cannot be split.";
-    if (!Number.isInteger(into) || into < 2 || into > most) return `Give a whole number from 2 to ${most}.`;
+    if (most < 2) return "A group of one image cannot be split.";
+    if (!Number.isInteger(into) || into < 2 || into > most) return `Enter a whole number from 2 to ${most}.`;
     const other = taken(Array.from({ length: into }, (_, i) => `${group.name} ${i + 1}`));
-    if (other) return `There is a group called ${other}: rename it first.`;
-    makeEdit({ split: group.name, into }, `${group.name} is to be split into ${into}.`);
+    if (other) return `There is already a group called ${other}. Rename it first.`;
+    makeEdit({ split: group.name, into }, `${group.name} will be split into ${into} groups.`);
     return "";
   });
 }
@@ -104,7 +105,7 @@ function selectionChanged() {
   $("target").replaceChildren(...groups.map(({ name }) => option(name, name, name === target)));
   grid?.mark();
   plot?.draw();
-  announce(number ? $("selected").textContent : "Nothing is selected.");
+  announce(number ? $("selected").textContent : "No images selected.");
 }
 
 // Says why the selected images stay where they are, and selected.
@@ -114,22 +115,23 @@ function refuseSelected(reason) {
 }
 
 // Assigns the selected images, also those of groups that are to be split: multimap edit splits these first.
-function assignSelected(label, name, edit, message) {
+function assignSelected(label, already, edit, message) {
   const { labels } = current();
   const images = [...state.selected].filter((i) => labels[i] !== label).sort((a, b) => a - b);
-  if (!images.length) return refuseSelected(`Already in ${name}.`);
+  if (!images.length) return refuseSelected(already);
   state.selected.clear();
   makeEdit(edit(images.map((i) => data.names[i])), `${count(images.length, "image")} ${message}`);
 }
 
 function moveSelected() {
   const group = named(current(), $("target").value);
-  if (!group) return refuseSelected("There is no group to move to: all are to be split first.");
-  assignSelected(group.id, group.name, (move) => ({ move, to: group.name }), `moved to ${group.name}.`);
+  if (!group) return refuseSelected("There is no group to move to. All of them will be split first.");
+  const { id, name } = group;
+  assignSelected(id, `Already in ${name}.`, (move) => ({ move, to: name }), `moved to ${name}.`);
 }
 
 const unassignSelected = () =>
-  assignSelected(UNASSIGNED, UNASSIGNED_NAME, (leftover) => ({ leftover }), "unassigned.");
+  assignSelected(UNASSIGNED, "Already unassigned.", (leftover) => ({ leftover }), "unassigned.");
 
 function undoLast() {
   const edit = undo();
@@ -138,7 +140,7 @@ function undoLast() {
   Object.assign(state, { aspect, cell: null, only: null });
   show();
   selectionChanged();
-  announce("The last edit is undone.");
+  announce("Last edit undone.");
 }
 
 function saveEdits() {
@@ -156,5 +158,5 @@ function showEdited() {
   $("undo").disabled = $("save").disabled = !number;
   $("edited").textContent = number ? `${count(number, "edit")}, ${unsaved ? "not saved" : "saved"}` : "";
   $("then").hidden = !number || unsaved;
-  $("next").textContent = editLine();
+  $("next").replaceChildren(command(editLine()));
 }

@@ -17,12 +17,18 @@ const button = (text, onclick, attributes = {}) => make("button", { type: "butto
 const paragraph = (...children) => make("p", {}, ...children);
 const quiet = (text) => make("p", { class: "quiet" }, text);
 
-// A note or a warning; of a long one only the beginning, until it is opened, where the screen is narrow.
-function note(text) {
+// A note, or with a class a warning; of a long one only the beginning, until it is opened, where the screen is narrow.
+function note(text, kind = null) {
   const beginning = /^.{60,80}(?=\s)/s.exec(text);
   if (text.length < 120 || !beginning || !window.matchMedia("(max-width: 48rem)").matches)
-    return make("p", { class: "note" }, text);
-  return make("details", { class: "note" }, make("summary", {}, `${beginning[0]} …`), text);
+    return make("p", { class: kind }, text);
+  return make("details", { class: kind }, make("summary", {}, `${beginning[0]} …`), text);
+}
+
+// A command, in lines that are not broken within its words.
+function command(text) {
+  const words = text.split(" ").flatMap((word) => [make("span", {}, word), " "]);
+  return make("pre", { tabindex: 0, "aria-label": "Command" }, ...words.slice(0, -1));
 }
 
 const option = (value, text, selected) => make("option", { value, selected }, text);
@@ -65,6 +71,8 @@ function tabs(host, items, chosen, choose) {
       tabindex: key === chosen ? 0 : -1,
     });
   host.replaceChildren(...items.map(tab));
+  const { offsetLeft, offsetWidth } = host.querySelector("[aria-selected=true]");
+  host.scrollLeft = offsetLeft + (offsetWidth - host.clientWidth) / 2; // where the tabs are wider than the screen
   host.onkeydown = (event) => {
     const keys = items.map(([key]) => key);
     const at = keys.indexOf(chosen);
@@ -77,16 +85,18 @@ function tabs(host, items, chosen, choose) {
   };
 }
 
-// digits: of numbers; null writes whole numbers without any. A cell may be an element.
+// digits: of numbers; null writes columns of whole numbers without any. A cell may be an element.
 function table(columns, rows, { chosen = [], digits = null, type = null } = {}) {
-  const cell = (value) => {
+  const isWhole = columns.map((_, at) => digits === null && rows.every((row) => Number.isInteger(row[at] ?? 0)));
+  const cell = (value, at) => {
     if (value instanceof Node) return value;
     if (typeof value === "boolean") return make("td", {}, value ? "yes" : "no");
     if (typeof value !== "number") return make("td", {}, value);
-    const whole = digits === null && Number.isInteger(value);
-    return make("td", { class: "number" }, whole ? decimal(value) : value.toFixed(digits ?? 3));
+    return make("td", { class: "number" }, isWhole[at] ? decimal(value) : value.toFixed(digits ?? 3));
   };
-  const head = make("tr", {}, ...columns.map((column) => make("th", { scope: "col" }, column)));
+  const heading = (column, at) =>
+    make("th", { scope: "col", class: typeof rows[0]?.[at] === "number" ? "number" : null }, column);
+  const head = make("tr", {}, ...columns.map(heading));
   const body = rows.map((row, i) => make("tr", { class: chosen.includes(i) ? "chosen" : null }, ...row.map(cell)));
   return make(
     "div",

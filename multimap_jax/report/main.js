@@ -13,7 +13,7 @@ function show() {
   host.replaceChildren();
   grid = plot = null;
   showDetails(null);
-  $("warnings").replaceChildren(...open().warnings.map(note));
+  $("warnings").replaceChildren(...open().warnings.map((text) => note(text, "warning")));
   $("shown").textContent = `${open().name}: ${views[state.view].title()}`;
   views[state.view].show(host);
   showEdited();
@@ -29,13 +29,13 @@ function openView(change) {
 }
 
 function begin() {
-  const folder = data.folder ? `; the thumbnails are in the folder ${data.folder} next to this page` : "";
   $("title").textContent = data.title;
   const warned = data.aspects.filter(({ warnings }) => warnings.length).map(({ name }) => name);
-  const warnings = warned.length && data.aspects.length > 1 ? `; warnings about ${warned.join(", ")}` : "";
-  $("summary").textContent =
-    `${count(data.images, "image")}, grouped by ${count(data.aspects.length, "aspect")}${warnings}${folder}`;
-  $("notes").replaceChildren(...data.notes.map(note));
+  const sentences = [`${count(data.images, "image")}, grouped by ${count(data.aspects.length, "aspect")}.`];
+  if (warned.length && data.aspects.length > 1) sentences.push(`There are warnings about ${warned.join(", ")}.`);
+  if (data.folder) sentences.push(`The thumbnails are in the folder ${data.folder}, next to this page.`);
+  $("summary").textContent = sentences.join(" ");
+  $("notes").replaceChildren(...data.notes.map((text) => note(text)));
   $("tools").hidden = $("assign").hidden = !editable;
   const actions = {
     undo: undoLast,

@@ -41,13 +41,13 @@ class Plot {
       tabindex: 0,
       role: "application",
       "aria-roledescription": "map",
-      "aria-label": `Map of ${open().name}: arrow keys go from image to image, space selects, a drawn frame selects all within it`,
+      "aria-label": `Map of ${open().name}. Arrow keys move between images, space selects one, dragging a frame selects several.`,
     });
     this.legend = make("div", { class: "legend", role: "group", "aria-label": "Groups on the map" });
     const help =
-      "Each point is an image, in the color of its group. Points far apart are different; points close together may " +
-      "still differ in ways that two dimensions do not show (the first two principal components of what k-means ran " +
-      "on). Click a point to select it, or drag a frame around several.";
+      "Each point is an image, in the color of its group. Images far apart are different. Images close together may " +
+      "still differ, because the map shows only two dimensions (the first two principal components). Click a point " +
+      "to select it, or drag a frame around several.";
     host.append(quiet(help), make("div", { class: "map" }, this.canvas, this.legend));
     this.at = this.frame = null;
     this.listen();
@@ -104,7 +104,7 @@ class Plot {
       };
       const element = button(`${name} (${decimal(size)})`, toggle, {
         "aria-pressed": state.only === id,
-        title: "Show this group alone",
+        title: "Show only these images",
       });
       const mark = make("i");
       mark.style.background = this.paints.get(id);

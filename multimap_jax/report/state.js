@@ -4,6 +4,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const UNASSIGNED = -1;
 const UNASSIGNED_NAME = "(unassigned)"; // as in labels.csv
+const GUESS = 0.3; // the confidence of a name below which it is a guess, as in runs/messages.py
 const LONGEST = 200; // characters of a name; MAX_NAME in editing/edits_file.py
 const MOST_PARTS = 100; // groups that one group is split into; MAX_PARTS in editing/edits_file.py
 const editable = data.run !== ""; // groups are edited in the run that found them, not where new images were added
@@ -131,12 +132,12 @@ function taken(names, replaced = []) {
 
 // What is wrong with a new name of a group, "" where nothing is. replaced: names that the group may keep.
 function wrongName(name, replaced) {
-  if (!name) return "Give a name.";
-  if (name.length > LONGEST) return `Give a name of at most ${LONGEST} characters.`;
-  if (name === UNASSIGNED_NAME) return "This is the name of unassigned images: give another name.";
-  if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) return "Give a name of one line.";
+  if (!name) return "Enter a name.";
+  if (name.length > LONGEST) return `Enter a name of at most ${LONGEST} characters.`;
+  if (name === UNASSIGNED_NAME) return `${name} is the name of images without a group. Choose another name.`;
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) return "Enter a name of one line.";
   const other = taken([name], replaced);
-  return other ? `There is a group called ${other}: merge both, or give another name.` : "";
+  return other ? `There is already a group called ${other}. Merge the two, or choose another name.` : "";
 }
 
 function add(edit) {

@@ -5,8 +5,12 @@ let plot = null;
 const views = {
   groups: { title: () => "Groups", exists: () => true, show: showGroups },
   map: { title: () => "Map", exists: () => open().map !== null, show: (host) => (plot = new Plot(host)) },
-  compare: { title: () => "Compare aspects", exists: () => data.aspects.length > 1, show: showComparison },
-  confidence: { title: () => "Low confidence", exists: () => true, show: showLowConfidence },
+  compare: { title: () => "Compare", exists: () => data.aspects.length > 1, show: showComparison },
+  confidence: {
+    title: () => "Low confidence",
+    exists: () => leastConfident(state.aspect).length > 0,
+    show: showLowConfidence,
+  },
   unassigned: {
     title: () => `Unassigned, outliers (${decimal(unassignedSections().reduce((sum, { size }) => sum + size, 0))})`,
     exists: () => unassignedSections().length > 0,
@@ -17,7 +21,7 @@ const views = {
 
 // A section of the grid. size: of the images, with those that are not on this page.
 function section(key, name, images, facts, { size = images.length, buttons = [] } = {}) {
-  if (images.length < size) facts = `${facts}, ${decimal(images.length)} are in this page`;
+  if (images.length < size) facts = `${facts}, ${decimal(images.length)} of them on this page`;
   const heading = make("div", { class: "heading" }, make("h2", {}, name), make("small", {}, facts));
   if (buttons.length) heading.append(make("div", { class: "tools" }, ...buttons));
   return { key, heading, label: `${name}, ${facts}`, images, size };
@@ -31,8 +35,9 @@ function groupSection(group) {
     const mean = known.reduce((sum, i) => sum + confidences[i], 0) / known.length;
     facts.push(`confidence ${mean.toFixed(2)}`);
   }
-  if (group.name_confidence) facts.push(`name ${group.name_confidence.toFixed(2)}`);
-  if (group.into) facts.push(`to be split into ${group.into} by multimap edit`);
+  const ofName = group.name_confidence;
+  if (ofName) facts.push(`name confidence ${ofName.toFixed(2)}${ofName < GUESS ? " (a guess)" : ""}`);
+  if (group.into) facts.push(`will be split into ${group.into} when the edits are applied`);
   const edit = (text, ask) =>
     button(text, () => ask(group), {
       "aria-label": `${text} ${group.name}`,
@@ -65,7 +70,7 @@ function showGroups(host) {
 function showLowConfidence(host) {
   const order = open().confidences
     ? "lowest first"
-    : "not known in this run; images farthest from the center of their group come first";
+    : "confidences are unknown; images farthest from the center of their group come first";
   const images = leastConfident(state.aspect).slice(0, LOW_CONFIDENCE);
   grid = new Grid(host, [section("confidence", "Low confidence", images, order)]);
 }
@@ -82,7 +87,7 @@ function showComparison(host) {
   const choice = make("select", { id: "other", onchange }, ...options);
   const found = pairs();
   const box = make("div");
-  host.append(paragraph(make("label", { for: "other" }, `${open().name} and `), choice), pairTable(found), box);
+  host.append(paragraph(make("label", { for: "other" }, `Compare ${open().name} with `), choice), pairTable(found), box);
   if (!state.cell) return box.append(quiet("Click a number to see the images that are in both groups."));
   const images = found.get(JSON.stringify(state.cell))?.images ?? [];
   grid = new Grid(box, [section("cell", state.cell.join(" and "), images, count(images.length, "image"))]);
@@ -152,28 +157,23 @@ function pairTable(found) {
 
 // The sections of "About": a title and a function to its elements; what is not known is falsy.
 const about = {
-  "Can the encoder separate these words?": ({ separability, words }) => [
-    (separability || words) && paragraph(separability || "See the warning above."),
-    words && paragraph(words),
-  ],
+  Words: ({ separability, words }) => [separability, words].filter(Boolean).map((text) => paragraph(text)),
   "Number of groups": ({ selection, candidates, merge_order }) => [
     selection && paragraph(selection),
-    candidates && paragraph("Evidence for each number of groups; the chosen one is marked."),
+    candidates && paragraph("The evidence for each number of groups. The chosen one is marked."),
     candidates && table(candidates.columns, candidates.rows, candidates),
     merge_order.length &&
-      paragraph(
-        "Most similar groups first: the order in which they would be merged, and how much of the separation is lost:",
-      ),
+      paragraph("The most similar groups come first. Merging them loses this share of the separation between groups:"),
     ...merge_order.map((text) => paragraph(text)),
   ],
   "Compared with your labels": ({ metrics }) => [
-    metrics && paragraph(`${decimal(metrics.images)} of ${count(metrics.of, "image")}, without the edits made here:`),
-    metrics && table(["groups by", ...metrics.columns], metrics.rows, { digits: 3 }),
+    metrics && paragraph(`${decimal(metrics.images)} of ${count(metrics.of, "image")} compared, before any edits made here:`),
+    metrics && table(["method", ...metrics.columns], metrics.rows, { digits: 3 }),
   ],
-  "Command of this run": () => [data.command && make("pre", { id: "command", tabindex: 0 }, data.command)],
+  "Command of this run": () => [data.command && command(data.command)],
   "Edits made here": () => [
-    editable && paragraph("Save the edits, then apply them with this command. The run itself does not change:"),
-    editable && make("pre", { tabindex: 0 }, editLine()),
+    editable && paragraph("Save your edits, then apply them with this command. It makes a new run and leaves this one as it is:"),
+    editable && command(editLine()),
   ],
   Settings: () => [data.settings.length && table(["setting", "value"], data.settings)],
 };

@@ -58,12 +58,22 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
             print_result(results[-1], say)
         if text := outliers_text(results[0].assignment.outliers):
             say(f"\n{text}")
-            notes.append(text)
+        warnings = {aspect.name: [said for said in (aspect.warning(), text) if said] for aspect in content.aspects}
         clock.lap("group")
         more = {"applied": whole(job.run), "embeddings": whole(job.out)}
         settings = content.settings, content.config
         record = RunRecord(
-            job, job.images, clip, source, embedded, results, notes, *settings, content=more, editable=False
+            job,
+            job.images,
+            clip,
+            source,
+            embedded,
+            results,
+            notes,
+            *settings,
+            content=more,
+            warnings=warnings,
+            editable=False,
         )
         written = write_results(record, clock, progress)
     print_end(job.out, written, embedded.failures, say)

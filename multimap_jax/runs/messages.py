@@ -27,7 +27,7 @@ DRAWINGS = (
 LISTED = 20
 UNSTABLE_LISTED = 5
 UNFIT_LISTED = 12
-# The confidence of a name below which it is a guess.
+# The confidence of a name below which it is a guess, as in report/state.js.
 GUESS = 0.3
 # The share of new images that are outliers, from which on it is said.
 MANY_OUTLIERS = 0.2
@@ -99,7 +99,8 @@ def outliers_text(outliers: np.ndarray) -> str:
     """What to say of new images, bool [images], of which many are outliers; "" where they are few."""
     if outliers.mean() < MANY_OUTLIERS:
         return ""
-    return f"{outliers.sum():,} of {count(len(outliers), 'image')} are unlike those of the run: check their groups."
+    number, are = int(outliers.sum()), "is" if outliers.sum() == 1 else "are"
+    return f"{number:,} of {count(len(outliers), 'image')} {are} unlike the images of the run: check the groups."
 
 
 def selection_text(result: AspectResult) -> str:

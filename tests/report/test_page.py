@@ -57,7 +57,7 @@ def report_of(number, **more):
     random, labels = np.random.default_rng(1), np.arange(number) % 3
     rows = np.eye(3)[labels] * 5 + random.normal(size=(number, 3))
     far, left = np.arange(number) == 4, np.arange(number) == 5
-    candidates = [{"k": k, "stability": k / 10, "chosen": k == 3} for k in (2, 3, 4)]
+    candidates = [{"k": k, "stability": k / 10, "chosen": k == 3} for k in (2, 3, 10)]
     metrics = {"nmi": 0.5, "images": number, "of": number, "beside": {"zero-shot words": {"nmi": 0.25}}}
     first = page_of(
         "color", labels, COLOURS, outliers=far, leftover=left, confidences=np.linspace(0.2, 1, number), rows=rows,
@@ -78,7 +78,7 @@ def small(tmp_path_factory):
 
 def test_views_show_what_the_run_found(browser, small):
     browser.open(small)
-    assert browser.text("#title") == "drawn" and browser.text("#summary") == "60 images, grouped by 2 aspects"
+    assert browser.text("#title") == "drawn" and browser.text("#summary") == "60 images, grouped by 2 aspects."
     assert browser.headings() == [*COLOURS, "(unassigned)"]
     assert browser.images("red")[:3] == ["00000.png", "00003.png", "00006.png"]
     browser.view("confidence")
@@ -89,7 +89,7 @@ def test_views_show_what_the_run_found(browser, small):
     said = browser.text("#view")
     for part in ("It is seen.", "red and blue would be one first.", "multimap --x", "0.250", "seed"):
         assert part in said
-    assert browser.text("tr.chosen") == "3 0.300"
+    assert browser.text("tr.chosen") == "3 0.300" and "1.000" in browser.text("#view")
     assert browser.complaints() == []
 
 
@@ -149,7 +149,7 @@ def test_edits_by_clicks_are_the_file_expected(browser, small):
     browser.fill("#with", "blue")
     browser.fill("#into", "green")
     browser.click("#yes")
-    assert "There is a group called green" in browser.text("#wrong")
+    assert "There is already a group called green" in browser.text("#wrong")
     browser.fill("#into", "warm")
     browser.click("#yes")
     assert browser.headings() == ["warm", "green", "(unassigned)"]
@@ -166,7 +166,7 @@ def test_edits_by_clicks_are_the_file_expected(browser, small):
     browser.does("warm", "split")
     browser.fill("#parts", "3")
     browser.click("#yes")
-    assert "to be split into 3" in browser.group("warm").text
+    assert "will be split into 3" in browser.group("warm").text
     assert browser.group("warm").find_element("css selector", "[data-does=merge]").get_attribute("disabled")
     browser.click("#aspects-1")
     browser.does("first", "rename")
@@ -234,13 +234,13 @@ def test_images_that_stay_where_they_are_stay_selected_and_it_is_said_why(browse
         browser.does(name, "split")
         browser.click("#yes")
     browser.click("#move")
-    reason = "There is no group to move to: all are to be split first."
+    reason = "There is no group to move to. All of them will be split first."
     assert browser.text("#selected") == f"1 image selected. {reason}"
     assert browser.run("return $('said').textContent") == reason
     browser.click("#clear")
     browser.click('.image[title="00005.png"]')
     browser.click("#leave")
-    assert browser.text("#selected") == "1 image selected. Already in (unassigned)."
+    assert browser.text("#selected") == "1 image selected. Already unassigned."
     assert browser.run("return state.edits.length") == 3
 
 
@@ -300,10 +300,10 @@ def test_wrong_names_and_numbers_are_said_in_the_dialog(browser, small):
     browser.open(small)
     browser.does("red", "rename")
     for name, said in (
-        (" ", "Give a name."),
-        ("(unassigned)", "the name of unassigned images"),
-        ("blue", "There is a group called blue"),
-        (" BLUE", "There is a group called blue"),
+        (" ", "Enter a name."),
+        ("(unassigned)", "the name of images without a group"),
+        ("blue", "There is already a group called blue"),
+        (" BLUE", "There is already a group called blue"),
     ):
         browser.fill("#name", name)
         browser.click("#yes")
@@ -312,7 +312,7 @@ def test_wrong_names_and_numbers_are_said_in_the_dialog(browser, small):
     browser.does("red", "split")
     browser.run("document.querySelector('#parts').value = 21; document.querySelector('#dialog form').noValidate = true")
     browser.click("#yes")
-    assert browser.text("#wrong") == "Give a whole number from 2 to 20."
+    assert browser.text("#wrong") == "Enter a whole number from 2 to 20."
     browser.click("#no")
     assert browser.run("return state.edits.length") == 0
 
@@ -424,7 +424,7 @@ def test_a_page_that_holds_a_share_counts_all(browser, tmp_path, monkeypatch):
     held = report_of.__globals__["make_report"].__globals__["shown_images"]
     monkeypatch.setattr("multimap_jax.report.write.shown_images", lambda pages, images: held(pages, images, 200))
     browser.open(write(tmp_path, report_of(900)))
-    assert "299 images, " in browser.group("blue").text + " " and "are in this page" in browser.group("blue").text
+    assert "299 images, " in browser.group("blue").text + " " and "of them on this page" in browser.group("blue").text
     browser.does("red", "merge")
     browser.fill("#with", "blue")
     browser.click("#yes")
@@ -441,7 +441,7 @@ def test_an_aspect_s_warnings_are_on_its_tab_and_short_on_a_phone(browser, tmp_p
     ]
     page = write(tmp_path, make_report("t", images, list(images), aspects, []))
     browser.open(page, NARROW)
-    assert browser.text("#summary") == "4 images, grouped by 2 aspects; warnings about mood"
+    assert browser.text("#summary") == "4 images, grouped by 2 aspects. There are warnings about mood."
     assert "unstable" not in browser.text("body")
     browser.click("#aspects-1")
     assert browser.one("#warnings").rect["height"] < 100
@@ -449,6 +449,34 @@ def test_an_aspect_s_warnings_are_on_its_tab_and_short_on_a_phone(browser, tmp_p
     assert browser.one("#warnings").rect["height"] > 200
     browser.open(page).click("#aspects-1")
     assert browser.text("#warnings") == long
+
+
+def test_only_warnings_are_in_boxes(browser, tmp_path):
+    images = painted(2)
+    aspects = [page_of("color", [0, 1], ["red", "blue"], warnings=["doubtful"])]
+    browser.open(write(tmp_path, make_report("t", images, list(images), aspects, ["a note"])))
+    assert [each.text for each in browser.all(".warning")] == ["doubtful"] and browser.text("#notes") == "a note"
+
+
+def test_tabs_are_one_row_on_a_phone_and_the_open_one_is_in_sight(browser, small):
+    browser.open(small, NARROW)
+    assert all(each.rect["height"] < 60 for each in browser.all("[role=tablist]"))
+    browser.view("about")
+    place = browser.one("#views-about").rect
+    assert 0 <= place["x"] and place["x"] + place["width"] <= NARROW[0]
+
+
+def test_a_view_without_images_has_no_tab(browser, tmp_path):
+    images, page = painted(2), page_of("color", [0, 1], ["red", "blue"], leftover=np.ones(2, bool))
+    browser.open(write(tmp_path, make_report("t", images, list(images), [page], [])))
+    assert [each.text for each in browser.all("#views button")] == ["Groups", "Unassigned, outliers (2)", "About"]
+
+
+def test_a_name_of_low_confidence_is_a_guess(browser, tmp_path):
+    images, page = painted(2), page_of("color", [0, 1], ["red", "blue"], name_confidences=[0.9, 0.2])
+    browser.open(write(tmp_path, make_report("t", images, list(images), [page], [])))
+    assert "name confidence 0.90\n" in browser.group("red").text
+    assert "name confidence 0.20 (a guess)" in browser.group("blue").text
 
 
 def test_a_picture_of_the_whole_page_shows_the_end_of_a_large_group(browser, tmp_path):

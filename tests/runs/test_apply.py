@@ -72,7 +72,20 @@ def test_images_of_something_else_are_marked(finished, tmp_path):
     Image.fromarray(noise).save(tmp_path / "new" / "noise.png")
     assert apply(run, tmp_path / "new", tmp_path / "out") == 0
     table = pq.read_table(tmp_path / "out" / "labels.parquet").to_pylist()[0]
+    told = content((tmp_path / "out" / "report.html").read_text())
+    assert told["aspects"][0]["warnings"] == ["1 of 1 image is unlike the images of the run: check the groups."]
     assert table["color: outlier"] and table["species: outlier"] and 0 < table["color: confidence"] <= 1
+
+
+def test_a_verdict_of_the_run_stays_a_warning(finished, tmp_path):
+    images, run = finished
+    shutil.copytree(run, tmp_path / "run")
+    color, *others = json.loads((run / "run.json").read_text())["aspects"]
+    color["separability"] |= {"verdict": "hardly", "said": "This is noise."}
+    edit(aspects=[color, *others])(tmp_path / "run")
+    assert apply(tmp_path / "run", images, tmp_path / "out") == 0
+    told = content((tmp_path / "out" / "report.html").read_text())["aspects"]
+    assert [aspect["warnings"] for aspect in told] == [["This is noise."], []]
 
 
 def tamper(name):
