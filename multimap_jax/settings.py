@@ -45,7 +45,7 @@ class Settings:
 
     features: str | None = setting(
         None,
-        "features for k-means; default: span for the default recipe and two or more words, otherwise proxy",
+        "features for k-means (default: span for the default recipe and two or more words, otherwise proxy)",
         options=choices.FEATURES,
     )
     keep_proxies: bool = setting(False, "learn a proxy for every image even if the features need none")
@@ -66,13 +66,13 @@ class ProxySettings:
 
     recipe: str = setting("default", options=choices.RECIPES, static=True)
     steps: int = setting(80, "optimisation steps", minimum=0, limit=10**6 + 1)
-    learning_rate: float = setting(0.01, "learning rate", minimum=0)
+    learning_rate: float = setting(0.01, "learning rate of the optimiser", minimum=0)
     weight_decay: float = setting(0.0, "weight decay, as L2 added to the gradient", minimum=0)
     reference_weight: float = setting(0.1, "weight of the reference word", minimum=0)
     concept_weight: float = setting(0.0, "weight of the concept term", minimum=0)
     tolerance: float = setting(
         0.0,
-        "per-image proxies: stop an image whose loss falls by less than this over 10 steps (0: never)",
+        "stop optimising an image when its loss falls by less than this over 10 steps; 0: never",
         minimum=0,
     )
     concept: str = setting("none", "concept term", options=choices.CONCEPTS, static=True)

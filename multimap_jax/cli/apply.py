@@ -16,13 +16,10 @@ USAGE = """Puts new images into the groups of a finished run. The groups do not 
 
 Writes labels.csv, run.json, report.html and, with --labels, metrics.json into --out.
 """
-FLAGS = (
-    flags.RUN,
-    flags.text("images", f"the new images: {flags.SOURCE_HELP}"),
-    flags.text("out", "folder for the results, not the run's own"),
-    flags.RUN_CLIP,
-    flags.LABELS,
-)
+FLAGS = {
+    "Input": (flags.RUN, flags.text("images", f"the new images: {flags.SOURCE_HELP}"), flags.LABELS, flags.RUN_CLIP),
+    "Output": (flags.text("out", "folder for the results, not the run's own"),),
+}
 
 
 def run(values: FlagValues) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags
 from absl.flags import FlagValues
 
-from multimap_jax.cli.flags import by_aspect
+from multimap_jax.cli.flags import by_aspect, expected_value
 from multimap_jax.errors import InputError, MissingError
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.settings import ProxySettings, Settings, flag_of
@@ -99,16 +99,17 @@ def check_place(path: Path, name: str, value: Value) -> None:
 
 def set_flag(path: Path, flag: flags.Flag, value: Value) -> None:
     """Sets a flag as if the user had typed its value."""
+    wrong = f"{path}: {flag.name} cannot be {str(value)[:80]}"
+    if isinstance(value, dict) or (isinstance(value, list) and not isinstance(flag.value, list)):
+        raise InputError(f"{wrong}: expected one value", "config")
+    texts: Sequence[object] = [",".join(value) if isinstance(value, list) else value]
+    if isinstance(value, list) and isinstance(flag, flags.MultiFlag):
+        texts = value
     try:
-        if isinstance(value, dict) or (isinstance(value, list) and not isinstance(flag.value, list)):
-            raise flags.IllegalFlagValueError("expected one value")
-        texts: Sequence[object] = [",".join(value) if isinstance(value, list) else value]
-        if isinstance(value, list) and isinstance(flag, flags.MultiFlag):
-            texts = value
         for text in texts:
             flag.parse(str(text))
-    except flags.IllegalFlagValueError as error:
-        raise InputError(f"{path}: {flag.name} cannot be {str(value)[:80]} ({error_text(error)})", "config") from None
+    except flags.IllegalFlagValueError:
+        raise InputError(f"{wrong}: {expected_value(flag)}", "config") from None
 
 
 def add_by_aspect(path: Path, values: FlagValues, name: str, table: Value) -> None:

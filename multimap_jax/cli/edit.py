@@ -25,13 +25,11 @@ leaves images unassigned:
              {"aspect": "color", "move": ["a.png"], "to": "warm"},
              {"aspect": "color", "leftover": ["b.png"]}]}
 """
-FLAGS = (
-    flags.RUN,
-    flags.text("edits", "file of edits, saved from the page"),
-    flags.text("out", "folder for the edited run, not the run's own"),
-    *flags.MOVED,
-    flags.LABELS,
-)
+FLAGS = {
+    "Input": (flags.RUN, flags.text("edits", "file of edits, saved from the page"), flags.LABELS),
+    "Output": (flags.text("out", "folder for the edited run, not the run's own"),),
+    "If files of the run were moved": flags.MOVED,
+}
 
 
 def run(values: FlagValues) -> None:

@@ -22,13 +22,14 @@ USAGE = """Only embeds the images, for multimap --embeddings=OUT and for other t
 again: it embeds only what is missing. Or use --distributed and run the same command on every host of a Cloud TPU slice,
 under Slurm or Open MPI; each host takes its share.
 """
-FLAGS = (
-    flags.IMAGES,
-    flags.CLIP,
-    flags.text("out", "folder for the embeddings, the same one for all workers"),
-    flags.text("part", "this worker's number, from 1, and the number of workers: 2/16", "1/1"),
-    *CLUSTER,
-)
+FLAGS = {
+    "Input": (flags.IMAGES, flags.CLIP),
+    "Output": (flags.text("out", "folder for the embeddings, the same one for all workers"),),
+    "Several workers": (
+        flags.text("part", "this worker's number, from 1, and the number of workers: 2/16", "1/1"),
+        *CLUSTER,
+    ),
+}
 
 
 def run(values: FlagValues) -> None:

@@ -17,14 +17,18 @@ USAGE = """Exports the groups of a finished run: as folders of images, or as a t
 Export never moves or changes the run's images and never overwrites a file. Each new folder gets a hidden file,
 .multimap.json, so that later runs skip these copies.
 """
-FLAGS = (
-    flags.RUN,
-    flags.text("aspect", "aspect to export; a table has all of them by default", [], DEFINE_multi_string),
-    flags.text("to", "target folder, or a table: .parquet or .csv"),
-    flags.choice("how", "copy the images, or make symbolic links to them", ("copy", "link"), "copy"),
-    flags.switch("dry_run", "only show what would be written"),
-    *flags.MOVED,
-)
+FLAGS = {
+    "Input": (
+        flags.RUN,
+        flags.text("aspect", "aspect to export; a table has all of them by default", [], DEFINE_multi_string),
+    ),
+    "Output": (
+        flags.text("to", "target folder, or a table: .parquet or .csv"),
+        flags.choice("how", "copy the images, or make symbolic links to them", ("copy", "link"), "copy"),
+        flags.switch("dry_run", "only show what would be written"),
+    ),
+    "If files of the run were moved": flags.MOVED,
+}
 
 
 def run(values: FlagValues) -> None:

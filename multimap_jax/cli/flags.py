@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -30,16 +31,18 @@ PARITY_ONLY = ("float64",)
 TYPES: dict[str, Callable] = {"bool": flags.DEFINE_bool, "int": flags.DEFINE_integer, "float": flags.DEFINE_float}
 
 
-def text(name: str, help: str, default: Any = None, define: Callable = flags.DEFINE_string, **more: Any) -> Callable:
+def text(
+    name: str, help: str, default: Any = None, define: Callable = flags.DEFINE_string, **more: Any
+) -> functools.partial:
     """A flag for `make_flags`, which calls the result. define: one of absl's DEFINE functions. more: its arguments."""
     return functools.partial(define, name, default, help=help, **more)
 
 
-def switch(name: str, help: str, default: bool = False, **more: Any) -> Callable:
+def switch(name: str, help: str, default: bool = False, **more: Any) -> functools.partial:
     return text(name, help, default, flags.DEFINE_bool, **more)
 
 
-def choice(name: str, help: str, options: Sequence[str], default: Any) -> Callable:
+def choice(name: str, help: str, options: Sequence[str], default: Any) -> functools.partial:
     return text(name, help, default, flags.DEFINE_enum, enum_values=options)
 
 
@@ -60,7 +63,7 @@ SUBJECT_HELP = (
     "exactly:fruit always uses yours"
 )
 IMAGES = text("images", SOURCE_HELP)
-CLIP = text("clip", "'embedded', a directory in the Hugging Face layout, or a hub id", "embedded")
+CLIP = text("clip", "the encoder: 'embedded', a directory in the Hugging Face layout, or a hub id", "embedded")
 # What to group, and what it shows.
 INPUTS = (IMAGES, text("embeddings", READY_HELP), text("subject", SUBJECT_HELP, choices.SUBJECT), CLIP)
 WORD_SOURCE_FLAGS = (
@@ -76,25 +79,34 @@ MOVED = (
     RUN_CLIP,
 )
 LABELS = text("labels", "csv of true labels: a column called image, and one column for each aspect")
-COMMON = (
-    switch("progress", "show progress bars", True),
-    choice("log", "progress as bars, or as one JSON line a minute on stderr", choices.LOGS, "bars"),
-    text("profile", "folder for JAX traces of a few chunks of work"),
-    switch("version", "show the version"),
-    switch("help", "show this help", short_name="h"),
-)
+COMMON = {
+    "Progress and help": (
+        switch("progress", "show progress bars", True),
+        choice("log", "progress as bars, or as one JSON line a minute on stderr", choices.LOGS, "bars"),
+        text("profile", "folder for JAX traces of a few chunks of work"),
+        switch("version", "show the version"),
+        switch("help", "show this help", short_name="h"),
+    )
+}
+# Heading in the help text -> definitions of flags.
+FlagGroups = Mapping[str, Sequence[functools.partial]]
 
 
-def make_flags(*definitions: Callable) -> FlagValues:
+def make_flags(groups: FlagGroups) -> FlagValues:
     """The flags of a verb and the flags that all verbs have. They are not global: importing this package defines no
     global flag."""
     values = FlagValues()
-    for define in (*definitions, *COMMON):
+    for define in itertools.chain(*groups.values(), *COMMON.values()):
         define(flag_values=values)
     return values
 
 
-def settings_flags(settings: type, of_recipe: bool = False) -> list[Callable]:
+def names_by_heading(groups: FlagGroups) -> dict[str, list[str]]:
+    """Heading -> the names of its flags, for all flags of a verb."""
+    return {heading: [define.args[0] for define in group] for heading, group in {**groups, **COMMON}.items()}
+
+
+def settings_flags(settings: type, of_recipe: bool = False) -> list[functools.partial]:
     """Flags for the fields of a dataclass of `settings` that have a help text.
 
     of_recipe: whether the recipe sets the defaults.
@@ -102,7 +114,7 @@ def settings_flags(settings: type, of_recipe: bool = False) -> list[Callable]:
     definitions = []
     for field in fields_with_flags(settings):
         default = None if of_recipe else field.default
-        help = f"{field.metadata['help']} (default: the recipe's)" if of_recipe else field.metadata["help"]
+        help = field.metadata["help"]
         if options := [name for name in field.metadata["options"] if name not in PARITY_ONLY]:
             definitions.append(choice(flag_of(field), help, options, default))
         else:
@@ -126,8 +138,9 @@ RENAMED = {"n_clusters": "clusters"} | {
 }
 
 
-def refuse_second_values(values: FlagValues) -> None:
-    """Makes absl raise an error for a flag with two different values; it would silently use the last one."""
+def check_values(values: FlagValues) -> None:
+    """Makes absl raise an error with a sentence for a wrong value, and an error for a flag with two different values;
+    it would silently use the last one."""
     for flag in (values[name] for name in values):
         if not isinstance(flag, flags.MultiFlag):
             flag.parse = functools.partial(  # type: ignore[method-assign]  # absl has no other way in
@@ -137,9 +150,31 @@ def refuse_second_values(values: FlagValues) -> None:
 
 def _parse_once(flag: flags.Flag, parse: Callable, argument: str) -> None:
     given, before, typed = flag.present, flag.value, flag.serialize()
-    parse(argument)
+    try:
+        parse(argument)
+    except flags.IllegalFlagValueError:
+        raise flags.IllegalFlagValueError(f"--{flag.name}={argument}: {expected_value(flag)}") from None
     if given and flag.value != before:
         raise flags.IllegalFlagValueError(f"{typed} and {flag.serialize()} contradict each other: give one of them")
+
+
+def expected_value(flag: flags.Flag) -> str:
+    """What a flag takes, with an example to type."""
+    parser, name = flag.parser, flag.name
+    if isinstance(parser, flags.EnumParser):
+        return f"expected one of {', '.join(parser.enum_values)}, such as --{name}={parser.enum_values[0]}"
+    if flag.boolean:
+        return f"expected true or false, such as --{name}=true"
+    noun, example = ("a whole number", "10") if isinstance(parser, flags.IntegerParser) else ("a number", "0.05")
+    bounds = getattr(parser, "lower_bound", None), getattr(parser, "upper_bound", None)
+    between = f" from {bounds[0]:,} to {bounds[1]:,}" if None not in bounds else ""
+    return f"expected {noun}{between}, such as --{name}={example}"
+
+
+def value_problem(error: flags.Error) -> str:
+    """The message of absl for a flag whose value is missing or wrong, as a sentence."""
+    missing = str(error).partition("Missing value for flag ")[2]
+    return f"{missing} has no value: type {missing}=VALUE" if missing else str(error)
 
 
 def check_source(values: FlagValues) -> None:
@@ -156,9 +191,14 @@ def by_aspect(flag: str, given: list[str], aspects: list[str]) -> dict[str, str]
     for item in given:
         name, value = split_item(item, aspects)
         if not value:
-            raise InputError(f"--{flag}={item}: expected --{flag}=ASPECT=VALUE")
+            kind, example = {"words": ("words", "red,green"), "clusters": ("a number of groups", "3")}[flag]
+            example = f"--{flag}={name if name in aspects else aspects[0]}={example}"
+            raise InputError(f"--{flag}={item}: expected an aspect and {kind}, such as {example}")
         if name not in aspects:
-            raise InputError(f"--{flag} names the aspect {name!r}, but --aspect gives only {', '.join(aspects)}")
+            raise InputError(
+                f"--{flag}={item}: {name!r} is not an aspect of this command, expected {' or '.join(aspects)}: "
+                f"correct the name, or add --aspect={name}"
+            )
         if name in found:
             raise InputError(f"--{flag} is given twice for the aspect {name!r}: give it once")
         found[name] = value

@@ -46,26 +46,31 @@ EXACTLY = "exactly:"  # before a subject to use without comparing it with others
 CONFIG_HELP = 'run.json of a run, to repeat it, or a TOML file of flags: images = "photos"; typed flags take precedence'
 CLUSTERS_HELP = "number of groups for an aspect: color=3 or color=auto. Default: one per given word, otherwise auto"
 CONTRAST_HELP = "aspects that proxies are pushed away from, if the recipe does so"
-FLAGS = (
-    *flags.INPUTS,
-    flags.text("out", "folder for the results and the cache", "out"),
-    flags.text("config", CONFIG_HELP),
-    flags.text("aspect", "what to group by, such as color", [], DEFINE_multi_string),
-    flags.text("words", WORDS_HELP, [], DEFINE_multi_string),
-    *flags.WORD_SOURCE_FLAGS,
-    flags.text("llm", "address of a language model to ask for words: https://host/v1"),
-    flags.text("llm_model", "name of that language model; set its key in MULTIMAP_LLM_KEY"),
-    flags.text("clusters", CLUSTERS_HELP, [], DEFINE_multi_string),
-    flags.text("template", "prompt template", choices.TEMPLATE),
-    flags.text("contrast", CONTRAST_HELP, list(choices.CONTRAST), DEFINE_list),
-    flags.LABELS,
-    flags.switch("fresh", "discard the embeddings and proxies cached in --out"),
-    flags.choice("recipe", "preset for optimising the proxies", choices.RECIPES, "default"),
-    *flags.settings_flags(Settings),
-    *flags.settings_flags(ProxySettings, of_recipe=True),
-    *CLUSTER,
-    *NUMBERED,
-)
+FLAGS = {
+    "Input": (*flags.INPUTS, flags.LABELS, flags.text("config", CONFIG_HELP)),
+    "Output": (
+        flags.text("out", "folder for the results and the cache", "out"),
+        flags.switch("fresh", "discard the embeddings and proxies cached in --out"),
+    ),
+    "Groups": (
+        flags.text("aspect", "what to group by, such as color", [], DEFINE_multi_string),
+        flags.text("clusters", CLUSTERS_HELP, [], DEFINE_multi_string),
+        *flags.settings_flags(Settings),
+    ),
+    "Words": (
+        flags.text("words", WORDS_HELP, [], DEFINE_multi_string),
+        *flags.WORD_SOURCE_FLAGS,
+        flags.text("llm", "address of a language model to ask for words: https://host/v1"),
+        flags.text("llm_model", "name of that language model; set its key in MULTIMAP_LLM_KEY"),
+        flags.text("template", "prompt template", choices.TEMPLATE),
+    ),
+    "Proxies": (
+        flags.choice("recipe", "preset for optimising the proxies", choices.RECIPES, "default"),
+        flags.text("contrast", CONTRAST_HELP, list(choices.CONTRAST), DEFINE_list),
+    ),
+    "Proxies (defaults: the recipe's)": flags.settings_flags(ProxySettings, of_recipe=True),
+    "Several processes": (*CLUSTER, *NUMBERED),
+}
 
 
 def run(values: FlagValues) -> None:
@@ -158,7 +163,10 @@ def cluster_count(name: str, words: dict[str, str], clusters: dict[str, str]) ->
     if given == choices.AUTO:
         return given
     if given and (not given.isdecimal() or len(given) > flags.DIGITS or int(given) < 1):
-        raise InputError(f"--clusters={name}={given[:80]}: expected a whole number of 1 or more, or {choices.AUTO}")
+        raise InputError(
+            f"--clusters={name}={given[:80]}: expected a whole number of 1 or more, or {choices.AUTO}, such as "
+            f"--clusters={name}=3"
+        )
     return int(given) if given else len(split_words(words[name]))
 
 

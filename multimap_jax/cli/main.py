@@ -12,10 +12,10 @@ from absl import flags
 
 from multimap_jax.cli import apply, console, edit, embed, export, group, suggest
 from multimap_jax.cli.console import fail, say
-from multimap_jax.cli.flags import REPEATABLE, make_flags, refuse_second_values
+from multimap_jax.cli.flags import REPEATABLE, check_values, make_flags, names_by_heading, value_problem
 from multimap_jax.cli.processes import given_processes, killed_message
 from multimap_jax.cli.signals import CHILD, begin_child, run_child, until_stopped
-from multimap_jax.cli.suggestions import unknown_argument, unknown_flag
+from multimap_jax.cli.suggestions import see_help, unknown_argument, unknown_flag
 from multimap_jax.storage.objects import remove_fetched
 from multimap_jax.storage.paths import parse_path
 
@@ -48,11 +48,11 @@ def dispatch(words: Sequence[str]) -> int:
     if words[:1] == ["help"]:
         words = [*[word for word in words if word != "help"][:1], "--help"]
     verb, words = (words[0], words[1:]) if words and words[0] in VERBS else (UNNAMED, words)
-    values = make_flags(*VERBS[verb].FLAGS)
+    values = make_flags(VERBS[verb].FLAGS)
     try:
         parse_flags(values, words, verb)
     except flags.Error as error:
-        return fail(f"{error} (see multimap {verb} --help)")
+        return fail(f"{error}")
     if values.help or values.version:
         from multimap_jax import __version__
 
@@ -65,14 +65,16 @@ def dispatch(words: Sequence[str]) -> int:
 
 
 def parse_flags(values: flags.FlagValues, words: Sequence[str], verb: str) -> None:
-    """Sets `values`. flags.Error for anything that cannot be parsed."""
-    refuse_second_values(values)
+    """Sets `values`. flags.Error, with the help to read, for anything that cannot be parsed."""
+    check_values(values)
     if any(word.lstrip("-").startswith("flagfile") for word in words if word.startswith("-")):
-        raise flags.Error("--flagfile is not supported: give the flags themselves")
+        raise flags.Error(f"--flagfile is not supported: give the flags themselves{see_help(verb)}")
     try:
         arguments = values(["multimap", *words])[1:]
     except flags.UnrecognizedFlagError as error:
         raise flags.Error(unknown_flag(error.flagname, verb, VERBS)) from None
+    except flags.Error as error:
+        raise flags.Error(f"{value_problem(error)}{see_help(verb)}") from None
     if arguments:
         raise flags.Error(unknown_argument(arguments[0], VERBS))
 
@@ -85,18 +87,24 @@ def usage(verb: str) -> str:
 
 def help_text(values: flags.FlagValues, verb: str) -> str:
     """The usage of a verb and all of its flags."""
-    lines = [usage(verb)]
-    for name in (name for name in values if name != "h"):
-        flag = values[name]
-        default = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
-        # absl adds a sentence after a line break to repeatable flags, and "<a|b>: " before choices.
-        text = f"--{name}: " + flag.help.split(";\n")[0]
-        if isinstance(flag, flags.EnumFlag):
-            text = f"--{name}: {flag.help.partition('>: ')[2]}: {', '.join(flag.parser.enum_values)}"
-        text += " (repeatable)" if name in REPEATABLE else ""
-        text += "" if default in (None, "") or default is False else f" (default: {default})"
-        lines += textwrap.wrap(text, 100, initial_indent="  ", subsequent_indent=" " * 6, break_on_hyphens=False)
+    lines = [usage(verb).rstrip()]
+    for heading, names in names_by_heading(VERBS[verb].FLAGS).items():
+        lines += ["", f"{heading}:"]
+        for text in (flag_help(values[name]) for name in names):
+            lines += textwrap.wrap(text, 100, initial_indent="  ", subsequent_indent=" " * 6, break_on_hyphens=False)
     return "\n".join(lines)
+
+
+def flag_help(flag: flags.Flag) -> str:
+    """A flag with its help text, choices and default."""
+    default = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
+    default = f"on; --no{flag.name} turns it off" if default is True else default
+    # absl adds a sentence after a line break to repeatable flags, and "<a|b>: " before choices.
+    text = f"--{flag.name}: " + flag.help.split(";\n")[0]
+    if isinstance(flag, flags.EnumFlag):
+        text = f"--{flag.name}: {flag.help.partition('>: ')[2]}: {', '.join(flag.parser.enum_values)}"
+    text += " (repeatable)" if flag.name in REPEATABLE else ""
+    return text if default is None or default is False or default == "" else f"{text} (default: {default})"
 
 
 def run_verb(values: flags.FlagValues, words: Sequence[str], verb: str) -> int:

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from multimap_jax.runs.distributed.process_group import Processes
 
 DAY_SECONDS = 24 * 60 * 60
-HEARTBEAT_HELP = "several processes: seconds of silence after which a process counts as dead"
+HEARTBEAT_HELP = "seconds of silence after which a process counts as dead"
 # JAX asks the cluster for the processes.
 CLUSTER = (
-    switch("distributed", "several processes found by JAX: run the same command on every host"),
+    switch("distributed", "run the same command on every host; JAX finds the other processes"),
     text("heartbeat", HEARTBEAT_HELP, choices.HEARTBEAT_SECONDS, TYPES["int"], lower_bound=1, upper_bound=DAY_SECONDS),
 )
 # The user gives each process its number.
 NUMBERED = (
-    text("coordinator", "several processes: HOST:PORT of process 0"),
-    text("processes", "several processes: their number", None, TYPES["int"]),
-    text("process", "several processes: number of this one, 0 to processes - 1", None, TYPES["int"]),
+    text("coordinator", "HOST:PORT of process 0"),
+    text("processes", "number of processes", None, TYPES["int"]),
+    text("process", "number of this process, from 0 to --processes minus 1", None, TYPES["int"]),
 )
 NUMBERED_NAMES = "--coordinator, --processes and --process"
 

@@ -16,7 +16,7 @@ command to run next. That command reuses the embeddings cached in --out.
   multimap suggest --images=photos/ --subject=fruit --vocabulary=builtin,mine.txt --out=out/
 """
 OUT = flags.text("out", "folder for the embeddings, which the next command reuses", "out")
-FLAGS = (*flags.INPUTS, OUT, *flags.WORD_SOURCE_FLAGS)
+FLAGS = {"Input": flags.INPUTS, "Output": (OUT,), "Words": flags.WORD_SOURCE_FLAGS}
 
 
 def run(values: FlagValues) -> None:

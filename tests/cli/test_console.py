@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 
 from multimap_jax.cli import console, group
 from multimap_jax.cli import main as cli
-from multimap_jax.cli.flags import by_aspect, make_flags
+from multimap_jax.cli.flags import by_aspect, make_flags, names_by_heading
 from multimap_jax.errors import InputError, MissingError
 
 
@@ -21,7 +22,11 @@ def test_help_of_every_verb_has_three_examples(verb, capsys):
     said = capsys.readouterr().out
     assert sum(line.startswith("  multimap ") for line in said.splitlines()) >= 3
     assert cli.main(["multimap", verb, "--help"]) == 0 and capsys.readouterr().out == said
-    assert all(f"--{name}:" in said for name in make_flags(*cli.VERBS[verb].FLAGS) if name != "h")
+    groups = names_by_heading(cli.VERBS[verb].FLAGS)
+    assert said.count("\n  --") == len(make_flags(cli.VERBS[verb].FLAGS)) - 1  # all but -h
+    for heading, names in groups.items():
+        below = said.partition(f"\n\n{heading}:\n")[2].partition("\n\n")[0]
+        assert re.findall(r"^  --(\w+):", below, re.M) == names
 
 
 def test_help_begins_with_what_one_wants_to_do(capsys):
@@ -35,26 +40,32 @@ def test_help_begins_with_what_one_wants_to_do(capsys):
 @pytest.mark.parametrize(
     "typed, said",
     [
-        (["--imags=x"], "did you mean --images?"),
+        (["--imags=x"], "did you mean --images? (see multimap help group)"),
         (["--claster=3"], "did you mean --clusters?"),
-        (["export", "--form=copy"], "unknown flag --form"),
+        (["export", "--form=copy"], "unknown flag --form (see multimap help export)"),
         (["export", "--dryrun"], "did you mean --dry_run?"),
-        (["--edits=x"], "it is a flag of multimap edit"),
-        (["edti"], "did you mean multimap edit?"),
-        (["help", "exprot"], "did you mean multimap export?"),
-        (["photos"], "give everything as flags"),
-        (["export", "--how=move"], "--how=move: value should be one of <copy|link>"),
+        (["--edits=x"], "it is a flag of multimap edit (see multimap help edit)"),
+        (["--run=x"], "it is a flag of multimap edit, apply, export (see multimap help edit)"),
+        (["edti"], "did you mean multimap edit? (see multimap help)"),
+        (["help", "exprot"], "did you mean multimap export? (see multimap help)"),
+        (["photos"], "the commands are group, suggest, edit, apply, export, embed; give everything else as flags"),
+        (["export", "--how=move"], "--how=move: expected one of copy, link, such as --how=copy (see multimap help exp"),
+        (["--leftover=5%"], "--leftover=5%: expected a number, such as --leftover=0.05 (see multimap help group)"),
+        (["--steps=abc"], "--steps=abc: expected a whole number, such as --steps=10 (see"),
+        (["--heartbeat=0"], "--heartbeat=0: expected a whole number from 1 to 86,400, such as"),
+        (["--fresh=maybe"], "--fresh=maybe: expected true or false, such as --fresh=true (see"),
+        (["--steps"], "--steps has no value: type --steps=VALUE (see"),
     ],
 )
 def test_what_is_typed_wrongly_is_answered_by_the_nearest(typed, said, capsys):
     assert cli.main(["multimap", *typed]) == 2
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1 and "--help" in error
+    assert said in error and error.count("\n") == 1 and "(see multimap help" in error
 
 
 def test_an_error_names_the_flag_to_change():
     def said(error):
-        return console.sentence(error, make_flags(*group.FLAGS))
+        return console.sentence(error, make_flags(group.FLAGS))
 
     assert said(MissingError("there is no folder a/b", "images")) == "there is no folder a/b (see --images)"
     assert said(InputError("9 groups asked for", "n_clusters")) == "9 groups asked for (see --clusters)"
@@ -172,9 +183,11 @@ def test_parts_are_numbers_that_there_are(part, said, capsys):
 def test_an_aspect_may_have_an_equals_sign_in_its_name():
     given = ["a=b=red,green", "a=c=blue", "a=b=c=x"]
     assert by_aspect("words", given, ["a", "a=b", "a=b=c"]) == {"a=b": "red,green", "a": "c=blue", "a=b=c": "x"}
-    with pytest.raises(ValueError, match="^--words=.*: expected --words=ASPECT=VALUE"):
+    with pytest.raises(ValueError, match="^--words=.*: expected an aspect and words, such as --words=a=b=red,green$"):
         by_aspect("words", ["a=b="], ["a", "a=b"])
-    with pytest.raises(ValueError, match="names the aspect 'd'"):
+    with pytest.raises(
+        ValueError, match="^--words=d=e: 'd' is not an aspect of this command, expected a: .* add --aspect=d$"
+    ):
         by_aspect("words", ["d=e"], ["a"])
     given = ["Color=Red", "cafe\u0301=b =1"]
     assert by_aspect("words", given, ["color", "CAFÉ=B"]) == {"color": "Red", "CAFÉ=B": "1"}

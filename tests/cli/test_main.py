@@ -139,7 +139,7 @@ BAD = {
     ),
     "too many groups": (["--images={fruit}", *ASPECTS, *WORDS, "--clusters=color=99"], "99 groups asked for"),
     "no groups": (["--images={fruit}", "--aspect=color", "--clusters=color=0"], "expected a whole number"),
-    "no number": (["--images={fruit}", "--aspect=color", "--clusters=color"], "expected --clusters=ASPECT=VALUE"),
+    "no number": (["--images={fruit}", "--aspect=color", "--clusters=color"], "such as --clusters=color=3"),
     "words unknown": (["--images={fruit}", "--aspect=vibe", "--words=vibe=vocabulary"], "has no words for 'vibe'"),
     "words unseen": (["--images={fruit}", "--subject=dog", "--aspect=species"], "knows fewer than two of the words"),
     "no vocabulary": ([*ONE, "--vocabulary=none.txt"], "there is no vocabulary none.txt"),
@@ -209,14 +209,14 @@ def test_bad_input_gets_one_sentence_and_status_2(name, places, tmp_path, capsys
     assert cli.main(["multimap", *flags]) == 2
     error = capsys.readouterr().err
     assert error.startswith("multimap: ") and error.count("\n") == 1 and expected in error
-    assert re.search(r"--\w", error.replace("--help", "")), f"no flag to change: {error}"
+    assert re.search(r"--\w", error), f"no flag to change: {error}"
     assert not (tmp_path / "out" / "labels.csv").exists()
 
 
 def test_help_lists_every_flag_and_exits_with_0(capsys):
     assert cli.main(["multimap", "--help"]) == 0
     said = capsys.readouterr().out
-    for name in make_flags(*group.FLAGS):
+    for name in make_flags(group.FLAGS):
         assert name == "h" or f"--{name}:" in said
     for part in ("what to group by, such as color (repeatable)", "(default: 0)", "span, proxy, prompt"):
         assert part in said
@@ -318,4 +318,4 @@ def test_one_image_is_one_image(tmp_path, capsys):
 
 
 def test_command_and_library_have_one_default_subject():
-    assert multimap_jax.Aspect("color").subject == make_flags(*group.FLAGS)["subject"].default
+    assert multimap_jax.Aspect("color").subject == make_flags(group.FLAGS)["subject"].default
