@@ -87,7 +87,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
         try:
             write_file(path, write, new=True)
         except FileExistsError:
-            raise FileExistsError(f"{path} exists, and export overwrites nothing: give another name") from None
+            raise FileExistsError(f"{path} already exists. Export overwrites nothing: give another name") from None
 
 
 def check_column(column: str, values: Sequence) -> None:
@@ -117,7 +117,7 @@ def export_table(
     """Writes a row for each image: its name and, for each aspect, group, confidence, distance and two coordinates; in
     parquet also its embedding."""
     if exists(job.to) or job.to.is_symlink():
-        raise InputExistsError(f"{job.to} exists, and export overwrites nothing: give another name", "to")
+        raise InputExistsError(f"{job.to} already exists. Export overwrites nothing: give another name", "to")
     (names,) = read_label_columns(job.run, ("image",))
     table: dict[str, Sequence | np.ndarray] = {"image": names}
     rows = finished.rows_of(job.run, content, names, job.embeddings)

@@ -18,7 +18,7 @@ from multimap_jax.runtime.progress import open_bar
 from multimap_jax.sources import formats as kinds
 from multimap_jax.sources.source import PackedImage
 from multimap_jax.storage.local import rename_new
-from multimap_jax.storage.markers import make_marked
+from multimap_jax.storage.markers import MARK, make_marked
 from multimap_jax.storage.output import staging, tidy
 from multimap_jax.storage.paths import storage_of
 from multimap_jax.storage.portable_names import make_distinct, portable_name, portable_path
@@ -78,6 +78,11 @@ def export_folders(
     placements = [(found[name], job.to / path) for name, path in zip(names, paths)]
     unplaced = [placement for placement in placements if not is_placed(*placement, job.how)]
     say_plan(job, groups, folders, len(placements) - len(unplaced), say)
+    if earlier := exported_before(job.to, paths):
+        say(
+            f"{job.to} already has {count(len(earlier), 'image')} of another export, such as {earlier[0]}; they stay "
+            "there. Give a new folder if you do not want to mix them"
+        )
     check_free_space(job, [image for image, _ in unplaced if not isinstance(image, PackedImage)])
     if job.dry_run:
         return say("nothing was written (--dry_run)")
@@ -134,7 +139,10 @@ def is_placed(image: Path | PackedImage, target: Path, how: str) -> bool:
     """Whether an image is already in its place. InputExistsError if another file is there."""
     placed = os.path.lexists(target)
     if placed and not is_same(image, target, how):
-        message = f"{target} exists and differs, and export overwrites nothing: give another folder"
+        message = (
+            f"{target} already exists and differs from this export; another run or export may have written it. Export "
+            "overwrites nothing: give a new folder"
+        )
         raise InputExistsError(message, "to")
     return placed
 
@@ -150,6 +158,13 @@ def is_same(image: Path | PackedImage, target: Path, how: str) -> bool:
     return filecmp.cmp(image, target, shallow=False)
 
 
+def exported_before(to: Path, paths: Sequence[str]) -> list[str]:
+    """The images in the folders of earlier exports that are not among `paths`."""
+    files = (file for mark in to.glob(f"*/{MARK}") for file in mark.parent.rglob("*") if not file.is_dir())
+    found = {file.relative_to(to).as_posix() for file in files if file.name != MARK}
+    return sorted(found.difference(paths))
+
+
 def say_plan(job: FolderJob, groups: Sequence[str], folders: dict[str, str], done: int, say: Callable) -> None:
     sizes = collections.Counter(groups)
     say(f"{job.how} {count(len(groups), 'image')} into {count(len(sizes), 'folder')} in {job.to}:")
@@ -159,7 +174,7 @@ def say_plan(job: FolderJob, groups: Sequence[str], folders: dict[str, str], don
     if len(sizes) > SHOWN:
         say(f"  … and {len(sizes) - SHOWN:,} more")
     if done:
-        say(f"{count(done, 'image')} of them already there")
+        say(f"{count(done, 'image')} of them {'is' if done == 1 else 'are'} already there")
 
 
 def check_free_space(job: FolderJob, files: Sequence[Path]) -> None:
@@ -187,5 +202,5 @@ def place(image: Path | PackedImage, target: Path, how: str, to: Path) -> None:
         try:
             rename_new(aside, target)
         except FileExistsError:
-            message = f"{target} appeared during the export, which overwrites nothing: give another folder"
+            message = f"{target} appeared during the export. Export overwrites nothing: give a new folder"
             raise InputExistsError(message, "to") from None

@@ -130,7 +130,14 @@ def test_folders_hold_the_images_of_each_group(photos, tmp_path, how):
         assert (tmp_path / "to" / path).read_bytes() == before[photos / name]
     assert {path: path.read_bytes() for path in photos.rglob("*.png")} == before
     again = export(photos, tmp_path / "to", how)
-    assert "3 images of them already there" in again and listing(tmp_path / "to") == listing(tmp_path / "to")
+    assert "3 images of them are already there" in again and listing(tmp_path / "to") == listing(tmp_path / "to")
+
+
+def test_a_folder_with_images_of_another_export_is_said(photos, tmp_path):
+    export(photos, tmp_path / "to")
+    said = export(photos, tmp_path / "to", groups=["blue", "blue", "red"], dry_run=True)
+    assert any("already has 2 images of another export, such as _.._red/b.png; they stay" in line for line in said)
+    assert not any("another export" in line for line in export(photos, tmp_path / "to"))
 
 
 def test_a_dry_run_writes_nothing(photos, tmp_path):
@@ -142,12 +149,12 @@ def test_nothing_is_overwritten_and_nothing_leaves_the_folder(photos, tmp_path):
     to, outside = tmp_path / "to", tmp_path / "outside"
     (to / "red").mkdir(parents=True)
     (to / "red" / "a.png").write_text("mine")
-    with pytest.raises(FileExistsError, match="exists and differs"):
+    with pytest.raises(FileExistsError, match="already exists and differs .* give a new folder"):
         export(photos, to)
     assert listing(to) == ["red/a.png"] and (to / "red" / "a.png").read_text() == "mine"
     (to / "red" / "a.png").unlink()
     (to / "red" / "a.png").symlink_to(outside / "new.png")  # leads nowhere yet
-    with pytest.raises(FileExistsError, match="exists and differs"):
+    with pytest.raises(FileExistsError, match="already exists and differs .* give a new folder"):
         export(photos, to)
     shutil.rmtree(to / "red")
     outside.mkdir()
@@ -237,7 +244,7 @@ def test_tables_of_a_run(finished, tmp_path, capsys):
     assert len(embedded) == 40
     np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-4)
     assert multimap("export", f"--run={finished[1]}", f"--to={out}") == 2
-    assert "export overwrites nothing" in capsys.readouterr().err
+    assert "Export overwrites nothing" in capsys.readouterr().err
     assert multimap("export", f"--run={finished[1]}", "--aspect=color", f"--to={tmp_path / 't.csv'}") == 0
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
     own = [f"color: {name}" for name in ("confidence", "distance", "x", "y")]

@@ -480,7 +480,7 @@ def test_a_run_that_does_not_say_where_its_images_are(place, hostile, tmp_path, 
 def test_a_link_to_nothing_is_not_replaced_by_a_table(hostile, tmp_path, capsys):
     (tmp_path / "t.csv").symlink_to(tmp_path / "elsewhere.csv")
     assert multimap("export", f"--run={hostile}", f"--to={tmp_path / 't.csv'}") == 2
-    assert (tmp_path / "t.csv").is_symlink() and "export overwrites nothing" in capsys.readouterr().err
+    assert (tmp_path / "t.csv").is_symlink() and "Export overwrites nothing" in capsys.readouterr().err
 
 
 def test_what_comes_in_the_place_of_a_table_meanwhile_stays(tmp_path):
@@ -488,7 +488,7 @@ def test_what_comes_in_the_place_of_a_table_meanwhile_stays(tmp_path):
         (tmp_path / "t.csv").write_text("mine")
         file.write(b"ours")
 
-    with pytest.raises(FileExistsError, match="export overwrites nothing"):
+    with pytest.raises(FileExistsError, match="Export overwrites nothing"):
         write_whole(tmp_path / "t.csv", write)
     assert (tmp_path / "t.csv").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
