@@ -3,7 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+# Parameter of an error -> the arguments that hold it in functions without such an argument.
+HOLDERS = {
+    "words": ("source", "aspect"),
+    "template": ("aspect",),
+    "subject": ("aspect",),
+    "embeddings": ("X",),
+    "images": ("X",),
+    "clip": ("name",),
+    "vocabulary": ("sources",),
+    "wordnet": ("sources",),
+    "llm": ("sources",),
+    "llm_model": ("sources",),
+    "run": ("folder",),
+    "out": ("directory",),
+}
 
 
 class InputError(ValueError):
@@ -21,9 +43,12 @@ class InputError(ValueError):
     def __init__(self, message: str, parameter: str = "", value: str = ""):
         super().__init__(message)
         self.message, self.parameter, self.value = message, parameter, value
+        self.argument: str | None = None  # see `names_arguments`
 
     def __str__(self) -> str:
-        return f"{self.message}{hint(f'{self.parameter}=', self.value and repr(self.value)) if self.parameter else ''}"
+        name = self.parameter if self.argument is None else self.argument
+        value = self.value if name == self.parameter else ""
+        return f"{self.message}{hint(f'{name}=', value and repr(value)) if name else ''}"
 
 
 class InputTypeError(InputError, TypeError):
@@ -48,9 +73,36 @@ class NotFolderError(InputOSError, NotADirectoryError):
     """A file was given instead of a folder."""
 
 
+def found_text(value: object) -> str:
+    """A wrong value for the end of a message, in one short line."""
+    if hasattr(value, "shape"):
+        return f"found an array of shape {list(value.shape)}"
+    text = " ".join(repr(value).split())
+    return f"found {text[:80]}{'…' if len(text) > 80 else ''}"
+
+
 def hint(parameter: str, value: str = "") -> str:
     """The end of a message, with the parameter to change: "words=" in Python, "--words" in the command."""
     return f" (use {parameter}{value})" if value else f" (see {parameter})"
+
+
+def names_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorates a public function: the text of an InputError names one of its arguments (for a method, also of the
+    object's constructor), or none. The command still finds the error's parameter."""
+    known = set(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except InputError as error:
+            fields = dataclasses.fields(args[0]) if "self" in known and dataclasses.is_dataclass(args[0]) else ()
+            names = known | {field.name for field in fields}
+            holders = (error.parameter, *HOLDERS.get(error.parameter, ()))
+            error.argument = next((name for name in holders if name in names), "")
+            raise
+
+    return call
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ from multimap_jax.clustering.result import AspectResult, Assignment
 from multimap_jax.clustering.selection import Candidate, select_n_clusters, stability
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.encoders.zero_shot import RootProbabilities
-from multimap_jax.errors import InputError, InputTypeError
+from multimap_jax.errors import InputError, InputTypeError, found_text, names_arguments
 from multimap_jax.features.table import FEATURE_KINDS, Material, choose
 from multimap_jax.images.decoding import AnImage, Images, as_list
 from multimap_jax.persistence import OF_PROXIES, read_model, write_model
@@ -48,7 +48,7 @@ from multimap_jax.settings import Settings
 from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.words.choose import choose_words
 from multimap_jax.words.naming import exemplars, name_groups
-from multimap_jax.words.vocabulary import Vocabulary, read_vocabulary
+from multimap_jax.words.vocabulary import Vocabulary, known_vocabulary
 
 EVEN = 0.95  # smallest effective number of words, relative to their number, of a list that images use evenly
 # Input of `fit`: images, or their embeddings.
@@ -118,6 +118,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             "MultiMaP(…, keep_proxies=True) to learn them"
         )
 
+    @names_arguments
     def check(self) -> int | None:
         """Checks everything but the images; returns the number of clusters, None if `fit` chooses it.
 
@@ -152,6 +153,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             raise InputError(f"{clusters} groups asked for, expected 1 or more", "n_clusters")
         return clusters
 
+    @names_arguments
     def fit(
         self,
         X: Given,
@@ -178,6 +180,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         config, clip, seed = self._config(), self._clip(), draw_seed(self.random_state)
         kind = choose(self.features, self.aspect, config)
         feature = FEATURE_KINDS[kind]
+        check_fit(proxies, len(embeddings))
         if proxies is None and (feature.proxies or self.keep_proxies):
             proxies = self._fit_proxies(embeddings, config, seed)
         names = range(len(embeddings)) if names is None else names
@@ -205,7 +208,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
         self.cluster_stability_ = stability(rows[sample], groups.labels[sample], clusters, sample_names)
         self.inliers_ = fit_inliers(embeddings[sample], sample_names)
-        self._describe(embeddings, drawn, read_vocabulary(None) if vocabulary is None else vocabulary)
+        self._describe(embeddings, drawn, known_vocabulary(vocabulary))
         self.projection_ = np.zeros((embeddings.shape[1], 0)) if projection is None else projection
         if proxies is not None:
             self.proxies_, self.prompt_embeddings_ = proxies.proxies, proxies.prompt_embeddings
@@ -231,6 +234,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             self._clip(), rows, self.aspect, labels, k, vocabulary
         )
 
+    @names_arguments
     def predict(self, X: Given) -> np.ndarray:
         """Labels of new images, int [images]: the centroid nearest to their features. X as in `fit`.
 
@@ -241,6 +245,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         """
         return self.assign(X).labels
 
+    @names_arguments
     def assign(self, X: Given) -> Assignment:
         """The clusters of new images. X, errors: as in `predict`."""
         return self.assign_with_rows(X)[0]
@@ -303,6 +308,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         material = Material(self._clip(), self._config(), embeddings, proxies, self.projection_)
         return FEATURE_KINDS[self.features_].rows(material)
 
+    @names_arguments
     def save(self, directory: str | Path) -> None:
         """Writes model.json and arrays.npz. They contain only the name and hash of the checkpoint."""
         check_is_fitted(self)
@@ -377,6 +383,17 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             )
 
 
+def check_fit(proxies: object, images: int) -> None:
+    """InputTypeError or InputError for anything but a ProxyFit of as many images, or None."""
+    if proxies is None:
+        return
+    if not isinstance(proxies, ProxyFit):
+        raise InputTypeError(f"expected the result of fit_proxies, {found_text(proxies)}", "proxies")
+    if len(proxies.proxies) != images:
+        number = len(proxies.proxies)
+        raise InputError(f"expected proxies of these {images:,} images, found {number:,}: fit them on X", "proxies")
+
+
 def image_paths(X: Given) -> list[AnImage] | None:
     """The image files, if X is a folder or paths; otherwise None."""
     if isinstance(X, (str, os.PathLike)):
@@ -423,6 +440,7 @@ def check_loaded(attributes: dict, clip: Clip, directory: Path) -> None:
         raise ValueError(f"the model in {directory} is inconsistent ({problem}): it is damaged; save it again")
 
 
+@names_arguments
 def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
     """Loads a model written by `MultiMaP.save`. `clip` overrides the location of its checkpoint.
 

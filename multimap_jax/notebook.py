@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multimap_jax.errors import InputError
+from multimap_jax.errors import InputError, names_arguments
 from multimap_jax.images.thumbnails import pick, thumbnails
 from multimap_jax.report.html import FIGURE_IMAGES, TABLE_IMAGES, GroupSummary, groups_html, nearest_images
 from multimap_jax.storage.filenames import printable
@@ -83,11 +83,13 @@ class Run:
         return images_of(self.folder, self._content, None).source.images
 
 
+@names_arguments
 def open_run(folder: str | Path) -> Run:
     """Opens the finished run in a folder, the --out of a command. Errors as in `Run`."""
     return Run(folder)
 
 
+@names_arguments
 def show(run: Run | str | Path, aspect: str | None = None, images: int = FIGURE_IMAGES) -> Figure:
     """A matplotlib figure with a row for each group and its most typical images.
 

@@ -196,17 +196,20 @@ def test_settings_of_another_type(clip, rows, fields, message):
 
 
 BAD_ROWS = {
-    "another width": (lambda rows: rows[:, :5], r"shape \[21, 5\], expected numbers of shape \[images, 32\]"),
-    "one row": (lambda rows: rows[0], r"shape \[32\], expected .* Reshape your data if it is one image"),
-    "no columns": (lambda rows: rows[:, :0], r"shape \[21, 0\], expected"),
-    "one row as a list": (lambda rows: rows[0].tolist(), r"shape \[32\], expected"),
-    "no rows": (lambda rows: rows[:0], r"shape \[0, 32\].*1 image or more"),
+    "another width": (lambda rows: rows[:, :5], r"shape \[images, 32\], .* of shape \[21, 5\]"),
+    "one row": (lambda rows: rows[0], r"shape \[32\]. Reshape your data if it is one image"),
+    "no columns": (lambda rows: rows[:, :0], r"found float32 of shape \[21, 0\]"),
+    "one row as a list": (lambda rows: rows[0].tolist(), r"found float64 of shape \[32\]"),
+    "no rows": (lambda rows: rows[:0], r"1 image or more, found float32 of shape \[0, 32\]"),
     "an empty list": (lambda rows: [], r"1 image or more"),
     "not a number": (
         lambda rows: np.where(np.arange(21)[:, None] == 4, np.nan, rows),
-        r"row 4 holds NaN or inf \(1 such",
+        r"row 4 holds NaN or inf \(such rows: 1",
     ),
-    "infinite": (lambda rows: np.where(np.arange(21)[:, None] > 4, np.inf, rows), r"row 5 holds NaN or inf \(16 such"),
+    "infinite": (
+        lambda rows: np.where(np.arange(21)[:, None] > 4, np.inf, rows),
+        r"row 5 holds NaN or inf \(such rows: 16",
+    ),
     "complex": (lambda rows: rows + 0j, "Complex data not supported: embeddings are complex64, expected real numbers"),
     "sparse": (csr_array, "expected embeddings as a dense array, found a sparse csr_array: use its toarray"),
     "whole numbers": (lambda rows: np.ones((21, 32), int), "row 0 has norm 5.657"),

@@ -91,6 +91,10 @@ class StoredRows:
         return np.asarray(self[:], dtype)
 
 
+# Unit rows [images, embed] in memory or on disk.
+Embeddings = np.ndarray | StoredRows
+
+
 @dataclasses.dataclass(frozen=True)
 class ComputedRows:
     """Rows that are computed from other rows [n, …] at each access."""

@@ -8,7 +8,8 @@ from typing import overload
 
 import numpy as np
 
-from multimap_jax.arrays.rows import BATCH_ROWS, Rows
+from multimap_jax.arrays.rows import BATCH_ROWS, Embeddings, Rows
+from multimap_jax.errors import InputError
 
 # Most rows that k-means is fitted on; the others are only assigned to the nearest centroid.
 # experiments/results/scaling_cpu compares a tenth of the rows with all of them.
@@ -36,6 +37,10 @@ def sample_rows(rows: np.ndarray, names: Sequence | None, seed: int, sample: int
 
 
 @overload
+def sample_rows(rows: Embeddings, names: Sequence | None, seed: int, sample: int) -> tuple[Embeddings, Sequence]: ...
+
+
+@overload
 def sample_rows(rows: Rows, names: Sequence | None, seed: int, sample: int) -> tuple[Rows, Sequence]: ...
 
 
@@ -45,5 +50,7 @@ def sample_rows(rows: Rows, names: Sequence | None, seed: int, sample: int) -> t
     Sampling is nested: a smaller sample of a sample equals the smaller sample of all images.
     """
     names = range(len(rows)) if names is None else names
+    if len(names) != len(rows):
+        raise InputError(f"expected a name for each of {len(rows):,} images, found {len(names):,}", "names")
     drawn = sample_indices(names, seed, sample)
     return (rows, names) if drawn is None else (rows[drawn], [names[i] for i in drawn.tolist()])

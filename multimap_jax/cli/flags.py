@@ -133,7 +133,7 @@ def fields_with_flags(settings: type) -> list[dataclasses.Field]:
 
 
 # Parameter of an error -> its flag, where the names differ.
-RENAMED = {"n_clusters": "clusters"} | {
+RENAMED = {"n_clusters": "clusters", "name": "aspect"} | {
     field.name: flag_of(field) for settings in (Settings, ProxySettings) for field in dataclasses.fields(settings)
 }
 

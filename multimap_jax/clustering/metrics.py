@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from multimap_jax.errors import InputError
+from multimap_jax.errors import InputError, names_arguments
 
 
+@names_arguments
 def evaluate(true_labels: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     """Measures the agreement of two clusterings of the same images; each value is at most 1 (equal clusterings).
 

@@ -13,7 +13,7 @@ import stat
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, TypeVar
 
@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from multimap_jax.errors import InputError, InputTypeError
+from multimap_jax.errors import InputError, InputTypeError, found_text
 from multimap_jax.images import memory
 from multimap_jax.images.color import strips, to_rgb, with_tiff_tags
 from multimap_jax.images.memory import Room, UnfitError, check_scans, check_shape, decoding_bytes, too_many
@@ -90,13 +90,15 @@ def as_list(images: Images) -> list[AnImage]:
             return [path]
         source = open_source(path)
         for note in source.notes:
-            warnings.warn(note, stacklevel=3)
+            warnings.warn(note, stacklevel=4)
         return list(source.images.values())
     if isinstance(images, Image.Image | os.PathLike) or (isinstance(images, np.ndarray) and images.ndim < 4):
         raise InputTypeError(
             "expected a list of images (or an array [images, h, w, 3]), found a single image: put it in a list",
             "images",
         )
+    if not isinstance(images, Iterable):
+        raise InputTypeError(f"expected a folder, or a list of images or paths, {found_text(images)}", "images")
     return [image_at(parse_path(image) if isinstance(image, str) and "://" in image else image) for image in images]
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import string
 import unicodedata
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from multimap_jax.arrays.rows import Rows, walk
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.encoders.clip.tokenizer import Tokenizer
-from multimap_jax.errors import InputError, InputTypeError, errors_about
+from multimap_jax.errors import InputError, InputTypeError, errors_about, found_text
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import CONTROLS, is_plain_name
 
@@ -40,17 +40,18 @@ class Aspect:
             )
         for name in ("name", "subject", "template"):
             if not isinstance(getattr(self, name), str):
-                parameter = "aspect" if name == "name" else name
-                raise InputTypeError(
-                    f"{name} of an aspect: expected a string, found {getattr(self, name)!r}", parameter
-                )
+                raise InputTypeError(f"{name} of an aspect: expected a string, {found_text(getattr(self, name))}", name)
+        if not isinstance(self.words, Iterable):
+            raise InputTypeError(
+                f"words of {self.name!r}: expected a sequence of words, {found_text(self.words)}", "words"
+            )
         object.__setattr__(self, "words", tuple(self.words))
         for text in (self.name, *self.words):
             check_text(text)
         for text in (self.subject, self.template):  # only the tokenizer reads these, and it accepts any text
             check_text(text, ("Cs",))
         if not self.name.strip():
-            raise InputError("an aspect needs a name, found an empty one", "aspect")
+            raise InputError("an aspect needs a name, found an empty one", "name")
         forms = [normal_form(word) for word in self.words]
         if "" in forms:
             raise InputError(f"word {forms.index('') + 1} of aspect {self.name!r} is empty", "words")
@@ -93,7 +94,7 @@ class Aspect:
 def check_text(text: str, refused: Sequence[str] = CONTROLS) -> None:
     """InputTypeError if `text` is not a string, InputError if it has control characters or invalid UTF-8."""
     if not isinstance(text, str):
-        raise InputTypeError(f"expected words as strings, found {text!r}", "words")
+        raise InputTypeError(f"expected words as strings, {found_text(text)}", "words")
     wrong = [letter for letter in text if unicodedata.category(letter) in refused]
     if wrong:
         raise InputError(f"{ascii(text)} has {ascii(wrong[0])}: expected UTF-8 text without control characters")
@@ -131,7 +132,7 @@ def make_prompt(aspect: Aspect, tokenizer: Tokenizer) -> Prompt:
 def check_aspect(aspect: object) -> None:
     """InputTypeError for anything but an Aspect."""
     if not isinstance(aspect, Aspect):
-        raise InputTypeError(f'expected an Aspect, such as mm.Aspect("color"), found {aspect!r}', "aspect")
+        raise InputTypeError(f'expected an Aspect, such as mm.Aspect("color"), {found_text(aspect)}', "aspect")
 
 
 def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> None:
@@ -142,7 +143,7 @@ def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> Non
     names = isinstance(contrast, Collection) and not isinstance(contrast, str)
     if not (names and all(isinstance(name, str) for name in contrast)):
         raise InputTypeError(
-            f'contrast: expected a sequence of aspect names, such as ("species",), found {contrast!r}', "contrast"
+            f'contrast: expected a sequence of aspect names, such as ("species",), {found_text(contrast)}', "contrast"
         )
     if aspect.name in contrast:
         raise InputError(f"contrast of aspect {aspect.name!r} contains the aspect itself: remove it", "contrast")
@@ -161,7 +162,7 @@ def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> Non
         if unseen:
             warnings.warn(
                 f"the checkpoint {clip.name!r} has never seen: {', '.join(unseen)}; groups by these words mean little",
-                stacklevel=3,
+                stacklevel=4,
             )
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from scipy.special import entr, softmax
 
-from multimap_jax.arrays.rows import Rows, take_rows
+from multimap_jax.arrays.rows import Embeddings, take_rows
 from multimap_jax.arrays.sampling import sample_rows
-from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.errors import InputError
+from multimap_jax.encoders.clip.model import Clip, load_clip
+from multimap_jax.errors import InputError, names_arguments
 from multimap_jax.prompts.aspect import Aspect, check_aspect, word_embeddings
 from multimap_jax.prompts.normalize import normal_form
 
@@ -86,19 +87,25 @@ class Separability:
         }[self.verdict]
 
 
+@names_arguments
 def diagnose(
-    clip: Clip, embeddings: Rows, aspect: Aspect, *, names: Sequence | None = None, seed: int = 0
+    clip: Clip | str | Path, embeddings: Embeddings, aspect: Aspect, *, names: Sequence | None = None, seed: int = 0
 ) -> Separability:
     """Whether the encoder tells the aspect's words apart in images, given as unit rows [images, embed].
 
-    2,000 images are looked at at most: of `names` (None: of their numbers) those with the lowest hashes.
+    Uses at most 2,000 images: those whose `names` (None: whose indices) have the lowest hashes. clip: a Clip, or a name
+    for `load_clip`.
 
     Raises InputError for an aspect with fewer than two words.
     """
+    clip = load_clip(clip)
     check_aspect(aspect)
     if len(aspect.words) < 2:
-        raise InputError(f"aspect {aspect.name!r} has {len(aspect.words)} words: give two or more to look for", "words")
-    scaled = clip.temperature_scale * take_rows(sample_rows(embeddings, names, seed, SAMPLE_IMAGES)[0], None)
+        raise InputError(
+            f"expected two or more words for {aspect.name!r}, found {len(aspect.words)}: add words", "words"
+        )
+    rows = clip.check_embeddings(embeddings)
+    scaled = clip.temperature_scale * take_rows(sample_rows(rows, names, seed, SAMPLE_IMAGES)[0], None)
     logits, abstract, things = (
         scaled @ word_embeddings(clip, asked).astype(np.float64).T for asked in (aspect, *compared(aspect))
     )

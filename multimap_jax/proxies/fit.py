@@ -7,16 +7,17 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from multimap_jax.arrays.rows import StoredRows, allocate
-from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.arrays.rows import Embeddings, StoredRows, allocate
+from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.encoders.clip.slot import SlotEncoder
-from multimap_jax.errors import InputError
+from multimap_jax.errors import InputError, names_arguments
 from multimap_jax.prompts.aspect import Aspect, Prompt, check_words, make_prompt, reference_words
 from multimap_jax.proxies.loss import Common, Target
 from multimap_jax.proxies.recipes import ProxyConfig, given_or_default
@@ -49,9 +50,10 @@ class ProxyFit:
     image_steps: int
 
 
+@names_arguments
 def fit_proxies(
-    clip: Clip,
-    embeddings: np.ndarray | StoredRows,
+    clip: Clip | str | Path,
+    embeddings: Embeddings,
     aspect: Aspect,
     *,
     contrast: Sequence[str] = (),
@@ -64,7 +66,7 @@ def fit_proxies(
     """Learns one proxy word for every image.
 
     Args:
-      clip: the frozen encoder.
+      clip: the frozen encoder, a Clip or a name for `load_clip`.
       embeddings: [images, embed], unit rows, as returned by `clip.embed_images`.
       aspect: what to group by.
       contrast: names of the aspects that the contrastive concept pushes away from.
@@ -78,7 +80,7 @@ def fit_proxies(
       ValueError: embeddings have the wrong shape, are not finite or not of norm 1; words or templates cannot be used; a
         loss becomes infinite or NaN.
     """
-    config = given_or_default(config)
+    clip, config = load_clip(clip), given_or_default(config)
     check_words(aspect, clip, contrast)
     embeddings = clip.check_embeddings(embeddings)
     prompt = check_proxies(clip, aspect, contrast, config)
@@ -107,7 +109,7 @@ def check_proxies(clip: Clip, aspect: Aspect, contrast: Sequence[str], config: P
     if config.concept == "contrastive" and not len(contrast):
         warnings.warn(
             "without contrast aspects the contrastive concept term is always 0: name some, or set concept='none'",
-            stacklevel=3,
+            stacklevel=4,
         )
     if config.traits.text_space and clip.token_width != clip.embedding_width:
         raise InputError(

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from multimap_jax import choices
-from multimap_jax.errors import InputError, InputTypeError
+from multimap_jax.errors import InputError, InputTypeError, found_text
 from multimap_jax.settings import ProxySettings, check
 
 
@@ -115,14 +115,15 @@ class ProxyConfig(ProxySettings):
         rate, weight decay, α and β for the lowest total loss. As every regulariser is at least 0, that search, taken
         literally, ends at α = β = 0. The values here are our choice.
         """
-        return cls(
+        return cls._named_recipe(
+            {"reference_weight": "alpha", "concept_weight": "beta"},
+            {"concept": "contrastive", "schedule": "constant"} | fields,
             recipe="paper",
             steps=steps,
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             reference_weight=alpha,
             concept_weight=beta,
-            **{"concept": "contrastive", "schedule": "constant"} | fields,
         )
 
     @classmethod
@@ -144,7 +145,9 @@ class ProxyConfig(ProxySettings):
         paper. Text width must equal the embedding dimension. Weight decay acts on all rows at every batch, so with it
         an image's result depends on the order of the batches (`fit_proxies(batch_order=…)`).
         """
-        return cls(
+        return cls._named_recipe(
+            {"reference_weight": "beta", "concept_weight": "alpha"},
+            {"concept": "distance", "optimizer": "adagrad", "schedule": "constant"} | fields,
             recipe="released",
             steps=steps,
             learning_rate=learning_rate,
@@ -152,8 +155,26 @@ class ProxyConfig(ProxySettings):
             reference_weight=beta,
             concept_weight=alpha,
             batch_size=batch_size,
-            **{"concept": "distance", "optimizer": "adagrad", "schedule": "constant"} | fields,
         )
+
+    @classmethod
+    def _named_recipe(cls, arguments: dict[str, str], fields: dict[str, Any], **values: Any) -> ProxyConfig:
+        """The recipe with `values` and the other `fields`. arguments: field -> the argument of the recipe that sets it.
+
+        Raises InputTypeError for other fields, InputError for wrong values; both name the argument.
+        """
+        known = [field.name for field in dataclasses.fields(cls) if field.name not in values]
+        listed = [arguments.get(name, name) for name in (*values, *known) if name != "recipe"]
+        for name in fields:
+            if name in arguments:
+                raise InputTypeError(f"{name} is set by {arguments[name]} here: give that instead", arguments[name])
+            if name not in known:
+                raise InputTypeError(f"there is no setting {name} here, known: {', '.join(listed)}")
+        try:
+            return cls(**values, **fields)
+        except InputError as error:
+            name = arguments.get(error.parameter, error.parameter)
+            raise type(error)(error.message.replace(error.parameter, name, 1), name) from None
 
 
 def given_or_default(config: ProxyConfig | None) -> ProxyConfig:
@@ -161,5 +182,5 @@ def given_or_default(config: ProxyConfig | None) -> ProxyConfig:
     if config is None:
         return ProxyConfig()
     if not isinstance(config, ProxyConfig):
-        raise InputTypeError(f"expected a ProxyConfig, such as mm.ProxyConfig.paper(), found {config!r}", "config")
+        raise InputTypeError(f"expected a ProxyConfig, such as mm.ProxyConfig.paper(), {found_text(config)}", "config")
     return config

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from multimap_jax.errors import names_arguments
 from multimap_jax.scenes import aloi, card, cars, cmuface, flowers, fruit, fruit360
 from multimap_jax.scenes.difficulty import AMOUNTS, add_hardship
 
@@ -127,6 +128,7 @@ def _draw_other(name: str, generator: np.random.Generator) -> np.ndarray:
     return scene.draw(generator, {aspect: generator.choice(words) for aspect, words in scene.aspects.items()})
 
 
+@names_arguments
 def render_scene(name: str, *, seed: int = 0, index: int = 0, difficulty: int = 0) -> tuple[np.ndarray, dict[str, str]]:
     """Draw one picture of a family. The same arguments always give the same picture.
 

@@ -50,7 +50,7 @@ def choose_words(clip: Clip, embeddings: Rows, aspect: Aspect, names: Sequence |
     """
     if len(aspect.words) < 2:
         raise InputError(
-            f"aspect {aspect.name!r} has {len(aspect.words)} words, expected two or more to choose from", "words"
+            f"expected two or more words for {aspect.name!r}, found {len(aspect.words)}: add words", "words"
         )
     rows = take_rows(sample_rows(embeddings, names, seed, WORD_IMAGES)[0], None)
     texts = word_embeddings(clip, aspect).astype(np.float64)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
-from multimap_jax.arrays.rows import Rows
+from multimap_jax.arrays.rows import Embeddings
 from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.choices import SUBJECT, TEMPLATE
-from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.encoders.clip.model import Clip, load_clip
+from multimap_jax.errors import names_arguments
 from multimap_jax.prompts.aspect import Aspect, has_room_for
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.prompts.separability import Separability, diagnose
 from multimap_jax.words.choose import WORD_IMAGES, Choice, choose_words
-from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary
+from multimap_jax.words.vocabulary import Vocabulary, aspects_for, known_vocabulary
 from multimap_jax.words.word_sources import WordSources, candidates
 
 
@@ -42,9 +44,10 @@ class FoundWords:
     separability: Separability
 
 
+@names_arguments
 def find_words(
-    clip: Clip,
-    embeddings: Rows,
+    clip: Clip | str | Path,
+    embeddings: Embeddings,
     name: str,
     subject: str = SUBJECT,
     *,
@@ -56,7 +59,7 @@ def find_words(
     """Finds words for an aspect that has none: the candidates that match the images.
 
     Args:
-      clip: the encoder. embeddings: unit rows [images, embed].
+      clip: a Clip, or a name for `load_clip`. embeddings: unit rows [images, embed].
       name, subject, template: of the aspect.
       source: "vocabulary", "wordnet" (hyponyms of the aspect, or of the subject for a species or type),
         "wordnet:NOUN", "llm", or the candidate words themselves.
@@ -65,6 +68,9 @@ def find_words(
 
     Raises InputError or OSError with one sentence if there are fewer than two words.
     """
+    clip = load_clip(clip)
+    embeddings = clip.check_embeddings(embeddings)
+    Aspect(name, subject, template=template)  # checks them
     words = candidates(name, subject, source, sources) if isinstance(source, str) else tuple(source)
     aspect = seen_words(clip, Aspect(name, subject, words, template))
     embeddings, names = sample_rows(embeddings, names, 0, WORD_IMAGES)
@@ -78,14 +84,15 @@ def aspects_to_suggest(
     clip: Clip, subject: str = SUBJECT, vocabulary: Vocabulary | None = None, template: str = TEMPLATE
 ) -> list[Aspect]:
     """The vocabulary's aspects for a subject, with two or more words that the checkpoint knows."""
-    found = aspects_for(read_vocabulary(None) if vocabulary is None else vocabulary, subject)
+    found = aspects_for(known_vocabulary(vocabulary), subject)
     aspects = [usable_words(clip, Aspect(name, subject, words, template)) for name, words in found.items()]
     return [aspect for aspect in aspects if len(aspect.words) > 1]
 
 
+@names_arguments
 def suggest_aspects(
-    clip: Clip,
-    embeddings: Rows,
+    clip: Clip | str | Path,
+    embeddings: Embeddings,
     subject: str = SUBJECT,
     *,
     vocabulary: Vocabulary | None = None,
@@ -95,13 +102,14 @@ def suggest_aspects(
     """The vocabulary's aspects for a subject, highest `Separability.score` first.
 
     Args:
-      embeddings: unit rows [images, embed].
+      clip: a Clip, or a name for `load_clip`. embeddings: unit rows [images, embed].
       vocabulary: from `read_vocabulary`; None: the built-in one.
       progress: wraps the list of aspects, for a progress bar.
 
     Aspects with fewer than two words that the checkpoint knows are left out.
     """
-    embeddings, names = sample_rows(embeddings, None, 0, WORD_IMAGES)
+    clip = load_clip(clip)
+    embeddings, names = sample_rows(clip.check_embeddings(embeddings), None, 0, WORD_IMAGES)
     found = [
         find_words(clip, embeddings, aspect.name, subject, source=aspect.words, template=template, names=names)
         for aspect in progress(aspects_to_suggest(clip, subject, vocabulary, template))

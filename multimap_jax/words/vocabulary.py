@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 
-from multimap_jax.errors import InputError, MissingError, errors_about
+from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about, found_text
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import CONTROLS, TURNING, is_plain_name
 from multimap_jax.storage.paths import open_file
@@ -35,6 +36,15 @@ def read_vocabulary(*paths: Path | None) -> Vocabulary:
         kept = {key: instead.get((id(words), _split(key)[1]), words) for key, words in known.items() if key not in new}
         known = new | kept
     return known
+
+
+def known_vocabulary(vocabulary: Vocabulary | None) -> Vocabulary:
+    """The given vocabulary, the built-in one for None. InputTypeError for anything else."""
+    if vocabulary is None:
+        return read_vocabulary(None)
+    if not isinstance(vocabulary, Mapping):
+        raise InputTypeError(f"expected a dictionary, aspect -> words, {found_text(vocabulary)}", "vocabulary")
+    return vocabulary
 
 
 def vocabulary_words(vocabulary: Vocabulary, aspect: str, subject: str) -> tuple[str, ...]:

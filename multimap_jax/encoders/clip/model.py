@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 import functools
 import hashlib
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -28,7 +29,7 @@ from multimap_jax.encoders.clip.tokenizer import Tokenizer
 from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.encoders.encoder import EmbeddedImages
 from multimap_jax.encoders.zero_shot import softmax_probabilities
-from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about
+from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about, found_text, names_arguments
 from multimap_jax.images.color import OWN_RANGE, warn_of_own_range
 from multimap_jax.images.decoding import (
     Images,
@@ -42,6 +43,7 @@ from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.precision import matmul_precision
 from multimap_jax.runtime.profiling import chunk_done
 from multimap_jax.runtime.progress import Bar, open_bar, stage
+from multimap_jax.storage.filenames import reason_text
 from multimap_jax.storage.local import check_regular
 from multimap_jax.storage.paths import local_folder_copy, parse_path, reaching
 from multimap_jax.storage.reading import read_json
@@ -62,7 +64,7 @@ SMALL_FILES = [
 SENTENCEPIECE = "*.model"  # tokenizers of other kinds, which transformers reads
 SHARDS = "model-*.safetensors"
 SMALL_BYTES = 2**24  # most bytes of a small file
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 TEXT_BLOCK = 64  # texts in one call of the tower
 
 
@@ -137,6 +139,7 @@ class Clip:
         self, images: Images, on_error: Literal["skip"], normalize: bool = True, progress: bool = False
     ) -> tuple[np.ndarray, np.ndarray]: ...
 
+    @names_arguments
     def embed_images(
         self, images: Images, on_error: str = "raise", normalize: bool = True, progress: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -229,34 +232,37 @@ class Clip:
         if rows.dtype.kind not in "fiu" or rows.ndim != 2 or rows.shape[1] != width or not len(rows):
             single = ". Reshape your data if it is one image: X.reshape(1, -1)" if rows.ndim == 1 and len(rows) else ""
             raise InputError(
-                f"embeddings are {rows.dtype} of shape {list(rows.shape)}, expected numbers of shape "
-                f"[images, {width}], 1 image or more{single}",
+                f"expected embeddings of shape [images, {width}], 1 image or more, found {rows.dtype} of shape "
+                f"{list(rows.shape)}{single}",
                 "embeddings",
             )
         norms = np.sqrt(np.einsum("ie,ie->i", rows, rows, dtype=np.float64))
         damaged = np.flatnonzero(~np.isfinite(norms))
         if len(damaged):
             raise InputError(
-                f"embeddings must be finite numbers, row {damaged[0]} holds NaN or inf ({len(damaged)} such rows): "
+                f"embeddings must be finite numbers, row {damaged[0]} holds NaN or inf (such rows: {len(damaged)}): "
                 "leave these images out",
                 "embeddings",
             )
         wrong = np.flatnonzero(np.abs(norms - 1) >= tolerance)
         if len(wrong):
             raise InputError(
-                f"embeddings must be unit rows, row {wrong[0]} has norm {norms[wrong[0]]:.4g} ({len(wrong)} such "
-                "rows): use clip.embed_images, or divide each row by its norm",
+                f"embeddings must be rows of length 1, row {wrong[0]} has norm {norms[wrong[0]]:.4g} (such rows: "
+                f"{len(wrong)}): use clip.embed_images, or divide each row by its norm",
                 "embeddings",
             )
         return rows if rows.dtype == np.float64 else rows.astype(np.float32, copy=False)
 
+    @names_arguments
     def embed_texts(self, texts: Sequence[str], normalize: bool = True) -> np.ndarray:
         """Text embeddings, float32 [texts, embed], unit rows unless `normalize=False`.
 
         Raises InputError for a text longer than the context.
         """
         if isinstance(texts, str):
-            raise InputTypeError(f"expected a list of texts, found the single text {texts!r}: put it in a list")
+            raise InputTypeError(f"expected a list of texts, found one text {texts!r}: put it in a list", "texts")
+        if not (isinstance(texts, Collection) and all(isinstance(text, str) for text in texts)):
+            raise InputTypeError(f"expected a list of texts, {found_text(texts)}", "texts")
         if not len(texts):
             return np.zeros((0, self.config.text.embed), np.float32)
         ids, blocks = self.tokenizer.pad(texts), []
@@ -296,6 +302,10 @@ def real_numbers(embeddings: Any) -> np.ndarray:
             "embeddings",
         )
     array = np.asarray(embeddings)
+    if array.dtype.kind in "US":
+        raise InputTypeError(
+            "expected embeddings as numbers, found text: embed the images with clip.embed_images first", "embeddings"
+        )
     if array.dtype.kind == "c":
         message = f"Complex data not supported: embeddings are {array.dtype}, expected real numbers"
         raise InputError(message, "embeddings")
@@ -320,6 +330,7 @@ def _embed_block(tower: Callable, pixels: np.ndarray, mesh: Mesh) -> jax.Array:
     return split_images(_embed_each, mesh, 1)(tower, pixels)
 
 
+@names_arguments
 @errors_about("clip")
 def load_clip(name: str | Path | Clip = "embedded") -> Clip:
     """Loads a frozen CLIP with a ViT image tower.
@@ -336,6 +347,8 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
     """
     if isinstance(name, Clip):
         return name
+    if not isinstance(name, str | os.PathLike):
+        raise InputTypeError(f'expected a Clip from load_clip, or a name such as "embedded", {found_text(name)}')
     name = str(name)
     if name == "embedded":
         return _load_directory(name, EMBEDDED)
@@ -371,9 +384,20 @@ def _fetch(hub_id: str) -> Path:
         return directory if weight_files(directory) else fetch([FLAX])
     except Exception as error:  # the hub's client raises a dozen kinds; each means that the download failed
         raise ConnectionError(
-            f"{hub_id} is not a local directory and could not be downloaded from the hub ({type(error).__name__}): "
-            "check the id and the network, or give a local directory in the Hugging Face layout"
+            f"{hub_id} is not a local directory, and {hub_problem(error)}: check the id and the network, or give a "
+            "local directory in the Hugging Face layout"
         ) from error
+
+
+def hub_problem(error: Exception) -> str:
+    """Why the hub's client failed."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        meaning = {401: "no such public model", 403: "no access", 404: "no such model"}.get(status, "an error")
+        return f"the hub answered {status} ({meaning})"
+    if isinstance(error, OSError) and error.errno:
+        return f"its files could not be downloaded ({reason_text(error)})"
+    return "the hub could not be reached"
 
 
 def _from_store(path: Path) -> Path:

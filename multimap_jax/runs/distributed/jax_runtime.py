@@ -11,6 +11,7 @@ import warnings
 from typing import Any
 
 from multimap_jax.errors import InputError, InputOSError
+from multimap_jax.storage.filenames import error_text
 
 # Hosts of a pod start minutes apart, and then list the images before they join.
 JOIN_SECONDS = 300
@@ -55,7 +56,7 @@ def join(processes: Any) -> None:
             "coordinator",
         ) from None
     except RuntimeError as error:
-        message = f"process {processes.index} cannot join the others ({one_line(error)})"
+        message = f"process {processes.index} cannot join the others ({error_text(error)})"
         raise InputOSError(message, "coordinator") from None
 
 
@@ -75,7 +76,7 @@ def join_cluster(heartbeat: int) -> tuple[str, int, int]:
     except Exception as error:  # each cluster has errors of its own
         if isinstance(error, ValueError) and "be defined" in str(error):
             raise InputError(f"found no cluster here ({CLUSTERS}): start it in one", "distributed") from None
-        message = f"cannot use what the cluster says ({one_line(error)}): look at its settings"
+        message = f"the settings of this cluster cannot be used ({error_text(error)}): check them"
         raise InputError(message, "distributed") from None
     from jax._src.distributed import global_state as state
 
@@ -126,11 +127,6 @@ def initialize(heartbeat: int, **settings: Any) -> None:
         raise errors[0]
 
 
-def one_line(error: Exception) -> str:
-    """An error of JAX or of a cluster in one short line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
-
-
 def leave() -> None:
     """Waits until all processes leave, and ends the runtime."""
     import jax
@@ -161,4 +157,4 @@ def published(key: str) -> Any:
         if "DEADLINE_EXCEEDED" in str(error):
             return None
         time.sleep(END_SECONDS)
-        raise ConnectionError(f"process 0 has gone ({one_line(error)}): start all processes again") from None
+        raise ConnectionError(f"process 0 has gone ({error_text(error)}): start all processes again") from None
