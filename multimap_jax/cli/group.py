@@ -84,6 +84,7 @@ def run(values: FlagValues) -> None:
     subject, is_exact = values.subject.removeprefix(EXACTLY), values.subject.startswith(EXACTLY)
     find = sources_by_aspect(subject, is_exact, words, clusters, values.aspect, sources)
     words = {name: text for name, text in words.items() if name not in find and normal_form(text) != "none"}
+    note_single_words(words, clusters)
     counts = {name: cluster_count(name, words, clusters) for name in values.aspect}
 
     from multimap_jax.prompts.aspect import Aspect
@@ -155,6 +156,16 @@ def sources_by_aspect(
             advice = f"To use words, give --words={name}=A,B,…, --words={name}=wordnet or --words={name}=llm"
             note(f"grouping without words: the vocabulary has none for {name!r} of {subject!r}. {advice}")
     return found
+
+
+def note_single_words(words: dict[str, str], clusters: dict[str, str]) -> None:
+    """Prints a note for an aspect with one word and no number of groups, which gives one group."""
+    for name, text in words.items():
+        if len(split_words(text)) == 1 and name not in clusters:
+            note(
+                f"--words={name}={text} is only one word, so all images go into one group: give more words, such as "
+                f"--words={name}={text},…, or a number of groups, such as --clusters={name}=3"
+            )
 
 
 def cluster_count(name: str, words: dict[str, str], clusters: dict[str, str]) -> int | str:

@@ -57,9 +57,9 @@ def print_estimate(job: Any, clip: Clip, images: int, say: Callable[[str], None]
     own = padded(images, clip.image_block, devices, processes)
     embedding = embedding_seconds(clip.config.image, own, operations_per_second(width, "float32"))
     names = ", ".join(aspect.name for aspect in job.aspects)
-    say(f"{count(images, 'image')} by {names} with {clip.name}, on {machine()}:")
+    say(f"grouping {count(images, 'image')} by {names} with the encoder {clip.name}, on {machine()}:")
     text = f"about {duration(embedding)} to embed {'the images' if processes == 1 else 'the images of each process'}"
-    text = "no image is opened" if job.ready else text
+    text = "the embeddings are given" if job.ready else text
     proxies = padded(images, job.config.block_size or default_block_size(), devices, processes)
     wanted = [(aspect, proxies) for aspect in job.aspects if job.needs_proxies(aspect)]
     wanted += [(aspect, job.clusters[aspect.name]) for aspect in job.aspects if job.needs_group_proxies(aspect)]
@@ -130,7 +130,8 @@ def unnamed_text(result: AspectResult) -> str:
     if len(unnamed) == len(result.cluster_names) and len(result.aspect.words) > 1:
         words = ", ".join(result.aspect.words[:UNFIT_LISTED]) + " …" * (len(result.aspect.words) > UNFIT_LISTED)
         return f"None of these words fits the images: {words}. Give others with --words."
-    return f"No word fits {count(len(unnamed), 'group')}: {', '.join(unnamed)}. Give more words with --words."
+    groups = f"the group {unnamed[0]}" if len(unnamed) == 1 else f"these {len(unnamed)} groups: {', '.join(unnamed)}"
+    return f"No word fits {groups}. Give more words with --words."
 
 
 def merge_texts(result: AspectResult) -> list[str]:

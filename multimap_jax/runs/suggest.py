@@ -73,7 +73,7 @@ def run_suggest(
     names = next(filter(None, levels), [])
     if not names:
         advice = "Try another encoder with --clip, or give words that fit these images with --words."
-        return say(f"\nIt separates none. {advice}")
+        return say(f"\nThe encoder separates the words of none of these aspects. {advice}")
     flags = [f"--embeddings={images}" if ready else f"--images={images}", f"--subject={subject}"]
     flags += [*(f"--aspect={name}" for name in names), f"--clip={clip}", "--out=groups" if ready else f"--out={out}"]
     say("\nA high score says that the words separate these images, not that the aspect makes sense for them.")
@@ -82,7 +82,7 @@ def run_suggest(
 
 def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
     """The best aspects, one line each."""
-    lines = [f"\nAspects that {encoder} separates on {count(images, 'image')}, best first; 1.0 or more is well:"]
+    lines = [f"\nAspects by how well {encoder} separates their words on {count(images, 'image')}; 1.0 or more is well:"]
     width = max(len(found.aspect.name) for found in aspects[:SHOWN])
     for found in aspects[:SHOWN]:
         aspect, separability = found.aspect, found.separability

@@ -70,7 +70,7 @@ def traces_in(folder: Path, say: Callable[[str], None] = print) -> Iterator[None
         try:
             yield
             if not _traces.kinds:
-                say("there were too few chunks for a trace: there was little or nothing left to compute")
+                say("no trace was saved: there was too little left to compute")
         finally:
             _traces = None
         if working != folder:

@@ -193,3 +193,11 @@ def test_an_aspect_may_have_an_equals_sign_in_its_name():
     assert by_aspect("words", given, ["color", "CAFÉ=B"]) == {"color": "Red", "CAFÉ=B": "1"}
     with pytest.raises(ValueError, match="twice for the aspect 'color'"):
         by_aspect("words", ["Color=red", "color=blue"], ["color"])
+
+
+@pytest.mark.parametrize("more, is_said", [([], True), (["--clusters=color=2"], False), (["--aspect=a"], True)])
+def test_one_word_gets_a_note_that_says_what_to_type(more, is_said, capsys):
+    flags = ["--images=nowhere", "--aspect=color", "--words=color=red", *more]
+    assert cli.main(["multimap", *flags]) == 2
+    said = "only one word, so all images go into one group: give more words, such as --words=color=red,…, or"
+    assert (said in capsys.readouterr().err) == is_said

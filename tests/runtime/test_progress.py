@@ -152,7 +152,7 @@ def test_a_trace_is_of_a_few_chunks(monkeypatch, tmp_path):
 def test_a_run_with_nothing_left_to_trace_says_so(run, fruit, tmp_path, capfd):
     flags = [f"--images={fruit}", *FLAGS, f"--out={run[0]}", f"--profile={tmp_path}"]
     assert cli.main(["multimap", *flags]) == 0
-    assert "multimap: note: there were too few chunks for a trace" in capfd.readouterr().err
+    assert "multimap: note: no trace was saved: there was too little" in capfd.readouterr().err
 
 
 def test_a_trace_that_fails_ends_no_run(monkeypatch, fruit, tmp_path, capfd):

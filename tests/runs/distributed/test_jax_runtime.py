@@ -145,7 +145,7 @@ def test_a_cluster_that_says_nonsense_is_no_traceback(fruit, tmp_path):
     flags = [f"--images={fruit}", "--aspect=color", "--clusters=color=2", f"--out={tmp_path}"]
     run = run_by_hand(["-m", "multimap_jax"], flags, slurm("mine", 2, 0))
     assert run.returncode == 2 and run.stderr.count("\n") == 1
-    assert run.stderr.startswith("multimap: cannot use what the cluster says (ValueError: invalid literal")
+    assert run.stderr.startswith("multimap: the settings of this cluster cannot be used (invalid literal")
 
 
 def test_a_process_of_a_cluster_without_company_says_so(fruit, tmp_path):
