@@ -165,9 +165,8 @@ def sight_table(found: dict) -> str:
     code, rule = found["code"], found["found"]
     spans = {"0.5": ".5 or more", "0.3": ".3 to .5", "0.15": ".15 to .3", "0.0": "below .15"}
     titles = {
-        "judge": "Verdicts on the cases for judging, with the thresholds in the code",
-        "choose": "The same on the cases for choosing",
-        "left_out": "Every set under the thresholds that the rule finds on all others",
+        "left_out": "Verdicts, every set's by the thresholds that all other sets give",
+        "in_code": "The same by the thresholds in the code, which these cases gave",
     }
     parts = [
         "## Whether an encoder separates words: thresholds and verdicts",
@@ -175,7 +174,7 @@ def sight_table(found: dict) -> str:
         "noise, under lists of words of several kinds. Groups are those of the default recipe: as many as words were "
         "given; of found words as many as the command chooses, and as many as there are labels. Wrong words fit no "
         'aspect of the images, and images of one value have nothing to separate: neither should be called "well". The '
-        "thresholds were chosen on some sets and are judged on others; which criteria there are was decided on all.",
+        "criteria themselves were decided on all cases.",
         lines(
             ["criterion", "in the code", "by the rule"],
             [[name.replace("_", " "), f"{code[name]:.2f}", f"{rule[name]:.2f}"] for name in code],
@@ -190,7 +189,6 @@ def sight_table(found: dict) -> str:
         ]
         parts += [f"{title}:", lines(["words", "NMI of the groups", "cases", "well", "partly", "hardly"], cells)]
     head = [
-        "part",
         "set",
         "encoder",
         "noise",
@@ -208,7 +206,7 @@ def sight_table(found: dict) -> str:
         "mistakes": 'Groups with an NMI of .5 or more that are called "hardly", and what should not be called "well"',
     }.items():
         cells = [
-            [row["part"], row["set"], row["encoder"], f"{row['noise']:.0f}", row["subject"], row["aspect"], row["kind"]]
+            [row["set"], row["encoder"], f"{row['noise']:.0f}", row["subject"], row["aspect"], row["kind"]]
             + [str(row["words"]), f"{row['nmi']:.2f}" if "nmi" in row else "", f"{row['win_rate']:.2f}"]
             + [f"{row['structure']:z.2f}", f"{row['share']:.2f}", row["verdict"]]
             for row in found[name]

@@ -3,10 +3,10 @@
     python -m experiments.calibration.separability --data=../shared/data --models=../shared/models \
         --out=experiments/results/sight.json
 
-The rule: over cases for choosing (`verdict_cases`) whose groups have an NMI of .5 or more, "well" needs a quantile of
-each criterion, and "partly" one of the score that these give without the share (QUANTILES). All cases are
-then counted by the verdict with the thresholds in the code, those for judging on their own; and every set with
-thresholds from the cases of all other sets, whichever part they take.
+The rule: over the cases (`verdict_cases`) whose groups have an NMI of .5 or more, "well" needs a quantile of each
+criterion, and "partly" one of the score that these give without the share (QUANTILES). The code has the thresholds that
+all sets give. Every set is judged by the thresholds that all other sets give, and then, to compare, by those in the
+code.
 
 Without --data and --models the photographs are left out. --cache keeps embeddings and cases: the next run judges the
 same cases. Prints one JSON line. About 15 minutes on two CPU cores.
@@ -42,7 +42,7 @@ KINDS = {
 
 def define_flags() -> None:
     flags.DEFINE_integer("images", 200, "pictures of each drawn set", lower_bound=20)
-    flags.DEFINE_integer("seed", 17, "of the drawn sets for choosing; those for judging have the next", lower_bound=0)
+    flags.DEFINE_integer("seed", 17, "of the drawn sets", lower_bound=0)
     flags.DEFINE_string("data", None, "folder of photographs with labels")
     flags.DEFINE_string("models", None, "folder of the checkpoints that see them")
     flags.DEFINE_string("cache", None, "folder for embeddings and cases")
@@ -85,12 +85,14 @@ def counts(rows: Sequence[dict], verdict: Callable[[dict], str]) -> dict[str, di
     return found
 
 
-def left_out(rows: Sequence[dict]) -> dict:
-    """`counts`, each set's under the thresholds that all other sets give."""
-    limits = {}
+def judge(rows: Sequence[dict]) -> None:
+    """Sets the "verdict" of each row, by the thresholds that all other sets give. Drawings and photographs of one
+    subject are one set."""
     for family in {row["set"].split()[0] for row in rows}:
-        limits[family] = thresholds([row for row in rows if row["set"].split()[0] != family])
-    return counts(rows, lambda row: level(row, limits[row["set"].split()[0]]))
+        limits = thresholds([row for row in rows if row["set"].split()[0] != family])
+        for row in rows:
+            if row["set"].split()[0] == family:
+                row["verdict"] = level(row, limits)
 
 
 def rows_of(task: tuple) -> list[dict]:
@@ -130,7 +132,7 @@ def photographs(rows: Sequence[dict]) -> list[dict]:
     found: dict = {}
     for row in (row for row in rows if not row["drawn"] and row["kind"] in ("true", "found") and not row["noise"]):
         if (row["encoder"], row["subject"]) == PHOTOGRAPHS[row["set"]][:2]:
-            found.setdefault(tuple(row[name] for name in ("set", "part", "aspect", "kind")), row)
+            found.setdefault(tuple(row[name] for name in ("set", "aspect", "kind")), row)
     return list(found.values())
 
 
@@ -150,13 +152,11 @@ def main(_):
         data = models = None
     rows = all_rows(data, models, cache)
     code = {name: getattr(separability, name.upper()) for name in (*CRITERIA, "partly")}
-    for row in rows:
-        row["verdict"] = level(row, code)
-    parts = {part: [row for row in rows if row["part"] == part] for part in ("choose", "judge")}
+    judge(rows)
     found = {"machine": machine(), "images": FLAGS.images, "seed": FLAGS.seed, "code": code}
-    found |= {"found": thresholds(parts["choose"])}
-    found |= {part: counts(of, lambda row: row["verdict"]) for part, of in parts.items()}
-    found |= {"left_out": left_out(rows), "photographs": photographs(rows), "mistakes": mistakes(rows)}
+    found |= {"found": thresholds(rows), "left_out": counts(rows, lambda row: row["verdict"])}
+    found |= {"in_code": counts(rows, lambda row: level(row, code))}
+    found |= {"photographs": photographs(rows), "mistakes": mistakes(rows)}
     print_result(found, FLAGS.out)
 
 

@@ -3,7 +3,7 @@
 Images: drawn scenes and photographs, each seen by the checkpoint that was made for them and by others; embeddings with
 noise, as of a checkpoint that sees less; parts of a set. Words: the true ones; too many (with others of the vocabulary)
 and too few; found by the images, as the command does it where none are given; wrong ones, which fit no aspect of the
-images; and true ones of images that all have one value. Each set is for choosing thresholds or for judging them.
+images; and true ones of images that all have one value.
 """
 
 from __future__ import annotations
@@ -16,11 +16,7 @@ from pathlib import Path
 import numpy as np
 
 DIFFICULTIES = (0, 1, 2)
-# Families of drawn scenes, and the part that each takes.
-DRAWN = {
-    "fruit": "choose", "card": "choose", "cars": "choose",
-    "aloi": "judge", "fruit360": "judge", "cmuface": "judge", "flowers": "judge",
-}  # fmt: skip
+DRAWN = ("fruit", "card", "cars", "aloi", "fruit360", "cmuface", "flowers")  # families of drawn scenes
 NOISE = 1.0  # added to embeddings, in their spread
 # Set of photographs: checkpoint, subject, and the aspects that the checkpoint's README says it sees.
 PHOTOGRAPHS = {
@@ -30,13 +26,13 @@ PHOTOGRAPHS = {
     "faces": ("photo-mini", "face", ("identity", "pose")),
     "fashion": ("fashion-mini", "product", ("color", "type", "gender")),
 }
-# Other words for the subject, and the part that the set takes; of "" each half takes one.
-TAKEN = {
-    "cards": (("object",), "choose"),
-    "faces": (("person",), "choose"),
-    "flowers": (("object",), "judge"),
-    "cars": (("vehicle",), "judge"),
-    "fashion": (("clothing", "item"), ""),
+# Other words for the subject.
+SUBJECTS = {
+    "cards": ("object",),
+    "faces": ("person",),
+    "flowers": ("object",),
+    "cars": ("vehicle",),
+    "fashion": ("clothing", "item"),
 }
 NO_ASPECT = ("core", "half")  # columns of labels.csv
 SUBSETS, SUBSET = 2, 400  # images of a set that has more
@@ -53,11 +49,10 @@ ALIKE = 20  # images of one value, at least
 
 @dataclasses.dataclass(frozen=True)
 class ImageSet:
-    """Images as an encoder sees them. part: "choose" or "judge"; embeddings: [images, embed]; labels: by aspect."""
+    """Images as an encoder sees them. embeddings: [images, embed]. labels: by aspect."""
 
     name: str
     drawn: bool
-    part: str
     encoder: str
     subject: str
     embeddings: np.ndarray
@@ -84,13 +79,10 @@ class ImageSet:
 
 
 def drawn_sets(name: str, clips: dict, images: int, seed: int, cache: Path | None = None) -> Iterator[ImageSet]:
-    """Of a family of drawn scenes; those for judging have the next seed. clips: by name; all but "embedded" see the
-    easy ones alone."""
+    """Of a family of drawn scenes; clips: by name; all but "embedded" see the easy ones alone."""
     from experiments.evaluation import datasets
     from multimap_jax.scenes import SCENES
 
-    part = DRAWN[name]
-    seed += part == "judge"
     for difficulty in DIFFICULTIES:
         twin = datasets.twin(name, images, seed, difficulty)
         labels = {aspect: truth for aspect, truth in twin.labels.items() if len(set(truth)) > 1}
@@ -98,7 +90,7 @@ def drawn_sets(name: str, clips: dict, images: int, seed: int, cache: Path | Non
             if encoder == "embedded" or difficulty == 0:
                 rows = embedded(clip, encoder, twin.images, cache, f"{name}-{difficulty}-{images}-{seed}")
                 subject = SCENES[name].subject
-                found = ImageSet(f"{name} {difficulty}", True, part, encoder, subject, rows, labels)
+                found = ImageSet(f"{name} {difficulty}", True, encoder, subject, rows, labels)
                 yield found
                 if encoder == "embedded" and difficulty != 1:
                     yield found.noisy(NOISE, seed)
@@ -108,24 +100,18 @@ def photograph_sets(folder: str, clips: dict, data: Path, cache: Path | None = N
     """Of a folder of photographs; those with noise and of other subjects by their own checkpoint alone."""
     from experiments.evaluation import datasets
 
-    (own, subject, _), (subjects, part) = PHOTOGRAPHS[folder], TAKEN[folder]
+    own, subject, _ = PHOTOGRAPHS[folder]
     images, rows = datasets.read_table(data / folder)
     labels = {name: np.array([row[name] for row in rows]) for name in rows[0] if name not in NO_ASPECT}
-    halves = {part: np.arange(len(images))}
-    if not part:
-        half = np.array([row["half"] for row in rows])
-        halves = {"choose": np.flatnonzero(half == "choose"), "judge": np.flatnonzero(half == "report")}
     for encoder, clip in clips.items():
         seen = embedded(clip, encoder, images, cache, f"{folder}-{len(images)}")
-        for name, which in halves.items():
-            whole = ImageSet(folder, False, name, encoder, subject, seen, labels).at(which)
-            first = whole.some(SUBSET, 0)
-            yield first
-            if encoder == own:
-                more = range(1, SUBSETS) if len(which) > SUBSET else ()
-                yield from (whole.some(SUBSET, subset) for subset in more)
-                yield from (dataclasses.replace(first, subject=other) for other in subjects)
-                yield first.noisy(NOISE, 0)
+        whole = ImageSet(folder, False, encoder, subject, seen, labels)
+        first = whole.some(SUBSET, 0)
+        yield first
+        if encoder == own:
+            yield from (whole.some(SUBSET, subset) for subset in range(1, SUBSETS) if len(images) > SUBSET)
+            yield from (dataclasses.replace(first, subject=other) for other in SUBJECTS[folder])
+            yield first.noisy(NOISE, 0)
 
 
 def with_memory(clip):
@@ -189,7 +175,7 @@ def rate(clip, images: ImageSet, vocabulary) -> Iterator[dict]:
     value are not grouped."""
     import multimap_jax as mm
 
-    place = {"set": images.name, "drawn": images.drawn, "part": images.part, "encoder": images.encoder}
+    place = {"set": images.name, "drawn": images.drawn, "encoder": images.encoder}
     place |= {"noise": images.noise, "images": len(images.embeddings), "subject": images.subject}
     for aspect, truth in images.labels.items():
         for kind, words in word_lists(clip, images, aspect, vocabulary):

@@ -49,8 +49,8 @@ def test_cases_are_counted_by_words_nmi_and_verdict():
 def test_a_set_is_judged_by_what_other_sets_give():
     strict = [row(0.99, 2.0, 0.9, 0.9) for _ in range(3)]
     lax = [row(0.6, 0.1, 0.1, 0.9, set="card 2") for _ in range(3)]
-    found = separability.left_out(strict + lax)
-    assert found["given"] == {"0.5": {"well": 3, "partly": 0, "hardly": 3}}
+    separability.judge(strict + lax)
+    assert {each["verdict"] for each in strict} == {"well"} and {each["verdict"] for each in lax} == {"hardly"}
 
 
 def test_cases_of_a_drawn_set_have_lists_of_words_criteria_and_groups():
@@ -61,7 +61,7 @@ def test_cases_of_a_drawn_set_have_lists_of_words_criteria_and_groups():
     kinds = ["true", "one value", "too many", "found", "found, true number", *("wrong", "wrong, found") * 2]
     assert sorted(each["kind"] for each in rows) == sorted(kinds)
     true = next(each for each in rows if each["kind"] == "true")
-    assert true["nmi"] > 0.9 and true["win_rate"] > 0.8 and true["part"] == "choose"
+    assert true["nmi"] > 0.9 and true["win_rate"] > 0.8
     assert all(("nmi" in each) == (each["kind"] in kinds[:1] + kinds[2:5]) for each in rows)
 
 
@@ -69,7 +69,7 @@ def test_noise_is_as_wide_as_asked_for_and_rows_stay_unit():
     random = np.random.default_rng(0)
     rows = random.normal(size=(50, 32)) / 10 + np.eye(32)[0]
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    images = verdict_cases.ImageSet("a", True, "judge", "embedded", "fruit", rows, {"color": np.array(["red"] * 50)})
+    images = verdict_cases.ImageSet("a", True, "embedded", "fruit", rows, {"color": np.array(["red"] * 50)})
     noisy = images.noisy(1.0, 0)
     assert np.linalg.norm(noisy.embeddings, axis=1) == pytest.approx(1, abs=1e-5) and noisy.noise == 1
     spread, moved = (np.square(each - each.mean(0)).sum() for each in (rows, noisy.embeddings))
@@ -86,17 +86,17 @@ def test_a_text_is_embedded_once():
 
 def test_the_table_has_thresholds_counts_photographs_and_mistakes():
     cell = {"well": 3, "partly": 1, "hardly": 0}
-    cars = {"part": "judge", "encoder": "small", "noise": 0.0, "subject": "car", "aspect": "type", "words": 3}
+    cars = {"encoder": "small", "noise": 0.0, "subject": "car", "aspect": "type", "words": 3}
     cars = row(0.56, 0.05, 0.12, 0.01, set="cars", verdict="hardly") | cars
     counted = {"given": {"0.5": cell, "0.0": cell}, "wrong": {"": cell}}
-    found = {name: counted for name in ("judge", "choose", "left_out")}
+    found = {name: counted for name in ("left_out", "in_code")}
     found |= {"code": LIMITS, "found": LIMITS | {"win_rate": 0.8123}, "photographs": [cars], "mistakes": []}
     text = results.sight_table(found | {"command": "python", "date": "today", "machine": "one"})
     for line in (
         "| win rate | 0.80 | 0.81 |",
         "| given | .5 or more | 4 | 3 (75%) | 1 (25%) | 0 (0%) |",
         "| wrong | not grouped | 4 | 3 (75%) | 1 (25%) | 0 (0%) |",
-        "| judge | cars | small | 0 | car | type | true | 3 | 0.01 | 0.56 | 0.05 | 0.12 | hardly |",
+        "| cars | small | 0 | car | type | true | 3 | 0.01 | 0.56 | 0.05 | 0.12 | hardly |",
     ):
         assert line in text
     assert "should not be called" not in text.splitlines()[-3]
