@@ -61,7 +61,7 @@ def fit_proxies(
     batch_order: np.ndarray | None = None,
     seed: int = 0,
     progress: bool | Bar = False,
-    only: np.ndarray | None = None,
+    only: Sequence[int] | np.ndarray | None = None,
 ) -> ProxyFit:
     """Learns one proxy word for every image.
 
@@ -85,8 +85,8 @@ def fit_proxies(
     embeddings = clip.check_embeddings(embeddings)
     prompt = check_proxies(clip, aspect, contrast, config)
     order = _batch_order(config, len(embeddings), batch_order, seed)
-    among = (np.arange(len(embeddings)) if only is None else only, len(embeddings))
-    embeddings = embeddings[:] if only is None else embeddings[only]
+    among = (_check_indices(only, len(embeddings)), len(embeddings))
+    embeddings = embeddings[:] if only is None else embeddings[among[0]]
     reference = reference_words(clip, embeddings, aspect, bare=config.traits.text_space)
     wide = jax.enable_x64(True) if config.precision == "float64" else contextlib.nullcontext()
     with wide, matmul_precision(config.precision):
@@ -182,6 +182,17 @@ def prepare(
 def _text_vectors(clip: Clip, words: Sequence[str]) -> np.ndarray:
     """The released program's word vectors: unnormalised text embeddings of bare words, [words, embed]."""
     return clip.embed_texts(words, normalize=False)
+
+
+def _check_indices(only: Sequence[int] | np.ndarray | None, images: int) -> np.ndarray:
+    """The indices in `only`, int [n]; all of them for None."""
+    if only is None:
+        return np.arange(images)
+    wrong = [i for i in np.ravel(only).tolist() if type(i) is not int or not 0 <= i < images]
+    if wrong or not np.size(only):
+        found = repr(wrong[0]) if wrong else "none"
+        raise InputError(f"expected indices of images, whole numbers from 0 to {images - 1}, found {found}", "only")
+    return np.ravel(only).astype(int)
 
 
 def _batch_order(config: ProxyConfig, images: int, given: np.ndarray | None, seed: int) -> np.ndarray | None:

@@ -229,6 +229,9 @@ BAD = {
         {"batch_order": np.ones((2, 2)), "config": mm.ProxyConfig.released(2, weight_decay=1e-3, batch_size=10)},
         "each row a permutation",
     ),
+    "an image that is not there": (lambda rows: rows, {"only": [3, 99]}, r"0 to 18, found 99 \(see only=\)"),
+    "a mask": (lambda rows: rows, {"only": [True, False]}, "whole numbers from 0 to 18, found True"),
+    "no image": (lambda rows: rows, {"only": []}, "whole numbers from 0 to 18, found none"),
 }
 
 
@@ -237,6 +240,10 @@ def test_bad_arguments(clip, embeddings, name):
     change, arguments, message = BAD[name]
     with pytest.raises(ValueError, match=message):
         mm.fit_proxies(clip, change(embeddings), COLOR, **arguments)
+
+
+def test_a_list_of_images(clip, embeddings):
+    assert len(mm.fit_proxies(clip, embeddings, COLOR, config=CONFIG, only=[4, 2]).proxies) == 2
 
 
 @pytest.mark.parametrize(
