@@ -46,6 +46,7 @@ from multimap_jax.proxies.recipes import ProxyConfig, given_or_default
 from multimap_jax.report.html import groups_html, of_model
 from multimap_jax.settings import Settings
 from multimap_jax.storage.filenames import printable, without_secrets
+from multimap_jax.storage.output import unwritable
 from multimap_jax.words.choose import choose_words
 from multimap_jax.words.naming import exemplars, name_groups
 from multimap_jax.words.vocabulary import Vocabulary, known_vocabulary
@@ -310,9 +311,15 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
     @names_arguments
     def save(self, directory: str | Path) -> None:
-        """Writes model.json and arrays.npz. They contain only the name and hash of the checkpoint."""
+        """Writes model.json and arrays.npz. They contain only the name and hash of the checkpoint.
+
+        Raises OSError if the folder cannot be written.
+        """
         check_is_fitted(self)
-        write_model(self, self._clip(), Path(directory))
+        try:
+            write_model(self, self._clip(), Path(directory))
+        except OSError as error:
+            raise unwritable(Path(directory), error) from None
 
     def _select_n_clusters(self, embeddings: Rows, rows: Rows | None, names: Sequence) -> list[Candidate]:
         """Candidates for the number of groups. rows: features of the images; None if they depend on that number. Then

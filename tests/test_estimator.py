@@ -259,6 +259,12 @@ def test_nothing_is_written_of_a_model_that_cannot_be_saved(clip, rows, tmp_path
     assert not (tmp_path / "model").exists()
 
 
+def test_a_folder_that_cannot_be_written(fitted, tmp_path):
+    (tmp_path / "model").write_text("")
+    with pytest.raises(OSError, match=r"^cannot write into .*model \(File exists\).* \(see directory=\)"):
+        fitted.save(tmp_path / "model")
+
+
 def test_a_folder_called_embedded_is_not_taken_for_the_checkpoint(tmp_path, monkeypatch):
     clip = mm.load_clip("embedded")
     rows = unit_rows(9, clip.config.image.embed)

@@ -89,7 +89,10 @@ def prepare_folder(out: Path) -> None:
 
 
 def unwritable(out: Path, error: OSError) -> OSError:
-    return InputOSError(f"cannot write into {out} ({reason_text(error)}): give another folder", "out")
+    """The error for a folder that refuses a write, with the number and the reason of the system's `error`."""
+    found = InputOSError(f"cannot write into {out} ({reason_text(error)}): give another folder", "out")
+    found.errno, found.strerror = error.errno, error.strerror
+    return found
 
 
 class Staging:
