@@ -1,18 +1,22 @@
-"""Names and defaults that flags and library share. Imports nothing, so that `multimap --help` loads nothing."""
+"""Names and defaults that flags and library share. Imports nothing heavy, so that `multimap --help` is quick."""
+
+from typing import Literal, get_args
 
 # Presets for optimising proxies, see proxies.recipes.
-RECIPES = ("default", "paper", "released")
+Recipe = Literal["default", "paper", "released"]
+RECIPES = get_args(Recipe)
 # Features for k-means, see features.table.
-FEATURES = ("span", "proxy", "prompt", "word", "image", "proxy+image")
+FeatureKind = Literal["span", "proxy", "prompt", "word", "image", "proxy+image"]
+FEATURES = get_args(FeatureKind)
 # The concept term of the loss, see proxies.loss.
-CONCEPTS = ("contrastive", "distance", "none")
-OPTIMIZERS = ("adam", "adagrad")
+Concept = Literal["contrastive", "distance", "none"]
+Optimizer = Literal["adam", "adagrad"]
 # Schedules of the learning rate.
-SCHEDULES = ("constant", "linear")
+Schedule = Literal["constant", "linear"]
 # Initial value of a proxy: the image's reference word, or the name of the aspect.
-INITS = ("reference", "aspect")
+Init = Literal["reference", "aspect"]
 # Precisions of the text tower while optimising proxies.
-PRECISIONS = ("float32", "tf32", "bf16", "float64")
+Precision = Literal["float32", "tf32", "bf16", "float64"]
 # How progress is shown.
 LOGS = ("bars", "json")
 # Sources of an aspect's candidate words, if the user gives none.

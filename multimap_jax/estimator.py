@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from multimap_jax.arrays.rows import Rows, StoredRows
 from multimap_jax.arrays.sampling import sample_indices, sample_rows
-from multimap_jax.choices import AUTO, NO_SPLIT
+from multimap_jax.choices import AUTO, NO_SPLIT, FeatureKind
 from multimap_jax.clustering.kmeans import (
     check_clusters,
     cluster,
@@ -103,7 +103,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     _: dataclasses.KW_ONLY
     contrast: Sequence[str] = ()
     config: ProxyConfig | None = None
-    features: str | None = None
+    features: FeatureKind | None = None
     random_state: int | np.random.RandomState | None = 0
     progress: bool = False
     keep_proxies: bool = False

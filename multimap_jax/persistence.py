@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from multimap_jax.arrays.rows import StoredRows, walk
-from multimap_jax.choices import FEATURES
+from multimap_jax.choices import FeatureKind
 from multimap_jax.clustering.kmeans import is_leftover, merge_order
 from multimap_jax.clustering.outliers import Inliers
 from multimap_jax.clustering.selection import Candidate
@@ -65,7 +65,7 @@ class ModelContent(msgspec.Struct, kw_only=True):
     contrast: tuple[str, ...]
     config: ProxyConfig | None
     settings: Settings
-    features: Literal[FEATURES]  # type: ignore[valid-type]  # a tuple of texts
+    features: FeatureKind
     n_features_in: Whole
     cluster_names: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=MOST_CLUSTERS)]
     cluster_confidences: list[float]

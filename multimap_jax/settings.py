@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from multimap_jax import choices
 from multimap_jax.errors import InputError, InputTypeError
@@ -43,7 +43,7 @@ def setting(
 class Settings:
     """Settings for grouping images, besides the aspect and the recipe."""
 
-    features: str | None = setting(
+    features: choices.FeatureKind | None = setting(
         None,
         "features for k-means (default: span for the default recipe and two or more words, otherwise proxy)",
         options=choices.FEATURES,
@@ -64,7 +64,7 @@ class Settings:
 class ProxySettings:
     """Settings for optimising proxies; `proxies.recipes.ProxyConfig` documents each field."""
 
-    recipe: str = setting("default", options=choices.RECIPES, static=True)
+    recipe: choices.Recipe = setting("default", options=choices.RECIPES, static=True)
     steps: int = setting(80, "optimisation steps", minimum=0, limit=10**6 + 1)
     learning_rate: float = setting(0.01, "learning rate of the optimiser", minimum=0)
     weight_decay: float = setting(0.0, "weight decay, as L2 added to the gradient", minimum=0)
@@ -75,14 +75,16 @@ class ProxySettings:
         "stop optimising an image when its loss falls by less than this over 10 steps; 0: never",
         minimum=0,
     )
-    concept: str = setting("none", "concept term", options=choices.CONCEPTS, static=True)
-    optimizer: str = setting("adam", options=choices.OPTIMIZERS, static=True)
-    schedule: str = setting("linear", "schedule of the learning rate", options=choices.SCHEDULES, static=True)
-    init: str = setting("reference", options=choices.INITS, static=True)
+    concept: choices.Concept = setting("none", "concept term", options=get_args(choices.Concept), static=True)
+    optimizer: choices.Optimizer = setting("adam", options=get_args(choices.Optimizer), static=True)
+    schedule: choices.Schedule = setting(
+        "linear", "schedule of the learning rate", options=get_args(choices.Schedule), static=True
+    )
+    init: choices.Init = setting("reference", options=get_args(choices.Init), static=True)
     batch_size: int | None = setting(None, minimum=1, static=True)
     block_size: int | None = setting(None, "images computed at once on one device", minimum=1, static=True)
-    precision: str = setting(
-        "float32", "precision of the text tower while optimising", options=choices.PRECISIONS, static=True
+    precision: choices.Precision = setting(
+        "float32", "precision of the text tower while optimising", options=get_args(choices.Precision), static=True
     )
 
 

@@ -659,7 +659,7 @@ MODELS = {
     "settings: width of words": (edited("n_features_in", "128"), "Expected `int`, got `str` - at `$.n_features_in`"),
     "settings: a negative seed": (edited("settings", {"random_state": -1}), "random_state is -1"),
     "settings: a large seed": (edited("settings", {"random_state": 2**70}), "random_state is"),
-    "settings: features of words": (edited("settings", {"features": "nonsense"}), "known: span"),
+    "settings: features of words": (edited("settings", {"features": "nonsense"}), "nonsense"),
     "settings: features used": (edited("features", ["span"]), "got `array` - at `$.features`"),
     "settings: proxies that are not there": (without_proxies, "its features need proxies, and it has none"),
     "settings: contrast of letters": (edited("contrast", "abc"), "Expected `array`, got `str` - at `$.contrast`"),

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from multimap_jax.arrays.rows import ConcatenatedRows, ProjectedRows, Rows, StoredRows
-from multimap_jax.choices import FEATURES
+from multimap_jax.choices import FEATURES, FeatureKind
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
 from multimap_jax.features.span import Span, fit_span
@@ -88,7 +88,7 @@ FEATURE_KINDS: dict[str, Feature] = {
 }
 
 
-def choose(kind: str | None, aspect: Aspect, config: ProxyConfig) -> str:
+def choose(kind: FeatureKind | None, aspect: Aspect, config: ProxyConfig) -> FeatureKind:
     """The kind of features to use. None means the recipe's kind, or "proxy" if the aspect has too few words for it.
 
     Raises InputError for an unknown kind, and for one that does not suit the aspect's words or the recipe.

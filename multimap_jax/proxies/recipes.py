@@ -27,7 +27,7 @@ class Traits:
       batches: the gradient is divided by the number of images in a batch, and weight decay acts at every batch's step.
     """
 
-    features: str = "proxy"
+    features: choices.FeatureKind = "proxy"
     own_unit: bool = False
     text_space: bool = False
     plain_tower: bool = False
@@ -85,7 +85,7 @@ class ProxyConfig(ProxySettings):
             )
 
     @classmethod
-    def named(cls, recipe: str) -> ProxyConfig:
+    def named(cls, recipe: choices.Recipe) -> ProxyConfig:
         """The recipe of this name in `choices.RECIPES`, with its default numbers."""
         return cls() if recipe == choices.RECIPES[0] else getattr(cls, recipe)()
 
