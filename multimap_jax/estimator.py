@@ -151,7 +151,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             raise InputTypeError(f'expected a whole number, None or "auto", found {self.n_clusters!r}', "n_clusters")
         clusters = len(self.aspect.words) if self.n_clusters is None else int(self.n_clusters)
         if clusters < 1:
-            raise InputError(f"{clusters} groups asked for, expected 1 or more", "n_clusters")
+            raise InputError(f"{clusters} groups requested, expected 1 or more", "n_clusters")
         return clusters
 
     @names_arguments

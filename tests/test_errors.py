@@ -67,7 +67,7 @@ WRONG = {
     "paper": (lambda c, X: mm.ProxyConfig.paper(alpha=-1), mm.ProxyConfig.paper, "alpha is -1, expected a number"),
     "released": (lambda c, X: mm.ProxyConfig.released(alpha="x"), mm.ProxyConfig.released, "alpha is 'x'"),
     "field": (lambda c, X: mm.ProxyConfig.paper(reference_weight=1), mm.ProxyConfig.paper, "(see alpha=)"),
-    "lr": (lambda c, X: mm.ProxyConfig.paper(lr=1), mm.ProxyConfig.paper, "no setting lr here, known: steps, learn"),
+    "lr": (lambda c, X: mm.ProxyConfig.paper(lr=1), mm.ProxyConfig.paper, "no setting lr, known: steps, learn"),
     "rate": (lambda c, X: mm.ProxyConfig(learning_rate=-1), mm.ProxyConfig, "learning_rate is -1, expected a number"),
 }  # fmt: skip
 

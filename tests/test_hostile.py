@@ -520,7 +520,7 @@ FLAGS = {
     "a large seed": ([*WORDS, "--seed=4294967296"], "random_state is 4294967296"),
     "a large block": ([*WORDS, "--block_size=1000000"], "block_size is 1,000,000, expected at most 128 for 12 images"),
     "no block": ([*WORDS, "--block_size=0"], "block_size is 0"),
-    "more groups than images": (["--clusters=color=13"], "13 groups asked for among 12 images"),
+    "more groups than images": (["--clusters=color=13"], "13 groups requested for 12 images"),
     "a long number of groups": (["--clusters=color=" + "9" * 5000], "expected a whole number of 1 or more"),
     "groups of nothing": (["--clusters=color=-3"], "expected a whole number of 1 or more"),
     "a reserved aspect": (

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 # Rows per batch; no measurement chose it. With more rows than this, results depend on it by rounding only.
 BATCH_ROWS = 4096
-# Most bytes of computed rows in memory; larger arrays go into a temporary file of this process.
+# Maximum bytes of computed rows in memory; larger arrays go into a temporary file of this process.
 SCRATCH_BYTES = 2**28
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from multimap_jax.arrays.rows import BATCH_ROWS, Embeddings, Rows
 from multimap_jax.errors import InputError
 
-# Most rows that k-means is fitted on; the others are only assigned to the nearest centroid.
+# Maximum number of rows that k-means is fitted on; all others are only assigned to the nearest centroid.
 # experiments/results/scaling_cpu compares a tenth of the rows with all of them.
 SAMPLE_ROWS = 100_000
 

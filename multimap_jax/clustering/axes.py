@@ -7,7 +7,7 @@ import numpy as np
 from multimap_jax.arrays.rows import Rows, take_rows, walk
 from multimap_jax.clustering.kmeans import principal_axes
 
-AXES_ROWS = 20_000  # most rows that the axes are computed from
+AXES_ROWS = 20_000  # maximum number of rows that the axes are computed from
 
 
 def coordinates(rows: Rows, indices: np.ndarray | None = None) -> np.ndarray:

@@ -15,7 +15,7 @@ from multimap_jax.errors import InputError
 
 Merge = tuple[tuple[int, ...], tuple[int, ...], float]  # clusters, other clusters, added inertia; see `merge_order`
 
-MAX_MERGED = 500  # most clusters for a merge order, whose memory grows with their square
+MAX_MERGED = 500  # maximum number of clusters for a merge order, whose memory grows with their square
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,9 @@ def cluster(
     sizes = np.bincount(labels, minlength=k)
     if not sizes.all():
         warnings.warn(
-            f"only {np.count_nonzero(sizes)} of {k} groups have images: the images are too similar", stacklevel=2
+            f"only {np.count_nonzero(sizes)} of {k} groups have images, because the images are too similar: ask for "
+            "fewer groups",
+            stacklevel=2,
         )
     order = np.argsort(-sizes, kind="stable")
     return Clustering(np.argsort(order)[labels], centroids[order], distances, confidences, spread, inertia)
@@ -75,7 +77,7 @@ def cluster(
 def check_clusters(k: int, images: int) -> None:
     if not 1 <= k <= images:
         noun = "image" if images == 1 else "images"
-        raise InputError(f"{k} groups asked for among {images} {noun}, expected 1 to {images}", "n_clusters")
+        raise InputError(f"{k} groups requested for {images} {noun}, expected 1 to {images}", "n_clusters")
 
 
 def nearest(rows: Rows, centroids: np.ndarray, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

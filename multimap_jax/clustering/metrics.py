@@ -27,7 +27,8 @@ def evaluate(true_labels: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     true_labels, labels = _numbers(true_labels), _numbers(labels)
     if true_labels.shape != labels.shape or not true_labels.size:
         raise InputError(
-            f"expected equally many labels and true labels, at least 1, found {labels.size} and {true_labels.size}",
+            f"expected one label for each true label, and at least one, found {labels.size} labels and "
+            f"{true_labels.size} true labels",
             "labels",
         )
     return {

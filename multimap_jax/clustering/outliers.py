@@ -12,9 +12,9 @@ from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.clustering.kmeans import principal_axes
 
 # All were chosen on drawn scenes (experiments/calibration/model_selection.py).
-OUTLIER_IMAGES = 10_000  # most images that inliers are fitted on
+OUTLIER_IMAGES = 10_000  # maximum number of images that inliers are fitted on
 IMAGES_PER_AXIS = 10  # images per principal axis
-MAX_AXES = 64  # most principal axes
+MAX_AXES = 64  # maximum number of principal axes
 INLIER_SHARE = 0.75  # share of the images that the next round is fitted on
 ROUNDS = 3  # rounds of choosing these images
 

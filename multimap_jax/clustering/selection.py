@@ -15,10 +15,10 @@ from multimap_jax.arrays.rows import Rows, take_rows
 from multimap_jax.arrays.sampling import sample_indices
 from multimap_jax.clustering.kmeans import nearest_by_product, principal_axes
 
-SELECTION_IMAGES = 2000  # most images that clusters are compared on
+SELECTION_IMAGES = 2000  # maximum number of images that clusters are compared on
 HALVINGS = 10  # random splits of these images into halves
 MAX_CLUSTERS = 60
-MAX_AXES = 32  # most principal axes of the rows
+MAX_AXES = 32  # maximum number of principal axes of the rows
 # Penalty, in strength, for a factor of e between the numbers of clusters and words. Chosen on drawn scenes
 # (experiments/calibration/model_selection.py).
 WORD_PENALTY = 0.3

@@ -69,13 +69,13 @@ class Regrouping(msgspec.Struct):
         names: Sequence[str],
         centroids: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """(groups int, distances, leftover bool, by_hand bool), each [images], of images that the model assigned to
-        `labels`. by_hand: whether an image is pinned.
+        """Applies the edits to images that the model assigned to `labels`: (groups int, distances, leftover bool,
+        by_hand bool), each [images]. by_hand: whether an image is pinned.
 
-        labels, distances, leftover [images]: the model's. rows [images, d]: its features, which may be None where no
-        group is split and no image pinned. centroids: its own.
+        labels, distances, leftover [images], centroids: those of the model. rows: the features [images, d]; None is
+        allowed if no group is split and no image is pinned.
         """
-        rows = np.empty((0, 0)) if rows is None else rows  # of which none is read
+        rows = np.empty((0, 0)) if rows is None else rows  # never read if None
         groups, distances_now = np.array(self.to, np.int64)[labels], np.array(distances, np.float64)
         for s, split in enumerate(self.splits):
             here = np.flatnonzero(groups == ~s)
@@ -111,9 +111,9 @@ class Editor:
 
     Args:
       begun: the groups before the edits.
-      labels, distances, leftover: [images], the model's, of the run's images.
+      labels, distances, leftover: [images], the model's assignment of the run's images.
       rows: gives the features [images, d]; called only if a group is split or was edited before.
-      centroids: the model's. names: of the images. seed: of k-means.
+      centroids: those of the model. names: those of the images. seed: for k-means.
     """
 
     def __init__(

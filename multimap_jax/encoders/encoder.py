@@ -34,7 +34,7 @@ class Encoder(Protocol):
     """A frozen encoder. Embeddings are unit rows [n, embed], float32, unless `normalize=False`.
 
     Attributes:
-      name: the name it was loaded by. hash: SHA-256 of everything that its embeddings depend on.
+      name: the name of the checkpoint. hash: SHA-256 of everything that its embeddings depend on.
       embedding_width: embed. token_width: the width of a token embedding, and of a proxy in the token space.
       image_block: the number of images that a device embeds in one call.
       tokenizer: `encode(text)` returns ids; `start`, `end` and `context` as in `encoders.clip.tokenizer.Tokenizer`.

@@ -75,7 +75,7 @@ FEATURE_KINDS: dict[str, Feature] = {
         group_proxies=True,
         fit=fit_span,
     ),
-    # w_i, the paper's.
+    # The proxy itself, the paper's w_i.
     "proxy": Feature(lambda m: given(m.proxies).proxies, proxies=True),
     # The unit embedding of the prompt with w_i in it.
     "prompt": Feature(lambda m: given(m.proxies).prompt_embeddings, proxies=True),
@@ -101,8 +101,8 @@ def choose(kind: FeatureKind | None, aspect: Aspect, config: ProxyConfig) -> Fea
     least = FEATURE_KINDS[kind].words
     if len(aspect.words) < least:
         raise InputError(
-            f"features {kind!r} need {least} words or more, aspect {aspect.name!r} has {len(aspect.words)}: give more "
-            "words, or use features 'proxy'",
+            f"features {kind!r} need {least} words or more, but aspect {aspect.name!r} has {len(aspect.words)}: give "
+            "more words, or use features 'proxy'",
             "words",
         )
     if FEATURE_KINDS[kind].image_space and config.traits.text_space:

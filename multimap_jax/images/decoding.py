@@ -44,11 +44,11 @@ Preprocess = Callable[[Image.Image], np.ndarray]  # an RGB image -> float32 [siz
 
 MOVING = ("AVIF", "GIF", "PNG", "WEBP")  # formats that may be animations
 MOVING_BYTES = 32  # memory per pixel to inspect the later frames of an animation, measured
-FRAMES = 30  # most frames to inspect for one with content
-FRAME_PIXELS = 2**27  # most pixels of all these frames
+FRAMES = 30  # maximum number of frames to inspect for one with content
+FRAME_PIXELS = 2**27  # maximum pixels of all these frames
 ICON = b"\0\0\1\0"  # the first bytes of an icon file
 BLANK_LEVELS = 8  # levels of 255 by which pixels of a blank image may differ
-REPAIRED_BYTES = 2**26  # most bytes of a file that is repaired
+REPAIRED_BYTES = 2**26  # maximum bytes of a file that is repaired
 FETCHED_AT_ONCE = 32  # images fetched from a store at once: most of the time is waiting
 
 
@@ -163,14 +163,14 @@ def _checked_array(image: np.ndarray) -> np.ndarray:
     ranks = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not ranks or not array.size:
         raise InputTypeError(f"expected a uint8 array [h, w, 3], found {array.dtype} {list(array.shape)}")
-    check_shape(array.shape[:2])  # the message gives an array's sides in its own order, height first
+    check_shape(array.shape[:2])  # so that the message gives the height first, as in the array's shape
     return array
 
 
 def _read(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image:
     """The image in a file; if it cannot be decoded, the image in a copy without damaged metadata."""
     try:
-        with contextlib.ExitStack() as first:  # releases its memory on failure, since the copy takes all of it
+        with contextlib.ExitStack() as first:  # on failure this releases its memory, because the copy needs all of it
             image = _shown(first, file)
             stack.push(first.pop_all())
             return image
@@ -290,7 +290,7 @@ def _turned(image: Image.Image) -> Image.Image:
     """An upright copy of an image; the original does not change."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception as error:  # if pixels are damaged, the copy below fails as well
+    except Exception as error:  # if the pixels are damaged, the copy below fails too
         if isinstance(error, MemoryError):
             raise
         copy = image.copy()

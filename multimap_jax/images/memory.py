@@ -13,8 +13,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from multimap_jax.images.color import STRIP, is_wide
 
-ROOM_BYTES = 2**29  # most bytes for all images that are decoded at the same time
-MOST_BYTES = 2**30  # most bytes for one image on its own
+ROOM_BYTES = 2**29  # maximum bytes for all images that are decoded at the same time
+MOST_BYTES = 2**30  # maximum bytes for one image that is decoded alone
 # Measured bytes per pixel during decoding: by format, for modes of more than 8 bits, for progressive JPEGs, and for all
 # other images.
 FORMAT_BYTES = {"JPEG2000": 20, "WEBP": 16, "AVIF": 12, "HEIF": 12}
@@ -22,9 +22,10 @@ WIDE_BYTES = 12
 PROGRESSIVE_BYTES = 10
 PIXEL_BYTES = 8
 JPEG_BYTES = 4  # the same for a JPEG before it is turned or converted
-JPEG_PIXELS = 2**30  # most pixels of a JPEG that is decoded at a smaller size: its decoder still reads all of them
-SCANS = 200  # most scans of a progressive JPEG; programs write ten or twenty
-NARROWEST = 50  # most times that the longer side of an image may exceed the shorter
+# Maximum pixels of a JPEG that is decoded at a smaller size: the decoder still reads all of them.
+JPEG_PIXELS = 2**30
+SCANS = 200  # maximum number of scans of a progressive JPEG; programs write ten or twenty
+NARROWEST = 50  # maximum ratio of the longer side of an image to the shorter
 
 
 class UnfitError(ValueError):
@@ -59,7 +60,7 @@ def decoding_bytes(image: Image.Image, most: int, shrink: bool = False) -> int:
     """The bytes that decoding an image takes. With `shrink`, a JPEG that would take more than `most` is set to be
     decoded at a half, a quarter or an eighth of its sides, which its decoder supports.
 
-    Raises UnfitError for an image that takes more, or that is too narrow.
+    Raises UnfitError for an image that takes more than that, or that is too narrow.
     """
     check_shape(image.size)
     pixels, pixel_bytes = image.width * image.height, bytes_of_pixel(image)

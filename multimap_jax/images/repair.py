@@ -21,8 +21,8 @@ WEBP_KEPT = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
 TIFF_KEPT = {*range(254, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, *range(317, 319), *range(320, 326)}
 TIFF_KEPT |= {332, 334, 336, 338, 339, 347, *range(512, 522), *range(529, 533)}
 ORIENTATION = 274
-EXIF_BYTES = 2**16  # most bytes of truncated EXIF data
-ENTRIES = 2**12  # most entries of a directory
+EXIF_BYTES = 2**16  # maximum bytes of truncated EXIF data
+ENTRIES = 2**12  # maximum number of entries of a directory
 END = b"\xff\xd9"  # the end marker of a JPEG
 ZEROS = 2  # zero bytes at the end of a JPEG that may still be part of its last codes
 # Appended to a JPEG: if pixels are missing, the result differs from that with an end marker alone. They contain no 255,
@@ -48,8 +48,8 @@ def _jpeg(content: bytes) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
             if copy != content:
                 yield copy, (b"",)
         elif _has_all_scans(copy, frame, scans):
-            bare = copy.rstrip(b"\0")  # without the padding of a file that was allocated before it was written
-            copy = (bare if len(copy) - len(bare) > ZEROS else copy).rstrip(b"\xff")  # without half an end marker
+            bare = copy.rstrip(b"\0")  # without padding: some programs allocate a file before they write it
+            copy = (bare if len(copy) - len(bare) > ZEROS else copy).rstrip(b"\xff")  # without half of an end marker
             restart = _next_restart(copy)
             yield copy, (*(noise + restart + noise + END for noise in NOISES), END)
 

@@ -15,7 +15,7 @@ from multimap_jax.runtime.progress import open_bar
 SIDE = 128  # pixels of the longer side
 QUALITY = 75  # of the JPEG
 BATCH = 64  # images decoded ahead
-INLINE = 2_000  # most thumbnails inside the page; more of them go into a folder next to it
+INLINE = 2_000  # maximum number of thumbnails inside the page; if there are more, all go into a folder next to it
 
 
 def thumbnails(images: Sequence[AnImage], progress: bool = False, side: int = SIDE) -> list[bytes]:

@@ -70,15 +70,15 @@ def fit_proxies(
       embeddings: [images, embed], unit rows, as returned by `clip.embed_images`.
       aspect: what to group by.
       contrast: names of the aspects that the contrastive concept pushes away from.
-      config: the recipe; `ProxyConfig()` if None.
+      config: the settings; `ProxyConfig()` if None.
       batch_order: int [epochs, batches], for the released recipe with weight decay; drawn from `seed` if None.
       progress: whether to show a bar with a time estimate on stderr; or a larger bar to advance.
       only: indices of the images to learn proxies for, among all images of the batches; None for all.
 
     Raises:
-      InputTypeError: an aspect, a contrast or a recipe has the wrong type.
-      ValueError: embeddings have the wrong shape, are not finite or not of norm 1; words or templates cannot be used; a
-        loss becomes infinite or NaN.
+      InputTypeError: `aspect`, `contrast` or `config` has the wrong type.
+      ValueError: embeddings have the wrong shape, are not finite or do not have norm 1; words or templates cannot be
+        used; `only` holds no image or an unknown one; a loss becomes infinite or NaN.
     """
     clip, config = load_clip(clip), given_or_default(config)
     check_words(aspect, clip, contrast)

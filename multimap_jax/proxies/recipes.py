@@ -167,9 +167,9 @@ class ProxyConfig(ProxySettings):
         listed = [arguments.get(name, name) for name in (*values, *known) if name != "recipe"]
         for name in fields:
             if name in arguments:
-                raise InputTypeError(f"{name} is set by {arguments[name]} here: give that instead", arguments[name])
+                raise InputTypeError(f"give {arguments[name]}, which sets {name} in this recipe", arguments[name])
             if name not in known:
-                raise InputTypeError(f"there is no setting {name} here, known: {', '.join(listed)}")
+                raise InputTypeError(f"this recipe has no setting {name}, known: {', '.join(listed)}")
         try:
             return cls(**values, **fields)
         except InputError as error:

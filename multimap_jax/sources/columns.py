@@ -80,7 +80,8 @@ def choose_column(file: Path, kinds: Mapping[str, str], notes: Notes) -> str | N
 
 
 def path_position(file: Path, columns: list[str], notes: Notes) -> int:
-    """The position of the column of a csv file that holds paths; notes as in `choose_column`. InputError if none."""
+    """The position of the column of a csv file that holds paths; notes as in `choose_column`. InputError if there is
+    none."""
     column = choose_column(file, dict.fromkeys(columns, PATH), notes)
     if column is None:
         raise no_column(file, columns)
@@ -88,12 +89,12 @@ def path_position(file: Path, columns: list[str], notes: Notes) -> int:
 
 
 def no_column(file: Path, columns: Iterable[str], types: Sequence = ()) -> InputError:
-    """The error for a table without a column of images. types: those of its columns, if it has types."""
+    """The error for a table without a column of images. types: the types of its columns, if it has any."""
     known = PATHS + IMAGE_COLUMNS
     held = [f"; {name} holds {kind}"[:102] for name, kind in zip(columns, types) if is_known(name, known)]
     return InputError(
-        f"{file} has the columns {', '.join(dict.fromkeys(columns))[:200] or '(none)'}; expected a column of paths, "
-        f"named {', '.join(PATHS)}{', or a column of images' if types else ''}{''.join(held[:3])}"
+        f"{file} has the columns {', '.join(dict.fromkeys(columns))[:200] or '(none)'}{''.join(held[:3])}; expected a "
+        f"column of paths{' or of images' if types else ''}: rename it to {', '.join(PATHS[:-1])} or {PATHS[-1]}"
     )
 
 
@@ -105,7 +106,7 @@ def kinds_of(schema: Any) -> dict[str, str]:
         raise ValueError(f"column {repeated[0][:100]} appears twice")
     found = {field.name: HELD if holds_images(field.type) else PATH for field in schema if may_name(field.type)}
     structured = {name: kind for name, kind in found.items() if fields_of(schema.field(name).type)}
-    return structured | found  # a struct of bytes and a path is an image, plain bytes may be anything
+    return structured | found  # a struct of bytes and a path is an image; plain bytes may be other data
 
 
 def looked_at(file: Path, schema: Any, kinds: Mapping[str, str]) -> dict[str, str]:

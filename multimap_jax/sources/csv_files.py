@@ -46,7 +46,7 @@ def opened_csv(path: Path, budget: MemoryBudget | None = None) -> Iterator[tuple
             reader = csv.reader(itertools.chain([columns_line], lines), delimiter=separator)
             columns = [column.strip() for column in next(reader, [])]
             if len(columns) > COLUMNS:
-                raise InputError(f"{path} has {len(columns):,} columns, expected at most {COLUMNS:,}: {REWRITE}")
+                raise InputError(f"{path} has {len(columns):,} columns, expected at most {COLUMNS:,}: delete some")
             rows = ((before + reader.line_num, row) for row in reader)
             yield columns, (row for row in rows if len(columns) == 1 or not is_comment(path, row[1]))
     except (UnicodeDecodeError, csv.Error) as error:

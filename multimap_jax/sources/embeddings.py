@@ -66,10 +66,10 @@ def read_embeddings(path: Path) -> ReadyEmbeddings:
         names = read_names(table, notes, budget, len(array), f"{shards[0][0].name}#0")
         names = names if ours else without_blanks(names)
         if len(array) != len(names):
-            raise InputError(f"{file} has {len(array):,} rows, but {table} has {len(names):,}: {AGAIN}")
+            raise InputError(f"{file} has {len(array):,} rows, but {table} has {len(names):,}: create both again")
         if arrays and array.shape[1] != arrays[0].shape[1]:
             numbers = f"{array.shape[1]} numbers, the files before it have rows of {arrays[0].shape[1]}"
-            raise InputError(f"{file} has rows of {numbers}: they come from different encoders")
+            raise InputError(f"{file} has rows of {numbers}: embed all images with the same encoder")
         unnamed = np.flatnonzero(names.equal(""))
         names = names.replace(unnamed, [f"{file.name}#{row}" for row in unnamed])
         norms = row_lengths(array)
@@ -162,7 +162,7 @@ def read_array(file: Path) -> np.ndarray:
 
 
 def row_lengths(array: np.ndarray) -> np.ndarray:
-    """The norms of the rows, float64 [rows]; not finite for a row that is not."""
+    """The norms of the rows, float64 [rows]; not finite if the row is not."""
     lengths = np.empty(len(array))
     with np.errstate(all="ignore"):
         for indices, rows in walk(array):

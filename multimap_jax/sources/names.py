@@ -13,7 +13,7 @@ import numpy as np
 from multimap_jax.errors import InputError
 from multimap_jax.storage.filenames import name_of_path
 
-PATH_CHARACTERS = 4096  # most characters of a name or a path: PATH_MAX of Linux
+PATH_CHARACTERS = 4096  # maximum length of a name or a path: PATH_MAX of Linux
 BATCH_TEXTS = 2**16  # texts that are Python objects at the same time
 ROUNDS = 20  # attempts to make names unique: a new name may itself be taken
 # Text that `name_of_path` does not change, as Arrow can match it: printable ASCII without the backslash.
@@ -22,7 +22,7 @@ EXAMPLES = 5  # examples in a note
 
 
 class Texts(Sequence):
-    """Texts in an Arrow array, which adds a few bytes to each, where Python's strings add about a hundred."""
+    """Texts in an Arrow array, which adds a few bytes to each; a Python string adds about a hundred."""
 
     def __init__(self, texts: Iterable[str]):
         import pyarrow as pa

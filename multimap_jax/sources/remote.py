@@ -13,7 +13,7 @@ from multimap_jax.storage.objects import listing, object_version
 from multimap_jax.storage.paths import storage_of
 from multimap_jax.storage.transfer import read_object
 
-IMAGE_BYTES = 2**29  # most bytes of the file of one image
+IMAGE_BYTES = 2**29  # maximum bytes of the file of one image
 
 
 def image_at(path: Any, info: dict | None = None) -> Any:

@@ -15,8 +15,8 @@ from pathlib import Path
 from multimap_jax.errors import InputError, MissingError
 from multimap_jax.storage.paths import reaching, storage_of
 
-SAMPLE_BYTES = 512  # bytes hashed for a file's version, from its middle: files of one camera start alike
-PATTERN_FILES = 10**6  # most files that the braces of one pattern may name
+SAMPLE_BYTES = 512  # bytes hashed for a file's version, from its middle: files of one camera have similar beginnings
+PATTERN_FILES = 10**6  # maximum number of files that the braces of one pattern may name
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 

@@ -65,10 +65,10 @@ class Listing:
         bare = text.strip()
         if "://" in text and not self.addresses:
             what = f"{name_of_path(bare)[:200]}, which is not on this machine"
-            raise AddressError(f"{file} names {what}: give the table itself to download it", "images", str(file))
+            raise AddressError(f"{file} names {what}: name the table yourself to download it", "images", str(file))
         if "://" in text:
             return bare, parse_path(bare)
-        text, bare = text[: PATH_CHARACTERS + 1], bare[: PATH_CHARACTERS + 1]  # still too long to be a path
+        text, bare = text[: PATH_CHARACTERS + 1], bare[: PATH_CHARACTERS + 1]  # cut, but still too long to be a path
         if bare != text and storage_of(file).has_name(file.parent / text) is False:
             text = bare
         return text, file.parent / text
@@ -169,7 +169,7 @@ def read_values(table: Any, name: str, budget: MemoryBudget) -> list:
     found = []
     for values in column_parts(table, name, budget):
         zone = getattr(values.type, "tz", None)
-        values = values.cast(pa.timestamp(values.type.unit)) if zone else values  # in UTC, whatever the file's zone
+        values = values.cast(pa.timestamp(values.type.unit)) if zone else values  # in UTC, for any zone of the file
         texts = values.cast(pa.large_string())
         budget.take(texts.nbytes)
         found += [f"{text}Z" if zone and text else text for text in texts.to_pylist()]
@@ -212,7 +212,7 @@ class RowGroups:
         self.file, self.column, self.lock = file, column, threading.Lock()
         self.group, self.rows = -1, iter(())
         self.held: collections.deque = collections.deque()  # the bytes of the last rows
-        self.next = 0  # the row after them
+        self.next = 0  # the row after these
 
     @functools.cached_property
     def stored(self) -> Any:
@@ -241,7 +241,7 @@ class RowGroups:
         rows = self._rows(group, f"{self.column}.bytes")
         if self.stored.metadata.row_group(group).total_byte_size > CHECKED_BYTES:
             first = list(itertools.islice(rows, CHECKED_ROWS))
-            if all(map(content_of, first)):  # assume that the rest do too; a row that does not fails when it is read
+            if all(map(content_of, first)):  # assume that all others have bytes too; a row without fails when read
                 return set()
             rows = itertools.chain(first, rows)
         return {i for i, row in enumerate(rows) if not content_of(row)}

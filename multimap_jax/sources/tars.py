@@ -20,9 +20,9 @@ from multimap_jax.storage.local import BoundedFile
 from multimap_jax.storage.paths import open_file, remote_version
 from multimap_jax.storage.reading import is_transient
 
-HEADERS = 1000  # most global headers of a tar, which apply to all members
+HEADERS = 1000  # maximum number of global headers of a tar, which apply to all members
 SHOWN_CHARACTERS = 200  # characters of a tar and a member in a note
-MEMBER_BYTES, TEXT_BYTES = 200 * 2**20, 2**20  # most bytes of an image, and of a text
+MEMBER_BYTES, TEXT_BYTES = 200 * 2**20, 2**20  # maximum bytes of an image, and of a text
 PADDING_BYTES, PADDING_BLOCK = 2**24, 2**20  # bytes after the end of a tar that are checked, and bytes per read
 TEXTS = {".txt": "caption", ".json": "json"}  # extensions of texts, and the columns that they become
 
@@ -132,7 +132,7 @@ class Samples:
 
     def __init__(self) -> None:
         self.sample, self.key = 0, ""  # of the current sample
-        self.members: set[str] = set()  # likewise
+        self.members: set[str] = set()  # the names of its members so far
         self.images: dict[str, tuple[str, str, int]] = {}  # name -> its stem, key and sample
         self.texts: dict[str, dict[int, dict[str, str]]] = {
             ending: collections.defaultdict(dict) for ending in TEXTS

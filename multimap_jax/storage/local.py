@@ -2,7 +2,7 @@
 
 `LocalStorage` documents the methods that every kind of storage has; `objects.ObjectStorage` implements them for a
 store, and `paths.storage_of` returns the one for a path. A path is a `pathlib.Path` or an `Address`, which has the same
-methods. Only operations that these do too carelessly, or differently, are here.
+methods. Only operations that need more care than theirs, or that differ in a store, are here.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class LocalStorage:
     def check_writable(self, folder: Path) -> None:
         """Creates the folder and tests that it is writable; OSError if it is not."""
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # without a name, so another process that sweeps does not find it
+        tempfile.TemporaryFile(dir=folder).close()  # it has no name, so that no other process deletes it
 
     @contextlib.contextmanager
     def working_folder(self, folder: Path) -> Iterator[Path]:

@@ -23,7 +23,7 @@ from multimap_jax.storage.reading import read_json
 
 SIGN_SECONDS = 10  # seconds between two heartbeats
 SILENT_SECONDS = 60  # seconds without a heartbeat after which a run on another host counts as dead
-LOCK_BYTES = 2**16  # most bytes of a lock
+LOCK_BYTES = 2**16  # maximum bytes of a lock
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ def locked(out: Path, index: int = 0, count: int = 1) -> Iterator[None]:
     finally:
         done.set()
         signs.join()
-        with contextlib.suppress(OSError):  # the disk is gone, which the run itself reports
+        with contextlib.suppress(OSError):  # the disk is gone; the run itself reports that
             if is_of(path, mine):
                 remove_lock(path)
 
@@ -123,7 +123,7 @@ def holder(path: Path) -> str:
 
 
 def is_of(path: Path, mine: dict) -> bool:
-    """Whether a lock still belongs to this run: after a long silence another run may have taken it."""
+    """Whether a lock still belongs to this run. Another run may take it after a long time without a heartbeat."""
     try:
         return read_json(path, limit=LOCK_BYTES) == mine
     except ValueError:

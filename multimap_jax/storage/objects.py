@@ -27,8 +27,8 @@ from multimap_jax.storage.filenames import error_text, without_secrets
 from multimap_jax.storage.local import Content, Version, check_size, write_content
 from multimap_jax.storage.transfer import BLOCK_BYTES, is_web, read_object
 
-WHOLE_BYTES = 2**26  # most bytes of an object that is fetched whole; a larger one is fetched in blocks
-OBJECT_BYTES = 2**30  # most bytes of an object that is read as a whole, whatever length its store states
+WHOLE_BYTES = 2**26  # maximum bytes of an object fetched at once; a larger one is fetched in blocks
+OBJECT_BYTES = 2**30  # maximum bytes of an object that is read as a whole, whatever length its store states
 # Schemes whose addresses refer to another address.
 INDIRECT = ("reference", "generic", "dir", "git", "asynclocal", "async_wrapper", "cached", "zip", "tar", "libarchive")
 # Names of the metadata field that changes with an object.
@@ -36,7 +36,7 @@ MARKS = ("ETag", "etag", "generation", "blob_id", "content_md5", "md5Hash", "mti
 
 
 class Unreachable(OSError):
-    """A store does not answer, or not to this user; it may later."""
+    """A store does not answer, or refuses this user; a later attempt may succeed."""
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.EIO, message)

@@ -58,7 +58,7 @@ UNIT = re.compile(r"[a-z0-9+_-]{1,100}")
 SCRATCH = re.compile(
     r"temporary/[0-9a-f]{16}(/[\w.-]{1,100})?|group-[0-9a-f]{16}(/[\w.-]{1,100})?|lock-\d{1,9}-of-\d{1,9}(\.\w{1,20}){0,4}"
 )
-RECORD_BYTES = 2**26  # most bytes of a record
+RECORD_BYTES = 2**26  # maximum bytes of a record
 VERSIONS = 4  # versions of a file in a record: the old one stays while the next is written, and a run may be killed
 
 

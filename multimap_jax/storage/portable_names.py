@@ -7,8 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-LONGEST = 120  # most bytes of one name: most file systems allow 255, some fewer
-DEEPEST = 32  # most folders in one path: systems allow paths of 4,096 bytes
+LONGEST = 120  # maximum bytes of one name: many file systems allow 255, some fewer
+DEEPEST = 32  # maximum number of folders in one path: systems allow paths of 4,096 bytes
 # Windows reads these as devices, with anything after a dot and with spaces before it; in NFKC form.
 DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|clock\$|com[0-9]|lpt[0-9])\s*(\..*)?")
 FORBIDDEN = re.compile(r'[<>:"/\\|?*]')

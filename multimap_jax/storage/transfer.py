@@ -28,7 +28,7 @@ def read_object(path: Any, limit: int, size: int | None = None, begin: int = 0, 
     with path.fs.open(path.path, "rb", block_size=0, **options, **path.request_options()) as file:
         status = getattr(getattr(file, "r", None), "status", None)
         if status in range(300, 400):
-            raise ValueError("its server redirects to another address, which must not get the password: give that one")
+            raise ValueError("its server redirects to another address, which must not get the password: use that one")
         if end is not None and status not in (None, 206):
             raise ValueError("its server cannot send parts of a file: download it first")
         remaining = wanted + 1

@@ -137,7 +137,7 @@ BAD = {
         ["--images={damaged}", "--subject=fruit", "--aspect=color", "--clusters=color=1"],
         "cannot read any of 1 image",
     ),
-    "too many groups": (["--images={fruit}", *ASPECTS, *WORDS, "--clusters=color=99"], "99 groups asked for"),
+    "too many groups": (["--images={fruit}", *ASPECTS, *WORDS, "--clusters=color=99"], "99 groups requested"),
     "no groups": (["--images={fruit}", "--aspect=color", "--clusters=color=0"], "expected a whole number"),
     "no number": (["--images={fruit}", "--aspect=color", "--clusters=color"], "such as --clusters=color=3"),
     "words unknown": (["--images={fruit}", "--aspect=vibe", "--words=vibe=vocabulary"], "has no words for 'vibe'"),

@@ -64,7 +64,7 @@ def test_labels_are_the_nearest_centres_whatever_comes_with_them():
 
 @pytest.mark.parametrize("k", [0, 4])
 def test_impossible_numbers_of_groups(k):
-    with pytest.raises(ValueError, match=f"{k} groups asked for among 3 images"):
+    with pytest.raises(ValueError, match=f"{k} groups requested for 3 images"):
         cluster(np.eye(3), k)
 
 

@@ -46,5 +46,5 @@ def test_names_of_groups_do_not_matter(pairs, names):
 
 @pytest.mark.parametrize("true, found", [([0, 1], [0]), ([], [])])
 def test_bad_lengths(true, found):
-    with pytest.raises(ValueError, match="equally many labels and true labels"):
+    with pytest.raises(ValueError, match="one label for each true label"):
         mm.evaluate(true, found)

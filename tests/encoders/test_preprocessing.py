@@ -104,7 +104,7 @@ def test_any_settings_give_the_pixels_of_transformers(tmp_path_factory, shape, s
 
 @pytest.mark.parametrize("name", ["size", "resample", "crop_size", "rescale_factor", "image_mean", "image_std"])
 def test_a_step_without_its_setting_is_one_sentence(name, tmp_path):
-    with pytest.raises(ValueError, match=f"preprocessor_config.json cannot be read .{name} missing"):
+    with pytest.raises(ValueError, match=f"preprocessor_config.json cannot be read .it lacks {name}"):
         both(tmp_path, {name: None})
 
 

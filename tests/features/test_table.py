@@ -36,7 +36,12 @@ def test_where_nothing_is_said_the_recipe_and_the_words_decide():
     "kind, aspect, config, message",
     [
         ("magic", WORDS, mm.ProxyConfig(), "known: span, proxy, prompt, word, image, proxy\\+image"),
-        ("span", mm.Aspect("color", words=("red",)), mm.ProxyConfig(), "need 2 words or more, aspect 'color' has 1"),
+        (
+            "span",
+            mm.Aspect("color", words=("red",)),
+            mm.ProxyConfig(),
+            "need 2 words or more, but aspect 'color' has 1",
+        ),
         ("span", WORDS, mm.ProxyConfig.released(), "do not work with the released recipe"),
     ],
 )

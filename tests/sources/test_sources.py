@@ -597,7 +597,7 @@ def replaced(name, content):
 EMBEDDINGS = {
     "nothing": (lambda folder, rows: None, "there are no embeddings in"),
     "lengths that differ": (spoil(longer), "has 3 rows, "),
-    "two encoders": (spoil(wider), "they come from different encoders"),
+    "two encoders": (spoil(wider), "embed all images with the same encoder"),
     "a table lost": (
         spoil(lambda folder: (folder / "metadata" / "metadata_001.parquet").unlink()),
         "has no file with the same number",

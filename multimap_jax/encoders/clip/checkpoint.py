@@ -74,9 +74,9 @@ SINGLES = ("logit_scale", "text_projection.weight", "visual_projection.weight")
 KNOWN = re.compile(rf"(.*?\.|)(?:(?:text|vision)_model\..*|{'|'.join(map(re.escape, SINGLES))})", re.DOTALL)
 FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
 AGAIN = "fetch or save it again"
-LISTED = 40  # most names in one error
+LISTED = 40  # maximum number of names in one error
 DEPTH = 4  # levels below the given folder to search for a checkpoint, as in hub/models--x--y/snapshots/HASH
-FOLDERS = 1000  # most folders to search
+FOLDERS = 1000  # maximum number of folders to search
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 WEIGHTS = (".safetensors", ".msgpack", ".h5", ".onnx", *PICKLED)
 # Written by old releases; they hold 0, 1, 2, … and no learnt values.

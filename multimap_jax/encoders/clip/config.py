@@ -8,8 +8,8 @@ from pathlib import Path
 from multimap_jax.errors import InputError
 
 ACTIVATIONS = ("quick_gelu", "gelu")
-# Setting in config.json -> our field; what transformers takes where it is missing (openai/clip-vit-base-patch32) for
-# the text tower and for the image tower, None where the tower has no such setting.
+# Setting in config.json -> our field, and the defaults of transformers (openai/clip-vit-base-patch32) for the text and
+# the image tower. None: this tower has no such setting.
 CONFIG_KEYS = {
     "vocab_size": ("vocabulary", 49408, None),
     "max_position_embeddings": ("context", 77, None),
@@ -36,7 +36,7 @@ DEFAULTS = {
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig:
-    """The text tower. `end_token` None: the end of a text is the largest id in it (configurations of before 2023)."""
+    """The text tower. `end_token` None: the end of a text is the largest id in it (configurations from before 2023)."""
 
     vocabulary: int
     context: int
@@ -72,11 +72,11 @@ class CLIPConfig:
 
     @classmethod
     def from_json(cls, content: dict, path: str | Path = "config.json") -> CLIPConfig:
-        """From what the config.json at `path` holds. InputError lists every setting that the towers cannot have."""
+        """Reads the content of the config.json at `path`. InputError lists every setting that is not supported."""
         if content.get("model_type") != "clip":
             raise InputError(
                 f"{path} describes a model of type {content.get('model_type')!r}, expected 'clip' (a CLIP with ViT "
-                "image tower, such as openai/clip-vit-base-patch32); other architectures cannot be run here"
+                "image tower, such as openai/clip-vit-base-patch32); other architectures are not supported"
             )
         embed = {"projection_dim": content.get("projection_dim", CONFIG_KEYS["projection_dim"][1])}
         text, image = (tower_settings(content, name, path) for name in DEFAULTS)
@@ -98,11 +98,11 @@ class CLIPConfig:
             {CONFIG_KEYS[name][0]: (found | embed)[name] for name in defaults}
             for found, defaults in zip((text, image), DEFAULTS.values())
         )
-        # Early conversions wrote eos_token_id 2, which is no end token; transformers too takes the argmax there.
+        # Early conversions wrote eos_token_id 2, which is not the end token. Like transformers, take the largest id.
         return cls(TextConfig(**text, end_token=None if end_token == 2 else end_token), ImageConfig(**image))
 
     def to_json(self) -> dict:
-        """What `config.json` holds, as transformers and `from_json` read it."""
+        """The content of a config.json that transformers and `from_json` can read."""
         text, image = (
             {name: getattr(tower, CONFIG_KEYS[name][0]) for name in defaults}
             for tower, defaults in zip((self.text, self.image), DEFAULTS.values())
@@ -121,9 +121,9 @@ class CLIPConfig:
 
 
 def tower_settings(content: dict, name: str, path: str | Path) -> dict:
-    """What config.json says of one tower, with the defaults of what it leaves out.
+    """The settings of one tower in config.json, with defaults for missing ones.
 
-    "text_config_dict", which old releases of transformers wrote, replaces "text_config" there, and so here.
+    Old releases of transformers wrote "text_config_dict", which replaces "text_config" as it does in transformers.
     """
     key = name if content.get(f"{name}_dict") is None else f"{name}_dict"
     found = {} if content.get(key) is None else content[key]
@@ -141,7 +141,7 @@ def tower_problems(name: str, found: dict) -> list[str]:
         problems.append(f"{name} has layer_norm_eps {epsilon!r} (expected a number above 0, below 1)")
     width, heads = found["hidden_size"], found["num_attention_heads"]
     if not problems and width % heads:
-        problems.append(f"{name} has hidden_size {width} for {heads} attention heads")
+        problems.append(f"{name} has hidden_size {width} (expected a multiple of its {heads} attention heads)")
     return problems
 
 

@@ -49,7 +49,7 @@ from multimap_jax.storage.paths import local_folder_copy, parse_path, reaching
 from multimap_jax.storage.reading import read_json
 
 EMBEDDED = Path(__file__).parent.parent / "embedded"
-# Every file besides the weights that embeddings depend on; `Clip.hash` reads them in this order.
+# The files besides the weights on which embeddings depend; `Clip.hash` reads them in this order.
 SMALL_FILES = [
     "config.json",
     "preprocessor_config.json",
@@ -61,9 +61,9 @@ SMALL_FILES = [
     "added_tokens.json",
     "processor_config.json",
 ]
-SENTENCEPIECE = "*.model"  # tokenizers of other kinds, which transformers reads
+SENTENCEPIECE = "*.model"  # files of other tokenizers, which transformers runs
 SHARDS = "model-*.safetensors"
-SMALL_BYTES = 2**24  # most bytes of a small file
+SMALL_BYTES = 2**24  # maximum bytes of a small file
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 TEXT_BLOCK = 64  # texts in one call of the tower
 
@@ -72,11 +72,11 @@ class Clip:
     """A frozen CLIP, one of the `Encoder`s.
 
     Attributes:
-      source: what it was loaded by. directory: where its files are. name: what it is called, the folder's name for a
-        directory of this machine.
-      towers, tokenizer: its parts. preprocess: PIL image, RGB -> float32 [size, size, 3]. config: its sizes.
-      embedded: whether this is the checkpoint that comes with the package. known_words: the words that it has seen,
-        None for others.
+      source: the name given to `load_clip`. directory: the folder with its files. name: the folder's name for a local
+        directory, otherwise `source`.
+      towers, tokenizer: the parts. preprocess: PIL image, RGB -> float32 [size, size, 3]. config: the sizes.
+      embedded: whether this is the checkpoint that comes with the package. known_words: the words that it was trained
+        on, None if unknown.
     """
 
     def __init__(self, source: str, directory: Path, towers: Towers, tokenizer: Tokenizer, preprocess: Preprocess):
@@ -99,7 +99,7 @@ class Clip:
         return f"load_clip({self.source!r})"
 
     def _is_local(self) -> bool:
-        """Whether it was loaded by a directory of this machine."""
+        """Whether it was loaded from a local directory."""
         return not self.embedded and Path(self.source).resolve() == self.directory.resolve()
 
     @property
@@ -122,7 +122,7 @@ class Clip:
 
     @property
     def temperature_scale(self) -> float:
-        """The factor of cosines before a softmax, as in training."""
+        """The factor that multiplies cosines before a softmax, as in training."""
         return float(np.exp(self.towers.logit_scale[...]))
 
     def probabilities(self, rows: np.ndarray, texts: np.ndarray) -> np.ndarray:
@@ -196,8 +196,8 @@ class Clip:
                 readable = [(i, item) for i, item in enumerate(batch) if not isinstance(item, Unreadable)]
                 indices += [seen + i for i, _ in readable]
                 if readable and not (failures and stop_at_failure):
-                    # Stays on the device, which computes while the next batch is decoded. Wait for earlier batches, so
-                    # that pixels of many batches never queue up there.
+                    # Do not wait for this batch: the device computes it while the next one is decoded. Do wait for the
+                    # batch before it, so that pixels of many batches never pile up on the device.
                     rows = pad_rows(np.stack([pixels for _, pixels in readable]), block)
                     with matmul_precision("float32"):
                         embeddings.append(_embed_block(self.towers.image, rows, mesh)[: len(readable)])
@@ -314,7 +314,7 @@ def real_numbers(embeddings: Any) -> np.ndarray:
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        message = f"expected embeddings as numbers, found other values: {error}"
+        message = f"expected embeddings as numbers, found other values ({error})"
         raise InputTypeError(message, "embeddings") from None
 
 

@@ -17,8 +17,8 @@ from multimap_jax.errors import InputError, MissingError
 from multimap_jax.storage.reading import explained, read_json
 
 ADVICE = "save it with CLIPImageProcessor.save_pretrained"
-# The most pixels that one image may be scaled to. The shorter side determines the longer one, so a narrow image could
-# take any amount of memory.
+# Maximum pixels of a scaled image. The shorter side is scaled to a fixed size, so a narrow image could take any amount
+# of memory.
 SCALED_PIXELS = 2**24
 CLIP_PROCESSORS = (
     None,
@@ -61,27 +61,28 @@ def read_preprocessing(directory: Path, size: int) -> Callable[[Image.Image], np
         settings = (DEFAULTS if is_clip else {}) | settings
         absent = [name for step in STEPS if settings.get(step) for name in STEPS[step] if settings.get(name) is None]
         if is_clip and absent:
-            raise ValueError(f"{' and '.join(absent)} missing")
+            raise ValueError(f"it lacks {' and '.join(absent)}")
         for name, shape in (("size", EDGE), ("crop_size", SQUARE)):
             settings[name] = as_sides(settings.get(name), shape, 2 * size)
         if settings.get("do_pad"):
             raise ValueError("it pads images, which is not supported for CLIP")
         usual = is_clip and (not settings["do_resize"] or set(settings["size"]) in (SQUARE, EDGE))
-        usual = usual and not settings.keys() & {"use_square_size", "default_to_square"}  # an edge that means a square
+        # With these settings, a single edge means a square.
+        usual = usual and not settings.keys() & {"use_square_size", "default_to_square"}
         scale = clip_processor(settings) if usual else other_processor(directory, settings)
 
     def preprocess(image: Image.Image) -> np.ndarray:
         pixels = scale(image)
         if pixels.shape != (size, size, 3):
             found, expected = (pixels.shape[-1:] + pixels.shape[:-1]), (3, size, size)
-            raise ValueError(f"it makes images of shape {found}, config.json says {expected}")
+            raise ValueError(f"it makes images of shape {found}, but config.json says {expected}")
         return pixels
 
     with explained(f"{path}", ADVICE):
         with np.errstate(all="ignore"):
             tried = preprocess(Image.new("RGB", (5, 3), "white"))
         if not np.isfinite(tried).all():
-            raise ValueError("it makes images of NaN or infinite numbers")
+            raise ValueError("its settings turn images into NaN or infinite numbers")
     return preprocess
 
 
@@ -114,7 +115,7 @@ def as_sides(size: Any, shape: set[str], most: int) -> dict:
         size = {} if size is None else dict.fromkeys(shape, size)
     wrong = [side for side in size.values() if side is not None and not (type(side) is int and 0 < side <= most)]
     if wrong:
-        raise ValueError(f"it scales images to {wrong[0]!r}, expected 1 to {most} for encoders of {most // 2}")
+        raise ValueError(f"it scales images to {wrong[0]!r} pixels, expected 1 to {most} for an encoder of {most // 2}")
     return size
 
 
@@ -145,8 +146,9 @@ def levels(settings: dict) -> np.ndarray:
     values = np.repeat(values.astype(np.float32)[None], 3, axis=0)
     if settings["do_normalize"]:
         mean, deviation = (np.array(settings[name], np.float32) for name in ("image_mean", "image_std"))
-        if not {mean.shape, deviation.shape} <= {(), (3,)}:  # one number, or one a channel
-            raise ValueError(f"{settings['image_mean']!r} and {settings['image_std']!r} for three channels")
+        if not {mean.shape, deviation.shape} <= {(), (3,)}:  # one number, or one per channel
+            found = f"image_mean {settings['image_mean']!r} and image_std {settings['image_std']!r}"
+            raise ValueError(f"it has {found}, expected one or three numbers each")
         with np.errstate(all="ignore"):
             values = (values - mean[..., None]) / deviation[..., None]
     return values.reshape(-1)

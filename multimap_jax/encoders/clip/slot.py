@@ -22,7 +22,7 @@ class SlotEncoder:
     """Proxy [width] -> unit embedding [embed] of the prompt (`embed`: unnormalised). One proxy; `vmap` outside."""
 
     layers: list[Layer]  # unstacked: the last one is computed for the end token only
-    past: list[Past]  # (keys, values) of the tokens before the slot, each [p, heads, head size], one pair a layer
+    past: list[Past]  # (keys, values) of the tokens before the slot, each [p, heads, head size], one pair per layer
     position: jax.Array  # [width], added to the proxy
     after: jax.Array  # [tokens after the slot up to the end, width]
     final_norm: LayerNorm | None

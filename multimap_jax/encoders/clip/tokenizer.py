@@ -15,11 +15,11 @@ from multimap_jax.encoders.clip.config import TextConfig
 from multimap_jax.errors import InputError, MissingError
 from multimap_jax.storage.reading import explained, read_json
 
-ADDED_TOKENS = 1000  # most special tokens: CLIP has two, and each one costs more than the one before
+ADDED_TOKENS = 1000  # maximum number of special tokens: CLIP has two, and each one costs more time than the one before
 ADVICE = "copy vocab.json and merges.txt (or tokenizer.json) of this checkpoint there"
 CLIP_TOKENIZERS = (None, "CLIPTokenizer", "CLIPTokenizerFast")
 START, END = "<|startoftext|>", "<|endoftext|>"
-# In the order in which transformers adds them; None for those that CLIP lacks.
+# In the order in which transformers adds them; None for those that CLIP does not have.
 SPECIAL_TOKENS = dict.fromkeys(
     ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 )
@@ -59,7 +59,7 @@ class Tokenizer:
         problem = ""
         # A damaged vocabulary gives a working tokenizer with two tokens, so check its size.
         if not 2 < size <= config.vocabulary:
-            problem = f"has {size} tokens, config.json says {config.vocabulary}"
+            problem = f"has {size} tokens, but config.json says {config.vocabulary}"
         elif not all(type(token) is int and 0 <= token < config.vocabulary for token in (self.start, self.end)):
             problem = "has no tokens for the start and end of a text"
         elif config.end_token not in (None, self.end):

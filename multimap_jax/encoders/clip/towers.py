@@ -168,7 +168,7 @@ class TextTower(nnx.Module):
         self.projection = Linear(config.width, config.embed, rngs, bias=False)
 
     def __call__(self, ids: jax.Array) -> jax.Array:
-        """ids int [t], t at most the context length, padded after the end token with anything."""
+        """ids int [t], t at most the context length, padded after the end token; the padding has no influence."""
         hidden, _ = run_layers(self.layers, self.embed_tokens(ids), causal=True)
         return self.projection(self.final_norm(hidden[self.end_position(ids)]))
 
@@ -200,7 +200,7 @@ class ImageTower(nnx.Module):
         return self.projection(self.pool(pixels))
 
     def pool(self, pixels: jax.Array) -> jax.Array:
-        """pixels -> what is projected, [d]."""
+        """pixels -> the features before the projection, [d]."""
         hidden, _ = run_layers(self.layers, self.embed_patches(pixels), causal=False)
         return self.final_norm(hidden[0])
 
