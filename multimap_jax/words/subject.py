@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from multimap_jax.arrays.rows import StoredRows, mean_row
+from multimap_jax.arrays.rows import StoredRows, mean_row, walk
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.aspect import Aspect, has_room_for
@@ -16,6 +16,10 @@ from multimap_jax.prompts.separability import Separability, check_compared_promp
 from multimap_jax.words.choose import Choice, choose_words
 from multimap_jax.words.find import seen_words
 from multimap_jax.words.vocabulary import Vocabulary, subjects_of, vocabulary_words
+
+# The share of images that a subject which the user did not give must fit best of all; a folder of mixed content has no
+# such subject.
+SHARE = 0.7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +60,8 @@ def choose_subject(
         if own:
             yield given, own
         is_general = not find or vocabulary_words(vocabulary, aspect.name, "")
-        nearest = nearest_subject(clip, rows, given, subjects_of(vocabulary, "" if is_general else aspect.name))
+        subjects = subjects_of(vocabulary, "" if is_general else aspect.name)
+        nearest = nearest_subject(clip, rows, given, subjects, SHARE if own else 0.0)
         others = words_of(nearest)
         if not own:
             yield given, others
@@ -92,14 +97,19 @@ def _has_room(clip: Clip, aspect: Aspect) -> bool:
     return all(has_room_for(aspect, word, clip.tokenizer) for word in aspect.words)
 
 
-def nearest_subject(clip: Clip, rows: np.ndarray | StoredRows, given: str, subjects: dict[str, tuple[str, ...]]) -> str:
+def nearest_subject(
+    clip: Clip, rows: np.ndarray | StoredRows, given: str, subjects: dict[str, tuple[str, ...]], share: float = 0.0
+) -> str:
     """The subject whose prompt, "a fruit", is most similar to images, unit rows [images, embed].
 
-    subjects: see `subjects_of`. Returns the given subject if there are no others, or if it shares a line of the
-    vocabulary with the nearest one.
+    subjects: see `subjects_of`. Returns the given subject if there are no others, if it shares a line of the vocabulary
+    with the nearest one, or if the nearest one is the best of all for less than this share of the images.
     """
     if not subjects:
         return given
     texts = clip.embed_texts([f"a {subject}" for subject in subjects])
-    nearest = list(subjects)[int((texts @ mean_row(rows)).argmax())]
-    return given if subjects[nearest] is subjects.get(normal_form(given)) else nearest
+    best = int((texts @ mean_row(rows)).argmax())
+    fitting = sum(int(((images @ texts.T).argmax(1) == best).sum()) for _, images in walk(rows))
+    nearest = list(subjects)[best]
+    same = subjects[nearest] is subjects.get(normal_form(given))
+    return given if same or fitting < share * len(rows) else nearest

@@ -43,6 +43,16 @@ def test_the_nearest_subject_is_what_is_in_the_images(clip, drawn):
     assert nearest_subject(clip, drawn["cars"], "automobile", cars) == "automobile"
 
 
+def test_images_of_mixed_content_have_no_nearest_subject(clip, drawn):
+    subjects, mixed = (
+        subjects_of(VOCABULARY, "species"),
+        np.concatenate([drawn["fruit"], drawn["flowers"], drawn["cars"]]),
+    )
+    assert nearest_subject(clip, mixed, "item", subjects) in ("fruit", "flower")
+    assert nearest_subject(clip, mixed, "item", subjects, share=0.7) == "item"
+    assert nearest_subject(clip, drawn["fruit"], "item", subjects, share=0.7) == "fruit"
+
+
 def test_words_of_the_nearest_subject_are_found(clip, drawn):
     asked = mm.Aspect("kind", "thing")  # the vocabulary has kinds of fruit, of dogs, … and none of things
     found = choose_subject(clip, drawn["fruit"], asked, VOCABULARY, find=True)
