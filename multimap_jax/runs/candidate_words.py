@@ -97,9 +97,8 @@ def chosen_aspect(job: Job, clip: Clip, aspect: Aspect, rows: np.ndarray, names:
 
 
 def choice_text(name: str, found: dict) -> str:
-    """A sentence or two about the words that match the images."""
+    """A sentence about the words that match the images."""
     words = [f"{word} {share:.0%}" for word, share in zip(found["words"], found["shares"])]
     more = f" … and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    merged = ", ".join(f"{word} into {into}" for word, (into, _) in list(found["merged"].items())[:SHOWN])
     text = f"{name}: {len(words)} of {count(found['candidates'], 'word')} from {found['source']} match these images: "
-    return text + ", ".join(words[:SHOWN]) + more + (f" (merged: {merged})" if merged else "")
+    return text + ", ".join(words[:SHOWN]) + more

@@ -26,7 +26,7 @@ LEVELS = (0.9, 0.8, 0.7, 0.6)
 class Choice:
     """The chosen words by their share of the images (mean zero-shot probabilities p_w, float64 [words], sum 1).
 
-    merged: word -> (the word that it was merged into, its share before). candidates: the number of words before.
+    merged: word -> (the chosen word that it was merged into, its share before). candidates: the number of words before.
     """
 
     words: tuple[str, ...]
@@ -73,6 +73,10 @@ def choose_words(clip: Clip, embeddings: Rows, aspect: Aspect, names: Sequence |
             merged[aspect.words[words[i]]] = (aspect.words[words[into[i]]], round(float(shares[i]), 4))
         words = words[np.unique(into)]
         shares = word_shares(texts[words], rows, clip)
+    for word, (target, share) in merged.items():
+        while target in merged:
+            target = merged[target][0]
+        merged[word] = target, share
     order = np.argsort(-shares, kind="stable")
     return Choice(tuple(aspect.words[i] for i in words[order]), shares[order], merged, len(texts))
 

@@ -67,6 +67,13 @@ def test_words_for_the_same_images_become_one(clip, drawn, monkeypatch):
     assert len(found.words) == 3 and {word, into} == {"crimson", "red"} and 0.1 < share < 0.2
 
 
+def test_merged_words_lead_to_a_chosen_word(clip, drawn, monkeypatch):
+    targets = iter([[0, 1, 2, 2], [0, 1, 1]])  # the fourth into the third, then the third into the second
+    monkeypatch.setattr(choose, "merge_targets", lambda overlap, *_: np.array(next(targets, range(len(overlap)))))
+    found = choose_words(clip, drawn["fruit"][0], mm.Aspect("color", "fruit", ("red", "green", "yellow", "crimson")))
+    assert set(found.words) == {"red", "green"} and {into for into, _ in found.merged.values()} == {"green"}
+
+
 def test_what_words_share_is_none_of_themselves_and_all_of_their_doubles():
     random = np.random.default_rng(0)
     images = random.normal(size=(50, 4))
