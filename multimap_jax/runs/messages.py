@@ -85,10 +85,10 @@ def print_result(result: AspectResult, say: Callable[[str], None]) -> None:
         say(f"  {UNASSIGNED_NAME:<{wide}}  {leftover:>6} {'image' if leftover == 1 else 'images'}")
     if result.candidates:
         say(f"  {selection_text(result)}")
-    if text := unnamed_text(result):
-        say(f"  {text}")
-    if result.separability:
-        say(f"  {'Warning: ' if result.separability.verdict == 'hardly' else ''}{result.separability}")
+    if result.separability and result.separability.verdict != "hardly":
+        say(f"  {result.separability}")
+    for warning in result_warnings(result):
+        say(f"  Warning: {warning}")
     if metrics := result.metrics:
         say(f"  compared with your labels ({metrics['images']:,} of {count(metrics['of'], 'image')}):")
         for name, values in ({"groups": metrics} | metrics["beside"]).items():
@@ -110,16 +110,38 @@ def selection_text(result: AspectResult) -> str:
     best, *others = result.candidates
     text = f"Chose {best.groups} groups (stability {best.strength:.2f})."
     if best.groups == 1:
-        text = (
-            "No split was stable, so everything is in one group. Try other words (--words), or another model (--clip)."
-        )
+        advice = "Try other words (--words)" if is_given(result) else f"Give words (--words={result.aspect.name}=A,B,C)"
+        text = f"No split was stable, so everything is in one group. {advice}, or try another model (--clip)."
     if others := [other for other in others if other.groups > 1]:  # one group is always stable
         alternatives = ", ".join(f"{other.groups} ({other.strength:.2f})" for other in others[:2])
         text += (
             f" Next best: {alternatives}; for another number use --clusters={result.aspect.name}={others[0].groups}."
         )
+        if best.groups > 1 and best.strength < max(other.strength for other in others[:2]):
+            text += " Few groups are more stable than many, so the number of words counts too."
     merges = merge_texts(result)
     return text + (f" Most similar groups: {merges[0].rpartition(' (')[0]}." if merges else "")
+
+
+def is_given(result: AspectResult) -> bool:
+    """Whether the user gave the words."""
+    return result.words_from.get("source", "given") == "given" and bool(result.aspect.words)
+
+
+def unused_text(result: AspectResult) -> str:
+    """Which of the words that the user gave name no group, "" where there are none."""
+    if not is_given(result) or len(result.cluster_names) < len(result.aspect.words):
+        return ""
+    names = result.cluster_names
+    unused = [
+        word
+        for word in result.aspect.words
+        if not any(f"{name},".startswith((f"{word},", f"{word} ")) for name in names)
+    ]
+    if not unused or len(unused) == len(result.aspect.words):
+        return ""
+    words = ", ".join(unused[:UNFIT_LISTED]) + " …" * (len(unused) > UNFIT_LISTED)
+    return f"No group fits {'the word' if len(unused) == 1 else 'these words'}: {words}."
 
 
 def unnamed_text(result: AspectResult) -> str:
@@ -147,8 +169,7 @@ def result_warnings(result: AspectResult) -> list[str]:
     images."""
     separability, found = result.separability, zip(result.cluster_names, result.stability)
     warnings = [str(separability)] if separability and separability.verdict == "hardly" else []
-    if text := unnamed_text(result):
-        warnings.append(text)
+    warnings += [text for text in (unnamed_text(result), unused_text(result)) if text]
     if names := [f"{name} ({stability:.2f})" for name, stability in found if stability < STABLE]:
         listed = f"{', '.join(names[:UNSTABLE_LISTED])}{' …' * (len(names) > UNSTABLE_LISTED)}"
         unstable = "these groups are unstable: half of the images give different ones"

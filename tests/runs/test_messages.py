@@ -1,0 +1,49 @@
+"""What the terminal says of an aspect."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import multimap_jax as mm
+from multimap_jax.clustering.result import Assignment
+from multimap_jax.clustering.selection import Candidate
+from multimap_jax.runs import messages
+
+
+@pytest.fixture
+def result():
+    from multimap_jax.clustering.result import AspectResult
+
+    fields = {field.name: None for field in dataclasses.fields(AspectResult)}
+    empty = np.zeros(4)
+    fields |= {
+        "aspect": mm.Aspect("color", "car", ("red", "green", "blue")), "words_from": {"source": "given"},
+        "cluster_names": ["red", "green, dark", "silver"], "stability": np.array([0.9, 0.9, 0.9]), "merge_order": [],
+        "assignment": Assignment(np.array([0, 1, 2, 2]), empty, empty, empty > 0, empty > 0),
+    }  # fmt: skip
+    return AspectResult(**fields)
+
+
+def test_words_without_a_group_are_said(result):
+    assert messages.unused_text(result) == "No group fits the word: blue."
+    assert "No group fits the word: blue." in messages.result_warnings(result)
+    of = dataclasses.replace
+    assert messages.unused_text(of(result, cluster_names=["blue 2", "green, dark", "red"])) == ""
+    assert messages.unused_text(of(result, cluster_names=["red", "green"])) == ""  # fewer groups were asked for
+    assert messages.unused_text(of(result, words_from={"source": "vocabulary"})) == ""
+
+
+def test_why_a_number_with_a_lower_stability_won_is_said(result):
+    candidates = [Candidate(4, 0.81, 0.1, 0.2, 0.8), Candidate(3, 0.88, 0.1, 0.3, 0.7)]
+    text = messages.selection_text(dataclasses.replace(result, candidates=candidates))
+    assert text.startswith("Chose 4 groups (stability 0.81). Next best: 3 (0.88);") and "words counts too" in text
+    assert "counts" not in messages.selection_text(dataclasses.replace(result, candidates=candidates[::-1]))
+
+
+@pytest.mark.parametrize(
+    "source, advice", [("given", "Try other words (--words)"), ("vocabulary", "Give words (--words=color=")]
+)
+def test_one_group_says_what_to_do_about_words(result, source, advice):
+    one = dataclasses.replace(result, candidates=[Candidate(1, 1.0, 1.0, 1.0, 1.0)], words_from={"source": source})
+    assert advice in messages.selection_text(one)
