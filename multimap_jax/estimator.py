@@ -66,12 +66,17 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       aspect: what to group by.
       clip: a name for `load_clip`, or a loaded Clip.
       n_clusters: number of clusters; None: the number of the aspect's words; "auto": chosen by
-        `clustering.selection.select_n_clusters`.
-      contrast: names of other aspects (see `fit_proxies`).
-      config: the recipe; None: the default one.
-      features: features for k-means, a kind of `features.table.FEATURE_KINDS`: "span" (see `features.span.fit_span`),
-        "proxy", "prompt", "word", "image" or "proxy+image". None: "span" for the default recipe and two or more words,
-        otherwise "proxy".
+        `multimap_jax.clustering.selection.select_n_clusters`.
+      contrast: names of other aspects (see `fit_proxies`). Used only where proxies are learnt, so not by features
+        "span" with a word for each group.
+      config: the recipe; None: the default one. Used only where proxies are learnt, and to choose `features`.
+      features: features for k-means. None: "span" for the default recipe and two or more words, otherwise "proxy".
+        "span": the image in the span of the words, see `multimap_jax.features.span.fit_span`.
+        "proxy": the image's proxy word, as in the paper.
+        "prompt": the unit embedding of the prompt with the proxy in it.
+        "word": the unnormalised embedding of the proxy alone, without a prompt.
+        "image": the unit image embedding.
+        "proxy+image": proxy and image embedding side by side, each as a unit row.
       random_state: seed of k-means (and of the released recipe's batch order); an integer, None or a RandomState.
       progress: whether to show progress bars on stderr.
       keep_proxies: whether to learn proxies for the images even if the features need none.
@@ -80,15 +85,16 @@ class MultiMaP(ClusterMixin, BaseEstimator):
     Attributes:
       labels_: int [images], 0 … n_clusters_ - 1, the largest group first.
       distances_: float [images], distance to the centroid of the image's cluster. confidence_: float [images], 0 … 1.
-        outliers_, leftover_: bool [images]. See `clustering.result.Assignment`.
+        outliers_, leftover_: bool [images]. See `multimap_jax.clustering.result.Assignment`.
       cluster_centers_: float64 [n_clusters_, features].
       cluster_names_: list of n_clusters_ unique names. cluster_confidences_: float [n_clusters_], 0 … 1, the confidence
-        of each name. See `words.naming.name_groups`.
+        of each name. See `multimap_jax.words.naming.name_groups`.
       cluster_stability_: float [n_clusters_], 0 … 1, how well half of the images reproduce each cluster; see
-        `clustering.selection.stability`.
+        `multimap_jax.clustering.selection.stability`.
       exemplars_: list of n_clusters_ int arrays, images that show a cluster, the one nearest to its centroid first.
-      n_clusters_table_: for "auto" a list of `clustering.selection.Candidate`, the best first; otherwise empty.
-      merge_order_: the most similar clusters, see `clustering.kmeans.merge_order`.
+      n_clusters_table_: for "auto" a list of `multimap_jax.clustering.selection.Candidate`, the best first; otherwise
+        empty.
+      merge_order_: the most similar clusters, see `multimap_jax.clustering.kmeans.merge_order`.
       projection_: float64 [embed, axes], for features "span" (0 axes for others).
       n_features_in_: embedding dimension. features_: the kind used. seed_: the integer used.
 
@@ -168,7 +174,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
         Args:
           X: unit image embeddings [images, embed], or anything that `Clip.embed_images` takes. y: ignored.
-          proxies: the result of `fit_proxies` for X with the same settings, if it exists.
+          proxies: the result of `fit_proxies` for X with the same settings, if it exists. Only the number of images is
+            checked, not the settings.
           names: of the images, which determine the sample for k-means if there are many; None: their indices.
           vocabulary: names groups that the aspect's words do not fit; None: the built-in one.
         """
@@ -311,7 +318,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
     @names_arguments
     def save(self, directory: str | Path) -> None:
-        """Writes model.json and arrays.npz. They contain only the name and hash of the checkpoint.
+        """Writes model.json and arrays.npz. Of the checkpoint they contain only its path or hub id, and its hash.
 
         Raises OSError if the folder cannot be written.
         """

@@ -21,8 +21,9 @@ class Assignment:
 
     Attributes:
       labels: int, the nearest cluster. distances: float, to its centroid. confidences: float 0 … 1, see
-        `clustering.kmeans.nearest`; NaN for an image that was moved by hand.
-      outliers: bool, whether an image is unlike most, see `clustering.outliers.fit_inliers`.
+        `multimap_jax.clustering.kmeans.nearest`; NaN for an image that was moved by hand.
+      outliers: bool, whether an image is unlike most, see
+        `multimap_jax.clustering.outliers.fit_inliers`.
       leftover: bool, whether an image is in the least confident share, which stays unassigned.
     """
 

@@ -73,7 +73,8 @@ def fit_proxies(
       config: the settings; `ProxyConfig()` if None.
       batch_order: int [epochs, batches], for the released recipe with weight decay; drawn from `seed` if None.
       progress: whether to show a bar with a time estimate on stderr; or a larger bar to advance.
-      only: indices of the images to learn proxies for, among all images of the batches; None for all.
+      only: indices into `embeddings`, of the images to learn proxies for; the released recipe still forms its batches
+        from all images. None for all.
 
     Raises:
       InputTypeError: `aspect`, `contrast` or `config` has the wrong type.

@@ -48,17 +48,20 @@ TRAITS = {
 class ProxyConfig(ProxySettings):
     """The settings for optimising proxies; without arguments, the default recipe.
 
-    Its 80 steps, rate .01 and weight .1 were chosen on drawn pictures; no table shows that choice. Their results are in
-    the row "default: proxies" of experiments/results/quality and quality_photos. `paper` and `released` state the
-    source of their numbers. No table compares values of `block_size`.
+    Its 80 steps, rate .01 and weight .1 were chosen on drawn pictures; no table shows that choice. Their results for
+    proxies of images are in the row "image proxies" of experiments/results/quality, quality_fashion and quality_photos.
+    `paper` and `released` state the source of their numbers. No table compares values of `block_size`.
 
-    The loss of one image is −cos(image, prompt) + reference_weight · ‖w − z‖² + concept_weight · concept term.
+    The loss of one image is −cos(image, prompt) + reference_weight · ‖w − z‖² + concept_weight · concept term. Here w
+    is the image's proxy, the prompt has w in its slot, z is the vector of the image's reference word, u_own that of the
+    aspect's name, and u runs over u_own and the vectors of the contrast aspects' names. All are [width].
 
     Attributes:
-      recipe: the space and units of proxies. "paper": token embeddings, absolute units. "default": token embeddings,
-        with `learning_rate` in units of s and both weights in units of 1/s², where s is the mean norm of the words'
-        token embeddings, so that the same numbers fit every checkpoint. "released": the projected text space, see
-        `released`.
+      recipe: the space and units of these vectors. It sets no other field: for the paper's method use
+        `ProxyConfig.paper()`, since `ProxyConfig(recipe="paper")` keeps the default's steps, rate, weights, concept
+        and schedule. "paper": token embeddings, absolute units. "default": token embeddings, with `learning_rate` in
+        units of s and both weights in units of 1/s², where s is the mean norm of the words' token embeddings, so that
+        the same numbers fit every checkpoint. "released": the projected text space, see `released`.
       steps: updates (epochs under "released").
       weight_decay: L2, added to the gradient.
       concept: "contrastive" (cross-entropy of w·u over own and contrast aspects), "distance" (‖w − u_own‖²) or "none".
@@ -111,9 +114,12 @@ class ProxyConfig(ProxySettings):
     ) -> ProxyConfig:
         """The paper's method (section 3, eq. 3 to 8): Adam on w_i in the token space.
 
-        `alpha` is the weight of the reference word, `beta` that of the contrastive concept. The paper searches learning
-        rate, weight decay, α and β for the lowest total loss. As every regulariser is at least 0, that search, taken
-        literally, ends at α = β = 0. The values here are our choice.
+        `alpha` is the weight of the reference word, `beta` that of the contrastive concept. The 1,000 steps are the
+        paper's. It searches learning rate, weight decay, α and β for the lowest total loss. As every regulariser is at
+        least 0, that search, taken literally, ends at α = β = 0. The values of these four are our choice.
+
+        The contrastive concept needs other aspects. In Python `contrast` is empty by default, so name some; the flag
+        `--contrast` of the command is color, shape, species, texture and background by default.
         """
         return cls._named_recipe(
             {"reference_weight": "alpha", "concept_weight": "beta"},
@@ -144,6 +150,10 @@ class ProxyConfig(ProxySettings):
         is Adagrad. `alpha` is the weight of the concept and `beta` that of the reference, swapped compared with the
         paper. Text width must equal the embedding dimension. Weight decay acts on all rows at every batch, so with it
         an image's result depends on the order of the batches (`fit_proxies(batch_order=…)`).
+
+        The 50 steps (epochs) and the batches of 20 are the program's, the learning rate is the one it sets for Fruit
+        and Cards. It has other values of α, β and weight decay for each data set (experiments/paper/released.py); the
+        values of these three here are our choice.
         """
         return cls._named_recipe(
             {"reference_weight": "beta", "concept_weight": "alpha"},

@@ -283,7 +283,8 @@ class Clip:
     def slot_encoder(
         self, ids: tuple[int, ...], slot: int, dtype: Any = np.float32, plain: bool = False
     ) -> SlotEncoder:
-        """The text tower for one prompt, a proxy [width] -> its unit embedding [embed]. See `slot.slot_encoder`.
+        """The text tower for one prompt, a proxy [width] -> its unit embedding [embed]. See
+        `multimap_jax.encoders.clip.slot.slot_encoder`.
 
         Args:
           ids: the prompt's tokens from start to end. slot: which of them the proxy replaces.
