@@ -4,11 +4,12 @@
     python -m experiments.evaluation.quality --data=FOLDER --clip=openai/clip-vit-base-patch32 --out=quality_real
 
 Baselines, on the same embeddings, with the same number of groups and the same ten k-means seeds: see `methods`. Word
-lists: see `protocols`. Identity, which has no words, is left out. Drawn sets are those of one difficulty: the lowest
-at which zero-shot with the true words has a mean NMI between .5 and .8 over the aspects (see `difficulty`).
+lists: see `protocols`. Identity, whose values are no words, is left out. Drawn sets are those of one difficulty: the
+lowest at which zero-shot with the true words has a mean NMI between .5 and .8 over the aspects (see `difficulty`).
 
 For choosing a recipe: drawn sets of seeds below 1000 and the half "choose" of a set that has halves. For reporting:
-seeds from 1000 on and the half "report", which are what this program takes if nothing else is said.
+seeds from 1000 on and the half "report", which are what this program takes if nothing else is said. --quick is a small
+trial, --datasets=fruit,card and --aspects=color limit what is compared; --helpfull lists all flags.
 
 Writes quality.csv, quality.json and quality.md; a run that was stopped goes on where it was. Intervals are 95% of a
 bootstrap over images, the same resamples for every method, so that differences are paired; each NMI is a mean over the

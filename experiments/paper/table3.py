@@ -4,6 +4,7 @@
     python -m experiments.paper.table3 --data=FOLDER --clip=openai/clip-vit-base-patch32 --out=table3_real
 
 Without --data on drawn twins. Writes table3.csv and table3.md; a run that was stopped goes on where it was.
+--quick is a small trial, --datasets=fruit,card limits the sets; --helpfull lists all flags.
 """
 
 from absl import app

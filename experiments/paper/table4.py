@@ -4,6 +4,7 @@
     python -m experiments.paper.table4 --data=FOLDER --clip=openai/clip-vit-base-patch32 --out=table4_real
 
 Without --data on drawn twins. Writes table4.csv and table4.md; a run that was stopped goes on where it was.
+--quick is a small trial, --datasets=fruit,card limits the sets; --helpfull lists all flags.
 """
 
 from absl import app
