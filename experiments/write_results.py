@@ -116,8 +116,8 @@ def opening(folder: Path) -> str:
         "Mean NMI over cells (how many), with half its 95% interval. *exact*: asked with the true words; *superset*: "
         "with too many; *subset*: with a third of them missing. Better and worse: cells in which a method differs "
         "significantly from the default; for the default itself, from the best baseline of the cell. A difference that "
-        f"would have been seen in four cells of five: {visible}. Seconds and memory: one set of 300 images, embedded "
-        f"before.\n\n{lines(head, rows)}\n{chr(10).join(commands)}"
+        f"would have been seen in four cells of five: {visible}. Seconds and memory: one fit by one aspect of 300 "
+        f"images, embedded before.\n\n{lines(head, rows)}\n{chr(10).join(commands)}"
     )
 
 
