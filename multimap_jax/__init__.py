@@ -7,19 +7,23 @@ if TYPE_CHECKING:  # for type checkers: the names of _PUBLIC
     from multimap_jax.clustering.metrics import evaluate as evaluate
     from multimap_jax.encoders.clip.model import Clip as Clip
     from multimap_jax.encoders.clip.model import load_clip as load_clip
+    from multimap_jax.errors import InputError as InputError
     from multimap_jax.estimator import MultiMaP as MultiMaP
     from multimap_jax.estimator import load as load
     from multimap_jax.images.decoding import UnreadableImagesError as UnreadableImagesError
     from multimap_jax.notebook import open_run as open_run
     from multimap_jax.notebook import show as show
     from multimap_jax.prompts.aspect import Aspect as Aspect
+    from multimap_jax.prompts.separability import Separability as Separability
     from multimap_jax.prompts.separability import diagnose as diagnose
     from multimap_jax.proxies.fit import ProxyFit as ProxyFit
     from multimap_jax.proxies.fit import fit_proxies as fit_proxies
     from multimap_jax.proxies.recipes import ProxyConfig as ProxyConfig
     from multimap_jax.scenes import render_scene as render_scene
+    from multimap_jax.words.find import FoundWords as FoundWords
     from multimap_jax.words.find import find_words as find_words
     from multimap_jax.words.find import suggest_aspects as suggest_aspects
+    from multimap_jax.words.vocabulary import read_vocabulary as read_vocabulary
 
 __version__ = "0.1.0"
 
@@ -27,9 +31,12 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Aspect": "prompts.aspect",
     "Clip": "encoders.clip.model",
+    "FoundWords": "words.find",
+    "InputError": "errors",
     "MultiMaP": "estimator",
     "ProxyConfig": "proxies.recipes",
     "ProxyFit": "proxies.fit",
+    "Separability": "prompts.separability",
     "UnreadableImagesError": "images.decoding",
     "diagnose": "prompts.separability",
     "evaluate": "clustering.metrics",
@@ -38,6 +45,7 @@ _PUBLIC = {
     "load": "estimator",
     "load_clip": "encoders.clip.model",
     "open_run": "notebook",
+    "read_vocabulary": "words.vocabulary",
     "render_scene": "scenes",
     "show": "notebook",
     "suggest_aspects": "words.find",

@@ -30,7 +30,7 @@ class Aspect:
 
     name: str
     subject: str = SUBJECT
-    words: tuple[str, ...] = ()
+    words: Sequence[str] = ()  # kept as a tuple
     template: str = TEMPLATE
 
     def __post_init__(self) -> None:

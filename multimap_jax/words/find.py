@@ -36,7 +36,8 @@ def usable_words(clip: Clip, aspect: Aspect) -> Aspect:
 
 @dataclasses.dataclass(frozen=True)
 class FoundWords:
-    """aspect: with the chosen words. source: of the candidates. separability: of the chosen words."""
+    """aspect: with the chosen words. source: of the candidates, "given" for words of the caller. separability: of the
+    chosen words."""
 
     aspect: Aspect
     source: str
@@ -114,4 +115,5 @@ def suggest_aspects(
         find_words(clip, embeddings, aspect.name, subject, source=aspect.words, template=template, names=names)
         for aspect in progress(aspects_to_suggest(clip, subject, vocabulary, template))
     ]
+    found = [dataclasses.replace(each, source="vocabulary") for each in found]
     return sorted(found, key=lambda words: (-words.separability.score, -words.separability.structure))

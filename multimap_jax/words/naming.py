@@ -57,7 +57,7 @@ def name_groups(
     """
     added = unique_words(vocabulary_words(vocabulary, aspect.name, aspect.subject), without=aspect.words)
     known = usable_words(clip, dataclasses.replace(aspect, words=tuple(added))).words
-    extended = dataclasses.replace(aspect, words=aspect.words + known)
+    extended = dataclasses.replace(aspect, words=(*aspect.words, *known))
     texts = word_embeddings(clip, extended)
     scores = word_scores(clip, embeddings, texts[: len(aspect.words)], labels, k)
     extended_scores = word_scores(clip, embeddings, texts, labels, k)

@@ -53,7 +53,7 @@ def choose_subject(
     """
 
     def words_of(subject: str) -> tuple[str, ...]:
-        return vocabulary_words(vocabulary, aspect.name, subject) if find else aspect.words
+        return vocabulary_words(vocabulary, aspect.name, subject) if find else tuple(aspect.words)
 
     def options() -> Iterator[tuple[str, tuple[str, ...]]]:
         given, own = aspect.subject, words_of(aspect.subject)

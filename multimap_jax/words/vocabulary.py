@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about, found_text
+from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about, found_text, names_arguments
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import CONTROLS, TURNING, is_plain_name
 from multimap_jax.storage.paths import open_file
@@ -21,6 +21,7 @@ OF = " of "  # between an aspect and its subject
 Vocabulary = dict[str, tuple[str, ...]]
 
 
+@names_arguments
 def read_vocabulary(*paths: Path | None) -> Vocabulary:
     """Reads words by aspect, "color" or "species of dog", from files in the format that vocabulary.txt explains. None
     stands for that file.

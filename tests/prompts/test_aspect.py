@@ -13,6 +13,10 @@ from multimap_jax.prompts.aspect import check_words, make_prompt, reference_word
 from tests.tiny import unit_rows
 
 
+def test_words_may_be_any_sequence_and_are_kept_as_a_tuple():
+    assert mm.Aspect("color", words=["red", "green"]) == mm.Aspect("color", words=("red", "green"))
+
+
 def test_a_prompt_is_what_the_tokenizer_makes_of_the_text(clip):
     color = mm.Aspect("color", subject="fruit", words=("red",))
     prompt, encode = make_prompt(color, clip.tokenizer), clip.tokenizer.encode

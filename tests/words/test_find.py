@@ -247,6 +247,7 @@ def test_true_aspects_are_suggested_first(clip, drawn, scene):
     assert {each.aspect.name for each in found[:2]} == set(drawn[scene][1])
     scores = [each.separability.score for each in found]
     assert scores == sorted(scores, reverse=True) and len(found) > 5
+    assert {each.source for each in found} == {"vocabulary"}
 
 
 def test_a_vocabulary_of_ones_own_is_suggested_from(clip, drawn, tmp_path):
