@@ -24,6 +24,7 @@ from experiments.evaluation.datasets import DIFFICULTY
 from experiments.evaluation.score_cache import Runs, code_digest
 from experiments.paper import grid
 from multimap_jax.encoders.clip.model import load_clip
+from multimap_jax.runs.messages import count
 from multimap_jax.runtime.compilation import use_compilation_cache
 from multimap_jax.runtime.machine import machine
 
@@ -262,7 +263,7 @@ def markdown(name: str, cells: Sequence[Cell], costs: dict, paper: dict, source:
     lines.append(["mean", "", "", *(mean_text(column, paper) for column in zip(*rows))])
     text = [
         f"NMI / RI. Means over {SEEDS} k-means seeds"
-        + ("" if FLAGS.data else f" and {FLAGS.scene_seeds} sets drawn")
+        + ("" if FLAGS.data else f" and {count(FLAGS.scene_seeds, 'set')} drawn")
         + "; 95% intervals over images are in the csv. Bold: highest NMI, significantly so (paired bootstrap over "
         f"images, Holm's correction over rows). Between the two best of a row a difference of {visible(rows):.3f} "
         "would have been seen in four cases of five. In brackets: the paper's figures, on the real pictures with "

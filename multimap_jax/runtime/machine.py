@@ -20,4 +20,6 @@ def machine() -> str:
     if information.exists():
         lines = information.read_text().splitlines()
         model = next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), model)
-    return f"{model}, {cores()} cores, JAX on {jax.local_device_count()} × {jax.local_devices()[0].device_kind}"
+    number = cores()
+    cores_text = f"{number} core{'' if number == 1 else 's'}"
+    return f"{model}, {cores_text}, JAX on {jax.local_device_count()} × {jax.local_devices()[0].device_kind}"
