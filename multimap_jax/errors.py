@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
@@ -84,6 +86,14 @@ def found_text(value: object) -> str:
 def hint(parameter: str, value: str = "") -> str:
     """The end of a message, with the parameter to change: "words=" in Python, "--words" in the command."""
     return f" (use {parameter}{value})" if value else f" (see {parameter})"
+
+
+def warn(message: str) -> None:
+    """Warns at the line that called this package, however deep in it the problem is noticed."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("multimap_jax."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)  # from Python 3.12 on skip_file_prefixes does the same
 
 
 def names_arguments(function: Callable[P, R]) -> Callable[P, R]:

@@ -350,9 +350,23 @@ def test_released_with_weight_decay_cannot_predict(clip, rows):
 def test_what_is_worth_a_warning_is_said_once(rows):
     clip, said = mm.load_clip("embedded"), mm.Aspect("color", "fruit", ("red", "quaggy"))
     model = mm.MultiMaP(said, clip, config=mm.ProxyConfig.paper(2), contrast=("species",))
-    with pytest.warns(UserWarning, match="has never seen: quaggy") as caught:
+    with pytest.warns(UserWarning, match="was not trained on the word quaggy, so groups by it mean little") as caught:
         model.fit(unit_rows(4, clip.config.image.embed))
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize("call", ["fit", "check", "fit_proxies"])
+def test_a_warning_points_to_the_line_of_the_caller(clip, rows, call):
+    config = mm.ProxyConfig.paper(1)
+    model = mm.MultiMaP(COLOR, clip, config=config)
+    calls = {
+        "fit": lambda: model.fit(rows),
+        "check": model.check,
+        "fit_proxies": lambda: mm.fit_proxies(clip, rows, COLOR, config=config),
+    }
+    with pytest.warns(UserWarning, match="without contrast aspects") as caught:
+        calls[call]()
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_public_names_are_there():

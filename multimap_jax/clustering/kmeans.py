@@ -6,12 +6,11 @@ Rows are as in `arrays.rows`, and are processed in batches.
 from __future__ import annotations
 
 import dataclasses
-import warnings
 
 import numpy as np
 
 from multimap_jax.arrays.rows import Rows, take_rows, walk
-from multimap_jax.errors import InputError
+from multimap_jax.errors import InputError, warn
 
 Merge = tuple[tuple[int, ...], tuple[int, ...], float]  # clusters, other clusters, added inertia; see `merge_order`
 
@@ -65,10 +64,9 @@ def cluster(
     labels, distances, confidences = nearest(rows, centroids, spread)
     sizes = np.bincount(labels, minlength=k)
     if not sizes.all():
-        warnings.warn(
+        warn(
             f"only {np.count_nonzero(sizes)} of {k} groups have images, because the images are too similar: ask for "
-            "fewer groups",
-            stacklevel=2,
+            "fewer groups"
         )
     order = np.argsort(-sizes, kind="stable")
     return Clustering(np.argsort(order)[labels], centroids[order], distances, confidences, spread, inertia)

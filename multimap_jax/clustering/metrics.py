@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from multimap_jax.errors import InputError, names_arguments
+from multimap_jax.errors import InputError, InputTypeError, names_arguments
 
 
 @names_arguments
@@ -13,18 +13,18 @@ def evaluate(true_labels: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     """Measures the agreement of two clusterings of the same images; each value is at most 1 (equal clusterings).
 
     Args:
-      true_labels, labels: [images] each, any values; only equality of values matters.
+      true_labels, labels: [images] each, all strings or all numbers; only equality of values matters.
 
     Returns:
       nmi: normalised mutual information, arithmetic mean (paper, section 4). ri: the plain Rand index (same place).
       ari, ami: both corrected for chance. accuracy: under the best one-to-one matching of groups and labels.
 
     Raises:
-      InputError: the lengths differ, or there are no labels.
+      InputError: the lengths differ, there are no labels, or strings, numbers or None are mixed.
     """
     from sklearn import metrics
 
-    true_labels, labels = _numbers(true_labels), _numbers(labels)
+    true_labels, labels = _numbers(true_labels, "true_labels"), _numbers(labels, "labels")
     if true_labels.shape != labels.shape or not true_labels.size:
         raise InputError(
             f"expected one label for each true label, and at least one, found {labels.size} labels and "
@@ -45,7 +45,7 @@ def matched(true_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
-    true_labels, labels = _numbers(true_labels), _numbers(labels)
+    true_labels, labels = _numbers(true_labels, "true_labels"), _numbers(labels, "labels")
     counts = contingency_matrix(true_labels, labels)
     label_of = np.full(counts.shape[1], -1)
     rows, columns = linear_sum_assignment(counts, maximize=True)
@@ -53,5 +53,14 @@ def matched(true_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return label_of[labels] == true_labels
 
 
-def _numbers(labels: ArrayLike) -> np.ndarray:
-    return np.unique(np.asarray(labels), return_inverse=True)[1].ravel()
+def _numbers(labels: ArrayLike, parameter: str) -> np.ndarray:
+    """A number for each label, equal for equal ones."""
+    try:
+        return np.unique(np.asarray(labels), return_inverse=True)[1].ravel()
+    except (TypeError, ValueError):  # values that cannot be sorted, or lists of unequal length
+        kinds = sorted({type(label).__name__ for label in labels})  # type: ignore[union-attr]  # no array without items
+        raise InputTypeError(
+            f"expected labels that are all strings or all numbers, found {' and '.join(kinds)}: write missing labels "
+            "as a string or a number",
+            parameter,
+        ) from None

@@ -6,7 +6,6 @@ import collections
 import dataclasses
 import string
 import unicodedata
-import warnings
 from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from multimap_jax.arrays.rows import Rows, walk
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.encoders.clip.tokenizer import Tokenizer
-from multimap_jax.errors import InputError, InputTypeError, errors_about, found_text
+from multimap_jax.errors import InputError, InputTypeError, errors_about, found_text, warn
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import CONTROLS, is_plain_name
 
@@ -138,7 +137,7 @@ def check_aspect(aspect: object) -> None:
 def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> None:
     """InputError for words that the tokenizer cannot represent or that make the prompt longer than the context, and for
     a contrast that contains the aspect. InputTypeError for a contrast that is not a sequence of names. Warns of words
-    that the checkpoint has never seen."""
+    that the checkpoint was not trained on."""
     check_aspect(aspect)
     names = isinstance(contrast, Collection) and not isinstance(contrast, str)
     if not (names and all(isinstance(name, str) for name in contrast)):
@@ -160,10 +159,9 @@ def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> Non
         texts = (aspect.subject, aspect.name, *aspect.words)
         unseen = [text for text in texts if not clip.known_words.issuperset(normal_form(text).split())]
         if unseen:
-            warnings.warn(
-                f"the checkpoint {clip.name!r} has never seen: {', '.join(unseen)}; groups by these words mean little",
-                stacklevel=4,
-            )
+            words, them = ("word", "it") if len(unseen) == 1 else ("words", "them")
+            listed = f"{words} {', '.join(unseen)}"
+            warn(f'The encoder "{clip.name}" was not trained on the {listed}, so groups by {them} mean little.')
 
 
 def is_representable(tokenizer: Tokenizer, word: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from jax.sharding import Mesh
 from multimap_jax.arrays.rows import Embeddings, StoredRows, allocate
 from multimap_jax.encoders.clip.model import Clip, load_clip
 from multimap_jax.encoders.clip.slot import SlotEncoder
-from multimap_jax.errors import InputError, names_arguments
+from multimap_jax.errors import InputError, names_arguments, warn
 from multimap_jax.prompts.aspect import Aspect, Prompt, check_words, make_prompt, reference_words
 from multimap_jax.proxies.loss import Common, Target
 from multimap_jax.proxies.recipes import ProxyConfig, given_or_default
@@ -108,10 +107,7 @@ def check_proxies(clip: Clip, aspect: Aspect, contrast: Sequence[str], config: P
     """The prompt that proxies are put into. ValueError if the checkpoint does not support the recipe or the prompt is
     too long; a warning if a term of the loss is empty."""
     if config.concept == "contrastive" and not len(contrast):
-        warnings.warn(
-            "without contrast aspects the contrastive concept term is always 0: name some, or set concept='none'",
-            stacklevel=4,
-        )
+        warn("without contrast aspects the contrastive concept term is always 0: name some, or set concept='none'")
     if config.traits.text_space and clip.token_width != clip.embedding_width:
         raise InputError(
             f"the {config.recipe} recipe uses text embeddings (width {clip.embedding_width}) as token embeddings "

@@ -89,7 +89,12 @@ class ProxyConfig(ProxySettings):
 
     @classmethod
     def named(cls, recipe: choices.Recipe) -> ProxyConfig:
-        """The recipe of this name in `choices.RECIPES`, with its default numbers."""
+        """The recipe of this name, "default", "paper" or "released", with its default numbers.
+
+        Raises InputError for another name.
+        """
+        if recipe not in choices.RECIPES:
+            raise InputError(f"recipe is {recipe!r}, known: {', '.join(choices.RECIPES)}", "recipe")
         return cls() if recipe == choices.RECIPES[0] else getattr(cls, recipe)()
 
     @property

@@ -48,3 +48,10 @@ def test_names_of_groups_do_not_matter(pairs, names):
 def test_bad_lengths(true, found):
     with pytest.raises(ValueError, match="one label for each true label"):
         mm.evaluate(true, found)
+
+
+def test_labels_that_cannot_be_compared():
+    with pytest.raises(mm.InputError, match=r"found NoneType and str: .*\(see labels=\)"):
+        mm.evaluate([0, 1, 0], ["a", None, "b"])
+    with pytest.raises(mm.InputError, match=r"found list: .*\(see true_labels=\)"):
+        mm.evaluate([[0], [1, 2]], [0, 1])

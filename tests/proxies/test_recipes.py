@@ -19,6 +19,9 @@ def test_the_named_recipes():
         "distance",
         20,
     )
+    assert [ProxyConfig.named(name) for name in ("default", "paper", "released")] == [default, paper, released]
+    with pytest.raises(ValueError, match="recipe is 'papr', known: default, paper, released"):
+        ProxyConfig.named("papr")
 
 
 def test_alpha_and_beta_swap_their_roles():
