@@ -17,8 +17,8 @@ from multimap_jax.errors import InputError, names_arguments
 from multimap_jax.prompts.aspect import Aspect, check_aspect, word_embeddings
 from multimap_jax.prompts.normalize import normal_form
 
-# What "well" needs of each criterion, and the score that "partly" needs: what drawings and photographs gave. Verdicts on
-# sets that took no part in choosing them: experiments.calibration.separability.
+# What "well" needs of each criterion, and the score that "partly" needs: what drawings and photographs gave.
+# experiments.calibration.separability has the verdicts on sets that took no part in choosing.
 WIN_RATE, STRUCTURE, SHARE = 0.82, 0.37, 0.09
 PARTLY = 0.18
 CRITERIA = ("win_rate", "structure", "share")
