@@ -8,6 +8,7 @@ product photographs), reads it (results/reading.md, written by hand), and leads 
 
 from __future__ import annotations
 
+import collections
 import csv
 import json
 from pathlib import Path
@@ -28,6 +29,7 @@ small CLIP trained on others of its kind; neither comes with this package. *Twin
 place of the paper's seven sets, hard ones (small, cluttered, partly hidden, badly lit) that the embedded checkpoint was
 not trained on, of a seed that took no part either.
 """
+WRONG = 12  # pairs of a wrong name and the true one that a page lists
 # Columns of the opening table: what `quality` wrote for reporting.
 REPORTED = {"quality_fashion": "products", "quality": "twins"}
 
@@ -42,7 +44,7 @@ def pages(folder: Path) -> dict[Path, str]:
     measured |= {"*/accelerator.json": accelerator_table}
     measured |= {"benchmark_methods*.json": method_table, "difficulty.json": difficulty_table}
     measured |= {"unasked.json": unasked_table, "number.json": number_table}
-    measured |= {"sight*.json": sight_table, "group_names.json": names_table}
+    measured |= {"sight*.json": sight_table, "group_names*.json": names_table}
     found = {
         path.with_suffix(".md"): write(json.loads(path.read_text()))
         for name, write in measured.items()
@@ -217,14 +219,20 @@ def sight_table(found: dict) -> str:
 
 def names_table(found: dict) -> str:
     """What `group_names` measured."""
-    keys = ("groups", "named", "confident", "wrong")
-    rows = [[row["words"], *(f"{row[key]:,}" for key in keys)] for row in found["summary"]]
-    head = ["words", "groups", "with a name", f"confidence above {found['confident']}", "wrong of these"]
-    wrong = [row for row in found["rows"] if not row["right"] and row["confidence"] > found["confident"]]
-    listed = "; ".join(f"{row['name']} for {row['true']} ({row['set']})" for row in wrong)
-    return (
-        f"## Names of groups that are wrong with confidence\n\n{lines(head, rows)}\nWrong: {listed}.\n\n{source(found)}"
-    )
+    keys, confident = ("groups", "named", "confident", "wrong"), found["confident"]
+    of = found.get("of", "")
+    rows = [
+        [row["words"], *(f"{row[key]:,}" for key in keys), f"{row['wrong'] / max(row['named'], 1):.1%}"]
+        + [f"{row['wrong'] / max(row['confident'], 1):.1%}"]
+        for row in found["summary"]
+    ]
+    head = ["words", "groups", "with a name", f"confidence above {confident}", "wrong of these"]
+    head += ["share of all names", f"share of those above {confident}"]
+    wrong = [row for row in found["rows"] if not row["right"] and row["confidence"] > confident]
+    pairs = collections.Counter(f"{row['name']} for {row['true']} ({row['set']})" for row in wrong).most_common(WRONG)
+    listed = "; ".join(f"{pair}{f', {times} times' if times > 1 else ''}" for pair, times in pairs)
+    title = f"## Names of groups that are wrong with confidence{', ' + of if of else ''}"
+    return f"{title}\n\n{lines(head, rows)}\nWrong, the most frequent first: {listed}.\n\n{source(found)}"
 
 
 def unasked_table(found: dict) -> str:
