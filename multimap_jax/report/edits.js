@@ -3,8 +3,9 @@ function quoted(text) {
   return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
+// Browsers save in Downloads; DOWNLOADED in editing/edits_file.py.
 const editLine = () =>
-  `multimap edit --run=${quoted(data.run)} --edits=edits.json --out=${quoted(data.edited)}`;
+  `multimap edit --run=${quoted(data.run)} --edits=~/Downloads/edits.json --out=${quoted(data.edited)}`;
 
 // Opens the dialog. answer: returns what is wrong with the fields, "" once the edit is made.
 function ask(verb, group, fields, answer) {
@@ -149,6 +150,7 @@ function saveEdits() {
   setTimeout(() => URL.revokeObjectURL(href), 10000);
   state.saved = state.edits.length;
   showEdited();
+  $("then").scrollIntoView({ block: "nearest" }); // it is above the groups
   announce(`Saved. To apply the edits: ${editLine()}`);
 }
 

@@ -14,15 +14,22 @@ function make(tag, attributes = {}, ...children) {
 }
 
 const button = (text, onclick, attributes = {}) => make("button", { type: "button", onclick, ...attributes }, text);
-const paragraph = (...children) => make("p", {}, ...children);
+const paragraph = (...children) => make("p", {}, ...children.flatMap(withFlags));
 const quiet = (text) => make("p", { class: "quiet" }, text);
+
+// Parts of a text, with the flags in it as elements that are not broken into lines.
+function withFlags(text) {
+  if (typeof text !== "string") return [text];
+  const flag = (part, at) => (at % 2 ? make("span", { class: "flag" }, part) : part);
+  return text.split(/(--\w[^\s,;.]*)/).map(flag);
+}
 
 // A note, or with a class a warning; of a long one only the beginning, until it is opened, where the screen is narrow.
 function note(text, kind = null) {
   const beginning = /^.{60,80}(?=\s)/s.exec(text);
   if (text.length < 120 || !beginning || !window.matchMedia("(max-width: 48rem)").matches)
-    return make("p", { class: kind }, text);
-  return make("details", { class: kind }, make("summary", {}, `${beginning[0]} …`), text);
+    return make("p", { class: kind }, ...withFlags(text));
+  return make("details", { class: kind }, make("summary", {}, `${beginning[0]} …`), ...withFlags(text));
 }
 
 // A command, in lines that are not broken within its words.
@@ -85,17 +92,19 @@ function tabs(host, items, chosen, choose) {
   };
 }
 
+const isNumeric = (value) => typeof value === "number" || /^[\d.]+%$/.test(value);
+
 // digits: of numbers; null writes columns of whole numbers without any. A cell may be an element.
 function table(columns, rows, { chosen = [], digits = null, type = null } = {}) {
   const isWhole = columns.map((_, at) => digits === null && rows.every((row) => Number.isInteger(row[at] ?? 0)));
   const cell = (value, at) => {
     if (value instanceof Node) return value;
     if (typeof value === "boolean") return make("td", {}, value ? "yes" : "no");
-    if (typeof value !== "number") return make("td", {}, value);
+    if (typeof value !== "number") return make("td", { class: isNumeric(value) ? "number" : null }, value);
     return make("td", { class: "number" }, isWhole[at] ? decimal(value) : value.toFixed(digits ?? 3));
   };
   const heading = (column, at) =>
-    make("th", { scope: "col", class: typeof rows[0]?.[at] === "number" ? "number" : null }, column);
+    make("th", { scope: "col", class: isNumeric(rows[0]?.[at]) ? "number" : null }, column);
   const head = make("tr", {}, ...columns.map(heading));
   const body = rows.map((row, i) => make("tr", { class: chosen.includes(i) ? "chosen" : null }, ...row.map(cell)));
   return make(
@@ -115,7 +124,10 @@ function showDetails(i) {
   const lines = data.aspects.map((aspect, index) => `${aspect.name}: ${groupName(index, i)}`);
   if (confidence === null) lines.push("moved by hand");
   else if (confidence !== undefined) lines.push(`confidence ${confidence.toFixed(2)}`);
-  if (distances[i] !== null) lines.push(`distance ${distances[i].toFixed(3)}${isOutlier(i) ? ", an outlier" : ""}`);
+  if (distances[i] !== null) {
+    lines.push(`distance to the middle of its group ${distances[i].toFixed(3)} (smaller is more typical)`);
+  }
+  if (isOutlier(i)) lines.push("an outlier");
   const name = paragraph(make("strong", {}, data.names[i]));
   box.replaceChildren(picture(i), make("div", {}, name, ...lines.map((line) => paragraph(line))));
 }

@@ -5,21 +5,21 @@ const LATER = 12; // in each frame after that
 const PRINTED = 42; // images of each section on paper, rows of 7 on A4 and letter
 
 class Grid {
-  // sections: {key, heading: element, label, images: [index], size}
+  // sections: {key, heading: element, label, images: [index], size, caption: index -> text, null for none}
   constructor(host, sections) {
     this.sections = sections.map((section) => this.section(section));
     host.replaceChildren(...this.sections.map((section) => section.element));
     this.fill(FIRST);
   }
 
-  section({ key, heading, label, images, size }) {
+  section({ key, heading, label, images, size, caption }) {
     const list = { role: "listbox", "aria-multiselectable": "true", "aria-label": label };
     const box = make("div", { class: "images", ...(images.length ? list : {}) });
     const printed = Math.min(images.length, PRINTED);
     const rest = `the first ${printed} here, and ${decimal(size - printed)} more`;
     if (printed < size) heading.append(make("small", { class: "printed" }, rest));
     const element = make("section", { class: "group", "data-group": key, "aria-label": label }, heading, box);
-    const section = { element, box, images, cells: [], at: 0 };
+    const section = { element, box, images, caption, cells: [], at: 0 };
     const on = (name, listener) =>
       box.addEventListener(name, (event) => {
         const cell = event.target.closest(".image");
@@ -40,17 +40,18 @@ class Grid {
   fill(milliseconds) {
     const end = performance.now() + milliseconds;
     for (const section of this.sections) {
-      const { box, cells, images } = section;
+      const { box, caption, cells, images } = section;
       while (cells.length < images.length) {
         if (performance.now() > end) return requestAnimationFrame(() => grid === this && this.fill(LATER));
-        const next = images.slice(cells.length, cells.length + CELLS).map((i, n) => this.cell(i, cells.length + n));
+        const some = images.slice(cells.length, cells.length + CELLS);
+        const next = some.map((i, n) => this.cell(i, cells.length + n, caption?.(i)));
         box.append(...next);
         cells.push(...next);
       }
     }
   }
 
-  cell(i, at) {
+  cell(i, at, caption) {
     const classes = ["image", isOutlier(i) && "outlier", at >= PRINTED && "unprinted"];
     return make(
       "div",
@@ -60,7 +61,8 @@ class Grid {
         "data-image": i,
         "data-at": at,
         title: data.names[i],
-        "aria-label": data.names[i],
+        "aria-label": caption ? `${data.names[i]}, ${caption}` : data.names[i],
+        "data-caption": caption,
         "aria-selected": state.selected.has(i),
         tabindex: at ? -1 : 0,
       },

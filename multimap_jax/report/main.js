@@ -15,6 +15,7 @@ function show() {
   showDetails(null);
   $("warnings").replaceChildren(...open().warnings.map((text) => note(text, "warning")));
   $("shown").textContent = `${open().name}: ${views[state.view].title()}`;
+  $("hints").hidden = state.view !== "groups";
   views[state.view].show(host);
   showEdited();
 }

@@ -17,7 +17,7 @@ from multimap_jax.clustering.result import AspectResult, Assignment
 PAGE_IMAGES = 20_000  # most images on a page
 FIRST = 60  # images of each group that a page always shows
 EXEMPLARS = 6  # of a group, if none are given
-COLUMNS = {"strength": "stability", "smallest": "smallest group"}  # field of a candidate -> its name on the page
+COLUMNS = {"strength": "stability", "smallest": "smallest trial group"}  # field of a candidate -> its name on the page
 SCALE = 10_000  # of coordinates, which are written as whole numbers
 
 
@@ -158,13 +158,15 @@ def _candidates(rows: Sequence | None) -> dict | None:
     columns = [name for name in rows[0] if name != "chosen"]
     return {
         "columns": [COLUMNS.get(name, str(name)) for name in columns],
-        "rows": [[_cell(row.get(name)) for name in columns] for row in rows],
+        "rows": [[_cell(name, row.get(name)) for name in columns] for row in rows],
         "chosen": [i for i, row in enumerate(rows) if row.get("chosen")] or [0],
     }
 
 
-def _cell(value: Any) -> Any:
-    """A table's value for JSON."""
+def _cell(name: str, value: Any) -> Any:
+    """A candidate's value for JSON; the size of its smallest group as a percentage."""
+    if name == "smallest" and isinstance(value, float):
+        return f"{value:.1%}"
     value = value.item() if isinstance(value, np.generic) else value
     return number(value) if isinstance(value, float) else value
 

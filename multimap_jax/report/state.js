@@ -113,6 +113,7 @@ function groupName(index, i) {
   return labels[i] === UNASSIGNED ? UNASSIGNED_NAME : groups.find((group) => group.id === labels[i]).name;
 }
 
+const isEdited = () => state.edits.some((edit) => edit.aspect === open().name);
 const outliers = data.aspects.map((aspect) => new Set(aspect.outliers));
 const isOutlier = (i) => outliers[state.aspect].has(i);
 const open = () => data.aspects[state.aspect];

@@ -1,5 +1,6 @@
 // The views of one aspect. Each fills the element it is given.
 const LOW_CONFIDENCE = 500; // images that the view of low confidence shows, at most
+const LOW_CONFIDENCE_TITLE = "Least confident first";
 let plot = null;
 
 const views = {
@@ -7,12 +8,15 @@ const views = {
   map: { title: () => "Map", exists: () => open().map !== null, show: (host) => (plot = new Plot(host)) },
   compare: { title: () => "Compare", exists: () => data.aspects.length > 1, show: showComparison },
   confidence: {
-    title: () => "Low confidence",
+    title: () => LOW_CONFIDENCE_TITLE,
     exists: () => leastConfident(state.aspect).length > 0,
     show: showLowConfidence,
   },
   unassigned: {
-    title: () => `Unassigned, outliers (${decimal(unassignedSections().reduce((sum, { size }) => sum + size, 0))})`,
+    title: () => {
+      const titles = unassignedSections().map(({ key, size }) => `${key} (${decimal(size)})`).join(", ");
+      return titles[0].toUpperCase() + titles.slice(1);
+    },
     exists: () => unassignedSections().length > 0,
     show: (host) => (grid = new Grid(host, unassignedSections())),
   },
@@ -20,11 +24,11 @@ const views = {
 };
 
 // A section of the grid. size: of the images, with those that are not on this page.
-function section(key, name, images, facts, { size = images.length, buttons = [] } = {}) {
+function section(key, name, images, facts, { size = images.length, buttons = [], caption = null } = {}) {
   if (images.length < size) facts = `${facts}, ${decimal(images.length)} of them on this page`;
   const heading = make("div", { class: "heading" }, make("h2", {}, name), make("small", {}, facts));
   if (buttons.length) heading.append(make("div", { class: "tools" }, ...buttons));
-  return { key, heading, label: `${name}, ${facts}`, images, size };
+  return { key, heading, label: `${name}, ${facts}`, images, size, caption };
 }
 
 function groupSection(group) {
@@ -61,18 +65,20 @@ function unassignedSections() {
 }
 
 function showGroups(host) {
-  const texts = [open().separability, open().selection].filter(Boolean);
+  const texts = [open().separability, !isEdited() && open().selection].filter(Boolean);
   const box = make("div");
   host.append(...texts.map((text) => paragraph(text)), box);
   grid = new Grid(box, [...current().groups.map(groupSection), ...unassignedSection()]);
 }
 
 function showLowConfidence(host) {
-  const order = open().confidences
-    ? "lowest first"
-    : "confidences are unknown; images farthest from the center of their group come first";
+  const { confidences } = current();
+  const facts = confidences
+    ? "the number is the confidence, from 0 to 1"
+    : "confidences are unknown; images farthest from the middle of their group come first";
   const images = leastConfident(state.aspect).slice(0, LOW_CONFIDENCE);
-  grid = new Grid(host, [section("confidence", "Low confidence", images, order)]);
+  const caption = (i) => confidences?.[i].toFixed(2);
+  grid = new Grid(host, [section("confidence", LOW_CONFIDENCE_TITLE, images, facts, { caption })]);
 }
 
 // Two aspects: the number of images in each pair of groups; a cell opens them.
@@ -155,15 +161,23 @@ function pairTable(found) {
   return table([`${open().name} / ${data.aspects[state.other].name}`, ...others], rows, { type: "cells" });
 }
 
+// Columns of the evidence for each number of groups.
+const MEANINGS = {
+  stability: "how well the same groups come back in other images, from 0 to 1",
+  "smallest trial group": "the share of images in the smallest group of a quick trial; the groups of the result differ",
+  inertia: "how far images lie from the middle of their trial group, as a share of the same for one group",
+  score: "ranks the numbers; the highest is chosen",
+};
+
 // The sections of "About": a title and a function to its elements; what is not known is falsy.
 const about = {
   Words: ({ separability, words }) => [separability, words].filter(Boolean).map((text) => paragraph(text)),
   "Number of groups": ({ selection, candidates, merge_order }) => [
+    (selection || merge_order.length) && isEdited() && paragraph("Before the edits made here:"),
     selection && paragraph(selection),
     candidates && paragraph("The evidence for each number of groups. The chosen one is marked."),
     candidates && table(candidates.columns, candidates.rows, candidates),
-    merge_order.length &&
-      paragraph("The most similar groups come first. Merging them loses this share of the separation between groups:"),
+    ...(candidates?.columns ?? []).map((name) => Object.hasOwn(MEANINGS, name) && quiet(`${name}: ${MEANINGS[name]}`)),
     ...merge_order.map((text) => paragraph(text)),
   ],
   "Compared with your labels": ({ metrics }) => [

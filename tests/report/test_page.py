@@ -56,13 +56,14 @@ def report_of(number, **more):
     """Two aspects of that many images: by three colours in turn, and by two halves."""
     random, labels = np.random.default_rng(1), np.arange(number) % 3
     rows = np.eye(3)[labels] * 5 + random.normal(size=(number, 3))
+    selection = "Chose 3 groups; for another number use --clusters=color=2."
     far, left = np.arange(number) == 4, np.arange(number) == 5
-    candidates = [{"k": k, "stability": k / 10, "chosen": k == 3} for k in (2, 3, 10)]
+    candidates = [{"k": k, "stability": k / 10, "smallest": 0.049, "chosen": k == 3} for k in (2, 3, 10)]
     metrics = {"nmi": 0.5, "images": number, "of": number, "beside": {"zero-shot words": {"nmi": 0.25}}}
     first = page_of(
         "color", labels, COLOURS, outliers=far, leftover=left, confidences=np.linspace(0.2, 1, number), rows=rows,
         candidates=candidates, merge_order=["red and blue would be one first."], metrics=metrics,
-        separability="It is seen.",
+        separability="It is seen.", selection=selection,
     )  # fmt: skip
     second = page_of("half", (np.arange(number) * 2 // number), ["first", "second"], rows=rows)
     images = painted(number)
@@ -82,15 +83,42 @@ def test_views_show_what_the_run_found(browser, small):
     assert browser.headings() == [*COLOURS, "(unassigned)"]
     assert browser.images("red")[:3] == ["00000.png", "00003.png", "00006.png"]
     browser.view("confidence")
-    assert browser.images("Low confidence")[:4] == ["00000.png", "00001.png", "00002.png", "00003.png"]
+    assert browser.images("Least confident first")[:4] == ["00000.png", "00001.png", "00002.png", "00003.png"]
+    captions = [each.get_attribute("data-caption") for each in browser.all(".image")]
+    assert captions[:3] == ["0.20", "0.21", "0.23"]
+    assert browser.text("#views-unassigned") == "Unassigned (1), outliers (1)"
     browser.view("unassigned")
     assert browser.images("(unassigned)") == ["00005.png"] and browser.images("Outliers") == ["00004.png"]
     browser.view("about")
     said = browser.text("#view")
     for part in ("It is seen.", "red and blue would be one first.", "multimap --x", "0.250", "seed"):
         assert part in said
-    assert browser.text("tr.chosen") == "3 0.300" and "1.000" in browser.text("#view")
+    assert browser.text("tr.chosen") == "3 0.300 4.9%" and "1.000" in browser.text("#view")
+    assert "stability: how well the same groups come back" in said
     assert browser.complaints() == []
+
+
+def test_what_was_said_before_edits_is_hidden_or_called_so(browser, small):
+    browser.open(small)
+    assert "Chose 3 groups" in browser.text("#view") and browser.text(".flag") == "--clusters=color=2"
+    assert "The most typical images" in browser.text("footer")
+    browser.does("red", "merge")
+    browser.click("#yes")
+    assert "Chose 3 groups" not in browser.text("#view")
+    browser.view("about")
+    assert "Before the edits made here:\nChose 3 groups" in browser.text("#view")
+    assert browser.text("footer") == "Made with multimap_jax."
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_saving_shows_where_the_file_is_and_what_to_run(browser, tmp_path, size):
+    browser.open(write(tmp_path, report_of(300)), size)
+    browser.does("red", "rename")
+    browser.fill("#name", "rose")
+    browser.click("#yes")
+    browser.run("window.scrollTo(0, 1500); document.querySelector('#save').click()")
+    top, bottom = browser.run("const {top, bottom} = $('then').getBoundingClientRect(); return [top, bottom]")
+    assert browser.run("return document.querySelector('.bar').getBoundingClientRect().bottom") <= top < bottom < size[1]
 
 
 def test_compared_cells_open_their_images(browser, small):
@@ -188,7 +216,7 @@ def test_edits_by_clicks_are_the_file_expected(browser, small):
         ]
     }
     assert browser.text("#edited") == "6 edits, saved"
-    assert browser.text("#next") == "multimap edit --run=out/ --edits=edits.json --out=edited/"
+    assert browser.text("#next") == "multimap edit --run=out/ --edits=~/Downloads/edits.json --out=edited/"
     for _ in range(6):
         browser.click("#undo")
     browser.click("#aspects-0")
@@ -259,9 +287,9 @@ def test_images_moved_by_hand_have_no_confidence(browser, tmp_path):
     browser.click("#move")
     assert "confidence 0.50" in browser.group("red").text and "confidence 0.92" in browser.group("green").text
     browser.view("confidence")
-    assert browser.images("Low confidence") == ["00002.png", "00003.png", "00005.png", "00004.png"]
+    assert browser.images("Least confident first") == ["00002.png", "00003.png", "00005.png", "00004.png"]
     browser.click("#undo")
-    assert browser.images("Low confidence")[0] == "00001.png"
+    assert browser.images("Least confident first")[0] == "00001.png"
 
 
 def test_everything_by_keyboard(browser, small):
@@ -469,7 +497,16 @@ def test_tabs_are_one_row_on_a_phone_and_the_open_one_is_in_sight(browser, small
 def test_a_view_without_images_has_no_tab(browser, tmp_path):
     images, page = painted(2), page_of("color", [0, 1], ["red", "blue"], leftover=np.ones(2, bool))
     browser.open(write(tmp_path, make_report("t", images, list(images), [page], [])))
-    assert [each.text for each in browser.all("#views button")] == ["Groups", "Unassigned, outliers (2)", "About"]
+    assert [each.text for each in browser.all("#views button")] == ["Groups", "Unassigned (2)", "About"]
+
+
+def test_outliers_are_not_called_unassigned(browser, tmp_path):
+    images, page = painted(2), page_of("color", [0, 1], ["red", "blue"], outliers=np.ones(2, bool))
+    browser.open(write(tmp_path, make_report("t", images, list(images), [page], [])))
+    assert browser.text("#views-unassigned") == "Outliers (2)"
+    browser.click(".image")
+    lines = browser.text("#details").splitlines()
+    assert "distance to the middle of its group 0.000 (smaller is more typical)" in lines and "an outlier" in lines
 
 
 def test_a_name_of_low_confidence_is_a_guess(browser, tmp_path):
@@ -565,6 +602,8 @@ def test_a_run_is_edited_by_clicks_applied_and_exported(browser, finished, tmp_p
 def test_the_command_on_a_page_works_as_it_is_typed(browser, finished, tmp_path, monkeypatch):
     """On the page of a run, of that run edited, and of the edited run edited again."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "Downloads").mkdir()
     flags = [f"--embeddings={finished[1]}", "--aspect=color", "--words=color=red,green,yellow", "--out=out"]
     assert cli.main(["multimap", *flags]) == 0
     for run, name, to in (("out", "red", "edited"), ("edited", "one", "edited-2"), ("edited-2", "one 2", "edited-3")):
@@ -572,12 +611,12 @@ def test_the_command_on_a_page_works_as_it_is_typed(browser, finished, tmp_path,
         browser.does(name, "rename")
         browser.fill("#name", "one" if run == "out" else f"one {to[-1]}")
         browser.click("#yes")
-        (tmp_path / "edits.json").write_text(json.dumps(browser.saved()))
+        (tmp_path / "Downloads" / "edits.json").write_text(json.dumps(browser.saved()))
         line = browser.text("#next")
-        assert line == f"multimap edit --run={run}/ --edits=edits.json --out={to}/"
+        assert line == f"multimap edit --run={run}/ --edits=~/Downloads/edits.json --out={to}/"
         assert cli.main(shlex.split(line)) == 0
         browser.view("about")
         assert line in browser.text("#view")
     assert cli.main(["multimap", *flags]) == 0  # by now there is a folder edited
     browser.open(tmp_path / "out" / "report.html").view("about")
-    assert "--run=out/ --edits=edits.json --out=edited-4/" in browser.text("#view")
+    assert "--run=out/ --edits=~/Downloads/edits.json --out=edited-4/" in browser.text("#view")
