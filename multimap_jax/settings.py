@@ -125,4 +125,6 @@ def expected_number(field: dataclasses.Field) -> str:
     minimum, limit = field.metadata["minimum"], field.metadata["limit"]
     if limit is None:
         return f"{noun} of {minimum} or more"
-    return f"{noun} of {minimum} to {f'{limit - 1:,}' if field.type == 'int' else f'less than {limit}'}"
+    if field.type == "int":
+        return f"{noun} from {minimum} to {limit - 1:,}"
+    return f"{noun} from {minimum} to less than {limit}, such as 0.05 for 5%"

@@ -511,11 +511,11 @@ FLAGS = {
     "a word for a number": ([*WORDS, "--learning_rate=fast"], "--learning_rate=fast"),
     "a negative number": ([*WORDS, "--concept_weight=-1"], "concept_weight is -1.0, expected a number of 0"),
     "an infinite tolerance": ([*WORDS, "--tolerance=1e999"], "tolerance is inf"),
-    "endless steps": ([*WORDS, "--steps=99999999999"], "steps is 99999999999, expected a whole number of 0 to"),
+    "endless steps": ([*WORDS, "--steps=99999999999"], "steps is 99999999999, expected a whole number from 0 to"),
     "a fraction of a step": ([*WORDS, "--steps=1.5"], "--steps=1.5"),
     "a negative seed": (
         [*WORDS, "--seed=-1"],
-        "random_state is -1, expected a whole number of 0 to 4,294,967,295 (see --seed)",
+        "random_state is -1, expected a whole number from 0 to 4,294,967,295 (see --seed)",
     ),
     "a large seed": ([*WORDS, "--seed=4294967296"], "random_state is 4294967296"),
     "a large block": ([*WORDS, "--block_size=1000000"], "block_size is 1,000,000, expected at most 128 for 12 images"),

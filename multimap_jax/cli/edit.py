@@ -12,9 +12,9 @@ USAGE = """Merges, splits and renames groups of a finished run, and moves single
 
 Open the run's report.html, make the edits there and save them. Then apply them:
 
-  multimap edit --run=out/ --edits=edits.json --out=edited/
-  multimap edit --run=edited/ --edits=more.json --out=again/      (edits of edited groups)
-  multimap apply --run=edited/ --images=new/ --out=more/          (new images into the edited groups)
+  multimap edit --run=out/ --edits=~/Downloads/edits.json --out=edited/
+  multimap edit --run=edited/ --edits=more.json --out=again/             (edits of edited groups)
+  multimap apply --run=edited/ --images=new/ --out=more/                 (new images into the edited groups)
 
 You can also write edits.json by hand. Edits apply in order; each uses the current names of the groups. "leftover"
 leaves images unassigned:

@@ -72,7 +72,7 @@ WORD_SOURCE_FLAGS = (
 )
 RUN = text("run", "folder of a finished run, its --out")
 # For files of a finished run that were moved.
-RUN_CLIP = text("clip", "the run's checkpoint, if it was moved")
+RUN_CLIP = text("clip", "the run's encoder, if it was moved")
 MOVED = (
     text("images", "the run's images, if they were moved"),
     text("embeddings", "the run's embeddings, if they were moved"),

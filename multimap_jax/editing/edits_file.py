@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Meta
 
 from multimap_jax.choices import UNASSIGNED_NAME
-from multimap_jax.errors import InputError
-from multimap_jax.storage.filenames import is_plain_name
+from multimap_jax.errors import InputError, MissingError
+from multimap_jax.storage.filenames import is_plain_name, quoted
 from multimap_jax.storage.reading import read_json
 
 EDITS_BYTES = 10 * 2**20  # of a file
@@ -25,6 +25,7 @@ MAX_EDITS = 10_000  # in a file
 MAX_SPLITS = 200  # in a file: each split runs k-means
 MAX_NAME = 200  # characters of a group's name; LONGEST in state.js
 MAX_PARTS = 100  # parts of a split; MOST_PARTS in state.js
+DOWNLOADED = "~/Downloads/edits.json"  # where browsers save the edits of the page; also in edits.js
 ADVICE = "save it again from the page, or write it as shown by multimap help edit"
 
 
@@ -83,7 +84,11 @@ def read_edits(path: Path, aspects: Sequence[str]) -> list[Edit]:
 
     Raises InputError, ValueError or OSError, each with one sentence, if the file is invalid or unreadable.
     """
-    content = read_json(path, advice=ADVICE, limit=EDITS_BYTES)
+    try:
+        content = read_json(path, advice=ADVICE, limit=EDITS_BYTES)
+    except FileNotFoundError:
+        message = f"there is no file {path}: browsers save it in Downloads, so give that path"
+        raise MissingError(message, "edits", DOWNLOADED) from None
     edits = content.get("edits")
     if not isinstance(edits, list) or set(content) != {"edits"}:
         raise InputError(f'{path} has {_keys(content)}, expected "edits" with a list: {ADVICE}', "edits")
@@ -152,7 +157,7 @@ def check_cycle(edit: Rename, later: Sequence[Edit]) -> None:
 def suggestion(name: str, names: Sequence[str]) -> str:
     """The closest existing name, or all names, as the end of a sentence."""
     close = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {close[0]}?" if close else f"the groups are {', '.join(names)[:200]}"
+    return f"did you mean {close[0]}?" if close else f"the groups are {', '.join(map(quoted, names))[:200]}"
 
 
 def _keys(keys: Iterable) -> str:

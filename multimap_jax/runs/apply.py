@@ -56,7 +56,7 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
                 result = regrouped(result, model, regrouping, embedded.names)
             results.append(evaluated(result, model, truth, embedded, begin))
             print_result(results[-1], say)
-        if text := outliers_text(results[0].assignment.outliers):
+        if text := outliers_text(results[0].assignment.outliers, embedded.names):
             say(f"\n{text}")
         warnings = {aspect.name: [said for said in (aspect.warning(), text) if said] for aspect in content.aspects}
         clock.lap("group")

@@ -40,8 +40,8 @@ def with_candidates(job: Job, clip: Clip, process_group: ProcessGroup, say: Call
             aspect = seen_words(clip, dataclasses.replace(aspect, words=words))
             if len(aspect.words) < 2:
                 raise InputError(
-                    f"the checkpoint {clip.name!r} knows fewer than two of the words for {aspect.name!r} "
-                    f"({', '.join(words[:SHOWN])} …): give words, or another checkpoint",
+                    f"the encoder {clip.name!r} knows fewer than two of the words for {aspect.name!r} "
+                    f"({', '.join(words[:SHOWN])} …): give words, or another encoder",
                     "words",
                 )
         aspects.append(aspect)

@@ -174,7 +174,8 @@ def say_plan(job: FolderJob, groups: Sequence[str], folders: dict[str, str], don
     if len(sizes) > SHOWN:
         say(f"  … and {len(sizes) - SHOWN:,} more")
     if done:
-        say(f"{count(done, 'image')} of them {'is' if done == 1 else 'are'} already there")
+        already = f"all {done:,}" if done == len(groups) else f"{done:,} of {len(groups):,}"
+        say(f"{already} {'is' if done == 1 else 'are'} already there")
 
 
 def check_free_space(job: FolderJob, files: Sequence[Path]) -> None:

@@ -137,15 +137,15 @@ def read_run(run: Path) -> RunContent:
 
 
 def load_checkpoint(run: Path, content: RunContent, clip: str | None) -> Clip:
-    """Loads the checkpoint of the run and compares its hash. clip: where it is instead. A hub id that only run.json
+    """Loads the encoder of the run and compares its hash. clip: where it is instead. A hub id that only run.json
     names is not downloaded."""
     name, digest = content.clip.name, content.clip.hash
     if clip is None and name != "embedded" and not Path(name).is_dir():
         shown = without_secrets(name)[:200]
-        raise InputError(f"the run's checkpoint {shown} is not a directory on this machine", "clip", shown)
+        raise InputError(f"the run's encoder {shown} is not a directory on this machine", "clip", shown)
     loaded = load_clip(name if clip is None else clip)
     if loaded.hash != digest:
-        raise InputError(f"{loaded.name} is not the checkpoint of {run} ({name}): give that one", "clip")
+        raise InputError(f"{loaded.name} is not the encoder of {run} ({name}): give that one", "clip")
     return loaded
 
 

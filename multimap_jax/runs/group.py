@@ -67,11 +67,15 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         for note in notes:
             say(note)
         clock.lap("load")
-        messages.print_estimate(job, clip, len(checked.source.images), say)
-        clock.lap("estimate")
+
+        def estimate(missing: int) -> None:
+            messages.print_estimate(job, clip, len(checked.source.images), missing, say)
+            clock.lap("estimate")
+
         if checked.ready is None:
-            embedded = embed_source(checked.source, clip, job.out, process_group, progress)
+            embedded = embed_source(checked.source, clip, job.out, process_group, progress, estimate)
         else:
+            estimate(0)
             embedded = matching_embeddings(checked.ready, clip)
         clock.lap("embed")
         notes += embedded.notes()

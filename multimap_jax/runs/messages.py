@@ -17,14 +17,16 @@ from multimap_jax.prompts.aspect import make_prompt
 from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.runs.estimate import embedding_seconds, operations_per_second, padded, proxy_seconds
 from multimap_jax.runtime.machine import machine
-from multimap_jax.storage.filenames import printable
+from multimap_jax.storage.filenames import printable, quoted
 
 DRAWINGS = (
     "The embedded encoder knows drawings only. For photographs, give a CLIP that was trained on them: --clip=DIRECTORY "
     "or --clip=openai/clip-vit-base-patch32."
 )
-# Unreadable images that are listed; unstable groups and words that a warning names; letters of the source of words.
+# Unreadable images that are listed; outliers, unstable groups and words that a warning names; letters of the source of
+# words.
 LISTED = 20
+OUTLIERS_LISTED = 3
 UNSTABLE_LISTED = 5
 UNFIT_LISTED = 12
 # The confidence of a name below which it is a guess, as in report/state.js.
@@ -47,19 +49,22 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def print_estimate(job: Any, clip: Clip, images: int, say: Callable[[str], None]) -> None:
+def print_estimate(job: Any, clip: Clip, images: int, missing: int, say: Callable[[str], None]) -> None:
     """How long it will take: the images, then proxies for those aspects that need them.
 
-    job: a `runs.job.Job`, whose file imports this one.
+    job: a `runs.job.Job`, whose file imports this one. missing: images without an embedding.
     """
     width, devices = clip.config.text.width, jax.local_device_count()
     processes = job.processes.count
-    own = padded(images, clip.image_block, devices, processes)
+    own = padded(missing, clip.image_block, devices, processes)
     embedding = embedding_seconds(clip.config.image, own, operations_per_second(width, "float32"))
     names = ", ".join(aspect.name for aspect in job.aspects)
     say(f"grouping {count(images, 'image')} by {names} with the encoder {clip.name}, on {machine()}:")
-    text = f"about {duration(embedding)} to embed {'the images' if processes == 1 else 'the images of each process'}"
-    text = "the embeddings are given" if job.ready else text
+    listed = "the images" if processes == 1 else "the images of each process"
+    listed = listed if missing == images else f"{missing:,} of {count(images, 'image')}"
+    text = f"about {duration(embedding)} to embed {listed}"
+    if not missing:
+        text = "the embeddings are given" if job.ready else f"all {count(images, 'image')} are embedded already"
     proxies = padded(images, job.config.block_size or default_block_size(), devices, processes)
     wanted = [(aspect, proxies) for aspect in job.aspects if job.needs_proxies(aspect)]
     wanted += [(aspect, job.clusters[aspect.name]) for aspect in job.aspects if job.needs_group_proxies(aspect)]
@@ -78,7 +83,7 @@ def print_result(result: AspectResult, say: Callable[[str], None]) -> None:
     wide = max(map(len, result.group_names if leftover else names))
     for name, size, confidence, of_name in zip(names, result.sizes, result.mean_confidences, result.name_confidences):
         noun = "image " if size == 1 else "images"
-        known = f"  confidence {confidence:.2f}" * bool(confidence) + f"  name {of_name:.2f}" * bool(of_name)
+        known = f"  confidence {confidence:.2f}" * bool(confidence) + f"  name confidence {of_name:.2f}" * bool(of_name)
         known += " (a guess)" * bool(0 < of_name < GUESS)
         say(f"  {name:<{wide}}  {size:>6} {noun}{known}".rstrip())
     if leftover:
@@ -95,12 +100,14 @@ def print_result(result: AspectResult, say: Callable[[str], None]) -> None:
             say(f"  {name:<14}" + "  ".join(f"{key} {values[key]:.3f}" for key in ("nmi", "ri", "ari", "accuracy")))
 
 
-def outliers_text(outliers: np.ndarray) -> str:
-    """What to say of new images, bool [images], of which many are outliers; "" where they are few."""
+def outliers_text(outliers: np.ndarray, names: Sequence[str]) -> str:
+    """What to say of new images `names` of which many are outliers, bool [images]; "" where they are few."""
     if outliers.mean() < MANY_OUTLIERS:
         return ""
     number, are = int(outliers.sum()), "is" if outliers.sum() == 1 else "are"
-    return f"{number:,} of {count(len(outliers), 'image')} {are} unlike the images of the run: check the groups."
+    listed = ", ".join(names[i] for i in np.flatnonzero(outliers)[:OUTLIERS_LISTED].tolist())
+    most = f"{are} unlike most images of the run (tab Outliers)"
+    return f"{number:,} of {count(len(outliers), 'image')} {most}: {listed}{', …' * (number > OUTLIERS_LISTED)}"
 
 
 def selection_text(result: AspectResult) -> str:
@@ -119,8 +126,9 @@ def selection_text(result: AspectResult) -> str:
         )
         if best.groups > 1 and best.strength < max(other.strength for other in others[:2]):
             text += " Few groups are more stable than many, so the number of words counts too."
-    merges = merge_texts(result)
-    return text + (f" Most similar groups: {merges[0].rpartition(' (')[0]}." if merges else "")
+    if result.merge_order:
+        text += f" Most similar groups: {' and '.join(merged_names(result, 0))}."
+    return text
 
 
 def is_given(result: AspectResult) -> bool:
@@ -152,16 +160,27 @@ def unnamed_text(result: AspectResult) -> str:
     if len(unnamed) == len(result.cluster_names) and len(result.aspect.words) > 1:
         words = ", ".join(result.aspect.words[:UNFIT_LISTED]) + " …" * (len(result.aspect.words) > UNFIT_LISTED)
         return f"None of these words fits the images: {words}. Give others with --words."
-    groups = f"the group {unnamed[0]}" if len(unnamed) == 1 else f"these {len(unnamed)} groups: {', '.join(unnamed)}"
+    listed = ", ".join(map(quoted, unnamed))
+    groups = f"the group {listed}" if len(unnamed) == 1 else f"these {len(unnamed)} groups: {listed}"
     return f"No word fits {groups}. Give more words with --words."
+
+
+def merged_names(result: AspectResult, merge: int) -> list[str]:
+    """The names of the groups on both sides of a merge."""
+    sides = ([quoted(result.cluster_names[i]) for i in side] for side in result.merge_order[merge][:2])
+    return [" and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) for names in sides]
 
 
 def merge_texts(result: AspectResult) -> list[str]:
     """Which groups would merge, the most similar first, with the share of what lies between the groups that is lost."""
-    named = [
-        [" with ".join(result.cluster_names[i] for i in side) for side in sides] for *sides, _ in result.merge_order
-    ]
-    return [f"{one} and {other} ({merge[2]:.0%})" for (one, other), merge in zip(named, result.merge_order)]
+    texts = []
+    for i, (*_, lost) in enumerate(result.merge_order):
+        one, other = merged_names(result, i)
+        if i == 0:
+            texts.append(f"If you merge {one} and {other}, {lost:.0%} of the separation between the groups is lost.")
+        else:
+            texts.append(f"If you then merge {one} with {other}, another {lost:.0%} is lost.")
+    return texts
 
 
 def result_warnings(result: AspectResult) -> list[str]:
@@ -170,10 +189,9 @@ def result_warnings(result: AspectResult) -> list[str]:
     separability, found = result.separability, zip(result.cluster_names, result.stability)
     warnings = [str(separability)] if separability and separability.verdict == "hardly" else []
     warnings += [text for text in (unnamed_text(result), unused_text(result)) if text]
-    if names := [f"{name} ({stability:.2f})" for name, stability in found if stability < STABLE]:
+    if names := [f"{quoted(name)} ({stability:.2f})" for name, stability in found if stability < STABLE]:
         listed = f"{', '.join(names[:UNSTABLE_LISTED])}{' …' * (len(names) > UNSTABLE_LISTED)}"
-        unstable = "these groups are unstable: half of the images give different ones"
-        warnings.append(f"{result.aspect.name}: {unstable}: {listed}.")
+        warnings.append(f"Half of the images give other {result.aspect.name} groups in place of {listed}.")
     return warnings
 
 

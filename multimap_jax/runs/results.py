@@ -35,7 +35,7 @@ from multimap_jax.runs.messages import merge_texts, selection_text, words_text
 from multimap_jax.runs.run_embeddings import LABELS_ROWS, RunEmbeddings
 from multimap_jax.runtime.machine import machine
 from multimap_jax.runtime.progress import stage
-from multimap_jax.settings import Settings
+from multimap_jax.settings import Settings, flag_of
 from multimap_jax.sources.source import Source
 from multimap_jax.storage import output
 from multimap_jax.storage.encoding import as_csv, bare
@@ -322,7 +322,8 @@ def whole(path: Path) -> str:
 
 def run_settings(record: RunRecord) -> list[tuple[str, str]]:
     """The settings of a run for the page: (name, value) pairs."""
-    settings = dataclasses.asdict(record.settings) | dataclasses.asdict(record.config)
+    settings = {flag_of(field): getattr(record.settings, field.name) for field in dataclasses.fields(record.settings)}
+    settings |= dataclasses.asdict(record.config)
     return [
         ("images", f"{len(record.embedded.names):,} of {record.images}"),
         ("encoder", f"{without_secrets(record.clip.place)} ({record.clip.hash[:12]})"),

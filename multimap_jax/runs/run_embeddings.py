@@ -52,10 +52,19 @@ class RunEmbeddings:
         return notes
 
 
-def embed_source(source: Source, clip: Clip, out: Path, process_group: ProcessGroup, progress: bool) -> RunEmbeddings:
+def embed_source(
+    source: Source,
+    clip: Clip,
+    out: Path,
+    process_group: ProcessGroup,
+    progress: bool,
+    estimate: Callable[[int], None] = lambda missing: None,
+) -> RunEmbeddings:
     """Embeds all images of a source. Cached embeddings are read; every process computes its shards of the rest.
 
-    Raises InputError if no image can be read, or if another process has another checkpoint.
+    estimate: is called with the number of images that are not cached before they are embedded.
+
+    Raises InputError if no image can be read, or if another process has another encoder.
     """
     cache, processes = EmbeddingCache(out, clip.embedding_width), process_group.processes
 
@@ -68,9 +77,11 @@ def embed_source(source: Source, clip: Clip, out: Path, process_group: ProcessGr
 
     agreed = process_group.broadcast("images", assign_shards)
     if agreed["encoder"] != clip.hash:
-        raise InputError(f"{clip.name} is not the checkpoint of process 0: give all processes the same one", "clip")
+        raise InputError(f"{clip.name} is not the encoder of process 0: give all processes the same one", "clip")
     images = [tuple(image) for image in agreed["images"]]
     shards = dict(zip(images, agreed["shards"]))
+    done = set(cache.done())
+    estimate(sum(shard not in done for shard in agreed["shards"]))
     cache.compute(clip, shards, processes.share(agreed["shards"]), source, progress)
     process_group.barrier(set(agreed["shards"]), cache.done)
     if not source.is_there():

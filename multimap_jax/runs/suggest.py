@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -82,14 +83,15 @@ def run_suggest(
 
 def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
     """The best aspects, one line each."""
-    lines = [f"\nAspects by how well {encoder} separates their words on {count(images, 'image')}; 1.0 or more is well:"]
+    lines = [
+        f"\nAspects by how well {encoder} separates their words on {count(images, 'image')}; 1.00 or more is well:"
+    ]
     width = max(len(found.aspect.name) for found in aspects[:SHOWN])
     for found in aspects[:SHOWN]:
         aspect, separability = found.aspect, found.separability
         words = ", ".join(aspect.words[:SHOWN_WORDS]) + (" …" if len(aspect.words) > SHOWN_WORDS else "")
-        lines.append(
-            f"  {aspect.name:<{width}}  {max(separability.score, 0):>4.1f}  {separability.verdict:<6}  {words}"
-        )
+        score = math.floor(100 * max(separability.score, 0)) / 100  # rounded down: below 1.00 it is not well
+        lines.append(f"  {aspect.name:<{width}}  {score:>5.2f}  {separability.verdict:<6}  {words}")
     if len(aspects) > SHOWN:
         lines.append(f"  … and {len(aspects) - SHOWN} more")
     return lines

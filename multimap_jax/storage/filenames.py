@@ -1,4 +1,4 @@
-"""Names of images in tables and on the page, and text that is safe for a terminal. Imports nothing heavy."""
+"""Names of images and groups in tables and on the page, and text that is safe for a terminal. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -123,6 +123,11 @@ def is_plain_name(text: object) -> bool:
     letters = [letter for letter in text if letter not in JOINERS] if isinstance(text, str) else []
     hidden = any(letter in INVISIBLE or unicodedata.category(letter) in HIDDEN for letter in letters)
     return not hidden and any(unicodedata.category(letter)[0] in "LNPS" for letter in letters)
+
+
+def quoted(name: str) -> str:
+    """The name of a group for a list: in quotes if it contains a comma, as "silver, medium" does."""
+    return f'"{name}"' if "," in name else name
 
 
 def printable(text: str) -> str:

@@ -73,7 +73,8 @@ def test_images_of_something_else_are_marked(finished, tmp_path):
     assert apply(run, tmp_path / "new", tmp_path / "out") == 0
     table = pq.read_table(tmp_path / "out" / "labels.parquet").to_pylist()[0]
     told = content((tmp_path / "out" / "report.html").read_text())
-    assert told["aspects"][0]["warnings"] == ["1 of 1 image is unlike the images of the run: check the groups."]
+    warning = "1 of 1 image is unlike most images of the run (tab Outliers): noise.png"
+    assert told["aspects"][0]["warnings"] == [warning]
     assert table["color: outlier"] and table["species: outlier"] and 0 < table["color: confidence"] <= 1
 
 
@@ -121,7 +122,7 @@ BAD = {
     "other aspects": (edit(aspects=[{"name": "color"}]), "run.json cannot be read"),
     "no files": (drop_files, "does not list the files of a model"),
     "a hub id": (edit(clip={"name": "some/clip", "hash": "0"}), "(use --clip=some/clip)"),
-    "another hash": (edit(clip={"name": "embedded", "hash": "0"}), "is not the checkpoint of"),
+    "another hash": (edit(clip={"name": "embedded", "hash": "0"}), "is not the encoder of"),
 }
 
 

@@ -1,6 +1,7 @@
 """What a user need not know: the number of groups, found on drawn scenes; unassigned images; the same answer again."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -8,6 +9,7 @@ import pytest
 
 import multimap_jax as mm
 from multimap_jax.cli import main as cli
+from multimap_jax.runs.messages import merge_texts, outliers_text, result_warnings
 from multimap_jax.scenes import SCENES, render_scene
 
 WORDS = {
@@ -88,6 +90,24 @@ def test_unassigned_images_are_the_least_confident_and_new_images_are_treated_al
         assert (getattr(assigned, {"confidence": "confidences"}.get(name, name)) == own).all()
     assert loaded.n_clusters_table_ == model.n_clusters_table_ and loaded.merge_order_ == model.merge_order_
     assert not mm.MultiMaP(asked, embedded, 5).fit(rows).leftover_.any()
+
+
+def test_names_with_commas_are_quoted_in_lists():
+    result = SimpleNamespace(
+        aspect=SimpleNamespace(name="color"), cluster_names=["silver, medium", "red", "blue"], separability=None,
+        stability=np.array([0.4, 0.5, 0.9]), merge_order=[((1,), (2,), 0.114), ((0,), (1, 2), 0.886)],
+    )  # fmt: skip
+    assert result_warnings(result)[0].endswith(': "silver, medium" (0.40), red (0.50).')
+    assert merge_texts(result) == [
+        "If you merge red and blue, 11% of the separation between the groups is lost.",
+        'If you then merge "silver, medium" with red and blue, another 89% is lost.',
+    ]
+
+
+def test_three_of_the_outliers_are_named():
+    said = outliers_text(np.array([True] * 4 + [False]), list("abcde"))
+    assert said == "4 of 5 images are unlike most images of the run (tab Outliers): a, b, c, …"
+    assert outliers_text(np.array([True] + [False] * 9), list("abcdefghij")) == ""
 
 
 @pytest.mark.slow

@@ -273,7 +273,7 @@ def test_where_all_images_were_moved_by_hand_no_confidence_is_known(finished, tm
     out = tmp_path / "edited"
     assert multimap("edit", f"--run={finished[1]}", f"--edits={tmp_path / 'e.json'}", f"--out={out}") == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["red", "40"]]
-    assert "confidence" not in line
+    assert "images  name confidence" in line
     aspect = json.loads((out / "run.json").read_text())["aspects"][0]
     assert [group["confidence"] for group in aspect["groups"]] == [None] * 3
     assert multimap("export", f"--run={out}", f"--to={tmp_path / 't.parquet'}") == 0
@@ -291,6 +291,9 @@ def test_an_edited_run_is_edited_again_and_results_of_others_are_safe(finished, 
         assert multimap(*again, f"--out={out}") == 2 and message in capsys.readouterr().err
     assert multimap("edit", f"--run={tmp_path / 'none'}", *again[2:], f"--out={tmp_path / 'x'}") == 2
     assert "there is no finished run in" in capsys.readouterr().err
+    assert multimap("edit", f"--run={edited}", "--edits=no.json", f"--out={tmp_path / 'x'}") == 2
+    where = "browsers save it in Downloads, so give that path (use --edits=~/Downloads/edits.json)"
+    assert f"there is no file no.json: {where}" in capsys.readouterr().err
 
 
 def test_edits_made_before_are_not_lost(finished, tmp_path, capsys):

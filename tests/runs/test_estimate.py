@@ -33,7 +33,7 @@ def test_seconds_grow_with_images_and_fall_with_the_rate():
     assert second == pytest.approx(first) and estimate.proxy_seconds(clip.config, [], 10, 1e9) == 0
 
 
-def said(monkeypatch, rate=1e6, **fields):
+def said(monkeypatch, rate=1e6, missing=1000, **fields):
     """What is said of 1,000 images at a rate that one device was measured at."""
     monkeypatch.setattr(say, "operations_per_second", lambda *_: rate)
     color = mm.Aspect("color", "fruit", ("red", "green"))
@@ -41,7 +41,7 @@ def said(monkeypatch, rate=1e6, **fields):
     paths = {"images": Path("x"), "labels": None, "out": Path("x")}
     job = Job(aspects=(color,), **paths, **settings | fields)
     lines = []
-    say.print_estimate(job, mm.load_clip("embedded"), 1000, lines.append)
+    say.print_estimate(job, mm.load_clip("embedded"), 1000, missing, lines.append)
     return lines[1]
 
 
@@ -53,6 +53,9 @@ def test_estimates_are_of_one_process_and_count_proxies_only_where_they_are_lear
     assert many.endswith("to embed the images of each process")
     part = int(many.split()[1]) if "min" in many else float(many.split()[1]) * 60
     assert part == pytest.approx(minutes * 128 / 1024, rel=0.1)  # 100 images of one process fill four blocks of 32
+    assert said(monkeypatch, missing=0) == "all 1,000 images are embedded already"
+    assert said(monkeypatch, missing=0, ready=True) == "the embeddings are given"
+    assert said(monkeypatch, missing=12).endswith("to embed 12 of 1,000 images")
     assert said(monkeypatch, settings=Settings(keep_proxies=True)).endswith("for 80 steps of 1 aspect")
     assert said(monkeypatch, config=mm.ProxyConfig.paper()).endswith("for 1,000 steps of 1 aspect")
     assert said(monkeypatch, clusters={"color": 5}).endswith("for 80 steps of 1 aspect")  # words learnt for groups

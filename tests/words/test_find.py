@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from multimap_jax.prompts.separability import (
     structure,
     win_rate,
 )
+from multimap_jax.runs.suggest import table
 from multimap_jax.scenes import SCENES, write_scenes
 from multimap_jax.words import choose
 from multimap_jax.words.choose import choose_words, merge_targets, overlaps
@@ -309,6 +311,12 @@ def test_suggest_prints_aspects_and_the_next_command(fruit, tmp_path, capsys):
         cli.main(["multimap", "suggest", f"--embeddings={tmp_path}", "--subject=fruit", f"--out={tmp_path / 'b'}"]) == 0
     )
     assert "  color " in capsys.readouterr().out
+
+
+def test_a_score_is_rounded_down_so_that_it_agrees_with_the_verdict():
+    separability = SimpleNamespace(score=0.9999, verdict="partly")
+    found = SimpleNamespace(aspect=mm.Aspect("sport", words=("ski", "golf")), separability=separability)
+    assert table([found], "mine", 2)[1] == "  sport   0.99  partly  ski, golf"
 
 
 def test_suggest_lists_the_images_that_it_cannot_read(fruit, tmp_path, capsys):
