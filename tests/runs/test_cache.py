@@ -105,7 +105,7 @@ def test_results_by_another_aspect_are_not_replaced_without_a_word(fruit, tmp_pa
     assert run(fruit, out) == 0
     said = capsys.readouterr().out
     note = f"This run replaces the results of an earlier run by color, species in {out}. To keep both, give"
-    assert note in said and said.index(note) < said.index("embed the images")
+    assert note in said and said.index(note) < said.index("images are embedded already")
     assert run(fruit, out) == 0 and word not in capsys.readouterr().out
     (tmp_path / "e.json").write_text(json.dumps({"edits": [{"rename": "red", "to": "warm"}]}))
     edited = tmp_path / "edited"
@@ -159,7 +159,7 @@ def test_another_checkpoint_is_a_sentence_and_fresh_forgets(fruit, tmp_path, cap
     assert (out / "embeddings" / "mine.txt").exists()
     # It is called by its folder, and recorded by its whole path.
     said, clip = capsys.readouterr().out, json.loads((out / "run.json").read_text())["clip"]
-    assert " with clip, on " in said and clip["name"] == str((tmp_path / "clip").resolve())
+    assert " with the encoder clip, on " in said and clip["name"] == str((tmp_path / "clip").resolve())
 
 
 @pytest.mark.parametrize("recipe", [["--keep_proxies", "--steps=5"], ["--recipe=released", "--steps=3"]])
