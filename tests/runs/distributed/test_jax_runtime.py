@@ -169,8 +169,8 @@ def test_a_process_of_a_cluster_without_company_says_so(fruit, tmp_path):
         (["embed"], ["--distributed", "--part=1/1"], "cannot be combined with --part"),
         (["embed"], ["--distributed", "--part=1/2"], "cannot be combined with --part"),
         (["apply"], ["--distributed"], "unknown flag --distributed: it is a flag of multimap group"),
-        ([], ["--heartbeat=0"], "flag --heartbeat=0"),
-        ([], ["--heartbeat=100000"], "flag --heartbeat=100000"),
+        ([], ["--heartbeat=0"], "--heartbeat=0: expected"),
+        ([], ["--heartbeat=100000"], "--heartbeat=100000: expected"),
     ],
 )
 def test_flags_that_exclude_each_other(fruit, tmp_path, capfd, verb, flags, message):
