@@ -465,13 +465,11 @@ def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
     name, digest = checkpoint.name, checkpoint.hash
     if clip is None and name != "embedded" and not Path(name).is_dir():  # the file may come from a stranger
         shown = printable(without_secrets(str(name))[:200])
-        message = f"the checkpoint {shown} of the model in {directory} is not a directory on this machine"
+        message = f"the encoder {shown} of the model in {directory} is not a directory on this machine"
         raise InputError(message, "clip", shown)
     loaded = load_clip(name if clip is None else clip)
     if digest != loaded.hash:
-        raise InputError(
-            f"{loaded.place} is not the checkpoint that {directory} was fitted with: give that one", "clip"
-        )
+        raise InputError(f"{loaded.place} is not the encoder that {directory} was fitted with: give that one", "clip")
     model = MultiMaP(**settings, clip=loaded)
     check_loaded(attributes, loaded, Path(directory))
     for attribute, value in attributes.items():

@@ -113,13 +113,13 @@ def test_another_file_beside_the_weights_is_another_checkpoint(clip, fitted, nam
     shutil.copytree(clip.directory, tmp_path / "clip")
     path = tmp_path / "clip" / name
     path.write_text(json.dumps(json.loads(path.read_text()), indent=3))
-    with pytest.raises(ValueError, match="is not the checkpoint that"):
+    with pytest.raises(ValueError, match="is not the encoder that"):
         mm.load(tmp_path / "model", clip=tmp_path / "clip")
 
 
 def test_another_checkpoint_is_noticed(clip, fitted, tmp_path):
     fitted.save(tmp_path / "model")
-    with pytest.raises(ValueError, match="is not the checkpoint that"):
+    with pytest.raises(ValueError, match="is not the encoder that"):
         mm.load(tmp_path / "model", clip="embedded")
     shutil.copytree(clip.directory, tmp_path / "moved")
     assert mm.load(tmp_path / "model", clip=tmp_path / "moved").clip.hash == clip.hash

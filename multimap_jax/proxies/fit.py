@@ -111,7 +111,7 @@ def check_proxies(clip: Clip, aspect: Aspect, contrast: Sequence[str], config: P
     if config.traits.text_space and clip.token_width != clip.embedding_width:
         raise InputError(
             f"the {config.recipe} recipe uses text embeddings (width {clip.embedding_width}) as token embeddings "
-            f"(width {clip.token_width}), so it needs a checkpoint where both widths are equal"
+            f"(width {clip.token_width}), so it needs an encoder where both widths are equal"
         )
     return make_prompt(aspect, clip.tokenizer)
 

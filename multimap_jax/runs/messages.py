@@ -191,7 +191,8 @@ def result_warnings(result: AspectResult) -> list[str]:
     warnings += [text for text in (unnamed_text(result), unused_text(result)) if text]
     if names := [f"{quoted(name)} ({stability:.2f})" for name, stability in found if stability < STABLE]:
         listed = f"{', '.join(names[:UNSTABLE_LISTED])}{' …' * (len(names) > UNSTABLE_LISTED)}"
-        warnings.append(f"Half of the images give other {result.aspect.name} groups in place of {listed}.")
+        unstable = f"These {result.aspect.name} groups are unstable, since half of the images give different ones"
+        warnings.append(f"{unstable}: {listed}.")
     return warnings
 
 

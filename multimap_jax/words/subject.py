@@ -81,8 +81,7 @@ def choose_subject(
             break
     if not found:
         raise InputError(
-            f"the checkpoint {clip.name!r} knows fewer than two words for {aspect.name!r}: give words, or another "
-            "checkpoint",
+            f"the encoder {clip.name!r} knows fewer than two words for {aspect.name!r}: give words, or another encoder",
             "words",
         )
     return max(found, key=lambda each: each.separability.score)

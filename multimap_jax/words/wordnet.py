@@ -38,7 +38,10 @@ def hyponyms(noun: str, folder: Path | None = None, most: int = 5000) -> tuple[s
                 if normal_form(word) != name:
                     found.setdefault(normal_form(word), word)
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingError(f"there is no WordNet in {folder}: install wordnet-base, or give its folder") from None
+        raise MissingError(
+            f"there is no WordNet in {folder}: on Debian or Ubuntu, apt install wordnet-base; elsewhere download "
+            "WordNet 3 and give its folder"
+        ) from None
     return tuple(found.values())
 
 
