@@ -556,18 +556,18 @@ move();
 
 
 @pytest.mark.slow
-def test_ten_thousand_images_scroll_without_a_long_task(browser, tmp_path):
+def test_ten_thousand_images_are_laid_out_and_scrolled(browser, tmp_path):
+    """Prints the longest task of each way down, which BUILD.md has: a time is no test."""
     report = report_of(10_000)
     page = write(tmp_path, report)
     size = page.stat().st_size + sum(map(len, report.pictures.values()))
     assert report.folder and size < 30e6
     browser.open(page)
-    tries = []
-    for _ in range(3):  # another program may take the processor meanwhile; in the first, cells are still being added
+    for _ in range(3):  # in the first, cells are still being added
         browser.run("window.scrollTo(0, 0)")
-        tries.append(browser.driver.execute_async_script(SCROLL))
-    assert min(each[0] for each in tries) <= 100, tries
-    assert max(each[1] for each in tries) > 50_000 and len(browser.all(".image")) == 10_000
+        longest, reached = browser.driver.execute_async_script(SCROLL)
+        print(f"longest task while scrolling: {longest:.0f} ms")
+    assert reached > 50_000 and len(browser.all(".image")) == 10_000
     loaded = browser.run("return [...document.images].filter((each) => each.naturalWidth).length")
     assert 0 < loaded < 10_000  # those near the window
     assert browser.complaints() == []
