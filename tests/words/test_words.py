@@ -241,7 +241,7 @@ def test_folder_of_the_environment(tmp_path, monkeypatch):
     assert hyponyms("cad") == ("rogue",)
     monkeypatch.setenv("WNSEARCHDIR", "")
     monkeypatch.setattr(wordnet, "FOLDER", str(tmp_path / "none"))
-    with pytest.raises(FileNotFoundError, match="no WordNet in .*none: on Debian or Ubuntu, apt install wordnet-base; .*wordnet="):
+    with pytest.raises(FileNotFoundError, match="no WordNet in .*none: on Debian or Ubuntu, apt .*wordnet="):
         hyponyms("cad")
     with pytest.raises(FileNotFoundError, match="no WordNet in"):
         hyponyms("cad", tmp_path / "index.noun")
