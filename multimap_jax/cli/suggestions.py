@@ -20,7 +20,7 @@ def unknown_flag(name: str, verb: str, verbs: Mapping) -> str:
 
 def unknown_argument(word: str, verbs: Mapping) -> str:
     """The message for an argument that is not a flag."""
-    similar = difflib.get_close_matches(word, list(verbs), 1)
+    similar = difflib.get_close_matches(word, list(verbs), 1, 0.7)
     advice = f"the commands are {', '.join(verbs)}; give everything else as flags, such as --images=FOLDER"
     advice = f"did you mean multimap {similar[0]}?" if similar else advice
     return f"unexpected argument {word!r}: {advice}{see_help()}"

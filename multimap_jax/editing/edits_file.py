@@ -87,7 +87,7 @@ def read_edits(path: Path, aspects: Sequence[str]) -> list[Edit]:
     try:
         content = read_json(path, advice=ADVICE, limit=EDITS_BYTES)
     except FileNotFoundError:
-        message = f"there is no file {path}: browsers save it in Downloads, so give that path"
+        message = f"there is no file {path}: save the edits on the page, and give the path of your browser's download"
         raise MissingError(message, "edits", DOWNLOADED) from None
     edits = content.get("edits")
     if not isinstance(edits, list) or set(content) != {"edits"}:

@@ -11,7 +11,7 @@ from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
 from multimap_jax.runs.edit import RunJob, check_out, regrouped
 from multimap_jax.runs.evaluation import evaluated, read_labels
 from multimap_jax.runs.finished import load_checkpoint, read_groups, read_model, read_run
-from multimap_jax.runs.messages import outliers_text, print_end, print_result
+from multimap_jax.runs.messages import MANY_OUTLIERS, outliers_text, print_end, print_result
 from multimap_jax.runs.results import Clock, RunRecord, check_own, columns_left_out, whole, write_results
 from multimap_jax.runs.run_embeddings import embed_source
 from multimap_jax.runtime.progress import with_bar
@@ -35,6 +35,8 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
     check_out(job.run, job.out)
     prepare_folder(job.out)
     check_own(job.out, job.labels)
+    for note in source.notes:
+        say(note)
     clip = load_checkpoint(job.run, content, job.clip)
     models = [read_model(job.run, aspect, clip) for aspect in content.aspects]
     edited = read_groups(job.run, content, models)
@@ -56,8 +58,10 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
                 result = regrouped(result, model, regrouping, embedded.names)
             results.append(evaluated(result, model, truth, embedded, begin))
             print_result(results[-1], say)
-        if text := outliers_text(results[0].assignment.outliers, embedded.names):
+        outliers = results[0].assignment.outliers
+        if text := outliers_text(outliers, embedded.names):
             say(f"\n{text}")
+        text = text if outliers.mean() >= MANY_OUTLIERS else ""
         warnings = {aspect.name: [said for said in (aspect.warning(), text) if said] for aspect in content.aspects}
         clock.lap("group")
         more = {"applied": whole(job.run), "embeddings": whole(job.out)}

@@ -100,5 +100,11 @@ def choice_text(name: str, found: dict) -> str:
     """A sentence about the words that match the images."""
     words = [f"{word} {share:.0%}" for word, share in zip(found["words"], found["shares"])]
     more = f" … and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    text = f"{name}: {len(words)} of {count(found['candidates'], 'word')} from {found['source']} match these images: "
-    return text + ", ".join(words[:SHOWN]) + more
+    candidates = f"{count(found['candidates'], 'word')} from {found['source']}"
+    text = f"{name}: {len(words)} of {candidates} are closest to the images: {', '.join(words[:SHOWN])}{more}"
+    if not found["merged"]:
+        return text
+    word, (into, _) = next(iter(found["merged"].items()))
+    number = len(found["merged"])
+    similar = f"{number} similar words count with these, as {word} with {into}"
+    return f"{text}; {f'{word} counts with {into}' if number == 1 else similar}"

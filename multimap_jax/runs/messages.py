@@ -90,8 +90,8 @@ def print_result(result: AspectResult, say: Callable[[str], None]) -> None:
         say(f"  {UNASSIGNED_NAME:<{wide}}  {leftover:>6} {'image' if leftover == 1 else 'images'}")
     if result.candidates:
         say(f"  {selection_text(result)}")
-    if result.separability and result.separability.verdict != "hardly":
-        say(f"  {result.separability}")
+    if text := verdict_text(result):
+        say(f"  {text}")
     for warning in result_warnings(result):
         say(f"  Warning: {warning}")
     if metrics := result.metrics:
@@ -101,8 +101,8 @@ def print_result(result: AspectResult, say: Callable[[str], None]) -> None:
 
 
 def outliers_text(outliers: np.ndarray, names: Sequence[str]) -> str:
-    """What to say of new images `names` of which many are outliers, bool [images]; "" where they are few."""
-    if outliers.mean() < MANY_OUTLIERS:
+    """Which of the new images `names` are outliers, bool [images]; "" where there are none."""
+    if not outliers.any():
         return ""
     number, are = int(outliers.sum()), "is" if outliers.sum() == 1 else "are"
     listed = ", ".join(names[i] for i in np.flatnonzero(outliers)[:OUTLIERS_LISTED].tolist())
@@ -125,10 +125,19 @@ def selection_text(result: AspectResult) -> str:
             f" Next best: {alternatives}; for another number use --clusters={result.aspect.name}={others[0].groups}."
         )
         if best.groups > 1 and best.strength < max(other.strength for other in others[:2]):
-            text += " Few groups are more stable than many, so the number of words counts too."
+            text += " They are ranked by a score that also counts the words, not by stability alone."
     if result.merge_order:
         text += f" Most similar groups: {' and '.join(merged_names(result, 0))}."
     return text
+
+
+def verdict_text(result: AspectResult) -> str:
+    """Whether the encoder separates the words; "" if that is a warning, with one group, or if no word fits any."""
+    unfit = all(name.startswith(f"{UNNAMED} ") for name in result.cluster_names)
+    separability = result.separability
+    if separability is None or separability.verdict == "hardly" or unfit or len(result.cluster_names) == 1:
+        return ""
+    return str(separability)
 
 
 def is_given(result: AspectResult) -> bool:

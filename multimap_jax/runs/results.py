@@ -31,7 +31,7 @@ from multimap_jax.report.page import Page
 from multimap_jax.report.write import make_report
 from multimap_jax.runs import finished
 from multimap_jax.runs.evaluation import BASELINES
-from multimap_jax.runs.messages import merge_texts, selection_text, words_text
+from multimap_jax.runs.messages import merge_texts, selection_text, verdict_text, words_text
 from multimap_jax.runs.run_embeddings import LABELS_ROWS, RunEmbeddings
 from multimap_jax.runtime.machine import machine
 from multimap_jax.runtime.progress import stage
@@ -338,10 +338,9 @@ def run_settings(record: RunRecord) -> list[tuple[str, str]]:
 def page_of(result: AspectResult, warnings: Sequence[str]) -> Page:
     if metrics := result.metrics:
         metrics = metrics | {"beside": {BASELINES[name]: values for name, values in metrics["beside"].items()}}
-    separability = result.separability
     return Page(
         dataclasses.replace(result, metrics=metrics),
-        str(separability) if separability and separability.verdict != "hardly" else "",  # else a warning
+        verdict_text(result),
         words_text(result),
         selection_text(result),
         merge_texts(result),

@@ -46,6 +46,7 @@ def test_help_begins_with_what_one_wants_to_do(capsys):
         (["export", "--dryrun"], "did you mean --dry_run?"),
         (["--edits=x"], "it is a flag of multimap edit (see multimap help edit)"),
         (["--run=x"], "it is a flag of multimap edit, apply, export (see multimap help edit)"),
+        (["sort"], "the commands are group, suggest"),
         (["edti"], "did you mean multimap edit? (see multimap help)"),
         (["help", "exprot"], "did you mean multimap export? (see multimap help)"),
         (["photos"], "the commands are group, suggest, edit, apply, export, embed; give everything else as flags"),

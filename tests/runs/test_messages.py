@@ -8,6 +8,7 @@ import pytest
 import multimap_jax as mm
 from multimap_jax.clustering.result import Assignment
 from multimap_jax.clustering.selection import Candidate
+from multimap_jax.prompts.separability import Separability
 from multimap_jax.runs import messages
 
 
@@ -34,11 +35,19 @@ def test_words_without_a_group_are_said(result):
     assert messages.unused_text(of(result, words_from={"source": "vocabulary"})) == ""
 
 
+def test_a_verdict_is_not_said_beside_groups_that_say_otherwise(result):
+    well = Separability("color", "small", 0.99, 1.0, 0.5, ("red", 0.5))
+    result = dataclasses.replace(result, separability=well)
+    assert messages.verdict_text(result) == str(well)
+    for names in (["no stable split"], ["unnamed 1", "unnamed 2"]):
+        assert messages.verdict_text(dataclasses.replace(result, cluster_names=names)) == ""
+
+
 def test_why_a_number_with_a_lower_stability_won_is_said(result):
     candidates = [Candidate(4, 0.81, 0.1, 0.2, 0.8), Candidate(3, 0.88, 0.1, 0.3, 0.7)]
     text = messages.selection_text(dataclasses.replace(result, candidates=candidates))
-    assert text.startswith("Chose 4 groups (stability 0.81). Next best: 3 (0.88);") and "words counts too" in text
-    assert "counts" not in messages.selection_text(dataclasses.replace(result, candidates=candidates[::-1]))
+    assert text.startswith("Chose 4 groups (stability 0.81). Next best: 3 (0.88);") and "not by stability alone" in text
+    assert "ranked" not in messages.selection_text(dataclasses.replace(result, candidates=candidates[::-1]))
 
 
 @pytest.mark.parametrize(

@@ -273,7 +273,7 @@ def test_the_command_finds_words_and_says_so(fruit, tmp_path, capsys):
     flags += ["--words=color=red,green,yellow", f"--labels={fruit / 'labels.csv'}", f"--out={tmp_path}"]
     assert cli.main(["multimap", *flags]) == 0
     said = capsys.readouterr().out
-    assert "species: 3 of 12 words from vocabulary match these images: " in said and "color: 3 of" not in said
+    assert "species: 3 of 12 words from vocabulary are closest to the images: " in said and "color: 3 of" not in said
     assert json.loads((tmp_path / "metrics.json").read_text())["species"]["nmi"] == pytest.approx(1)
     color, species = json.loads((tmp_path / "run.json").read_text())["aspects"]
     assert color["words_from"] == {"source": "given"} and color["separability"]["verdict"] == "well"

@@ -471,7 +471,7 @@ def test_the_command_asks_once_says_what_it_sends_and_groups_by_the_answer(serve
     for _ in range(2):
         assert cli.main(["multimap", *flags, "--llm_model=small", f"--out={out}"]) == 0
     said = capsys.readouterr()
-    assert server.address in said.out and "from llm match these images: " in said.out and ": 3 of " in said.out
+    assert server.address in said.out and "from llm are closest to the images: " in said.out and ": 3 of " in said.out
     assert len(server.requests) == 1 and KEY not in said.out + said.err
     assert all(KEY.encode() not in file.read_bytes() for file in out.rglob("*") if file.is_file())
     server.plan[:] = [reply("no", status=401)]
