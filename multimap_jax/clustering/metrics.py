@@ -56,11 +56,14 @@ def matched(true_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _numbers(labels: ArrayLike, parameter: str) -> np.ndarray:
     """A number for each label, equal for equal ones."""
     try:
-        return np.unique(np.asarray(labels), return_inverse=True)[1].ravel()
+        values = np.asarray(labels)
+        if values.dtype.kind in "US":  # NumPy makes strings of numbers beside strings; as objects they cannot be sorted
+            values = np.asarray(labels, dtype=object)
+        return np.unique(values, return_inverse=True)[1].ravel()
     except (TypeError, ValueError):  # values that cannot be sorted, or lists of unequal length
         kinds = sorted({type(label).__name__ for label in labels})  # type: ignore[union-attr]  # no array without items
         raise InputTypeError(
-            f"expected labels that are all strings or all numbers, found {' and '.join(kinds)}: write missing labels "
-            "as a string or a number",
+            f"expected labels that are all strings or all numbers, found {' and '.join(kinds)}: write all as strings "
+            "or all as numbers, missing labels too",
             parameter,
         ) from None

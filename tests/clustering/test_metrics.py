@@ -53,5 +53,7 @@ def test_bad_lengths(true, found):
 def test_labels_that_cannot_be_compared():
     with pytest.raises(mm.InputError, match=r"found NoneType and str: .*\(see labels=\)"):
         mm.evaluate([0, 1, 0], ["a", None, "b"])
+    with pytest.raises(mm.InputError, match=r"found int and str: .*\(see true_labels=\)"):
+        mm.evaluate(["1", 1], [0, 0])
     with pytest.raises(mm.InputError, match=r"found list: .*\(see true_labels=\)"):
         mm.evaluate([[0], [1, 2]], [0, 1])
