@@ -17,6 +17,8 @@ from multimap_jax.words.wordnet import hyponyms
 
 # Aspects whose words are kinds of the subject: for these, WordNet gives hyponyms of the subject.
 KINDS = ("species", "kind", "type", "breed", "race", "variety")
+CLOSE = 0.7  # similarity of names from which one is taken for a misspelling of the other
+SHOWN = 10  # aspects that an error lists
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +68,9 @@ def candidates(
         if not words:  # words of all subjects; `words.subject` chooses among them
             words = tuple(unique_words(itertools.chain(*subjects_of(vocabulary, name).values())))
         if not words:
-            close = difflib.get_close_matches(name, list(aspects_for(vocabulary, subject)), 3)
-            known = f" (it knows {', '.join(close)})" if close else ""
             raise InputError(
-                f"the vocabulary has no words for {name!r} of {subject!r}{known}: give words, or only a number of "
-                "groups",
+                f"the vocabulary has no words for {name!r} of {subject!r}{known_aspects(name, vocabulary, subject)}: "
+                "give words, or only a number of groups",
                 "words",
                 given,
             )
@@ -79,3 +79,12 @@ def candidates(
     if len(words) < 2:
         raise InputError(f"{source} has fewer than two words for {name!r}: give words", "words", given)
     return words
+
+
+def known_aspects(name: str, vocabulary: Vocabulary, subject: str) -> str:
+    """The aspect of the vocabulary with nearly this name, or the first of those for the subject; in brackets."""
+    known = list(aspects_for(vocabulary, subject))
+    if close := difflib.get_close_matches(name, known, 1, CLOSE):
+        return f" (did you mean {close[0]}?)"
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return f" (it has words for {', '.join(known[:SHOWN])}{more})" if known else ""

@@ -408,3 +408,14 @@ def test_sources_of_words_have_names_in_any_capitals(text, source):
     from multimap_jax.words.word_sources import source_of
 
     assert source_of(text) == source
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [("colr", r"\(did you mean color\?\)"), ("blorb", r"\(it has words for species, color, .* and .* more\)")],
+)
+def test_an_unknown_aspect_is_told_the_known_ones(name, said):
+    from multimap_jax.words.word_sources import candidates
+
+    with pytest.raises(mm.InputError, match=f"no words for '{name}' of 'fruit' {said}: give words"):
+        candidates(name, "fruit", "vocabulary")
