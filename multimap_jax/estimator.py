@@ -80,10 +80,11 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       random_state: seed of k-means (and of the released recipe's batch order); an integer, None or a RandomState.
       progress: whether to show progress bars on stderr.
       keep_proxies: whether to learn proxies for the images even if the features need none.
-      leftover: share of images to leave unassigned, lowest confidence first; 0 or more and less than 1.
+      leftover: share of images to leave unassigned, lowest confidence first; 0 or more and less than 1. `leftover_`
+        marks them; `labels_` keeps their nearest group.
 
     Attributes:
-      labels_: int [images], 0 … n_clusters_ - 1, the largest group first.
+      labels_: int [images], 0 … n_clusters_ - 1, the largest group first; of images in `leftover_` the nearest group.
       distances_: float [images], distance to the centroid of the image's cluster. confidence_: float [images], 0 … 1.
         outliers_, leftover_: bool [images]. See `multimap_jax.clustering.result.Assignment`.
       cluster_centers_: float64 [n_clusters_, features].

@@ -53,7 +53,8 @@ def fit_span(
     step 1, k-means finds k clusters in them, and one proxy word is learnt for each, from its mean image moved to the
     region of the words. Its prompt is added to the words.
 
-    No number here was tuned. experiments/results/quality_* shows what each step contributes.
+    The features have no tuned number. Learning words has three (steps, rate and weight of `ProxyConfig`), chosen on
+    drawn pictures. experiments/results/quality_* shows what each step contributes.
 
     A new image needs only the product with `projection`. drawn: see `clustering.kmeans.cluster`.
 

@@ -18,7 +18,7 @@ from multimap_jax.prompts.aspect import Aspect, check_aspect, word_embeddings
 from multimap_jax.prompts.normalize import normal_form
 
 # What "well" needs of each criterion, and the score that "partly" needs: what drawings and photographs gave.
-# experiments.calibration.separability has the verdicts on sets that took no part in choosing.
+# experiments.calibration.separability also judges each set by what the others give.
 WIN_RATE, STRUCTURE, SHARE = 0.82, 0.37, 0.09
 PARTLY = 0.18
 CRITERIA = ("win_rate", "structure", "share")
@@ -50,6 +50,9 @@ class Separability:
       share: the mean probability of the aspect's words where many things are there to choose from too. A low one means
         that the words may be of something else; the verdict is then "partly" at best.
       most: the word of most images, and its mean probability.
+      score: the weakest criterion, 0 for chance and 1 for what "well" needs. A low share alone lowers it only to what
+        "partly" needs.
+      verdict: "well", "partly" or "hardly".
     """
 
     aspect: str
