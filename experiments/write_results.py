@@ -116,7 +116,8 @@ def opening(folder: Path) -> str:
     visible = ", ".join(f"{each['visible']:.3f} ({title})" for title, each in verdicts.items())
     return (
         "Mean NMI over cells (how many), with half its 95% interval. *exact*: asked with the true words; *superset*: "
-        "with too many; *subset*: with a third of them missing. Better and worse: cells in which a method differs "
+        "with too many; *subset*: with a third of them missing. Every method but CLIP_GPT gets the true number of "
+        "groups; CLIP_GPT makes up to one for each word. Better and worse: cells in which a method differs "
         "significantly from the default; for the default itself, from the best baseline of the cell. A difference that "
         f"would have been seen in four cells of five: {visible}. Seconds and memory: one fit by one aspect of 300 "
         f"images, embedded before.\n\n{lines(head, rows)}\n{chr(10).join(commands)}"
@@ -177,6 +178,14 @@ def sight_table(found: dict) -> str:
         "given; of found words as many as the command chooses, and as many as there are labels. Wrong words fit no "
         'aspect of the images, and images of one value have nothing to separate: neither should be called "well". The '
         "criteria themselves were decided on all cases.",
+        "*Win rate*: the share of images that the best word fits better than the best of as many abstract words (.5 is "
+        "chance). *Structure*: how much more the images stand in groups than a Gaussian of the same mean and "
+        "covariance (0: no more). *Share*: the mean probability of the words beside those of many things. *Well* needs "
+        "all three. *Partly*: the score that this verdict needs. The score is the weakest criterion, from 0 (chance) "
+        "to 1 (what *well* needs); a low share alone lowers a verdict to *partly* only.",
+        "*By the rule*: quantiles over the cases whose groups have an NMI of .5 or more. *Given* pools true, too many "
+        "and too few words. *Noise* 1: noise as wide as the spread of the embeddings was added to them. *card 0*: "
+        "drawings of cards, of difficulty 0.",
         lines(
             ["criterion", "in the code", "by the rule"],
             [[name.replace("_", " "), f"{code[name]:.2f}", f"{rule[name]:.2f}"] for name in code],
@@ -204,8 +213,10 @@ def sight_table(found: dict) -> str:
         "share",
     ]
     for name, title in {
-        "photographs": "Photographs seen by the checkpoint made for them",
-        "mistakes": 'Groups with an NMI of .5 or more that are called "hardly", and what should not be called "well"',
+        "photographs": "Photographs seen by the checkpoint made for them, with verdicts by the thresholds of the other "
+        "sets",
+        "mistakes": 'Groups with an NMI of .5 or more that are called "hardly", and what should not be called "well", '
+        "by the same thresholds",
     }.items():
         cells = [
             [row["set"], row["encoder"], f"{row['noise']:.0f}", row["subject"], row["aspect"], row["kind"]]
@@ -227,12 +238,20 @@ def names_table(found: dict) -> str:
         for row in found["summary"]
     ]
     head = ["words", "groups", "with a name", f"confidence above {confident}", "wrong of these"]
-    head += ["share of all names", f"share of those above {confident}"]
+    head += [f"wrong above {confident} / all names", f"wrong / all above {confident}"]
     wrong = [row for row in found["rows"] if not row["right"] and row["confidence"] > confident]
     pairs = collections.Counter(f"{row['name']} for {row['true']} ({row['set']})" for row in wrong).most_common(WRONG)
     listed = "; ".join(f"{pair}{f', {times} times' if times > 1 else ''}" for pair, times in pairs)
     title = f"## Names of groups that are wrong with confidence{', ' + of if of else ''}"
-    return f"{title}\n\n{lines(head, rows)}\nWrong, the most frequent first: {listed}.\n\n{source(found)}"
+    text = (
+        "*found*: words that the command finds; *half replaced*: half of the true words, and others of the vocabulary "
+        "for the aspect; *others of the aspect*: only such others; *of something else*: such as guitar for the color; "
+        "*half of them*: half of the true words. A name is wrong if it is not the commonest true value in its group. "
+        "The vocabulary does not have burgundy."
+    )
+    if of:
+        text += " The difference from [group_names](group_names.md) includes other changes between the two."
+    return f"{title}\n\n{text}\n\n{lines(head, rows)}\nWrong, the most frequent first: {listed}.\n\n{source(found)}"
 
 
 def unasked_table(found: dict) -> str:

@@ -303,7 +303,8 @@ def markdown(content: dict, verdicts: Sequence[Verdict], seen, cells, hidden) ->
         "",
         f"NMI, means over {SEEDS} k-means seeds and the sets drawn; in brackets half the width of the 95% interval "
         f"(bootstrap over images). Images: {content['images']}. `default` is this package's recipe, `most picked` "
-        "zero-shot over as many words as there are groups, those that most images pick. Bold: highest of the row.",
+        "zero-shot over as many words as there are groups, those that most images pick. Every method but CLIP_GPT gets "
+        "the true number of groups; CLIP_GPT makes up to one for each word. Bold: highest of the row.",
         "",
         *table(["", *names], means + table_rows(seen, names)),
     ]
