@@ -94,7 +94,7 @@ def test_unassigned_images_are_the_least_confident_and_new_images_are_treated_al
 
 def test_names_with_commas_are_quoted_in_lists():
     result = SimpleNamespace(
-        aspect=SimpleNamespace(name="color"), cluster_names=["silver, medium", "red", "blue"], separability=None,
+        aspect=mm.Aspect("color"), words_from={}, cluster_names=["silver, medium", "red", "blue"], separability=None,
         stability=np.array([0.4, 0.5, 0.9]), merge_order=[((1,), (2,), 0.114), ((0,), (1, 2), 0.886)],
     )  # fmt: skip
     assert result_warnings(result)[0].endswith(': "silver, medium" (0.40), red (0.50).')
@@ -107,7 +107,9 @@ def test_names_with_commas_are_quoted_in_lists():
 def test_three_of_the_outliers_are_named():
     said = outliers_text(np.array([True] * 4 + [False]), list("abcde"))
     assert said == "4 of 5 images are unlike most images of the run (tab Outliers): a, b, c, …"
-    assert outliers_text(np.array([True] + [False] * 9), list("abcdefghij")) == ""
+    one = outliers_text(np.array([True] + [False] * 9), list("abcdefghij"))
+    assert one == "1 of 10 images is unlike most images of the run (tab Outliers): a"
+    assert outliers_text(np.zeros(2, bool), ["a", "b"]) == ""
 
 
 @pytest.mark.slow

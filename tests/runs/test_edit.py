@@ -292,7 +292,7 @@ def test_an_edited_run_is_edited_again_and_results_of_others_are_safe(finished, 
     assert multimap("edit", f"--run={tmp_path / 'none'}", *again[2:], f"--out={tmp_path / 'x'}") == 2
     assert "there is no finished run in" in capsys.readouterr().err
     assert multimap("edit", f"--run={edited}", "--edits=no.json", f"--out={tmp_path / 'x'}") == 2
-    where = "give the path of your browser's download (use --edits=~/Downloads/edits.json)"
+    where = "save the edits on the page, and give the path of your browser's download"
     assert f"there is no file no.json: {where}" in capsys.readouterr().err
 
 
