@@ -26,12 +26,11 @@ HEARTBEAT = 10
 FLAGS = [
     "--subject=fruit",
     "--aspect=color",
-    "--aspect=species",
     "--words=color=red,green,yellow",
     "--block_size=4",
     "--keep_proxies",
 ]
-FLAGS += ["--words=species=apple,banana", "--clusters=species=3", "--steps=30"]
+FLAGS += ["--clusters=color=4", "--steps=30"]
 LONG = " ".join(["color"] * 20)  # too long for a file name, were it written out
 FLAGS += [f"--aspect={LONG}", f"--clusters={LONG}=2"]
 
