@@ -78,6 +78,8 @@ setup(
             "mypy>=1.18",
             "nbclient>=0.10",
             "pytest>=8",
+            "pytest-randomly>=3.16",
+            "pytest-xdist>=3.6",
             "ruff>=0.12",
             "torch==2.13.0",
         ],

@@ -1,25 +1,30 @@
 """Common fixtures and settings that make silent mistakes loud."""
 
-import atexit
 import contextlib
 import os
-import shutil
+import platform
 import signal
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
-# The command's compilation cache lies in the user's folder, where tests leave nothing: they have one of their own,
-# which their processes share.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="multimap_jax_compiled_")
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-# Processes that a test starts inherit it.
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
-atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+# Compiling takes most of the time of small programs; `optimised` is for what must hold for those that users run.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+# Workers share the cores; more threads would only wait for each other.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 import multimap_jax as mm  # noqa: E402
+
+
+def pytest_configure(config):
+    """Programs are compiled once for the workers, the processes that tests start, and later sessions; --cache-clear
+    removes them. The command's own cache lies in the user's folder, where tests leave nothing."""
+    if hasattr(config, "cache") and "PYTEST_XDIST_WORKER" not in os.environ:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(config.cache.mkdir(f"compiled-{platform.node()}"))
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +36,26 @@ def tiny(tmp_path_factory):
     directory = tmp_path_factory.mktemp("tiny")
     model = write_tiny(directory)
     return mm.load_clip(directory), model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Frees what JAX has compiled for a module; the next one finds it on the disk."""
+    yield
+    import jax
+
+    jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def optimised():
+    """Programs as users run them."""
+    import jax
+
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

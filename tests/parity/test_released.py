@@ -14,7 +14,10 @@ torch = pytest.importorskip("torch")
 from tests.tiny import text_with_proxies, unit_rows  # noqa: E402
 
 # The script that makes the weights leaves its files to be closed by the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.usefixtures("optimised"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 VOCABULARY = GOLDEN.parent / "models" / "photo-mini"
 NAMES = "apples oranges bananas strawberries grapes raspberries blueberries kiwi".split()

@@ -14,6 +14,7 @@ from multimap_jax.runtime.precision import matmul_precision
 torch = pytest.importorskip("torch")
 from tests.tiny import text_with_proxies, tiny_model  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("optimised")
 TOLERANCE = 1e-5
 SETTINGS = {
     "plain": {},
