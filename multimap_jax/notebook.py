@@ -98,13 +98,13 @@ def show(run: Run | str | Path, aspect: str | None = None, images: int = FIGURE_
 
     Raises ImportError if matplotlib is not installed, InputError for an aspect that the run does not have.
     """
+    run = run if isinstance(run, Run) else open_run(run)
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError("mm.show needs matplotlib: pip install 'multimap_jax[experiments]'") from None
     from PIL import Image
 
-    run = run if isinstance(run, Run) else open_run(run)
     aspect = run.aspects[0] if aspect is None else aspect
     groups = run.groups(aspect, images)
     figure = Figure(figsize=(1.2 * images + 2, 1.3 * len(groups)), layout="constrained")
