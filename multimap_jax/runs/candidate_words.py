@@ -106,5 +106,6 @@ def choice_text(name: str, found: dict) -> str:
         return text
     word, (into, _) = next(iter(found["merged"].items()))
     number = len(found["merged"])
-    similar = f"{number} similar words count with these, as {word} with {into}"
-    return f"{text}; {f'{word} counts with {into}' if number == 1 else similar}"
+    more, them, end = ("words are", "them", ", …") if number > 1 else ("word is", "it", "")
+    reason = f"because the encoder hardly tells {them} from these here: {word} from {into}{end}"
+    return f"{text}. {number} more {more} not counted, {reason}"

@@ -200,8 +200,8 @@ def result_warnings(result: AspectResult) -> list[str]:
     warnings += [text for text in (unnamed_text(result), unused_text(result)) if text]
     if names := [f"{quoted(name)} ({stability:.2f})" for name, stability in found if stability < STABLE]:
         listed = f"{', '.join(names[:UNSTABLE_LISTED])}{' …' * (len(names) > UNSTABLE_LISTED)}"
-        unstable = f"These {result.aspect.name} groups are unstable, since half of the images give different ones"
-        warnings.append(f"{unstable}: {listed}.")
+        unstable = f"These {result.aspect.name} groups do not come back well when only half of the images are grouped"
+        warnings.append(f"{unstable} (stability, at best 1): {listed}.")
     return warnings
 
 

@@ -10,6 +10,7 @@ from multimap_jax.clustering.result import Assignment
 from multimap_jax.clustering.selection import Candidate
 from multimap_jax.prompts.separability import Separability
 from multimap_jax.runs import messages
+from multimap_jax.runs.candidate_words import choice_text
 
 
 @pytest.fixture
@@ -56,3 +57,14 @@ def test_why_a_number_with_a_lower_stability_won_is_said(result):
 def test_one_group_says_what_to_do_about_words(result, source, advice):
     one = dataclasses.replace(result, candidates=[Candidate(1, 1.0, 1.0, 1.0, 1.0)], words_from={"source": source})
     assert advice in messages.selection_text(one)
+
+
+def test_words_that_are_not_told_apart_are_counted_and_one_is_named():
+    found = {"words": ("red", "pink"), "shares": [0.6, 0.4], "candidates": 4, "source": "vocabulary"}
+    said = "color: 2 of 4 words from vocabulary are closest to the images: red 60%, pink 40%"
+    assert choice_text("color", found | {"merged": {}}) == said
+    one = choice_text("color", found | {"merged": {"rose": ("pink", 0.1)}})
+    why = "not counted, because the encoder hardly tells"
+    assert one == f"{said}. 1 more word is {why} it from these here: rose from pink"
+    two = choice_text("color", found | {"merged": {"rose": ("pink", 0.1), "crimson": ("red", 0.1)}})
+    assert two == f"{said}. 2 more words are {why} them from these here: rose from pink, …"
