@@ -264,3 +264,18 @@ def test_the_embedded_checkpoint_fits_every_recipe_and_is_small():
     embedded = mm.load_clip("embedded")
     assert embedded.embedded and embedded.config.text.width == embedded.config.text.embed
     assert sum(path.stat().st_size for path in embedded.directory.iterdir()) <= 12e6
+
+
+@pytest.mark.parametrize(
+    "status, errno, said",
+    [(404, None, "the hub answered 404 (no such model)"), (500, None, "the hub answered 500 (an error)"),
+     (None, 28, "its files could not be downloaded (No space left on device)"), (None, None, "could not be reached")],
+)  # fmt: skip
+def test_why_the_hub_failed(status, errno, said):
+    from types import SimpleNamespace
+
+    from multimap_jax.encoders.clip.model import hub_problem
+
+    error = OSError(errno, os.strerror(errno)) if errno else OSError()
+    error.response = SimpleNamespace(status_code=status)
+    assert said in hub_problem(error)

@@ -209,3 +209,9 @@ def test_so_many_files_are_looked_at_and_no_pipe_is_waited_for(folder, monkeypat
         (folder / f"a{i}.json").write_text("{}")
     monkeypatch.setattr("multimap_jax.sources.folder.LOOKED_AT", 8)
     assert "extension: at least 8 (first: IMG_0, IMG_1, IMG_2)" in read_folder(folder).notes[0]
+
+
+def test_what_is_no_regular_file_has_no_version(tmp_path):
+    from multimap_jax.sources.source import file_version
+
+    assert file_version(str(tmp_path)) == file_version(str(tmp_path / "none")) == ""
