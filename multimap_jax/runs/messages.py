@@ -43,6 +43,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def listing(texts: Sequence[str], most: int) -> str:
+    """The first texts, and "…" if there are more."""
+    return ", ".join(texts[:most]) + " …" * (len(texts) > most)
+
+
 def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
@@ -133,9 +138,8 @@ def selection_text(result: AspectResult) -> str:
 
 def verdict_text(result: AspectResult) -> str:
     """Whether the encoder separates the words; "" if that is a warning, with one group, or if no word fits any."""
-    unfit = all(name.startswith(f"{UNNAMED} ") for name in result.cluster_names)
-    separability = result.separability
-    if separability is None or separability.verdict == "hardly" or unfit or len(result.cluster_names) == 1:
+    separability, groups = result.separability, len(result.cluster_names)
+    if separability is None or separability.verdict == "hardly" or groups in (1, len(unnamed_groups(result))):
         return ""
     return str(separability)
 
@@ -157,17 +161,21 @@ def unused_text(result: AspectResult) -> str:
     ]
     if not unused or len(unused) == len(result.aspect.words):
         return ""
-    words = ", ".join(unused[:UNFIT_LISTED]) + " …" * (len(unused) > UNFIT_LISTED)
-    return f"No group fits {'the word' if len(unused) == 1 else 'these words'}: {words}."
+    return f"No group fits {'the word' if len(unused) == 1 else 'these words'}: {listing(unused, UNFIT_LISTED)}."
+
+
+def unnamed_groups(result: AspectResult) -> list[str]:
+    """The names of the groups that no word fits."""
+    return [name for name in result.cluster_names if name.startswith(f"{UNNAMED} ")]
 
 
 def unnamed_text(result: AspectResult) -> str:
     """Which groups no word fits, "" where there are none."""
-    unnamed = [name for name in result.cluster_names if name.startswith(f"{UNNAMED} ")]
+    unnamed = unnamed_groups(result)
     if not unnamed:
         return ""
     if len(unnamed) == len(result.cluster_names) and len(result.aspect.words) > 1:
-        words = ", ".join(result.aspect.words[:UNFIT_LISTED]) + " …" * (len(result.aspect.words) > UNFIT_LISTED)
+        words = listing(result.aspect.words, UNFIT_LISTED)
         return f"None of these words fits the images: {words}. Give others with --words."
     listed = ", ".join(map(quoted, unnamed))
     groups = f"the group {listed}" if len(unnamed) == 1 else f"these {len(unnamed)} groups: {listed}"
@@ -199,9 +207,8 @@ def result_warnings(result: AspectResult) -> list[str]:
     warnings = [str(separability)] if separability and separability.verdict == "hardly" else []
     warnings += [text for text in (unnamed_text(result), unused_text(result)) if text]
     if names := [f"{quoted(name)} ({stability:.2f})" for name, stability in found if stability < STABLE]:
-        listed = f"{', '.join(names[:UNSTABLE_LISTED])}{' …' * (len(names) > UNSTABLE_LISTED)}"
         unstable = f"These {result.aspect.name} groups do not come back well when only half of the images are grouped"
-        warnings.append(f"{unstable} (stability, at best 1): {listed}.")
+        warnings.append(f"{unstable} (stability, at best 1): {listing(names, UNSTABLE_LISTED)}.")
     return warnings
 
 

@@ -11,7 +11,7 @@ from multimap_jax.encoders.clip.model import load_clip
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.separability import check_compared_prompts
 from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
-from multimap_jax.runs.messages import DRAWINGS, count, print_skipped
+from multimap_jax.runs.messages import DRAWINGS, count, listing, print_skipped
 from multimap_jax.runs.run_embeddings import embed_source, matching_embeddings
 from multimap_jax.runtime.progress import with_bar
 from multimap_jax.sources.detect import open_source
@@ -89,7 +89,7 @@ def table(aspects: list[FoundWords], encoder: str, images: int) -> list[str]:
     width = max(len(found.aspect.name) for found in aspects[:SHOWN])
     for found in aspects[:SHOWN]:
         aspect, separability = found.aspect, found.separability
-        words = ", ".join(aspect.words[:SHOWN_WORDS]) + (" …" if len(aspect.words) > SHOWN_WORDS else "")
+        words = listing(aspect.words, SHOWN_WORDS)
         score = math.floor(100 * max(separability.score, 0)) / 100  # rounded down: below 1.00 it is not well
         lines.append(f"  {aspect.name:<{width}}  {score:>5.2f}  {separability.verdict:<6}  {words}")
     if len(aspects) > SHOWN:
