@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from multimap_jax.errors import warn
 
 STRIP = 2**20  # pixels converted at once
 NO_VALUE = 1e30  # larger numbers in an image of floats mean "no measurement"
@@ -76,10 +77,9 @@ def _scaled(image: Image.Image, tops: Sequence[int]) -> Image.Image:
 def warn_of_own_range(images: int) -> None:
     """Warns once if images were scaled by their own range. images: how many."""
     if images:
-        warnings.warn(
+        warn(
             f"{images:,} grey {'images have' if images > 1 else 'image has'} an unusual range of values (not 0 to 1, "
-            "255 or 65,535). Each was scaled so that its lowest value is black and its highest is white.",
-            stacklevel=3,
+            "255 or 65,535). Each was scaled so that its lowest value is black and its highest is white."
         )
 
 

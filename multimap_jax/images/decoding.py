@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from multimap_jax.errors import InputError, InputTypeError, found_text
+from multimap_jax.errors import InputError, InputTypeError, found_text, warn
 from multimap_jax.images import memory
 from multimap_jax.images.color import strips, to_rgb, with_tiff_tags
 from multimap_jax.images.memory import Room, UnfitError, check_scans, check_shape, decoding_bytes, too_many
@@ -90,7 +90,7 @@ def as_list(images: Images) -> list[AnImage]:
             return [path]
         source = open_source(path)
         for note in source.notes:
-            warnings.warn(note, stacklevel=4)
+            warn(note)
         return list(source.images.values())
     if isinstance(images, Image.Image | os.PathLike) or (isinstance(images, np.ndarray) and images.ndim < 4):
         raise InputTypeError(

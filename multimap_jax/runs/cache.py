@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,7 +25,7 @@ import numpy as np
 
 from multimap_jax.arrays.rows import StoredRows
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.errors import InputError, errors_about
+from multimap_jax.errors import InputError, errors_about, warn
 from multimap_jax.images.color import warn_of_own_range
 from multimap_jax.images.decoding import Unreadable
 from multimap_jax.proxies.fit import ProxyFit
@@ -89,7 +88,7 @@ class ShardCache:
         held = {shard: self.held(shard) for shard in shards if shard not in damaged}
         if alone and (files := [self.out / self.file(shard) for shard in damaged] + self.plan.mend(held)):
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-            warnings.warn(f"{files[0]}{more} were damaged: multimap recomputes what they held", stacklevel=2)
+            warn(f"{files[0]}{more} were damaged: multimap recomputes what they held")
         return self.plan.extend(images, size(), held)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from multimap_jax.clustering.kmeans import cluster
 from multimap_jax.clustering.metrics import evaluate
 from multimap_jax.clustering.result import AspectResult
 from multimap_jax.encoders.clip.model import load_clip
-from multimap_jax.errors import InputError, MissingError, errors_about
+from multimap_jax.errors import InputError, MissingError, errors_about, warn
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.prompts.aspect import reference_words
 from multimap_jax.prompts.normalize import normal_form
@@ -141,5 +140,5 @@ def evaluated(
         beside = {baseline: evaluate(true, found[known]) for baseline, found in baselines.items()}
         metrics = evaluate(true, labels[known]) | {"images": len(known), "of": len(names), "beside": beside}
     elif true_labels:
-        warnings.warn(f"no metrics for {name!r}: none of its labeled images could be read", stacklevel=2)
+        warn(f"no metrics for {name!r}: none of its labeled images could be read")
     return dataclasses.replace(result, metrics=metrics, seconds=time.perf_counter() - begin)
