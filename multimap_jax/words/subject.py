@@ -12,7 +12,7 @@ from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.aspect import Aspect, has_room_for
 from multimap_jax.prompts.normalize import normal_form
-from multimap_jax.prompts.separability import Separability, check_compared_prompts, diagnose
+from multimap_jax.prompts.separability import Separability, compared, diagnose
 from multimap_jax.words.choose import Choice, choose_words
 from multimap_jax.words.find import seen_words
 from multimap_jax.words.vocabulary import Vocabulary, subjects_of, vocabulary_words
@@ -89,11 +89,9 @@ def choose_subject(
 
 def _has_room(clip: Clip, aspect: Aspect) -> bool:
     """Whether all prompts fit the context: a subject that the user did not give must not end a run."""
-    try:
-        check_compared_prompts(clip, aspect)
-    except InputError:
-        return False
-    return all(has_room_for(aspect, word, clip.tokenizer) for word in aspect.words)
+    return all(
+        has_room_for(asked, word, clip.tokenizer) for asked in (aspect, *compared(aspect)) for word in asked.words
+    )
 
 
 def nearest_subject(
@@ -108,7 +106,8 @@ def nearest_subject(
         return given
     texts = clip.embed_texts([f"a {subject}" for subject in subjects])
     best = int((texts @ mean_row(rows)).argmax())
-    fitting = sum(int(((images @ texts.T).argmax(1) == best).sum()) for _, images in walk(rows))
     nearest = list(subjects)[best]
-    same = subjects[nearest] is subjects.get(normal_form(given))
-    return given if same or fitting < share * len(rows) else nearest
+    if subjects[nearest] is subjects.get(normal_form(given)):
+        return given
+    fitting = sum(int(((images @ texts.T).argmax(1) == best).sum()) for _, images in walk(rows)) if share else 0
+    return given if fitting < share * len(rows) else nearest
