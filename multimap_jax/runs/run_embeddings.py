@@ -58,11 +58,11 @@ def embed_source(
     out: Path,
     process_group: ProcessGroup,
     progress: bool,
-    estimate: Callable[[int], None] = lambda missing: None,
+    estimate: Callable[[int], None] | None = None,
 ) -> RunEmbeddings:
     """Embeds all images of a source. Cached embeddings are read; every process computes its shards of the rest.
 
-    estimate: is called with the number of images that are not cached before they are embedded.
+    estimate: called with the number of images that are not cached, before they are embedded.
 
     Raises InputError if no image can be read, or if another process has another encoder.
     """
@@ -80,8 +80,9 @@ def embed_source(
         raise InputError(f"{clip.name} is not the encoder of process 0: give all processes the same one", "clip")
     images = [tuple(image) for image in agreed["images"]]
     shards = dict(zip(images, agreed["shards"]))
-    done = set(cache.done())
-    estimate(sum(shard not in done for shard in agreed["shards"]))
+    if estimate:
+        done = set(cache.done())
+        estimate(sum(shard not in done for shard in agreed["shards"]))
     cache.compute(clip, shards, processes.share(agreed["shards"]), source, progress)
     process_group.barrier(set(agreed["shards"]), cache.done)
     if not source.is_there():
