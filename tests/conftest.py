@@ -25,6 +25,8 @@ def pytest_configure(config):
     removes them. The command's own cache lies in the user's folder, where tests leave nothing."""
     if hasattr(config, "cache") and "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(config.cache.mkdir(f"compiled-{platform.node()}"))
+    elif not hasattr(config, "cache"):
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
 
 
 @pytest.fixture(scope="session")

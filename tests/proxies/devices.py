@@ -12,11 +12,12 @@ import multimap_jax as mm
 
 
 def proxies_of_recipes(clip, rows):
-    """The proxies of two recipes, [recipes, images, width]."""
+    """The proxies of three recipes, [recipes, images, width]."""
     color = mm.Aspect("color", subject="fruit", words=("red", "green", "yellow"))
     recipes = (
-        mm.ProxyConfig.paper(steps=20, block_size=8),
-        mm.ProxyConfig.released(5, weight_decay=1e-4, batch_size=3, block_size=8),
+        mm.ProxyConfig(steps=60, block_size=8),
+        mm.ProxyConfig.paper(steps=60, block_size=8),
+        mm.ProxyConfig.released(10, weight_decay=1e-4, batch_size=3, block_size=8),
     )
     return np.stack([mm.fit_proxies(clip, rows, color, contrast=("species",), config=each).proxies for each in recipes])
 
