@@ -3,8 +3,6 @@
 import json
 
 import numpy as np
-import torch
-from transformers import CLIPConfig, CLIPModel
 
 from experiments.training.byte_tokenizer import write_tokenizer
 from experiments.training.embedded_files import preprocessing
@@ -14,6 +12,9 @@ WORDS = "a fruit with the color species shape of red green yellow dark".split()
 
 def tiny_model(vocabulary=600, width=32, embed=32, activation="quick_gelu", size=32, patch=8, end=None, seed=0):
     """transformers.CLIPModel with weights large enough that every part of it matters."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel
+
     torch.manual_seed(seed)
     tower = {"intermediate_size": 3 * width, "num_attention_heads": 4, "hidden_act": activation}
     text = tower | {"hidden_size": width, "num_hidden_layers": 3, "vocab_size": vocabulary}
@@ -47,6 +48,8 @@ def text_with_proxies(model, ids, slot, proxies, plain=False):
 
     `plain`: without position embeddings and final layer norm, as the released program runs the tower.
     """
+    import torch
+
     ids = list(ids) + [ids[-1]] * (77 - len(ids))
 
     def insert(module, inputs, output):

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -15,7 +16,6 @@ from multimap_jax.encoders.clip.preprocessing import read_preprocessing
 from multimap_jax.images.decoding import opened_image
 
 pytest.importorskip("torch")
-from transformers import AutoImageProcessor, CLIPImageProcessorPil  # noqa: E402
 
 SIZE = 32
 USUAL = json.loads((EMBEDDED / "preprocessor_config.json").read_text()) | {
@@ -54,7 +54,7 @@ SHAPES = [(32, 32), (5, 3), (3, 5), (40, 61), (333, 218), (64, 32), (50, 1), (1,
 def both(folder, changes):
     content = {name: value for name, value in (USUAL | changes).items()}
     (folder / "preprocessor_config.json").write_text(json.dumps(content))
-    return read_preprocessing(folder, SIZE), CLIPImageProcessorPil.from_pretrained(folder)
+    return read_preprocessing(folder, SIZE), transformers.CLIPImageProcessorPil.from_pretrained(folder)
 
 
 def pixels(theirs, image):
@@ -112,7 +112,7 @@ def test_settings_within_processor_config_come_first(tmp_path, used):
     both(tmp_path, {"resample": 0})
     content = {"image_processor": USUAL | {"resample": 2}, "processor_class": "CLIPProcessor"}
     (tmp_path / "processor_config.json").write_text(json.dumps(content))
-    ours, theirs = read_preprocessing(tmp_path, SIZE), CLIPImageProcessorPil.from_pretrained(tmp_path)
+    ours, theirs = read_preprocessing(tmp_path, SIZE), transformers.CLIPImageProcessorPil.from_pretrained(tmp_path)
     check(ours, theirs, Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 50, 3), np.uint8)))
 
 
@@ -120,7 +120,8 @@ def test_other_processors_are_left_to_transformers(tmp_path):
     shutil.copy(EMBEDDED / "config.json", tmp_path)
     content = {"image_processor_type": "ViTImageProcessor", "size": SQUARE, "resample": 2, "do_resize": True}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(content))
-    ours, theirs = read_preprocessing(tmp_path, SIZE), AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
+    ours = read_preprocessing(tmp_path, SIZE)
+    theirs = transformers.AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
     assert "ViT" in type(theirs).__name__
     check(ours, theirs, Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 50, 3), np.uint8)))
 

@@ -5,6 +5,7 @@ import shutil
 import unicodedata
 
 import pytest
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,6 @@ from multimap_jax.encoders.clip.model import EMBEDDED
 from multimap_jax.encoders.clip.tokenizer import Tokenizer, clip_tokenizer
 
 pytest.importorskip("torch")
-from transformers import CLIPTokenizer  # noqa: E402
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 TEXTS = [
@@ -47,7 +47,7 @@ def special(content, **changes):
 
 def as_saved(folder):
     """The files that transformers 5 writes: tokenizer.json alone, with a tokenizer_config.json."""
-    CLIPTokenizer.from_pretrained(EMBEDDED).save_pretrained(folder)
+    transformers.CLIPTokenizer.from_pretrained(EMBEDDED).save_pretrained(folder)
     for name in ("vocab.json", "merges.txt"):
         (folder / name).unlink()
 
@@ -124,7 +124,7 @@ def ids(theirs, text):
 def test_ids_are_those_of_transformers(name, folder):
     FILES[name](folder)
     assert clip_tokenizer(folder) is not None
-    ours, theirs = Tokenizer(folder, CONFIG), CLIPTokenizer.from_pretrained(folder)
+    ours, theirs = Tokenizer(folder, CONFIG), transformers.CLIPTokenizer.from_pretrained(folder)
     assert (ours.start, ours.end) == (theirs.bos_token_id, theirs.eos_token_id)
     for text in TEXTS:
         assert ours.encode(text) == ids(theirs, text), text
@@ -136,7 +136,7 @@ def both(request, tmp_path_factory):
     for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
         shutil.copy(EMBEDDED / name, folder)
     FILES[request.param](folder)
-    return Tokenizer(folder, CONFIG), CLIPTokenizer.from_pretrained(folder)
+    return Tokenizer(folder, CONFIG), transformers.CLIPTokenizer.from_pretrained(folder)
 
 
 PIECES = st.sampled_from(
