@@ -1,11 +1,14 @@
 """Common fixtures and settings that make silent mistakes loud."""
 
 import contextlib
+import ctypes
+import gc
 import os
 import platform
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,9 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 import multimap_jax as mm  # noqa: E402
+
+STATM = Path("/proc/self/statm")
+GATHERED_BYTES = 400 * 10**6
 
 
 def pytest_configure(config):
@@ -40,13 +46,32 @@ def tiny(tmp_path_factory):
     return mm.load_clip(directory), model
 
 
-@pytest.fixture(scope="module", autouse=True)
-def forget_programs():
-    """Frees what JAX has compiled for a module; the next one finds it on the disk."""
-    yield
-    import jax
+def resident_bytes():
+    """The memory of this process on Linux, 0 elsewhere."""
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if STATM.exists() else 0
 
-    jax.clear_caches()
+
+@pytest.fixture(scope="session")
+def freed():
+    """{"at": the memory of this process after it was last freed}."""
+    return {"at": resident_bytes()}
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory(freed):
+    """Frees what has gathered. What JAX has compiled is found again on the disk; the libraries' allocators keep what
+    was freed unless they are told to give it back."""
+    yield
+    if resident_bytes() > freed["at"] + GATHERED_BYTES:
+        import jax
+        import pyarrow
+
+        jax.clear_caches()
+        gc.collect()
+        pyarrow.default_memory_pool().release_unused()
+        if platform.libc_ver()[0] == "glibc":
+            ctypes.CDLL(None).malloc_trim(0)
+        freed["at"] = resident_bytes()
 
 
 @pytest.fixture(scope="module")
