@@ -141,6 +141,7 @@ def test_embeddings_lists_and_images(clip, rows, fitted):
     assert (model.labels_ == clone(model).fit(clip.embed_images(images)).labels_).all()
 
 
+@pytest.mark.slow
 def test_features_where_nothing_is_said(clip, rows, fitted):
     assert fitted.projection_.shape == (32, 2)  # three words span two directions
     assert (fitted.labels_ == clone(fitted).set_params(features="span").fit(rows).labels_).all()

@@ -30,6 +30,7 @@ def test_pytorch_is_not_imported_though_it_is_there():
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_torchvision_that_does_not_fit_does_no_harm(tmp_path):
     (tmp_path / "torchvision").mkdir()
     broken = "raise RuntimeError('operator torchvision::nms does not exist')"

@@ -59,6 +59,7 @@ def outcomes(model, expected):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["span", "proxy"])
 def test_checks_with_rows_of_any_width(clip, features):
     found = outcomes(AnyWidth(COLOR, clip, features=features, config=CONFIG), NO_COLUMNS)

@@ -75,6 +75,7 @@ def test_an_error_names_the_flag_to_change():
         assert said(error) == str(error).partition(" (see")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told", ["JAX_PLATFORMS=cuda", "JAX_PLATFORMS=nothing,cpu", "JAX_PLATFORM_NAME=nothing"])
 def test_a_platform_that_is_not_here_is_named_before_anything_is_read(told, finished):
     if told == "JAX_PLATFORMS=cuda" and any(device.platform == "gpu" for device in jax.devices()):

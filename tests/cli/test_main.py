@@ -236,6 +236,7 @@ def test_a_reader_that_goes_away_is_no_failure(flags):
         assert process.stderr.read() == b"" and process.wait() == 0
 
 
+@pytest.mark.slow
 def test_a_terminal_that_knows_ascii_alone_ends_no_run(fruit, tmp_path):
     flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", "--words=color=grün,röt,gelb", "--noprogress"]
     run = subprocess.run(
@@ -296,6 +297,7 @@ def test_metrics_say_over_how_many_images(fruit, tmp_path, capsys):
     assert (told["images"], told["of"]) == (5, 27)
 
 
+@pytest.mark.slow
 def test_proxies_are_learnt_where_they_are_asked_for_and_estimates_count_them(run, fruit, tmp_path, capsys):
     flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", WORDS[0], "--steps=3", f"--out={tmp_path}"]
     assert cli.main(["multimap", *flags, "--keep_proxies"]) == 0

@@ -73,6 +73,7 @@ def test_every_method_gives_features_or_labels_of_all_images(name, case):
     assert 0 <= score(outcome, case, seeds=2)[0]["nmi"] <= 1
 
 
+@pytest.mark.slow
 def test_the_ablations_differ_by_their_terms(case):
     found = {name: methods.find(name)(case) for name in methods.METHODS if name.startswith("Multi-MaP_")}
     names = list(found)
@@ -86,6 +87,7 @@ def test_unknown_methods_list_the_known_ones():
         methods.find("magic")
 
 
+@pytest.mark.slow
 def test_the_grid_gives_each_setting_its_own_fit(case):
     settings = [(0.01, 0.0), (0.001, 5e-4)]
     losses = grid.grid_losses(case, settings, steps=20)
@@ -116,6 +118,7 @@ def test_a_missing_set_leaves_its_rows_empty(table_flags, tmp_path, capsys):
     assert "left empty: Fruit is not below" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_method_for_a_whole_set_answers_all_its_aspects_from_one_cell(table_flags, monkeypatch, capsys):
     asked = []
 
@@ -273,6 +276,7 @@ def test_the_default_in_the_tables_is_what_the_estimator_gives(case):
     assert model.features_ == "proxy" and (methods.default(one)[0] == model.labels_).all()
 
 
+@pytest.mark.slow
 def test_the_difficulty_is_the_lowest_that_zero_shot_finds_hard():
     assert difficulty.chosen({0: 1.0, 1: 0.83, 2: 0.64, 3: 0.52}) == 2
     assert difficulty.chosen({0: 1.0, 1: 0.83, 2: 0.44}) is None

@@ -114,6 +114,7 @@ def test_enrc_sees_principal_components():
     assert enrc.components(task.standardised(rows)).shape == (30, 1)
 
 
+@pytest.mark.slow
 def test_imclusts_finds_planted_views():
     rows, truths = planted(3, noise=0)
     found = imclusts.attended_views(rows, given(rows))
@@ -172,6 +173,7 @@ def fruit():
     return case
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aspect", ["color", "species"])
 def test_multi_dproxy_answers_the_aspect_that_is_asked(fruit, aspect):
     case = fruit(aspect)
@@ -213,6 +215,7 @@ def test_the_best_match_is_the_clustering_that_agrees_most():
     assert (set_cells.best_match(labels, truth) == truth).all()
 
 
+@pytest.mark.slow
 def test_a_method_runs_in_its_own_process_and_says_why_it_gave_nothing(monkeypatch):
     rows, truths = planted(3, images=60, noise=0)
     found, seconds = process.run("iMClusts", given(rows), limit=300)

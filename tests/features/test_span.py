@@ -98,6 +98,7 @@ def test_missing_words_are_made_up_for(drawn):
     assert ours > 0.95 and ours > baseline + 0.05
 
 
+@pytest.mark.slow
 def test_labels_hold_for_block_shapes_and_seeds(drawn):
     clip, embeddings, labels = drawn
     for words in (("red", "white", "yellow"), ("crimson", "pink", "purple", "red", "white", "yellow", "golden")):

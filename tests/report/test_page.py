@@ -171,6 +171,7 @@ def test_groups_called_by_a_color_have_it_on_the_map(browser, small):
     assert len(set(many)) == 20
 
 
+@pytest.mark.slow
 def test_edits_by_clicks_are_the_file_expected(browser, small):
     browser.open(small)
     browser.does("red", "merge")
@@ -599,6 +600,7 @@ def test_a_run_is_edited_by_clicks_applied_and_exported(browser, finished, tmp_p
     shutil.rmtree(tmp_path / "to")
 
 
+@pytest.mark.slow
 def test_the_command_on_a_page_works_as_it_is_typed(browser, finished, tmp_path, monkeypatch):
     """On the page of a run, of that run edited, and of the edited run edited again."""
     monkeypatch.chdir(tmp_path)

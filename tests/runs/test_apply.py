@@ -54,6 +54,7 @@ def test_results_say_where_the_words_of_the_run_came_from(finished, tmp_path):
         assert [aspect["words"].partition(":")[0] for aspect in told] == ["Words (given)", "Words (from vocabulary)"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [["--recipe=paper", "--steps=20"], ["--recipe=released", "--steps=5"]])
 def test_recipes_with_proxies(finished, tmp_path, recipe):
     images, _ = finished

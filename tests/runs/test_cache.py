@@ -98,6 +98,7 @@ def test_an_aspect_more_embeds_nothing_and_says_what_was_asked_for(fruit, tmp_pa
     assert len(list((out / "models").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_results_by_another_aspect_are_not_replaced_without_a_word(fruit, tmp_path, capsys):
     out, word = tmp_path / "out", "are replaced"
     assert run(fruit, out) == 0 and run(fruit, out) == 0 and run(fruit, out, *SPECIES) == 0
@@ -113,6 +114,7 @@ def test_results_by_another_aspect_are_not_replaced_without_a_word(fruit, tmp_pa
     assert run(fruit, edited) == 0 and f"This run replaces the edited groups in {edited}." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_ten_images_more_embed_ten_and_give_the_labels_of_all_at_once(fruit, tmp_path, opened):
     out, later = tmp_path / "out", tmp_path / "later"
     later.mkdir()
@@ -228,6 +230,7 @@ def apply_is_whole(run_folder, images, out):
     return cli.main(["multimap", "apply", f"--run={run_folder}", f"--images={images}", f"--out={out}"]) == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_any_write_is_a_sentence_and_the_command_goes_on(tmp_path, monkeypatch, capsys):
     fruit, out = tmp_path / "fruit", tmp_path / "out"
     write_scenes(fruit, "fruit", seed=3, count=12)
@@ -363,6 +366,7 @@ def test_the_lock_of_a_run_that_was_faster_stays(tmp_path, monkeypatch):
     assert locks(tmp_path) == [path.name]
 
 
+@pytest.mark.slow
 def test_an_image_that_fails_to_be_read_for_a_passing_reason_is_tried_again(fruit, tmp_path, monkeypatch, capsys):
     bad = sorted(path for path in fruit.rglob("*.png"))[7]
     open_image = images.Image.open
@@ -465,6 +469,7 @@ def test_killed_at_any_of_ten_moments_it_goes_on_to_the_same_labels(tmp_path, fi
     assert sum(0 < each < total for each in kept) >= 4, kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_says_what_is_kept(tmp_path, number):
     images, out = tmp_path / "fruit", tmp_path / "out"

@@ -48,6 +48,7 @@ def logged(capfd):
     return found
 
 
+@pytest.mark.slow
 def test_a_run_logs_every_stage(fruit, tmp_path, capfd):
     assert cli.main(["multimap", f"--images={fruit}", *FLAGS, "--keep_proxies", "--log=json", f"--out={tmp_path}"]) == 0
     stages = logged(capfd)

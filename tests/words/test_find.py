@@ -294,6 +294,7 @@ def test_what_the_encoder_cannot_see_is_a_warning_everywhere(fruit, tmp_path, ca
     assert json.loads((tmp_path / "run.json").read_text())["aspects"][0]["separability"]["verdict"] == "hardly"
 
 
+@pytest.mark.slow
 def test_words_of_nothing_are_asked_for_by_none(fruit, tmp_path):
     flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", "--words=color=none", "--clusters=color=3"]
     assert cli.main(["multimap", *flags, "--steps=2", f"--out={tmp_path}"]) == 0

@@ -91,6 +91,7 @@ def test_a_nearest_subject_without_room_in_the_prompt_is_passed_over(clip, drawn
     assert found.aspect == asked and found.separability.verdict != "well"
 
 
+@pytest.mark.slow
 def test_the_command_says_which_subject_it_uses(tmp_path, capsys):
     write_scenes(tmp_path / "fruit", "fruit", seed=4, count=40)
     flags = ["multimap", f"--images={tmp_path / 'fruit'}", "--aspect=kind", f"--out={tmp_path / 'out'}"]

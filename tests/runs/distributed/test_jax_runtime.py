@@ -148,6 +148,7 @@ def test_a_cluster_that_says_nonsense_is_no_traceback(fruit, tmp_path):
     assert run.stderr.startswith("multimap: the settings of this cluster cannot be used (invalid literal")
 
 
+@pytest.mark.slow
 def test_a_process_of_a_cluster_without_company_says_so(fruit, tmp_path):
     flags = [f"--images={fruit}", "--aspect=color", "--clusters=color=2", f"--out={tmp_path}"]
     run = run_by_hand(["-c", IMPATIENT], flags, open_mpi(free_job(), 2, 1))

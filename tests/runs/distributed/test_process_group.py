@@ -175,6 +175,7 @@ def gone(process):
     return not state.exists() or state.read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_process_and_its_child_at_the_first_try(start, tmp_path, number):
@@ -187,6 +188,7 @@ def test_a_signal_ends_a_process_and_its_child_at_the_first_try(start, tmp_path,
     assert "Traceback" not in said and " @ " not in said and not list(tmp_path.glob(".multimap/lock*"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_child_ends_with_its_parent(start, tmp_path):
     process = start(tmp_path, 1, {0: ["--recipe=paper", "--steps=100000"]})[0]
@@ -250,6 +252,7 @@ sys.exit(cli.main(["multimap", *sys.argv[1:]]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_process_without_company_says_so(fruit, index, tmp_path):
     with socket.socket() as free:
