@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # for type checkers: the names of _PUBLIC
     from multimap_jax.clustering.metrics import evaluate as evaluate
     from multimap_jax.encoders.clip.model import Clip as Clip
-    from multimap_jax.encoders.clip.model import load_clip as load_clip
+    from multimap_jax.encoders.load import load_clip as load_clip
     from multimap_jax.errors import InputError as InputError
     from multimap_jax.estimator import MultiMaP as MultiMaP
     from multimap_jax.estimator import load as load
@@ -43,7 +43,7 @@ _PUBLIC = {
     "find_words": "words.find",
     "fit_proxies": "proxies.fit",
     "load": "estimator",
-    "load_clip": "encoders.clip.model",
+    "load_clip": "encoders.load",
     "open_run": "notebook",
     "read_vocabulary": "words.vocabulary",
     "render_scene": "scenes",

@@ -34,7 +34,8 @@ from multimap_jax.clustering.kmeans import (
 from multimap_jax.clustering.outliers import OUTLIER_IMAGES, fit_inliers
 from multimap_jax.clustering.result import AspectResult, Assignment
 from multimap_jax.clustering.selection import Candidate, select_n_clusters, stability
-from multimap_jax.encoders.clip.model import Clip, load_clip
+from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.encoders.load import load_clip
 from multimap_jax.encoders.zero_shot import RootProbabilities
 from multimap_jax.errors import InputError, InputTypeError, found_text, names_arguments
 from multimap_jax.features.table import FEATURE_KINDS, Material, choose

@@ -41,11 +41,12 @@ from PIL import Image
 
 from multimap_jax.editing.editor import Editor, begun, of_content
 from multimap_jax.editing.edits_file import read_edits
-from multimap_jax.encoders.clip.checkpoint import read_arrays, read_config, save_checkpoint, towers_from_arrays
+from multimap_jax.encoders.clip.checkpoint import save_checkpoint, towers_from_arrays
 from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfig
 from multimap_jax.encoders.clip.preprocessing import read_preprocessing
-from multimap_jax.encoders.clip.tokenizer import Tokenizer
+from multimap_jax.encoders.clip.tokenizer import read_tokenizer
 from multimap_jax.encoders.clip.towers import Towers
+from multimap_jax.encoders.weights import read_arrays
 from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.persistence import ARRAYS, MODEL_JSON, read_model
 from multimap_jax.runs import cache as store
@@ -406,7 +407,7 @@ def rows_reader(folder: Path) -> None:
 
 
 def config_reader(folder: Path) -> None:
-    config = read_config(folder)
+    config = CLIPConfig.from_json(read_json(folder / "config.json"))
     towers_from_arrays(read_arrays(folder), config, "the fuzzed checkpoint")
 
 
@@ -438,11 +439,11 @@ def readers() -> dict[str, tuple]:
         ),
         "vocabulary": (
             changed_json(parsed["vocab.json"]),
-            in_folder("vocab.json", without("vocab.json"), lambda folder: Tokenizer(folder, vocabulary)),
+            in_folder("vocab.json", without("vocab.json"), lambda folder: read_tokenizer(folder, vocabulary)),
         ),
         "merges": (
             changed_bytes((file_of("merges.txt"),)),
-            in_folder("merges.txt", without("merges.txt"), lambda folder: Tokenizer(folder, vocabulary)),
+            in_folder("merges.txt", without("merges.txt"), lambda folder: read_tokenizer(folder, vocabulary)),
         ),
         "tokenizer": (
             changed_json(parsed["tokenizer_config.json"]),
@@ -495,7 +496,7 @@ def dataclass_config() -> TextConfig:
 
 
 def tokenizer_reader(folder: Path) -> None:
-    Tokenizer(folder, dataclass_config()).pad(["a red fruit"[:4]])
+    read_tokenizer(folder, dataclass_config()).pad(["a red fruit"[:4]])
 
 
 def flax_weights() -> bytes:

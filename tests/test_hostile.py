@@ -276,7 +276,7 @@ CHECKPOINTS = {
     "an end of words": (setting("text_config.eos_token_id", "end"), "eos_token_id"),
     "one channel": (setting("vision_config.num_channels", 1), "num_channels 1"),
     "projection 0": (setting("projection_dim", 0), "projection_dim 0"),
-    "another kind": (setting("model_type", ["clip"]), "expected 'clip'"),
+    "another kind": (setting("model_type", ["clip"]), "expected one of clip"),
     "scaling: a list": (text("preprocessor_config.json", "[]"), "expected an object"),
     "scaling: not JSON": (text("preprocessor_config.json", "{"), "is not JSON"),
     "scaling: nothing": (text("preprocessor_config.json", "{}"), "expected 1 to 128"),

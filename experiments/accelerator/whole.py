@@ -19,8 +19,8 @@ from experiments.benchmarks.images import write_photos
 from experiments.benchmarks.measuring import highest_memory, measure
 from experiments.benchmarks.random_clip import SMALL_IMAGE, SMALL_TEXT, write_random_clip
 from multimap_jax.encoders.clip.config import ImageConfig
+from multimap_jax.encoders.operations import image_operations, step_operations
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.runs.estimate import image_operations, step_operations
 
 # Of the time that is left to its part, what the million may take.
 SHARE = 0.85
@@ -75,7 +75,12 @@ def fit_many(sizes: Sizes, precision: str, found: dict, end: float) -> dict:
         "seconds": round(took, 1),
         **({} if images == sizes.images else {"seconds_of_all_at_this_rate": round(sizes.images * took / images)}),
         "image_steps_per_second": round(rate, 1),
-        **of_peak(found, precision, 1e-9 * rate * step_operations(clip.config.text, prompt), jax.local_device_count()),
+        **of_peak(
+            found,
+            precision,
+            1e-9 * rate * step_operations(clip.config.text, prompt.ids, prompt.slot),
+            jax.local_device_count(),
+        ),
         "first_block_s": round(first, 1),
         **peak_memory(),
         "host_memory": highest_memory(),

@@ -11,9 +11,8 @@ import numpy as np
 
 from experiments.benchmarks.measuring import measure
 from multimap_jax.encoders.clip.config import TextConfig
-from multimap_jax.prompts.aspect import Prompt
+from multimap_jax.encoders.operations import full_operations, step_operations
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.runs.estimate import full_operations, step_operations
 
 TOWERS = {
     "ViT-B/32": TextConfig(49408, 77, 512, 12, 8, 2048, 512, end_token=49407),
@@ -30,7 +29,7 @@ def step_flops(what: str, config: TextConfig) -> int:
     """Operations of one image and step, counted on paper."""
     if what in FULL_LOOPS:
         return full_operations(config) * (3 if what == "released_loop" else 2)
-    return step_operations(config, Prompt(IDS, SLOT))
+    return step_operations(config, IDS, SLOT)
 
 
 def torch_row(what: str, precision: str, config: TextConfig, images: int, steps: int, repeats: int) -> dict:

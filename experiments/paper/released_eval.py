@@ -120,7 +120,7 @@ def released_eval(
     if width != embed:
         raise ValueError(f"text width {width} and embedding dimension {embed} must be equal: give another checkpoint")
     prompt, tokenizer = make_prompt(aspect, clip.tokenizer), clip.tokenizer
-    star = (tokenizer.start, *tokenizer.encode("*")[-1:], tokenizer.end)
+    star = tokenizer.whole(tokenizer.placeholder())
     dtype, wide = compute_dtype(precision), precision == "float64"
     with jax.enable_x64(True) if wide else contextlib.nullcontext(), matmul_precision(precision):
         tower = jax.tree.map(lambda array: jnp.asarray(array, dtype), clip.towers.text)

@@ -23,7 +23,7 @@ from experiments.evaluation.case import SEEDS, Case, make_case, rate
 from experiments.evaluation.datasets import DIFFICULTY
 from experiments.evaluation.score_cache import Runs, code_digest
 from experiments.paper import grid
-from multimap_jax.encoders.clip.model import load_clip
+from multimap_jax.encoders.load import load_clip
 from multimap_jax.runs.messages import count
 from multimap_jax.runtime.compilation import use_compilation_cache
 from multimap_jax.runtime.machine import machine

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from multimap_jax.arrays.rows import StoredRows
+from multimap_jax.encoders.tokenizer import Tokenizer
 from multimap_jax.images.decoding import Images, Unreadable
 
 
@@ -37,7 +38,6 @@ class Encoder(Protocol):
       name: the name of the checkpoint. hash: SHA-256 of everything that its embeddings depend on.
       embedding_width: embed. token_width: the width of a token embedding, and of a proxy in the token space.
       image_block: the number of images that a device embeds in one call.
-      tokenizer: `encode(text)` returns ids; `start`, `end` and `context` as in `encoders.clip.tokenizer.Tokenizer`.
       known_words: the words that it was trained on, None if unknown.
     """
 
@@ -53,7 +53,7 @@ class Encoder(Protocol):
     def image_block(self) -> int: ...
 
     @property
-    def tokenizer(self) -> object: ...
+    def tokenizer(self) -> Tokenizer: ...
 
     def embed_images(
         self, images: Images, on_error: Literal["raise"] = "raise", normalize: bool = True, progress: bool = False
@@ -74,6 +74,13 @@ class Encoder(Protocol):
 
     def token_embeddings(self, words: Sequence[str]) -> np.ndarray:
         """[words, token_width]: the mean of each word's token embeddings."""
+
+    def step_operations(self, ids: Sequence[int], slot: int) -> int:
+        """Floating point operations of one optimisation step of one image, for the prompt `ids` with the proxy at
+        `slot`."""
+
+    def image_operations(self) -> int:
+        """Floating point operations of embedding one image."""
 
     def slot_encoder(self, ids: tuple[int, ...], slot: int, dtype: Any = np.float32, plain: bool = False) -> Callable:
         """A function of one proxy, [token_width] -> [embed]: embeds the prompt `ids` with the proxy at `slot`. Use

@@ -13,7 +13,7 @@ import numpy as np
 from multimap_jax.arrays.rows import Rows, walk
 from multimap_jax.choices import SUBJECT, TEMPLATE
 from multimap_jax.encoders.clip.model import Clip
-from multimap_jax.encoders.clip.tokenizer import Tokenizer
+from multimap_jax.encoders.tokenizer import Tokenizer
 from multimap_jax.errors import InputError, InputTypeError, errors_about, found_text, warn
 from multimap_jax.prompts.normalize import normal_form
 from multimap_jax.storage.filenames import CONTROLS, is_plain_name
@@ -118,14 +118,14 @@ def make_prompt(aspect: Aspect, tokenizer: Tokenizer) -> Prompt:
     in "{word}." would lose its slot. InputError for a prompt longer than the context.
     """
     left, right = (tokenizer.encode(side) for side in aspect.sides())
-    ids = (tokenizer.start, *left, *tokenizer.encode("*")[-1:], *right, tokenizer.end)
+    ids = tokenizer.whole([*left, *tokenizer.placeholder(), *right])
     if len(ids) > tokenizer.context:
         raise InputError(
             f"the prompt of aspect {aspect.name[:80]!r} has {len(ids)} tokens, the context holds {tokenizer.context}: "
             "shorten its template",
             "template",
         )
-    return Prompt(ids, slot=1 + len(left))
+    return Prompt(ids, slot=tokenizer.before + len(left))
 
 
 def check_aspect(aspect: object) -> None:
@@ -148,7 +148,7 @@ def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> Non
         raise InputError(f"contrast of aspect {aspect.name!r} contains the aspect itself: remove it", "contrast")
     for word in (*aspect.words, aspect.name, *contrast):
         check_text(word)
-        if not is_representable(clip.tokenizer, word):
+        if not clip.tokenizer.is_representable(word):
             raise InputError(
                 f"the tokenizer of {clip.name} cannot represent the word {word!r}: use another one", "words"
             )
@@ -164,16 +164,10 @@ def check_words(aspect: Aspect, clip: Clip, contrast: Sequence[str] = ()) -> Non
             warn(f'The encoder "{clip.name}" was not trained on the {listed}, so groups by {them} mean little.')
 
 
-def is_representable(tokenizer: Tokenizer, word: str) -> bool:
-    """Whether a tokenizer has tokens for a word, other than the start and end tokens."""
-    ids = tokenizer.encode(word)
-    return bool(ids) and tokenizer.end not in ids and tokenizer.start not in ids
-
-
 def has_room_for(aspect: Aspect, word: str, tokenizer: Tokenizer) -> bool:
     """Whether the aspect's prompt with a word fits into the context."""
-    tokens = len(tokenizer.encode(aspect.fill(word))) + 2  # with the start and end tokens
-    return tokens <= tokenizer.context and is_representable(tokenizer, word)
+    whole = tokenizer.whole(tokenizer.encode(aspect.fill(word)))
+    return len(whole) <= tokenizer.context and tokenizer.is_representable(word)
 
 
 def word_embeddings(clip: Clip, aspect: Aspect, bare: bool = False) -> np.ndarray:

@@ -12,7 +12,8 @@ from scipy.special import entr, softmax
 
 from multimap_jax.arrays.rows import Embeddings, take_rows
 from multimap_jax.arrays.sampling import sample_rows
-from multimap_jax.encoders.clip.model import Clip, load_clip
+from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.encoders.load import load_clip
 from multimap_jax.errors import InputError, names_arguments
 from multimap_jax.prompts.aspect import Aspect, check_aspect, word_embeddings
 from multimap_jax.prompts.normalize import normal_form

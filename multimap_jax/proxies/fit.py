@@ -14,8 +14,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from multimap_jax.arrays.rows import Embeddings, StoredRows, allocate
-from multimap_jax.encoders.clip.model import Clip, load_clip
+from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.encoders.clip.slot import SlotEncoder
+from multimap_jax.encoders.load import load_clip
 from multimap_jax.errors import InputError, names_arguments, warn
 from multimap_jax.prompts.aspect import Aspect, Prompt, check_words, make_prompt, reference_words
 from multimap_jax.proxies.loss import Common, Target
@@ -122,11 +123,11 @@ def embed_words(clip: Clip, proxies: np.ndarray | StoredRows, config: ProxyConfi
     The tower runs as in the recipe (the released program's word features).
     """
     tokenizer = clip.tokenizer
-    ids = (tokenizer.start, *tokenizer.encode("*")[-1:], tokenizer.end)
+    ids = tokenizer.whole(tokenizer.placeholder())
     mesh, block = image_mesh(), (config.block_size or default_block_size())
     size = block * mesh.size
     with matmul_precision("float32"):
-        encoder = clip.slot_encoder(ids, 1, plain=config.traits.plain_tower)
+        encoder = clip.slot_encoder(ids, tokenizer.before, plain=config.traits.plain_tower)
         found = allocate((len(proxies), clip.embedding_width))
         for begin in range(0, len(proxies), size):
             rows = proxies[begin : begin + size]

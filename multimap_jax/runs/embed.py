@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multimap_jax import __version__
-from multimap_jax.encoders.clip.model import load_clip
+from multimap_jax.encoders.load import load_clip
 from multimap_jax.runs.cache import EmbeddingCache
 from multimap_jax.runs.distributed.process_group import ALONE, Processes, join_group
 from multimap_jax.runs.messages import count

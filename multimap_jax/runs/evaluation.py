@@ -12,7 +12,7 @@ from multimap_jax.arrays.sampling import sample_indices
 from multimap_jax.clustering.kmeans import cluster
 from multimap_jax.clustering.metrics import evaluate
 from multimap_jax.clustering.result import AspectResult
-from multimap_jax.encoders.clip.model import load_clip
+from multimap_jax.encoders.load import load_clip
 from multimap_jax.errors import InputError, MissingError, errors_about, warn
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.prompts.aspect import reference_words

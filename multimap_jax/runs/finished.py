@@ -14,7 +14,8 @@ import numpy as np
 from multimap_jax.arrays.rows import Rows, StoredRows
 from multimap_jax.clustering.kmeans import nearest
 from multimap_jax.editing.editor import Regrouping, of_content
-from multimap_jax.encoders.clip.model import Clip, load_clip
+from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.encoders.load import load_clip
 from multimap_jax.errors import InputError, MissingError
 from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.persistence import ARRAYS, MODEL_JSON, CheckpointName

@@ -14,7 +14,8 @@ import numpy as np
 from multimap_jax import __version__
 from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.clustering.result import AspectResult
-from multimap_jax.encoders.clip.model import Clip, load_clip
+from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.encoders.load import load_clip
 from multimap_jax.estimator import MultiMaP
 from multimap_jax.prompts.aspect import Aspect, make_prompt
 from multimap_jax.prompts.separability import Separability, diagnose
@@ -152,9 +153,9 @@ def learn_proxies(
     cache = ProxyCache.of(job.out, aspect.name, key, (clip.token_width, clip.embedding_width))
 
     def size() -> int:
-        rate = operations_per_second(clip.config.text.width, config.precision)
+        rate = operations_per_second(clip.token_width, config.precision)
         whole = block * image_mesh().size
-        seconds = proxy_seconds(clip.config, [(make_prompt(aspect, clip.tokenizer), whole)], int(config.steps), rate)
+        seconds = proxy_seconds(clip, [(make_prompt(aspect, clip.tokenizer), whole)], int(config.steps), rate)
         return whole * max(1, int(SHARD_SECONDS / seconds))
 
     step, make = f"proxies-{cache.plan.folder.name}", lambda: {"shards": list(cache.cut(images, key, size).values())}

@@ -59,10 +59,10 @@ def print_estimate(job: Any, clip: Clip, images: int, missing: int, say: Callabl
 
     job: a `runs.job.Job`, whose file imports this one. missing: images without an embedding.
     """
-    width, devices = clip.config.text.width, jax.local_device_count()
+    width, devices = clip.token_width, jax.local_device_count()
     processes = job.processes.count
     own = padded(missing, clip.image_block, devices, processes)
-    embedding = embedding_seconds(clip.config.image, own, operations_per_second(width, "float32"))
+    embedding = embedding_seconds(clip, own, operations_per_second(width, "float32"))
     names = ", ".join(aspect.name for aspect in job.aspects)
     say(f"grouping {count(images, 'image')} by {names} with the encoder {clip.name}, on {machine()}:")
     listed = "the images" if processes == 1 else "the images of each process"
@@ -76,7 +76,7 @@ def print_estimate(job: Any, clip: Clip, images: int, missing: int, say: Callabl
     if wanted:
         prompts = [(make_prompt(aspect, clip.tokenizer), number) for aspect, number in wanted]
         steps, rate = int(job.config.steps), operations_per_second(width, job.config.precision)
-        seconds = proxy_seconds(clip.config, prompts, steps, rate)
+        seconds = proxy_seconds(clip, prompts, steps, rate)
         aspects = count(len({aspect.name for aspect, _ in wanted}), "aspect")
         text += f", then {duration(seconds)} for {count(steps, 'step')} of {aspects}"
     say(text)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from multimap_jax.encoders.clip.model import load_clip
+from multimap_jax.encoders.load import load_clip
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.separability import check_compared_prompts
 from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup

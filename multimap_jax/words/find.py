@@ -9,7 +9,8 @@ from pathlib import Path
 from multimap_jax.arrays.rows import Embeddings
 from multimap_jax.arrays.sampling import sample_rows
 from multimap_jax.choices import SUBJECT, TEMPLATE
-from multimap_jax.encoders.clip.model import Clip, load_clip
+from multimap_jax.encoders.clip.model import Clip
+from multimap_jax.encoders.load import load_clip
 from multimap_jax.errors import names_arguments
 from multimap_jax.prompts.aspect import Aspect, has_room_for
 from multimap_jax.prompts.normalize import normal_form

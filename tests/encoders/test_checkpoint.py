@@ -15,7 +15,7 @@ from flax.traverse_util import unflatten_dict
 from safetensors.numpy import load_file, save_file
 
 import multimap_jax as mm
-from multimap_jax.encoders.clip import checkpoint
+from multimap_jax.encoders import weights
 from multimap_jax.encoders.clip.checkpoint import arrays_from_towers, save_checkpoint
 
 TEXTS = ["a red fruit", "a fruit with the color of dark green"]
@@ -128,7 +128,7 @@ def change_config(directory, **changes):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"model_type": "siglip"}, "'siglip', expected 'clip'"),
+        ({"model_type": "blip"}, "'blip', expected one of clip, "),
         ({"text_config__hidden_act": "relu", "vision_config__hidden_act": "tanh"}, "text_config .*; vision_config"),
         ({"vision_config__num_channels": 1}, "num_channels 1"),
         ({"text_config__vocab_size": 500}, "has shape|config.json says 500"),
@@ -240,11 +240,11 @@ def test_a_checkpoint_is_looked_for_in_a_few_folders_alone(tmp_path, monkeypatch
     for folder in below:
         folder.mkdir(parents=True)
     (below[0] / "config.json").write_text("{}")  # five folders below
-    monkeypatch.setattr(checkpoint, "FOLDERS", 100)
+    monkeypatch.setattr(weights, "FOLDERS", 100)
     monkeypatch.setattr(
         "pathlib.Path.iterdir", lambda self: looked.append(self) or map(self.joinpath, os.listdir(self))
     )
-    assert checkpoint.checkpoints_below(tmp_path) == "" and len(looked) == 100
+    assert weights.checkpoints_below(tmp_path) == "" and len(looked) == 100
 
 
 def test_copies_share_the_weights(clip):
@@ -274,7 +274,7 @@ def test_the_embedded_checkpoint_fits_every_recipe_and_is_small():
 def test_why_the_hub_failed(status, errno, said):
     from types import SimpleNamespace
 
-    from multimap_jax.encoders.clip.model import hub_problem
+    from multimap_jax.encoders.load import hub_problem
 
     error = OSError(errno, os.strerror(errno)) if errno else OSError()
     error.response = SimpleNamespace(status_code=status)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from multimap_jax.encoders.clip.config import TextConfig
 from multimap_jax.encoders.clip.model import EMBEDDED
-from multimap_jax.encoders.clip.tokenizer import Tokenizer, clip_tokenizer
+from multimap_jax.encoders.clip.tokenizer import clip_tokenizer, read_tokenizer
 
 pytest.importorskip("torch")
 
@@ -124,7 +124,7 @@ def ids(theirs, text):
 def test_ids_are_those_of_transformers(name, folder):
     FILES[name](folder)
     assert clip_tokenizer(folder) is not None
-    ours, theirs = Tokenizer(folder, CONFIG), transformers.CLIPTokenizer.from_pretrained(folder)
+    ours, theirs = read_tokenizer(folder, CONFIG), transformers.CLIPTokenizer.from_pretrained(folder)
     assert (ours.start, ours.end) == (theirs.bos_token_id, theirs.eos_token_id)
     for text in TEXTS:
         assert ours.encode(text) == ids(theirs, text), text
@@ -136,7 +136,7 @@ def both(request, tmp_path_factory):
     for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
         shutil.copy(EMBEDDED / name, folder)
     FILES[request.param](folder)
-    return Tokenizer(folder, CONFIG), transformers.CLIPTokenizer.from_pretrained(folder)
+    return read_tokenizer(folder, CONFIG), transformers.CLIPTokenizer.from_pretrained(folder)
 
 
 PIECES = st.sampled_from(
@@ -176,7 +176,7 @@ def test_other_tokenizers_are_left_to_transformers(change, folder):
 
     change(folder)
     assert clip_tokenizer(folder) is None
-    ours, theirs = Tokenizer(folder, CONFIG), AutoTokenizer.from_pretrained(folder)
+    ours, theirs = read_tokenizer(folder, CONFIG), AutoTokenizer.from_pretrained(folder)
     for text in [*TEXTS, "a [ripe] fruit"]:
         assert ours.encode(text) == ids(theirs, text), text
     if change is of_another_class:
@@ -190,5 +190,5 @@ def test_a_tokenizer_of_another_kind_is_one_sentence(folder):
     (folder / "tokenizer.json").write_text(json.dumps(content))
     assert clip_tokenizer(folder) is None
     with pytest.raises(ValueError, match="the tokenizer in .* cannot be read|has 1 tokens") as raised:
-        Tokenizer(folder, CONFIG)
+        read_tokenizer(folder, CONFIG)
     assert "\n" not in str(raised.value)

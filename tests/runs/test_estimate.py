@@ -26,11 +26,11 @@ def test_images_of_one_process_are_its_own_and_those_that_fill_the_last_block_up
 
 def test_seconds_grow_with_images_and_fall_with_the_rate():
     clip, prompt = mm.load_clip("embedded"), Prompt((1, 2, 3, 4), 2)
-    once = estimate.embedding_seconds(clip.config.image, 100, 1e9)
-    assert estimate.embedding_seconds(clip.config.image, 200, 4e9) == pytest.approx(once / 2)
-    first = estimate.proxy_seconds(clip.config, [(prompt, 100)], 10, 1e9) - estimate.COMPILATION_SECONDS
-    second = estimate.proxy_seconds(clip.config, [(prompt, 200)], 20, 4e9) - estimate.COMPILATION_SECONDS
-    assert second == pytest.approx(first) and estimate.proxy_seconds(clip.config, [], 10, 1e9) == 0
+    once = estimate.embedding_seconds(clip, 100, 1e9)
+    assert estimate.embedding_seconds(clip, 200, 4e9) == pytest.approx(once / 2)
+    first = estimate.proxy_seconds(clip, [(prompt, 100)], 10, 1e9) - estimate.COMPILATION_SECONDS
+    second = estimate.proxy_seconds(clip, [(prompt, 200)], 20, 4e9) - estimate.COMPILATION_SECONDS
+    assert second == pytest.approx(first) and estimate.proxy_seconds(clip, [], 10, 1e9) == 0
 
 
 def said(monkeypatch, rate=1e6, missing=1000, **fields):

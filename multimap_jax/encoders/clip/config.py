@@ -7,7 +7,7 @@ from pathlib import Path
 
 from multimap_jax.errors import InputError
 
-ACTIVATIONS = ("quick_gelu", "gelu")
+ACTIVATIONS = ("quick_gelu", "gelu", "gelu_pytorch_tanh")
 # Setting in config.json -> our field, and the defaults of transformers (openai/clip-vit-base-patch32) for the text and
 # the image tower. None: this tower has no such setting.
 CONFIG_KEYS = {
@@ -36,7 +36,9 @@ DEFAULTS = {
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig:
-    """The text tower. `end_token` None: the end of a text is the largest id in it (configurations from before 2023)."""
+    """The text tower. `end_token` None: the end of a text is the largest id in it (configurations from before 2023).
+    `padding`: the token that fills a text up to the context, in a tower in which every token sees all others; None: the
+    tower is causal, and what follows the end has no influence."""
 
     vocabulary: int
     context: int
@@ -48,6 +50,7 @@ class TextConfig:
     activation: str = "quick_gelu"
     epsilon: float = 1e-5
     end_token: int | None = None
+    padding: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,25 +74,18 @@ class CLIPConfig:
     image: ImageConfig
 
     @classmethod
-    def from_json(cls, content: dict, path: str | Path = "config.json") -> CLIPConfig:
-        """Reads the content of the config.json at `path`. InputError lists every setting that is not supported."""
-        if content.get("model_type") != "clip":
-            raise InputError(
-                f"{path} describes a model of type {content.get('model_type')!r}, expected 'clip' (a CLIP with ViT "
-                "image tower, such as openai/clip-vit-base-patch32); other architectures are not supported"
-            )
+    def from_json(cls, content: dict, path: str | Path = "config.json", old_end: bool = True) -> CLIPConfig:
+        """Reads the content of the config.json at `path`. InputError lists every setting that is not supported.
+
+        old_end: an end token of 2 is not one, and the end of a text is the largest id in it: early conversions wrote 2,
+        and transformers takes it so for a CLIP.
+        """
         embed = {"projection_dim": content.get("projection_dim", CONFIG_KEYS["projection_dim"][1])}
         text, image = (tower_settings(content, name, path) for name in DEFAULTS)
-        end_token, channels = text.get("eos_token_id", 49407), image.get("num_channels", 3)
+        end_token = text.get("eos_token_id", 49407)
         problems = size_problems("config.json", embed)
         problems += tower_problems("text_config", text) + tower_problems("vision_config", image)
-        if channels != 3:
-            problems.append(f"vision_config has num_channels {channels!r} (expected 3)")
-        if not problems and image["patch_size"] > image["image_size"]:
-            problems.append(f"vision_config has patch_size {image['patch_size']} for image_size {image['image_size']}")
-        patches = 0 if problems else (image["image_size"] // image["patch_size"]) ** 2
-        if patches > MOST_PATCHES:
-            problems.append(f"vision_config has {patches:,} patches (expected at most {MOST_PATCHES:,})")
+        problems += [] if problems else image_problems(image)
         if end_token is not None and type(end_token) is not int:
             problems.append(f"text_config has eos_token_id {end_token!r} (expected a whole number)")
         if problems:
@@ -98,8 +94,8 @@ class CLIPConfig:
             {CONFIG_KEYS[name][0]: (found | embed)[name] for name in defaults}
             for found, defaults in zip((text, image), DEFAULTS.values())
         )
-        # Early conversions wrote eos_token_id 2, which is not the end token. Like transformers, take the largest id.
-        return cls(TextConfig(**text, end_token=None if end_token == 2 else end_token), ImageConfig(**image))
+        end_token = None if old_end and end_token == 2 else end_token
+        return cls(TextConfig(**text, end_token=end_token), ImageConfig(**image))
 
     def to_json(self) -> dict:
         """The content of a config.json that transformers and `from_json` can read."""
@@ -142,6 +138,18 @@ def tower_problems(name: str, found: dict) -> list[str]:
     width, heads = found["hidden_size"], found["num_attention_heads"]
     if not problems and width % heads:
         problems.append(f"{name} has hidden_size {width} (expected a multiple of its {heads} attention heads)")
+    return problems
+
+
+def image_problems(found: dict) -> list[str]:
+    """The problems with the settings that only an image tower has, of valid sizes."""
+    problems, channels, patch = [], found.get("num_channels", 3), found["patch_size"]
+    if channels != 3:
+        problems.append(f"vision_config has num_channels {channels!r} (expected 3)")
+    if patch > found["image_size"]:
+        problems.append(f"vision_config has patch_size {patch} for image_size {found['image_size']}")
+    elif (patches := (found["image_size"] // patch) ** 2) > MOST_PATCHES:
+        problems.append(f"vision_config has {patches:,} patches (expected at most {MOST_PATCHES:,})")
     return problems
 
 

@@ -1,12 +1,10 @@
-"""`load_clip` and its result: the frozen towers, tokenizer and preprocessing of one checkpoint."""
+"""The frozen towers, tokenizer and preprocessing of one checkpoint, of whatever family."""
 
 from __future__ import annotations
 
-import fnmatch
+import dataclasses
 import functools
 import hashlib
-import os
-import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -20,16 +18,13 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from multimap_jax.arrays.rows import StoredRows, unit_rows
-from multimap_jax.encoders.clip import checkpoint
-from multimap_jax.encoders.clip.checkpoint import FLAX, INDEX, SINGLE, weight_files
 from multimap_jax.encoders.clip.config import CLIPConfig
-from multimap_jax.encoders.clip.preprocessing import read_preprocessing
 from multimap_jax.encoders.clip.slot import SlotEncoder, compiled_slot_encoder
-from multimap_jax.encoders.clip.tokenizer import Tokenizer
-from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.encoders.encoder import EmbeddedImages
+from multimap_jax.encoders.operations import image_operations, step_operations
+from multimap_jax.encoders.tokenizer import Tokenizer
 from multimap_jax.encoders.zero_shot import softmax_probabilities
-from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about, found_text, names_arguments
+from multimap_jax.errors import InputError, InputTypeError, found_text, names_arguments
 from multimap_jax.images.color import OWN_RANGE, warn_of_own_range
 from multimap_jax.images.decoding import (
     Images,
@@ -42,10 +37,7 @@ from multimap_jax.images.decoding import (
 from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.precision import matmul_precision
 from multimap_jax.runtime.profiling import chunk_done
-from multimap_jax.runtime.progress import Bar, open_bar, stage
-from multimap_jax.storage.filenames import reason_text
-from multimap_jax.storage.local import check_regular
-from multimap_jax.storage.paths import local_folder_copy, parse_path, reaching
+from multimap_jax.runtime.progress import Bar, open_bar
 from multimap_jax.storage.reading import read_json
 
 EMBEDDED = Path(__file__).parent.parent / "embedded"
@@ -62,14 +54,27 @@ SMALL_FILES = [
     "processor_config.json",
 ]
 SENTENCEPIECE = "*.model"  # files of other tokenizers, which transformers runs
-SHARDS = "model-*.safetensors"
-SMALL_BYTES = 2**24  # maximum bytes of a small file
-HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 TEXT_BLOCK = 64  # texts in one call of the tower
 
 
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a family of checkpoints reads from a folder.
+
+    Attributes:
+      towers: `text` (ids [t] -> [embed]), `image` (pixels [size, size, 3] -> [embed]) and `logit_scale`.
+      tokenizer: see `encoders.tokenizer.Tokenizer`. preprocess: PIL image, RGB -> float32 [size, size, 3].
+      files: the configuration, then the files of weights.
+    """
+
+    towers: Any
+    tokenizer: Tokenizer
+    preprocess: Preprocess
+    files: tuple[Path, ...]
+
+
 class Clip:
-    """A frozen CLIP, one of the `Encoder`s.
+    """A frozen CLIP or one of its kin, such as a SigLIP: one of the `Encoder`s.
 
     Attributes:
       source: the name given to `load_clip`. directory: the folder with its files. name: the folder's name for a local
@@ -79,9 +84,10 @@ class Clip:
         on, None if unknown.
     """
 
-    def __init__(self, source: str, directory: Path, towers: Towers, tokenizer: Tokenizer, preprocess: Preprocess):
-        self.source, self.directory = source, directory
-        self.towers, self.tokenizer, self.preprocess = towers, tokenizer, preprocess
+    def __init__(self, source: str, directory: Path, parts: Parts):
+        self.source, self.directory, self.files = source, directory, parts.files
+        self.towers, self.tokenizer, self.preprocess = parts.towers, parts.tokenizer, parts.preprocess
+        towers = parts.towers
         self.config, self.embedded = CLIPConfig(towers.text.config, towers.image.config), source == "embedded"
         self.name = directory.resolve().name if self._is_local() else source
         self.embedding_width, self.token_width = self.config.image.embed, self.config.text.width
@@ -91,9 +97,6 @@ class Clip:
     def __deepcopy__(self, memo: dict) -> Clip:
         # Frozen and large, so scikit-learn's clone and copy.deepcopy share it.
         return self
-
-    def __reduce__(self) -> tuple[Callable[[str], Clip], tuple[str]]:
-        return load_clip, (self.place,)
 
     def __repr__(self) -> str:
         return f"load_clip({self.source!r})"
@@ -110,8 +113,8 @@ class Clip:
     @functools.cached_property
     def hash(self) -> str:
         """SHA-256 of everything that embeddings depend on: weights, configuration, tokenizer, preprocessing."""
-        weights = hashlib.sha256((self.directory / "config.json").read_bytes())
-        for path in weight_files(self.directory):
+        weights = hashlib.sha256(self.files[0].read_bytes())
+        for path in self.files[1:]:
             with path.open("rb") as file:
                 weights.update(hashlib.file_digest(file, "sha256").digest())
         digest = hashlib.sha256(weights.hexdigest().encode())
@@ -119,6 +122,14 @@ class Clip:
         for path in [*small, *sorted(self.directory.glob(SENTENCEPIECE))]:
             digest.update(hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"none")
         return digest.hexdigest()
+
+    def step_operations(self, ids: Sequence[int], slot: int) -> int:
+        """Operations of one optimisation step of one image."""
+        return step_operations(self.config.text, ids, slot)
+
+    def image_operations(self) -> int:
+        """Operations of embedding one image."""
+        return image_operations(self.config.image)
 
     @property
     def temperature_scale(self) -> float:
@@ -329,98 +340,3 @@ _embed_texts = jax.jit(_embed_each)
 @functools.partial(jax.jit, static_argnums=2)
 def _embed_block(tower: Callable, pixels: np.ndarray, mesh: Mesh) -> jax.Array:
     return split_images(_embed_each, mesh, 1)(tower, pixels)
-
-
-@names_arguments
-@errors_about("clip")
-def load_clip(name: str | Path | Clip = "embedded") -> Clip:
-    """Loads a frozen CLIP with a ViT image tower.
-
-    Args:
-      name: "embedded" (small, trained on drawings, comes with the package), a directory in the Hugging Face layout,
-        such a directory in a store (s3://…), or a hub id such as "openai/clip-vit-base-patch32". A loaded Clip is
-        returned unchanged.
-
-    Raises:
-      MissingError: there is no such directory, or files are missing in it.
-      ConnectionError: the hub cannot be reached, and the checkpoint is not in the local cache.
-      InputError: not a ViT CLIP, pickled weights, or weights that do not fit the configuration (all listed).
-    """
-    if isinstance(name, Clip):
-        return name
-    if not isinstance(name, str | os.PathLike):
-        raise InputTypeError(f'expected a Clip from load_clip, or a name such as "embedded", {found_text(name)}')
-    name = str(name)
-    if name == "embedded":
-        return _load_directory(name, EMBEDDED)
-    if "://" in name:
-        path = parse_path(name)
-        return _load_directory(f"{path}", _from_store(path))
-    name = str(parse_path(name)) if name.startswith("~") else name
-    if Path(name).is_dir():
-        return _load_directory(name, Path(name))
-    if Path(name).exists():
-        raise InputError(
-            f"{name} is a file, expected a folder in the Hugging Face layout: give {Path(name).parent} if it holds "
-            "config.json and the tokenizer too"
-        )
-    if not HUB_ID.fullmatch(name):
-        raise MissingError(
-            f'there is no directory {name}: give "embedded", a directory in the Hugging Face layout, '
-            'or a hub id such as "openai/clip-vit-base-patch32"'
-        )
-    return _load_directory(name, _fetch(name))
-
-
-@stage("fetching the checkpoint")
-def _fetch(hub_id: str) -> Path:
-    """Fetches configuration, tokenizer and one format of weights into the hub's local cache."""
-    from huggingface_hub import snapshot_download
-
-    def fetch(patterns: list[str]) -> Path:
-        return Path(snapshot_download(hub_id, allow_patterns=[*SMALL_FILES, SENTENCEPIECE, *patterns]))
-
-    try:
-        directory = fetch([SINGLE, INDEX, SHARDS])
-        return directory if weight_files(directory) else fetch([FLAX])
-    except Exception as error:  # the hub's client raises a dozen kinds; each means that the download failed
-        raise ConnectionError(
-            f"{hub_id} is not a local directory, and {hub_problem(error)}: check the id and the network, or give a "
-            "local directory in the Hugging Face layout"
-        ) from error
-
-
-def hub_problem(error: Exception) -> str:
-    """Why the hub's client failed."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if status is not None:
-        meaning = {401: "no such public model", 403: "no access", 404: "no such model"}.get(status, "an error")
-        return f"the hub answered {status} ({meaning})"
-    if isinstance(error, OSError) and error.errno:
-        return f"its files could not be downloaded ({reason_text(error)})"
-    return "the hub could not be reached"
-
-
-def _from_store(path: Path) -> Path:
-    """Downloads the files of a checkpoint in a store."""
-    patterns = (*SMALL_FILES, "words.json", SINGLE, INDEX, FLAX, SENTENCEPIECE, SHARDS)
-    with reaching(path):
-        files = [file for file in path.iterdir() if any(fnmatch.fnmatch(file.name, pattern) for pattern in patterns)]
-    if not files:
-        raise MissingError(f"there is no checkpoint in {path}: expected files in the Hugging Face layout")
-    return local_folder_copy(path, files)
-
-
-@stage("loading the checkpoint")
-def _load_directory(source: str, directory: Path) -> Clip:
-    if not str(directory).isprintable():
-        raise InputError(f"{directory} has a name that the tokenizer library cannot open: rename it, with letters only")
-    for path in (directory / file for file in (*SMALL_FILES, "chat_template.jinja")):
-        if path.exists():
-            check_regular(path, limit=SMALL_BYTES)
-            if path.suffix == ".json":
-                read_json(path)
-    config, arrays = checkpoint.read_config(directory), checkpoint.read_arrays(directory)
-    preprocess, tokenizer = read_preprocessing(directory, config.image.size), Tokenizer(directory, config.text)
-    towers = checkpoint.towers_from_arrays(arrays, config, str(directory))
-    return Clip(source, directory, towers, tokenizer, preprocess)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from multimap_jax.encoders.clip.config import TextConfig
+from multimap_jax.encoders.tokenizer import Tokenizer
 from multimap_jax.errors import InputError, MissingError
 from multimap_jax.storage.reading import explained, read_json
 
@@ -37,50 +36,30 @@ OTHER_SETTINGS = (
 WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"  # one digit each
 
 
-class Tokenizer:
-    """A checkpoint's tokenizer. `encode(text)` returns the ids of a text without start and end; `start` and `end` are
-    the ids at the start and end of every text.
-
-    Raises InputError if the files do not match config.json, MissingError if there are none.
-    """
-
-    def __init__(self, directory: Path, config: TextConfig):
-        missing = [name for name in ("vocab.json", "merges.txt") if not (directory / name).exists()]
-        if missing and not (directory / "tokenizer.json").exists() and not any(directory.glob("*.model")):
-            raise MissingError(
-                f"{directory} has no tokenizer: {' and '.join(missing)} missing (or one tokenizer.json); "
-                "save it with CLIPTokenizer.save_pretrained"
-            )
-        with explained(f"the tokenizer in {directory}", ADVICE):
-            check_ids(directory, config.vocabulary)
-            self.encode, self.start, self.end, size = clip_tokenizer(directory) or other_tokenizer(directory)
-            self.encode("a word")  # settings of the wrong type fail only when they are used
-        self.context = config.context
-        problem = ""
-        # A damaged vocabulary gives a working tokenizer with two tokens, so check its size.
-        if not 2 < size <= config.vocabulary:
-            problem = f"has {size} tokens, but config.json says {config.vocabulary}"
-        elif not all(type(token) is int and 0 <= token < config.vocabulary for token in (self.start, self.end)):
-            problem = "has no tokens for the start and end of a text"
-        elif config.end_token not in (None, self.end):
-            problem = f"ends texts with token {self.end}, but config.json says {config.end_token}"
-        if problem:
-            raise InputError(f"the tokenizer in {directory} {problem}: {ADVICE}")
-
-    def pad(self, texts: Sequence[str]) -> np.ndarray:
-        """int32 [texts, t]: start, tokens, end, then end tokens; t is the longest, rounded up to 8 for fewer shapes.
-
-        Raises InputError for a text longer than the context.
-        """
-        rows = [[self.start, *self.encode(text), self.end] for text in texts]
-        longest = max(range(len(rows)), key=lambda i: len(rows[i]))
-        if len(rows[longest]) > self.context:
-            raise InputError(
-                f"a text has {len(rows[longest])} tokens, the context holds {self.context}: shorten "
-                f"{texts[longest][:80]!r}"
-            )
-        length = min(-(-len(rows[longest]) // 8) * 8, self.context)
-        return np.array([row + [self.end] * (length - len(row)) for row in rows], np.int32)
+def read_tokenizer(directory: Path, config: TextConfig) -> Tokenizer:
+    """The tokenizer in `directory`. Raises InputError if its files do not match config.json, MissingError if there are
+    none."""
+    missing = [name for name in ("vocab.json", "merges.txt") if not (directory / name).exists()]
+    if missing and not (directory / "tokenizer.json").exists() and not any(directory.glob("*.model")):
+        raise MissingError(
+            f"{directory} has no tokenizer: {' and '.join(missing)} missing (or one tokenizer.json); "
+            "save it with CLIPTokenizer.save_pretrained"
+        )
+    with explained(f"the tokenizer in {directory}", ADVICE):
+        check_ids(directory, config.vocabulary)
+        encode, start, end, size = clip_tokenizer(directory) or other_tokenizer(directory)
+        encode("a word")  # settings of the wrong type fail only when they are used
+    problem = ""
+    # A damaged vocabulary gives a working tokenizer with two tokens, so check its size.
+    if not 2 < size <= config.vocabulary:
+        problem = f"has {size} tokens, but config.json says {config.vocabulary}"
+    elif not all(type(token) is int and 0 <= token < config.vocabulary for token in (start, end)):
+        problem = "has no tokens for the start and end of a text"
+    elif config.end_token not in (None, end):
+        problem = f"ends texts with token {end}, but config.json says {config.end_token}"
+    if problem or start is None or end is None:
+        raise InputError(f"the tokenizer in {directory} {problem}: {ADVICE}")
+    return Tokenizer(encode, start, end, config.context)
 
 
 def clip_tokenizer(directory: Path) -> tuple[Callable, int | None, int | None, int] | None:

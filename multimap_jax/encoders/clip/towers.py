@@ -20,6 +20,7 @@ Past = tuple[jax.Array, jax.Array]  # keys, values
 ACTIVATION = {
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_pytorch_tanh": lambda x: jax.nn.gelu(x, approximate=True),
 }
 
 
@@ -155,6 +156,13 @@ def run_layers(layers: Layer, x: jax.Array, causal: bool, unroll: int = 1) -> tu
     return jax.lax.scan(lambda x, layer: layer(x, causal=causal), x, layers, unroll=unroll)
 
 
+def cut_patches(pixels: jax.Array, config: ImageConfig) -> jax.Array:
+    """pixels [size, size, 3] -> [patches, patch * patch * 3]; a patch is flattened as (row, column, channel)."""
+    side, patch = config.size // config.patch, config.patch
+    cut = pixels[: side * patch, : side * patch].reshape(side, patch, side, patch, 3)
+    return cut.swapaxes(1, 2).reshape(side * side, patch * patch * 3)
+
+
 class TextTower(nnx.Module):
     """Token ids [t] -> text embedding [e], not normalised."""
 
@@ -205,10 +213,8 @@ class ImageTower(nnx.Module):
         return self.final_norm(hidden[0])
 
     def embed_patches(self, pixels: jax.Array) -> jax.Array:
-        """pixels [size, size, 3] -> [1 + patches, d]; a patch is flattened as (row, column, channel)."""
-        side, patch = self.config.size // self.config.patch, self.config.patch
-        pixels = pixels[: side * patch, : side * patch].astype(self.patches.kernel[...].dtype)
-        cut = pixels.reshape(side, patch, side, patch, 3).swapaxes(1, 2).reshape(side * side, patch * patch * 3)
+        """pixels [size, size, 3] -> [1 + patches, d]."""
+        cut = cut_patches(pixels.astype(self.patches.kernel[...].dtype), self.config)
         x = jnp.concatenate([self.class_token[...][None], self.patches(cut)]) + self.positions[...]
         return self.first_norm(x)
 

@@ -1,0 +1,35 @@
+"""Which family of checkpoints a folder belongs to, by what it holds. README.md beside this says how to add one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from multimap_jax.encoders.clip import family as clip
+from multimap_jax.encoders.clip.model import Parts
+from multimap_jax.encoders.weights import SINGLE, checkpoints_below, found_instead
+from multimap_jax.errors import InputError, MissingError
+from multimap_jax.storage.reading import read_json
+
+# model_type in config.json -> the parts of the checkpoint in a folder.
+FAMILIES: dict[str, Callable[[Path], Parts]] = {
+    "clip": clip.read_parts,
+}
+
+
+def read_checkpoint(directory: Path) -> Parts:
+    """The parts of the checkpoint in `directory`. Raises MissingError if there is none, InputError if it cannot be
+    used."""
+    path = directory / "config.json"
+    if not path.exists():
+        raise MissingError(
+            f"{directory} has no config.json: expected a CLIP in the Hugging Face layout (config.json, {SINGLE}, …)"
+            f"{found_instead(directory)}{checkpoints_below(directory)}"
+        )
+    kind = read_json(path).get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise InputError(
+            f"{path} describes a model of type {kind!r}, expected one of {', '.join(FAMILIES)} (such as "
+            "openai/clip-vit-base-patch32); other architectures are not supported"
+        )
+    return FAMILIES[kind](directory)

@@ -1,0 +1,119 @@
+"""`load_clip`: finds the files of a checkpoint and reads them as the family that they belong to."""
+
+from __future__ import annotations
+
+import copyreg
+import fnmatch
+import os
+import re
+from pathlib import Path
+
+from multimap_jax.encoders.clip.model import EMBEDDED, SENTENCEPIECE, SMALL_FILES, Clip
+from multimap_jax.encoders.families import read_checkpoint
+from multimap_jax.encoders.weights import FLAX, INDEX, SINGLE, weight_files
+from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about, found_text, names_arguments
+from multimap_jax.runtime.progress import stage
+from multimap_jax.storage.filenames import reason_text
+from multimap_jax.storage.local import check_regular
+from multimap_jax.storage.paths import local_folder_copy, parse_path, reaching
+from multimap_jax.storage.reading import read_json
+
+SHARDS = "model-*.safetensors"
+SMALL_BYTES = 2**24  # maximum bytes of a small file
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+@names_arguments
+@errors_about("clip")
+def load_clip(name: str | Path | Clip = "embedded") -> Clip:
+    """Loads a frozen CLIP with a ViT image tower.
+
+    Args:
+      name: "embedded" (small, trained on drawings, comes with the package), a directory in the Hugging Face layout,
+        such a directory in a store (s3://…), or a hub id such as "openai/clip-vit-base-patch32". A loaded Clip is
+        returned unchanged.
+
+    Raises:
+      MissingError: there is no such directory, or files are missing in it.
+      ConnectionError: the hub cannot be reached, and the checkpoint is not in the local cache.
+      InputError: not a ViT CLIP, pickled weights, or weights that do not fit the configuration (all listed).
+    """
+    if isinstance(name, Clip):
+        return name
+    if not isinstance(name, str | os.PathLike):
+        raise InputTypeError(f'expected a Clip from load_clip, or a name such as "embedded", {found_text(name)}')
+    name = str(name)
+    if name == "embedded":
+        return _load_directory(name, EMBEDDED)
+    if "://" in name:
+        path = parse_path(name)
+        return _load_directory(f"{path}", _from_store(path))
+    name = str(parse_path(name)) if name.startswith("~") else name
+    if Path(name).is_dir():
+        return _load_directory(name, Path(name))
+    if Path(name).exists():
+        raise InputError(
+            f"{name} is a file, expected a folder in the Hugging Face layout: give {Path(name).parent} if it holds "
+            "config.json and the tokenizer too"
+        )
+    if not HUB_ID.fullmatch(name):
+        raise MissingError(
+            f'there is no directory {name}: give "embedded", a directory in the Hugging Face layout, '
+            'or a hub id such as "openai/clip-vit-base-patch32"'
+        )
+    return _load_directory(name, _fetch(name))
+
+
+@stage("fetching the checkpoint")
+def _fetch(hub_id: str) -> Path:
+    """Fetches configuration, tokenizer and one format of weights into the hub's local cache."""
+    from huggingface_hub import snapshot_download
+
+    def fetch(patterns: list[str]) -> Path:
+        return Path(snapshot_download(hub_id, allow_patterns=[*SMALL_FILES, SENTENCEPIECE, *patterns]))
+
+    try:
+        directory = fetch([SINGLE, INDEX, SHARDS])
+        return directory if weight_files(directory) else fetch([FLAX])
+    except Exception as error:  # the hub's client raises a dozen kinds; each means that the download failed
+        raise ConnectionError(
+            f"{hub_id} is not a local directory, and {hub_problem(error)}: check the id and the network, or give a "
+            "local directory in the Hugging Face layout"
+        ) from error
+
+
+def hub_problem(error: Exception) -> str:
+    """Why the hub's client failed."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        meaning = {401: "no such public model", 403: "no access", 404: "no such model"}.get(status, "an error")
+        return f"the hub answered {status} ({meaning})"
+    if isinstance(error, OSError) and error.errno:
+        return f"its files could not be downloaded ({reason_text(error)})"
+    return "the hub could not be reached"
+
+
+def _from_store(path: Path) -> Path:
+    """Downloads the files of a checkpoint in a store."""
+    patterns = (*SMALL_FILES, "words.json", SINGLE, INDEX, FLAX, SENTENCEPIECE, SHARDS)
+    with reaching(path):
+        files = [file for file in path.iterdir() if any(fnmatch.fnmatch(file.name, pattern) for pattern in patterns)]
+    if not files:
+        raise MissingError(f"there is no checkpoint in {path}: expected files in the Hugging Face layout")
+    return local_folder_copy(path, files)
+
+
+@stage("loading the checkpoint")
+def _load_directory(source: str, directory: Path) -> Clip:
+    if not str(directory).isprintable():
+        raise InputError(f"{directory} has a name that the tokenizer library cannot open: rename it, with letters only")
+    for path in (directory / file for file in (*SMALL_FILES, "chat_template.jinja")):
+        if path.exists():
+            check_regular(path, limit=SMALL_BYTES)
+            if path.suffix == ".json":
+                read_json(path)
+    return Clip(source, directory, read_checkpoint(directory))
+
+
+# A copy in another process is read there.
+copyreg.pickle(Clip, lambda clip: (load_clip, (clip.place,)))

@@ -1,0 +1,156 @@
+"""Reads the arrays of a checkpoint's files, whatever their names mean.
+
+Supported: safetensors in one file or in shards with an index, and `flax_model.msgpack`. Pickled weights
+(`pytorch_model.bin`) are rejected, because unpickling a file runs any code in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from multimap_jax.errors import InputError, MissingError
+from multimap_jax.storage.filenames import error_text
+from multimap_jax.storage.local import check_regular
+from multimap_jax.storage.reading import explained, read_json
+
+SINGLE, INDEX, FLAX = "model.safetensors", "model.safetensors.index.json", "flax_model.msgpack"
+USUAL = (SINGLE, INDEX, FLAX)
+EXPECTED = f"{SINGLE}, {INDEX} with its shards, or {FLAX}"
+FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
+AGAIN = "fetch or save it again"
+LISTED = 40  # maximum number of names in one error
+DEPTH = 4  # levels below the given folder to search for a checkpoint, as in hub/models--x--y/snapshots/HASH
+FOLDERS = 1000  # maximum number of folders to search
+PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+WEIGHTS = (".safetensors", ".msgpack", ".h5", ".onnx", *PICKLED)
+
+
+def read_arrays(directory: Path, names: tuple[str, ...] = USUAL) -> Mapping[str, np.ndarray | Stored]:
+    """All arrays of the checkpoint in `directory` under their PyTorch names; safetensors are read lazily. Raises
+    MissingError if there are none, InputError if they are damaged."""
+    files = weight_files(directory, names)
+    if files and files[0].name == FLAX:
+        return _read_flax(files[0])
+    if absent := [path.name for path in files[1:] if not path.is_file()]:
+        raise MissingError(f"{directory / INDEX} names missing shards: {', '.join(absent[:LISTED])}")
+    if files:
+        return {name: array for path in files[1:] or files for name, array in _read_safetensors(path).items()}
+    others = weight_names(directory)
+    if others and all(name.endswith(PICKLED) for name in others):
+        raise InputError(
+            f"{directory} holds only pickled weights ({', '.join(others[:3])}), which are not read because unpickling "
+            "runs code; if you trust them, convert them once with PyTorch: "
+            "CLIPModel.from_pretrained(old).save_pretrained(new)"
+        )
+    raise MissingError(
+        f"{directory} has no weights: expected {EXPECTED}{found_instead(directory)}; save them with "
+        f"CLIPModel.save_pretrained{checkpoints_below(directory)}"
+    )
+
+
+def weight_names(directory: Path) -> list[str]:
+    """The files of weights, whatever their names."""
+    return sorted(path.name for path in directory.iterdir() if path.suffix in WEIGHTS)
+
+
+def found_instead(directory: Path) -> str:
+    """Weights under unsupported names, as the end of a sentence; "" if there are none."""
+    names = [name for name in weight_names(directory) if name not in (SINGLE, FLAX)]
+    rest = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return f", found {', '.join(names[:3])}{rest}" if names else ""
+
+
+def checkpoints_below(directory: Path) -> str:
+    """Advice for a folder with checkpoints in subfolders, such as a sentence-transformers model or the hub's cache; ""
+    if there are none."""
+    found: list[Path] = []
+    waiting = deque([(directory, 0)])
+    for _ in range(FOLDERS):
+        if not waiting or len(found) == 3:
+            break
+        folder, depth = waiting.popleft()
+        with contextlib.suppress(OSError):  # a folder without read permission
+            if depth and (folder / "config.json").is_file():
+                found.append(folder)
+            below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+            waiting += [(path, depth + 1) for path in below[:FOLDERS]] if depth < DEPTH else []
+    return f"; give the subfolder that has one: {' or '.join(map(str, found))}" if found else ""
+
+
+def weight_files(directory: Path, names: tuple[str, ...] = USUAL) -> list[Path]:
+    """The files that `read_arrays` reads, in a fixed order: the first of `names` that is there; an index comes before
+    its shards."""
+    path = next((directory / name for name in names if (directory / name).exists()), None)
+    if path is None or path.name != INDEX:
+        return [path] if path else []
+    found = read_json(path).get("weight_map")
+    if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
+        raise InputError(f"{path} has no weight_map from names of arrays to files: {AGAIN}")
+    # A name with a folder in it could point outside the checkpoint.
+    return [path, *(directory / shard for shard in sorted({Path(name).name for name in found.values()}))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """An array in a safetensors file; `np.asarray` reads its numbers."""
+
+    file: Any
+    name: str
+    path: Path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.file.get_slice(self.name).get_shape())
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        stored = self.file.get_slice(self.name).get_dtype()
+        if stored not in FLOATS:
+            expected = ", ".join(FLOATS)
+            raise InputError(f"{self.name} in {self.path} is stored as {stored}, expected one of {expected}")
+        with explained(f"{self.name} in {self.path}", AGAIN):
+            return self.file.get_tensor(self.name)
+
+
+def _read_safetensors(path: Path) -> dict[str, Stored]:
+    from safetensors import SafetensorError, safe_open
+
+    check_regular(path)
+    try:
+        file = safe_open(path, "numpy")
+        return {name: Stored(file, name, path) for name in file.keys()}
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is not a complete safetensors file ({error_text(error)}): {AGAIN}") from error
+
+
+def _read_flax(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a Flax checkpoint under PyTorch's names and layouts, so that one table serves both."""
+    from flax.serialization import msgpack_restore
+    from flax.traverse_util import flatten_dict
+
+    check_regular(path)
+    try:
+        arrays = {}
+        for (*module, leaf), value in flatten_dict(msgpack_restore(path.read_bytes())).items():
+            array = np.asarray(value)
+            if leaf == "kernel":
+                array = array.T if array.ndim == 2 else array.transpose(3, 2, 0, 1)
+            leaf = "weight" if leaf in ("kernel", "scale", "embedding") else leaf
+            arrays[".".join((*module, leaf))] = array.astype(np.float32)
+        return arrays
+    except Exception as error:  # msgpack's errors for damaged files have no common base class
+        raise InputError(f"{path} is not a complete Flax checkpoint ({error_text(error)}): {AGAIN}") from error
+
+
+def refuse(problems: list[str], sentence: str) -> None:
+    """Raises InputError with the first problems, if there are any."""
+    if problems:
+        lines = problems[:LISTED] + [f"and {len(problems) - LISTED:,} more"] * (len(problems) > LISTED)
+        raise InputError(f"{sentence} ({len(problems):,} arrays):\n  " + "\n  ".join(lines))
