@@ -7,6 +7,8 @@ from pathlib import Path
 
 from multimap_jax.encoders.clip import family as clip
 from multimap_jax.encoders.clip.model import Parts
+from multimap_jax.encoders.metaclip_2 import family as metaclip_2
+from multimap_jax.encoders.siglip import family as siglip
 from multimap_jax.encoders.weights import SINGLE, checkpoints_below, found_instead
 from multimap_jax.errors import InputError, MissingError
 from multimap_jax.storage.reading import read_json
@@ -14,6 +16,13 @@ from multimap_jax.storage.reading import read_json
 # model_type in config.json -> the parts of the checkpoint in a folder.
 FAMILIES: dict[str, Callable[[Path], Parts]] = {
     "clip": clip.read_parts,
+    "metaclip_2": metaclip_2.read_parts,
+    "siglip": siglip.read_parts,
+}
+# Of types that cannot be used: why, and what can be instead.
+REFUSED = {
+    "siglip2": "a SigLIP 2 for images of any shape (NaFlex): use one of fixed size, such as "
+    "google/siglip2-base-patch16-224",
 }
 
 
@@ -27,6 +36,8 @@ def read_checkpoint(directory: Path) -> Parts:
             f"{found_instead(directory)}{checkpoints_below(directory)}"
         )
     kind = read_json(path).get("model_type")
+    if isinstance(kind, str) and kind in REFUSED:
+        raise InputError(f"{path} describes {REFUSED[kind]}")
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise InputError(
             f"{path} describes a model of type {kind!r}, expected one of {', '.join(FAMILIES)} (such as "
