@@ -1,4 +1,4 @@
-"""Pixels are those of transformers.CLIPImageProcessorPil to the last bit, for any size of image and any setting."""
+"""Pixels are those of transformers' processors to the last bit, for any size of image and any setting."""
 
 import json
 import shutil
@@ -48,6 +48,12 @@ SETTINGS = {
     "nulls": {"do_rescale": None, "rescale_factor": None},
     "no size": {"do_resize": None, "size": None, "resample": None},
 }
+SIGLIP = {
+    "SigLIP's": {"size": SQUARE},
+    "SigLIP 2's": {"size": SQUARE, "resample": 2, "image_processor_type": "SiglipImageProcessorFast"},
+    "cut": {"size": SQUARE, "do_center_crop": True, "crop_size": SQUARE},
+    "the shorter edge, cut": {"size": {"shortest_edge": SIZE}, "do_center_crop": True, "crop_size": SQUARE},
+}
 SHAPES = [(32, 32), (5, 3), (3, 5), (40, 61), (333, 218), (64, 32), (50, 1), (1, 49), (1, 1), (1000, 707), (31, 33)]
 
 
@@ -81,6 +87,16 @@ def test_pixels_are_those_of_transformers(name, tmp_path, used):
     for shape in SHAPES:
         check(ours, theirs, Image.fromarray(random.integers(0, 256, (*shape, 3), np.uint8)))
         check(ours, theirs, Image.fromarray(random.integers(0, 256, shape, np.uint8)))
+
+
+@pytest.mark.parametrize("name", SIGLIP)
+def test_pixels_of_siglip_are_those_of_transformers(name, tmp_path, used):
+    content = {"image_processor_type": "SiglipImageProcessor"} | SIGLIP[name]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(content))
+    ours, theirs = read_preprocessing(tmp_path, SIZE), transformers.SiglipImageProcessorPil.from_pretrained(tmp_path)
+    random = np.random.default_rng(0)
+    for shape in SHAPES:
+        check(ours, theirs, Image.fromarray(random.integers(0, 256, (*shape, 3), np.uint8)))
 
 
 @settings(deadline=None, max_examples=60)

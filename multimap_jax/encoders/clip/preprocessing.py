@@ -1,7 +1,8 @@
 """Preprocesses RGB images for a checkpoint, as its preprocessor_config.json says.
 
-CLIP's own processor is implemented here with Pillow and a table of 256 levels for each channel, and gives the same bits
-as `transformers.CLIPImageProcessorPil`. Any other processor is run by transformers.
+CLIP's and SigLIP's own processors are implemented here with Pillow and a table of 256 levels for each channel, and give
+the same bits as `transformers.CLIPImageProcessorPil` and `SiglipImageProcessorPil`. Any other processor is run by
+transformers.
 """
 
 from __future__ import annotations
@@ -20,13 +21,6 @@ ADVICE = "save it with CLIPImageProcessor.save_pretrained"
 # Maximum pixels of a scaled image. The shorter side is scaled to a fixed size, so a narrow image could take any amount
 # of memory.
 SCALED_PIXELS = 2**24
-CLIP_PROCESSORS = (
-    None,
-    "CLIPImageProcessor",
-    "CLIPImageProcessorFast",
-    "CLIPImageProcessorPil",
-    "CLIPFeatureExtractor",
-)
 # The defaults of transformers.CLIPImageProcessorPil for missing settings.
 DEFAULTS = {
     "do_resize": True,
@@ -40,6 +34,21 @@ DEFAULTS = {
     "image_mean": (0.48145466, 0.4578275, 0.40821073),
     "image_std": (0.26862954, 0.26130258, 0.27577711),
 }
+# And of transformers.SiglipImageProcessorPil.
+SIGLIP_DEFAULTS = DEFAULTS | {
+    "size": {"height": 224, "width": 224},
+    "do_center_crop": False,
+    "crop_size": None,
+    "image_mean": (0.5, 0.5, 0.5),
+    "image_std": (0.5, 0.5, 0.5),
+}
+# The processors implemented here -> their defaults.
+PROCESSORS = dict.fromkeys(
+    (None, "CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil", "CLIPFeatureExtractor"), DEFAULTS
+)
+PROCESSORS |= dict.fromkeys(
+    ("SiglipImageProcessor", "SiglipImageProcessorFast", "SiglipImageProcessorPil"), SIGLIP_DEFAULTS
+)
 # Steps, skipped if false or null, and the settings that each needs.
 STEPS = {
     "do_resize": ("size", "resample"),
@@ -57,16 +66,17 @@ def read_preprocessing(directory: Path, size: int) -> Callable[[Image.Image], np
     """
     path, settings = read_settings(directory)
     with explained(f"{path}", ADVICE):
-        is_clip = settings.get("image_processor_type", settings.get("feature_extractor_type")) in CLIP_PROCESSORS
-        settings = (DEFAULTS if is_clip else {}) | settings
+        processor = settings.get("image_processor_type", settings.get("feature_extractor_type"))
+        is_known = isinstance(processor, str | None) and processor in PROCESSORS
+        settings = (PROCESSORS[processor] if is_known else {}) | settings
         absent = [name for step in STEPS if settings.get(step) for name in STEPS[step] if settings.get(name) is None]
-        if is_clip and absent:
+        if is_known and absent:
             raise ValueError(f"it lacks {' and '.join(absent)}")
         for name, shape in (("size", EDGE), ("crop_size", SQUARE)):
             settings[name] = as_sides(settings.get(name), shape, 2 * size)
         if settings.get("do_pad"):
             raise ValueError("it pads images, which is not supported for CLIP")
-        usual = is_clip and (not settings["do_resize"] or set(settings["size"]) in (SQUARE, EDGE))
+        usual = is_known and (not settings["do_resize"] or set(settings["size"]) in (SQUARE, EDGE))
         # With these settings, a single edge means a square.
         usual = usual and not settings.keys() & {"use_square_size", "default_to_square"}
         scale = clip_processor(settings) if usual else other_processor(directory, settings)
