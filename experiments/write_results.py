@@ -44,6 +44,7 @@ def pages(folder: Path) -> dict[Path, str]:
     measured |= {"*/accelerator.json": accelerator_table}
     measured |= {"benchmark_methods*.json": method_table, "difficulty.json": difficulty_table}
     measured |= {"unasked.json": unasked_table, "number.json": number_table}
+    measured |= {"benchmark_families*.json": families_table, "sigmoid_shares.json": shares_table}
     measured |= {"sight*.json": sight_table, "group_names*.json": names_table}
     found = {
         path.with_suffix(".md"): write(json.loads(path.read_text()))
@@ -337,6 +338,51 @@ def image_table(found: dict) -> str:
     ]
     head = ["", "images a second", "memory, MB"]
     return f"## Embedding images, decoding included: {found['clip']}\n\n{lines(head, rows)}\n{source(found)}"
+
+
+def families_table(found: dict) -> str:
+    """What `families` measured."""
+    rows = [
+        [
+            row["family"],
+            f"{row['images_per_second']['torch']:.1f}",
+            f"{row['images_per_second']['ours']:.1f}",
+            f"{row['times_faster']:.2f}",
+            f"{row['ms_per_image_step']:.2f}",
+            f"{1e3 / row['ms_per_image_step']:,.0f}",
+        ]
+        for row in found["rows"]
+    ]
+    head = ["", "transformers on PyTorch, images/s", "ours, images/s", "times", "ms an image-step", "image-steps/s"]
+    peaks = found["peak_gflops"]
+    return (
+        "## Families of encoders: image towers and one step of proxies, random weights, float32\n\n"
+        f"{lines(head, rows)}\nA plain matrix product, GFLOP/s: {peaks['jax']:.0f} (JAX) and {peaks['torch']:.0f} "
+        f"(PyTorch).\n\n{source(found)}"
+    )
+
+
+def shares_table(found: dict) -> str:
+    """What `sigmoid_shares` measured."""
+    head = ["", "words", "accuracy"]
+    head += [f"{name} of {kind}" for name in ("NLL", "calibration error", "NMI") for kind in ("odds", "probabilities")]
+
+    def figures(each: dict) -> list[str]:
+        return [
+            f"{each[kind][name]:.3f}"
+            for name in ("nll", "calibration_error", "nmi")
+            for kind in ("odds", "probabilities")
+        ]
+
+    rows = [
+        [name, str(each["words"]), f"{each['accuracy']:.3f}", *figures(each)] for name, each in found["aspects"].items()
+    ]
+    rows.append(["mean", "", "", *figures(found["mean"])])
+    return (
+        "## Shares of words from a SigLIP's sigmoids\n\nA tiny SigLIP, trained on drawings for "
+        f"{found['updates']:,} steps (scale {found['scale']:.1f}, bias {found['bias']:.1f}); drawings of another seed, "
+        f"asked with the true words of each aspect.\n\n{lines(head, rows)}\n{source(found)}"
+    )
 
 
 def scaling_table(found: dict) -> str:

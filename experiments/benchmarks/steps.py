@@ -18,6 +18,7 @@ TOWERS = {
     "ViT-B/32": TextConfig(49408, 77, 512, 12, 8, 2048, 512, end_token=49407),
     "ViT-B/16": TextConfig(49408, 77, 512, 12, 8, 2048, 512, end_token=49407),
     "ViT-L/14": TextConfig(49408, 77, 768, 12, 12, 3072, 768, end_token=49407),
+    "SigLIP ViT-B/16": TextConfig(32000, 64, 768, 12, 12, 3072, 768, "gelu_pytorch_tanh", 1e-6, padding=1),
 }
 # "a fruit with the color of *": eight tokens before the slot, one after it.
 IDS, SLOT = (49406, *range(1000, 1007), 265, 49407), 8
@@ -78,6 +79,7 @@ def compiled_steps(
 
     from multimap_jax.encoders.clip.slot import compiled_slot_encoder, unit
     from multimap_jax.encoders.clip.towers import TextTower
+    from multimap_jax.encoders.siglip.towers import SiglipTextTower
     from multimap_jax.proxies.loss import Common, Target
     from multimap_jax.proxies.solver import compiled_chunk, compiled_start
     from multimap_jax.runtime.mesh import image_mesh
@@ -89,8 +91,10 @@ def compiled_steps(
         return random.normal(size=shape, scale=0.02).astype(np.float32)
 
     with matmul_precision(precision):
-        tower = jax.tree.map(lambda array: array.astype(compute_dtype(precision)), TextTower(config))
-        encoder = compiled_slot_encoder(tower, IDS, SLOT, True, True)
+        whole = TextTower(config) if config.padding is None else SiglipTextTower(config)
+        tower = jax.tree.map(lambda array: array.astype(compute_dtype(precision)), whole)
+        ids = tuple(min(token, config.vocabulary - 1) for token in IDS)
+        encoder = compiled_slot_encoder(tower, ids, SLOT, True, True)
         numbers = jax.tree.map(np.float32, recipe)
         common = Common(encoder, rows(4, config.width), rows(2, config.width), np.float32(1), None, numbers)
         image = np.asarray(unit(rows(images, config.embed)))
