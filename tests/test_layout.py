@@ -67,6 +67,21 @@ def test_no_files_import_each_other_in_a_circle():
     assert not files, sorted(str(file.relative_to(PACKAGE)) for file in files)
 
 
+def test_nothing_outside_encoders_asks_which_family_an_encoder_is():
+    families = {path.name for path in (PACKAGE / "encoders").iterdir() if (path / "family.py").exists()} - {"clip"}
+    assert {"metaclip_2", "siglip"} <= families
+    asking = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        if room_of(file) == "encoders":
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            texts = (getattr(node, "value", None), getattr(node, "module", None))
+            said = {part for text in texts if isinstance(text, str) for part in text.split(".")}
+            if said & families or getattr(node, "attr", "") in ("towers", "model_type"):
+                asking.append(f"{file.relative_to(PACKAGE)}:{node.lineno}")
+    assert not asking
+
+
 def test_few_files_lie_beside_the_rooms():
     assert len([path for path in PACKAGE.iterdir() if path.is_file()]) <= 12
 

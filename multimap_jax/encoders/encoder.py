@@ -39,6 +39,7 @@ class Encoder(Protocol):
       embedding_width: embed. token_width: the width of a token embedding, and of a proxy in the token space.
       image_block: the number of images that a device embeds in one call.
       known_words: the words that it was trained on, None if unknown.
+      temperature_scale: the factor that multiplies cosines, as in training.
     """
 
     name: str
@@ -48,6 +49,9 @@ class Encoder(Protocol):
 
     @property
     def hash(self) -> str: ...
+
+    @property
+    def temperature_scale(self) -> float: ...
 
     @property
     def image_block(self) -> int: ...

@@ -133,11 +133,16 @@ class Clip:
 
     @property
     def temperature_scale(self) -> float:
-        """The factor that multiplies cosines before a softmax, as in training."""
+        """The factor that multiplies cosines, as in training."""
         return float(np.exp(self.towers.logit_scale[...]))
 
     def probabilities(self, rows: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        """Zero-shot probabilities [images, texts] of unit rows [images, embed], [texts, embed]; rows sum to 1."""
+        """Zero-shot probabilities [images, texts] of unit rows [images, embed], [texts, embed]; rows sum to 1.
+
+        A CLIP was trained with this softmax. A SigLIP was trained with a sigmoid p for every text: p / (1 - p),
+        normalised, is the probability of each text if exactly one of them is true. That is the same softmax of its
+        logits, in which its bias has no influence.
+        """
         return softmax_probabilities(rows, texts, self.temperature_scale)
 
     @overload
