@@ -18,7 +18,6 @@ TOWERS = {
     "ViT-B/32": TextConfig(49408, 77, 512, 12, 8, 2048, 512, end_token=49407),
     "ViT-B/16": TextConfig(49408, 77, 512, 12, 8, 2048, 512, end_token=49407),
     "ViT-L/14": TextConfig(49408, 77, 768, 12, 12, 3072, 768, end_token=49407),
-    "SigLIP ViT-B/16": TextConfig(32000, 64, 768, 12, 12, 3072, 768, "gelu_pytorch_tanh", 1e-6, padding=1),
 }
 # "a fruit with the color of *": eight tokens before the slot, one after it.
 IDS, SLOT = (49406, *range(1000, 1007), 265, 49407), 8

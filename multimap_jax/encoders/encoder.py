@@ -39,6 +39,7 @@ class Encoder(Protocol):
       embedding_width: embed. token_width: the width of a token embedding, and of a proxy in the token space.
       image_block: the number of images that a device embeds in one call.
       known_words: the words that it was trained on, None if unknown.
+      shares_prompt: whether what stands before the slot is computed once for all images, not for each.
       temperature_scale: the factor that multiplies cosines, as in training.
     """
 
@@ -49,6 +50,9 @@ class Encoder(Protocol):
 
     @property
     def hash(self) -> str: ...
+
+    @property
+    def shares_prompt(self) -> bool: ...
 
     @property
     def temperature_scale(self) -> float: ...

@@ -92,7 +92,7 @@ def fit_proxies(
     wide = jax.enable_x64(True) if config.precision == "float64" else contextlib.nullcontext()
     with wide, matmul_precision(config.precision):
         common, targets = prepare(clip, embeddings, aspect, contrast, config, prompt, reference, order, among)
-        block = config.block_size or default_block_size()
+        block = config.block_size or default_block_size(clip.shares_prompt)
         try:
             found = run_blocks(common, targets, int(config.steps), block, progress)
         except DivergedError as error:
@@ -124,7 +124,7 @@ def embed_words(clip: Clip, proxies: np.ndarray | StoredRows, config: ProxyConfi
     """
     tokenizer = clip.tokenizer
     ids = tokenizer.whole(tokenizer.placeholder())
-    mesh, block = image_mesh(), (config.block_size or default_block_size())
+    mesh, block = image_mesh(), config.block_size or default_block_size(clip.shares_prompt)
     size = block * mesh.size
     with matmul_precision("float32"):
         encoder = clip.slot_encoder(ids, tokenizer.before, plain=config.traits.plain_tower)

@@ -85,12 +85,14 @@ def compiled_finish(mesh: Mesh, common: Common, proxies: jax.Array, targets: Tar
     return split_images(finish, mesh, 1)(common, proxies, targets)
 
 
-def default_block_size() -> int:
+def default_block_size(shares_prompt: bool = True) -> int:
     """Images in one call of a device: small enough to waste little on few images, large enough to keep it busy.
 
-    No table shows these numbers: 128 was compared with 64 on two CPU cores, 4096 was never run.
+    No table shows these numbers: 128 was compared with 64 on two CPU cores, 4096 was never run. Where images share no
+    part of the prompt (`Encoder.shares_prompt`), each takes some thirty times the memory: all 64 tokens, not two.
     """
-    return 128 if jax.default_backend() == "cpu" else 4096
+    whole = 128 if jax.default_backend() == "cpu" else 4096
+    return whole if shares_prompt else whole // 16
 
 
 def run_blocks(common: Common, targets: Target, steps: int, block: int, progress: bool | Bar) -> dict:

@@ -140,7 +140,7 @@ def learn_proxies(
     """Proxies of all embedded images. Cached ones are read; every process learns its shards of the rest."""
     embeddings, images = embedded.rows, list(zip(embedded.names, embedded.versions()))
     config, contrast = job.config, job.contrast[aspect.name]
-    block = config.block_size or default_block_size()
+    block = config.block_size or default_block_size(clip.shares_prompt)
     key = {
         "clip": clip.hash,
         "aspect": dataclasses.asdict(aspect),

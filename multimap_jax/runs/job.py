@@ -114,7 +114,7 @@ def make_models(plan: CheckedJob, clip: Clip, progress: bool) -> list[MultiMaP]:
     """A checked but unfitted model for every aspect. ValueError or TypeError as in `MultiMaP.check`, or for blocks that
     these images cannot fill."""
     job, images = plan.job, len(plan.source.images)
-    block, most = job.config.block_size, max(images, default_block_size())
+    block, most = job.config.block_size, max(images, default_block_size(clip.shares_prompt))
     if block is not None and block > most:
         raise InputError(
             f"block_size is {block:,}, expected at most {most:,} for {count(images, 'image')}: a larger block would "

@@ -70,7 +70,7 @@ def print_estimate(job: Any, clip: Clip, images: int, missing: int, say: Callabl
     text = f"about {duration(embedding)} to embed {listed}"
     if not missing:
         text = "the embeddings are given" if job.ready else f"all {count(images, 'image')} are embedded already"
-    proxies = padded(images, job.config.block_size or default_block_size(), devices, processes)
+    proxies = padded(images, job.config.block_size or default_block_size(clip.shares_prompt), devices, processes)
     wanted = [(aspect, proxies) for aspect in job.aspects if job.needs_proxies(aspect)]
     wanted += [(aspect, job.clusters[aspect.name]) for aspect in job.aspects if job.needs_group_proxies(aspect)]
     if wanted:
@@ -79,6 +79,7 @@ def print_estimate(job: Any, clip: Clip, images: int, missing: int, say: Callabl
         seconds = proxy_seconds(clip, prompts, steps, rate)
         aspects = count(len({aspect.name for aspect, _ in wanted}), "aspect")
         text += f", then {duration(seconds)} for {count(steps, 'step')} of {aspects}"
+        text += " (this encoder computes the whole prompt for every image)" * (not clip.shares_prompt)
     say(text)
 
 

@@ -123,6 +123,11 @@ class Clip:
             digest.update(hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"none")
         return digest.hexdigest()
 
+    @property
+    def shares_prompt(self) -> bool:
+        """Whether what stands before the slot is computed once for all images: in a causal text tower."""
+        return self.config.text.padding is None
+
     def step_operations(self, ids: Sequence[int], slot: int) -> int:
         """Operations of one optimisation step of one image."""
         return step_operations(self.config.text, ids, slot)
