@@ -91,7 +91,8 @@ def hint(parameter: str, value: str = "") -> str:
 def warn(message: str) -> None:
     """Warns at the line that called this package, however deep in it the problem is noticed."""
     frame, level = sys._getframe(), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith("multimap_jax."):
+    # contextlib's frames are those of this package's decorators.
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(("multimap_jax.", "contextlib")):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)  # from Python 3.12 on skip_file_prefixes does the same
 
