@@ -354,7 +354,8 @@ CHECKPOINTS = {
     ),
     "weights: half precision": (called("model.fp16.safetensors"), "found model.fp16.safetensors"),
     "weights: of an adapter": (called("adapter_model.safetensors", "adapter_config.json"), "found adapter_model"),
-    "weights: of another program": (called("open_clip_model.safetensors", "open_clip_config.json"), "found open_clip"),
+    "weights: of another program": (called("open_clip_model.safetensors", "other.json"), "found open_clip_model"),
+    "weights: another layout": (called("open_clip_model.safetensors", "open_clip_config.json"), "model_cfg in"),
     "weights: pickled": (called("open_clip_pytorch_model.bin"), "only pickled weights (open_clip_pytorch_model.bin)"),
     "weights: pickled, without a configuration": (called("model.pt", "params.json"), "found model.pt"),
     "weights: several prefixes": (

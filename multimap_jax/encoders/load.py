@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from multimap_jax.encoders.clip.model import EMBEDDED, SENTENCEPIECE, SMALL_FILES, Clip
-from multimap_jax.encoders.families import read_checkpoint
-from multimap_jax.encoders.weights import FLAX, INDEX, SINGLE, weight_files
+from multimap_jax.encoders.families import in_hugging_face_layout, read_checkpoint
+from multimap_jax.encoders.weights import FLAX, INDEX, OPEN_CLIP, OPEN_CLIP_CONFIG, SINGLE, weight_files
 from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about, found_text, names_arguments
 from multimap_jax.runtime.progress import stage
 from multimap_jax.storage.filenames import reason_text
@@ -74,7 +74,9 @@ def _fetch(hub_id: str) -> Path:
 
     try:
         directory = fetch([SINGLE, INDEX, SHARDS])
-        return directory if weight_files(directory) else fetch([FLAX])
+        if not in_hugging_face_layout(directory):
+            directory = fetch([OPEN_CLIP_CONFIG, OPEN_CLIP])
+        return directory if weight_files(directory, (SINGLE, INDEX, OPEN_CLIP)) else fetch([FLAX])
     except Exception as error:  # the hub's client raises a dozen kinds; each means that the download failed
         raise ConnectionError(
             f"{hub_id} is not a local directory, and {hub_problem(error)}: check the id and the network, or give a "
@@ -95,8 +97,9 @@ def hub_problem(error: Exception) -> str:
 
 def _from_store(path: Path) -> Path:
     """Downloads the files of a checkpoint in a store."""
-    patterns = (*SMALL_FILES, "words.json", SINGLE, INDEX, FLAX, SENTENCEPIECE, SHARDS)
+    patterns = [*SMALL_FILES, "words.json", SINGLE, INDEX, FLAX, SENTENCEPIECE, SHARDS]
     with reaching(path):
+        patterns += [] if in_hugging_face_layout(path) else [OPEN_CLIP_CONFIG, OPEN_CLIP]
         files = [file for file in path.iterdir() if any(fnmatch.fnmatch(file.name, pattern) for pattern in patterns)]
     if not files:
         raise MissingError(f"there is no checkpoint in {path}: expected files in the Hugging Face layout")

@@ -23,7 +23,8 @@ from multimap_jax.storage.reading import explained, read_json
 
 SINGLE, INDEX, FLAX = "model.safetensors", "model.safetensors.index.json", "flax_model.msgpack"
 USUAL = (SINGLE, INDEX, FLAX)
-EXPECTED = f"{SINGLE}, {INDEX} with its shards, or {FLAX}"
+OPEN_CLIP_CONFIG, OPEN_CLIP = "open_clip_config.json", "open_clip_model.safetensors"
+SAVE = "CLIPModel.from_pretrained(old).save_pretrained(new)"
 FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
 AGAIN = "fetch or save it again"
 LISTED = 40  # maximum number of names in one error
@@ -33,9 +34,9 @@ PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 WEIGHTS = (".safetensors", ".msgpack", ".h5", ".onnx", *PICKLED)
 
 
-def read_arrays(directory: Path, names: tuple[str, ...] = USUAL) -> Mapping[str, np.ndarray | Stored]:
+def read_arrays(directory: Path, names: tuple[str, ...] = USUAL, save: str = SAVE) -> Mapping[str, np.ndarray | Stored]:
     """All arrays of the checkpoint in `directory` under their PyTorch names; safetensors are read lazily. Raises
-    MissingError if there are none, InputError if they are damaged."""
+    MissingError if there are none, InputError if they are damaged; `save`: the code that makes the first of `names`."""
     files = weight_files(directory, names)
     if files and files[0].name == FLAX:
         return _read_flax(files[0])
@@ -47,12 +48,11 @@ def read_arrays(directory: Path, names: tuple[str, ...] = USUAL) -> Mapping[str,
     if others and all(name.endswith(PICKLED) for name in others):
         raise InputError(
             f"{directory} holds only pickled weights ({', '.join(others[:3])}), which are not read because unpickling "
-            "runs code; if you trust them, convert them once with PyTorch: "
-            "CLIPModel.from_pretrained(old).save_pretrained(new)"
+            f"runs code; if you trust them, convert them once with PyTorch: {save}"
         )
     raise MissingError(
-        f"{directory} has no weights: expected {EXPECTED}{found_instead(directory)}; save them with "
-        f"CLIPModel.save_pretrained{checkpoints_below(directory)}"
+        f"{directory} has no weights: expected {' or '.join(names)}{found_instead(directory)}; save them with {save}"
+        f"{checkpoints_below(directory)}"
     )
 
 
@@ -78,7 +78,7 @@ def checkpoints_below(directory: Path) -> str:
             break
         folder, depth = waiting.popleft()
         with contextlib.suppress(OSError):  # a folder without read permission
-            if depth and (folder / "config.json").is_file():
+            if depth and any((folder / name).is_file() for name in ("config.json", OPEN_CLIP_CONFIG)):
                 found.append(folder)
             below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
             waiting += [(path, depth + 1) for path in below[:FOLDERS]] if depth < DEPTH else []

@@ -78,6 +78,7 @@ class Layout:
       stacks: stored prefix of the layers of the text tower, and of the image tower.
       ignored: stored names without learnt values.
       singles: stored names outside the towers.
+      config: the file with the configuration.
     """
 
     towers: Callable[[CLIPConfig], Any]
@@ -87,6 +88,7 @@ class Layout:
     stacks: tuple[str, str] = ("text_model.encoder.layers", "vision_model.encoder.layers")
     ignored: tuple[str, ...] = IGNORED
     singles: tuple[str, ...] = SINGLES
+    config: str = "config.json"
 
 
 CLIP = Layout(Towers, TOP, NORMS, LAYER)
@@ -123,7 +125,8 @@ def towers_from_arrays(
     layers = config.text.layers + config.image.layers
     if layers * 2 * len(layout.layer) > len(arrays):  # with thousands of layers even building their names takes long
         raise InputError(
-            f"the weights in {source} do not fit its config.json: {len(arrays)} arrays are too few for {layers} layers"
+            f"the weights in {source} do not fit its {layout.config}: {len(arrays)} arrays are too few for {layers} "
+            "layers"
         )
     leaves, structure = jax.tree_util.tree_flatten_with_path(nnx.eval_shape(lambda: layout.towers(config)))
     shapes = {_path(keys): leaf.shape for keys, leaf in leaves}
@@ -136,8 +139,9 @@ def towers_from_arrays(
             expected = save(np.broadcast_to(np.float32(0), shapes[path])[index]).shape
             # Several trainers store a single number as an array of one.
             if expected != arrays[name].shape and not (expected == () and math.prod(arrays[name].shape) == 1):
-                problems.append(f"misshapen: {name} has shape {arrays[name].shape}, expected {expected} by config.json")
-    refuse(problems, f"the weights in {source} do not fit its config.json")
+                shape = arrays[name].shape
+                problems.append(f"misshapen: {name} has shape {shape}, expected {expected} by {layout.config}")
+    refuse(problems, f"the weights in {source} do not fit its {layout.config}")
     parts: dict[str, list[tuple]] = {path: [] for path in shapes}
     for name, (path, index, load, _) in table.items():
         parts[path].append((name, index, load))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from multimap_jax.errors import InputError
@@ -141,22 +142,22 @@ def tower_problems(name: str, found: dict) -> list[str]:
     return problems
 
 
-def image_problems(found: dict) -> list[str]:
+def image_problems(found: dict, name: str = "vision_config") -> list[str]:
     """The problems with the settings that only an image tower has, of valid sizes."""
     problems, channels, patch = [], found.get("num_channels", 3), found["patch_size"]
     if channels != 3:
-        problems.append(f"vision_config has num_channels {channels!r} (expected 3)")
+        problems.append(f"{name} has num_channels {channels!r} (expected 3)")
     if patch > found["image_size"]:
-        problems.append(f"vision_config has patch_size {patch} for image_size {found['image_size']}")
+        problems.append(f"{name} has patch_size {patch} for image_size {found['image_size']}")
     elif (patches := (found["image_size"] // patch) ** 2) > MOST_PATCHES:
-        problems.append(f"vision_config has {patches:,} patches (expected at most {MOST_PATCHES:,})")
+        problems.append(f"{name} has {patches:,} patches (expected at most {MOST_PATCHES:,})")
     return problems
 
 
-def size_problems(name: str, found: dict) -> list[str]:
-    """The problems with the sizes in `found` that have a limit in LIMITS."""
+def size_problems(name: str, found: dict, limits: Mapping[str, int] = LIMITS) -> list[str]:
+    """The problems with the sizes in `found` that have a limit."""
     return [
-        f"{name} has {size} {value!r} (expected a whole number of 1 to {LIMITS[size]:,})"
+        f"{name} has {size} {value!r:.60} (expected a whole number of 1 to {limits[size]:,})"
         for size, value in found.items()
-        if size in LIMITS and (type(value) is not int or not 0 < value <= LIMITS[size])
+        if size in limits and (type(value) is not int or not 0 < value <= limits[size])
     ]

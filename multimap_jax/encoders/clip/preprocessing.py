@@ -140,12 +140,17 @@ def clip_processor(settings: dict) -> Callable[[Image.Image], np.ndarray]:
         if crop:
             left, top = (image.width - crop[0]) // 2, (image.height - crop[1]) // 2
             image = image.crop((left, top, left + crop[0], top + crop[1]))  # black outside the image
-        return np.take(table, np.asarray(image) + CHANNELS)
+        return look_up(table, image)
 
     return scale
 
 
 CHANNELS = np.array([0, 256, 512], np.uint16)  # where each channel's levels begin
+
+
+def look_up(table: np.ndarray, image: Image.Image) -> np.ndarray:
+    """RGB image -> float32 [height, width, 3] by the result of `levels`."""
+    return np.take(table, np.asarray(image) + CHANNELS)
 
 
 def levels(settings: dict) -> np.ndarray:
@@ -172,8 +177,12 @@ def target_size(size: tuple[int, int], wanted: dict) -> tuple[int, int]:
     else:
         target = (edge, int(edge * height / width)) if width <= height else (int(edge * width / height), edge)
     if target[0] * target[1] > SCALED_PIXELS:
-        raise ValueError(f"{width:,} by {height:,} pixels are too narrow for this encoder: crop the image")
+        raise too_narrow(size)
     return target
+
+
+def too_narrow(size: tuple[int, int]) -> ValueError:
+    return ValueError(f"{size[0]:,} by {size[1]:,} pixels are too narrow for this encoder: crop the image")
 
 
 def other_processor(directory: Path, settings: dict) -> Callable[[Image.Image], np.ndarray]:

@@ -36,9 +36,9 @@ OTHER_SETTINGS = (
 WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"  # one digit each
 
 
-def read_tokenizer(directory: Path, config: TextConfig) -> Tokenizer:
-    """The tokenizer in `directory`. Raises InputError if its files do not match config.json, MissingError if there are
-    none."""
+def read_tokenizer(directory: Path, config: TextConfig, name: str = "config.json") -> Tokenizer:
+    """The tokenizer in `directory`. Raises InputError if its files do not match `config`, read from the file `name`,
+    MissingError if there are none."""
     missing = [name for name in ("vocab.json", "merges.txt") if not (directory / name).exists()]
     if missing and not (directory / "tokenizer.json").exists() and not any(directory.glob("*.model")):
         raise MissingError(
@@ -46,17 +46,17 @@ def read_tokenizer(directory: Path, config: TextConfig) -> Tokenizer:
             "save it with CLIPTokenizer.save_pretrained"
         )
     with explained(f"the tokenizer in {directory}", ADVICE):
-        check_ids(directory, config.vocabulary)
+        check_ids(directory, config.vocabulary, name)
         encode, start, end, size = clip_tokenizer(directory) or other_tokenizer(directory)
         encode("a word")  # settings of the wrong type fail only when they are used
     problem = ""
     # A damaged vocabulary gives a working tokenizer with two tokens, so check its size.
     if not 2 < size <= config.vocabulary:
-        problem = f"has {size} tokens, but config.json says {config.vocabulary}"
+        problem = f"has {size} tokens, but {name} says {config.vocabulary}"
     elif not all(type(token) is int and 0 <= token < config.vocabulary for token in (start, end)):
         problem = "has no tokens for the start and end of a text"
     elif config.end_token not in (None, end):
-        problem = f"ends texts with token {end}, but config.json says {config.end_token}"
+        problem = f"ends texts with token {end}, but {name} says {config.end_token}"
     if problem or start is None or end is None:
         raise InputError(f"the tokenizer in {directory} {problem}: {ADVICE}")
     return Tokenizer(encode, start, end, config.context)
@@ -159,7 +159,7 @@ def other_tokenizer(directory: Path) -> tuple[Callable, int | None, int | None, 
     return encode, tokenizer.bos_token_id, tokenizer.eos_token_id, len(tokenizer)
 
 
-def check_ids(directory: Path, vocabulary: int) -> None:
+def check_ids(directory: Path, vocabulary: int, config: str) -> None:
     """ValueError if a tokenizer's files have token ids outside 0 to vocabulary - 1, because the library allocates
     memory for every id up to the largest."""
     found: list = []
@@ -177,7 +177,7 @@ def check_ids(directory: Path, vocabulary: int) -> None:
         raise ValueError(f"tokenizer_config.json lists {added:,} tokens, expected at most {ADDED_TOKENS:,}")
     wrong = [token for token in found if type(token) is not int or not 0 <= token < vocabulary]
     if wrong:
-        raise ValueError(f"a token has the id {str(wrong[0])[:40]}, config.json says {vocabulary} tokens")
+        raise ValueError(f"a token has the id {str(wrong[0])[:40]}, {config} says {vocabulary} tokens")
 
 
 def check_merges(vocabulary: dict, merges: list[tuple[str, str]], added: set[str]) -> None:
