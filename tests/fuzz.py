@@ -39,6 +39,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from experiments.training import open_clip_files
 from multimap_jax.editing.editor import Editor, begun, of_content
 from multimap_jax.editing.edits_file import read_edits
 from multimap_jax.encoders.clip.checkpoint import save_checkpoint, towers_from_arrays
@@ -46,6 +47,8 @@ from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig, TextConfi
 from multimap_jax.encoders.clip.preprocessing import read_preprocessing
 from multimap_jax.encoders.clip.tokenizer import read_tokenizer
 from multimap_jax.encoders.clip.towers import Towers
+from multimap_jax.encoders.open_clip.config import read_config
+from multimap_jax.encoders.open_clip.preprocessing import make_preprocess
 from multimap_jax.encoders.weights import read_arrays
 from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.persistence import ARRAYS, MODEL_JSON, read_model
@@ -411,6 +414,13 @@ def config_reader(folder: Path) -> None:
     towers_from_arrays(read_arrays(folder), config, "the fuzzed checkpoint")
 
 
+def open_clip_reader(path: Path) -> None:
+    config, scaling = read_config(path)
+    if scaling:
+        made = make_preprocess(scaling, config.image.size)(Image.new("RGB", (5, 3), "white"))
+        assert made.shape == (config.image.size, config.image.size, 3) and np.isfinite(made).all()
+
+
 def weights_reader(folder: Path) -> None:
     towers_from_arrays(read_arrays(folder), SMALL, "the fuzzed checkpoint")
 
@@ -433,6 +443,10 @@ def readers() -> dict[str, tuple]:
         "flax": (changed_bytes((flax_weights(),)), flax(weights_reader)),
         "index": (changed_json(index), in_folder("model.safetensors.index.json", "", read_arrays)),
         "config": (changed_json(parsed["config.json"]), in_folder("config.json", "model.safetensors", config_reader)),
+        "open_clip": (
+            changed_json(open_clip_files.config("longest", 550)),
+            as_file(open_clip_files.CONFIG, open_clip_reader),
+        ),
         "preprocessor": (
             changed_json(parsed["preprocessor_config.json"]),
             in_folder("preprocessor_config.json", "", lambda folder: read_preprocessing(folder, SMALL.image.size)),
@@ -486,8 +500,8 @@ def readers() -> dict[str, tuple]:
 
 
 NAMES = (
-    "images weights header flax index config preprocessor vocabulary merges tokenizer tar table list rows names labels "
-    "json run record edits groups model arrays plan metadata skipped embeddings proxies"
+    "images weights header flax index config preprocessor open_clip vocabulary merges tokenizer tar table list rows "
+    "names labels json run record edits groups model arrays plan metadata skipped embeddings proxies"
 ).split()
 
 
