@@ -19,7 +19,7 @@ from multimap_jax.storage.paths import local_folder_copy, parse_path, reaching
 from multimap_jax.storage.reading import read_json
 
 SHARDS = "model-*.safetensors"
-SMALL_BYTES = 2**24  # maximum bytes of a small file
+SMALL_BYTES = 2**27  # maximum bytes of a small file; the tokenizer.json of a SigLIP 2 has 34 MB
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 import multimap_jax as mm
 from multimap_jax.encoders import weights
 from multimap_jax.encoders.clip.checkpoint import arrays_from_towers, save_checkpoint
+from multimap_jax.encoders.clip.model import EMBEDDED
 
 TEXTS = ["a red fruit", "a fruit with the color of dark green"]
 
@@ -279,3 +280,13 @@ def test_why_the_hub_failed(status, errno, said):
     error = OSError(errno, os.strerror(errno)) if errno else OSError()
     error.response = SimpleNamespace(status_code=status)
     assert said in hub_problem(error)
+
+
+def test_the_tokenizer_may_be_as_long_as_that_of_siglip_2(tmp_path):
+    from transformers import CLIPTokenizer
+
+    shutil.copytree(EMBEDDED, tmp_path, dirs_exist_ok=True)
+    CLIPTokenizer.from_pretrained(EMBEDDED).save_pretrained(tmp_path)
+    with (tmp_path / "tokenizer.json").open("a") as file:
+        file.write(" " * 35_000_000)
+    assert mm.load_clip(tmp_path).tokenizer.encode("red")
