@@ -128,6 +128,7 @@ def test_ids_are_those_of_transformers(name, folder):
     assert (ours.start, ours.end) == (theirs.bos_token_id, theirs.eos_token_id)
     for text in TEXTS:
         assert ours.encode(text) == ids(theirs, text), text
+    assert ours.encode(" red") == ours.encode("red")  # which `Clip.token_embeddings` expects
 
 
 @pytest.fixture(scope="module", params=["vocab.json and merges.txt", "released"])

@@ -53,7 +53,7 @@ SMALL_FILES = [
     "added_tokens.json",
     "processor_config.json",
 ]
-SENTENCEPIECE = "*.model"  # files of other tokenizers, which transformers runs
+SENTENCEPIECE = "*.model"  # files of other tokenizers
 TEXT_BLOCK = 64  # texts in one call of the tower
 
 
@@ -296,9 +296,12 @@ class Clip:
         return unit_rows(raw) if normalize else raw
 
     def token_embeddings(self, words: Sequence[str]) -> np.ndarray:
-        """e(word): the mean of each word's token embeddings, float32 [words, width]."""
+        """e(word): the mean of each word's token embeddings, float32 [words, width].
+
+        The tokens are those of a word inside a text: SigLIP 2 has others at its start, where no space is before it.
+        """
         table = self.towers.text.tokens[...]
-        rows = [table[jnp.asarray(self.tokenizer.encode(word))].mean(0) for word in words]
+        rows = [table[jnp.asarray(self.tokenizer.encode(f" {word}"))].mean(0) for word in words]
         return np.asarray(rows, np.float32).reshape(len(rows), self.token_width)
 
     def slot_encoder(
