@@ -21,6 +21,7 @@ class Tokenizer:
       padding: the id that fills every text up to the context; None: end ids do, as far as the longest text needs them,
         and have no influence.
       unknown: the id of what has no other one, None if there is none.
+      encode_sides: the texts left and right of one token -> the ids of each; None: those that `encode` gives.
     """
 
     encode: Callable[[str], list[int]]
@@ -29,6 +30,7 @@ class Tokenizer:
     context: int
     padding: int | None = None
     unknown: int | None = None
+    encode_sides: Callable[[str, str], tuple[list[int], list[int]]] | None = None
 
     @property
     def before(self) -> int:

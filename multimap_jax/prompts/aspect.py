@@ -115,9 +115,11 @@ def make_prompt(aspect: Aspect, tokenizer: Tokenizer) -> Prompt:
     """The aspect's prompt with "*" at the slot.
 
     The text left and right of the slot is tokenised separately: CLIP has a single token "*.", so a template that ends
-    in "{word}." would lose its slot. InputError for a prompt longer than the context.
+    in "{word}." would lose its slot. Where a token has the space before it in itself, so has the one at the slot.
+    InputError for a prompt longer than the context.
     """
-    left, right = (tokenizer.encode(side) for side in aspect.sides())
+    sides = aspect.sides()
+    left, right = tokenizer.encode_sides(*sides) if tokenizer.encode_sides else map(tokenizer.encode, sides)
     ids = tokenizer.whole([*left, *tokenizer.placeholder(), *right])
     if len(ids) > tokenizer.context:
         raise InputError(
