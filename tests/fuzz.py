@@ -49,6 +49,7 @@ from multimap_jax.encoders.clip.tokenizer import read_tokenizer
 from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.encoders.open_clip.config import read_config
 from multimap_jax.encoders.open_clip.preprocessing import make_preprocess
+from multimap_jax.encoders.siglip.tokenizer import read_tokenizer as read_siglip_tokenizer
 from multimap_jax.encoders.weights import read_arrays
 from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.persistence import ARRAYS, MODEL_JSON, read_model
@@ -65,6 +66,7 @@ from multimap_jax.storage import output
 from multimap_jax.storage import reading as files
 from multimap_jax.storage.reading import explained, read_json
 from tests.bombs import bombs
+from tests.siglip_files import write_siglip, write_siglip_2, write_spiece
 
 LIMIT_SECONDS, MEMORY = 20, 2**30  # of a case; what it may not come near to is half as much again
 BOUND, MADE = (
@@ -463,6 +465,9 @@ def readers() -> dict[str, tuple]:
             changed_json(parsed["tokenizer_config.json"]),
             in_folder("tokenizer_config.json", without("tokenizer_config.json"), tokenizer_reader),
         ),
+        "unigram": (changed_json(json.loads(siglip("unigram")[0])), siglip_reader("unigram")),
+        "pieces": (changed_bytes((siglip("pieces")[0],)), siglip_reader("pieces")),
+        "gemma": (changed_json(json.loads(siglip("gemma")[0])), siglip_reader("gemma")),
         "tar": (changed_bytes((tar(), *bombs("tar"))), as_file("a.tar", read_source)),
         "table": (changed_bytes((table_of_images(), *bombs("table"))), as_file("a.parquet", read_source)),
         "list": (changed_bytes((b"path,license\na.png,x\n./b.png,y\n", *bombs("list"))), as_file("a.csv", read_source)),
@@ -500,8 +505,8 @@ def readers() -> dict[str, tuple]:
 
 
 NAMES = (
-    "images weights header flax index config preprocessor open_clip vocabulary merges tokenizer tar table list rows "
-    "names labels json run record edits groups model arrays plan metadata skipped embeddings proxies"
+    "images weights header flax index config preprocessor open_clip vocabulary merges tokenizer unigram pieces gemma tar "
+    "table list rows names labels json run record edits groups model arrays plan metadata skipped embeddings proxies"
 ).split()
 
 
@@ -511,6 +516,31 @@ def dataclass_config() -> TextConfig:
 
 def tokenizer_reader(folder: Path) -> None:
     read_tokenizer(folder, dataclass_config()).pad(["a red fruit"[:4]])
+
+
+SIGLIP = {  # reader -> (its file, what writes it)
+    "unigram": ("tokenizer.json", write_siglip),
+    "pieces": ("spiece.model", write_spiece),
+    "gemma": ("tokenizer.json", write_siglip_2),
+}
+
+
+@functools.cache
+def siglip(name: str) -> tuple[bytes, TextConfig]:
+    """(a tokenizer of SigLIP or SigLIP 2, the configuration of its tower)."""
+    file, write = SIGLIP[name]
+    with tempfile.TemporaryDirectory() as folder:
+        size = write(Path(folder))
+        return Path(folder, file).read_bytes(), TextConfig(size, 64, 8, 1, 2, 8, 8)
+
+
+def siglip_reader(name: str) -> Callable[[bytes], None]:
+    def read(folder: Path) -> None:
+        found = read_siglip_tokenizer(folder, siglip(name)[1])
+        ids = found.pad(["a RED fruit", "ﬁ\u0301 ½ 日本 \n\n\u2603", ""])
+        assert ids.min() >= 0 and ids.max() < siglip(name)[1].vocabulary
+
+    return in_folder(SIGLIP[name][0], "", read)
 
 
 def flax_weights() -> bytes:
