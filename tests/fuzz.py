@@ -506,7 +506,8 @@ def readers() -> dict[str, tuple]:
 
 NAMES = (
     "images weights header flax index config preprocessor open_clip vocabulary merges tokenizer unigram pieces gemma "
-    "tar table list rows names labels json run record edits groups model arrays plan metadata skipped embeddings proxies"
+    "tar table list rows names labels json run record edits groups model arrays plan metadata skipped embeddings "
+    "proxies"
 ).split()
 
 
