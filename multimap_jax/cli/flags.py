@@ -63,7 +63,9 @@ SUBJECT_HELP = (
     "exactly:fruit always uses yours"
 )
 IMAGES = text("images", SOURCE_HELP)
-CLIP = text("clip", "the encoder: 'embedded', a directory in the Hugging Face layout, or a hub id", "embedded")
+CLIP = text(
+    "clip", "the encoder: 'embedded', a directory in Hugging Face's or open_clip's layout, or a hub id", "embedded"
+)
 # What to group, and what it shows.
 INPUTS = (IMAGES, text("embeddings", READY_HELP), text("subject", SUBJECT_HELP, choices.SUBJECT), CLIP)
 WORD_SOURCE_FLAGS = (

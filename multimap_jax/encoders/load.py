@@ -10,7 +10,16 @@ from pathlib import Path
 
 from multimap_jax.encoders.clip.model import EMBEDDED, SENTENCEPIECE, SMALL_FILES, Clip
 from multimap_jax.encoders.families import in_hugging_face_layout, read_checkpoint
-from multimap_jax.encoders.weights import FLAX, INDEX, OPEN_CLIP, OPEN_CLIP_CONFIG, SINGLE, weight_files
+from multimap_jax.encoders.weights import (
+    FLAX,
+    INDEX,
+    OPEN_CLIP,
+    OPEN_CLIP_CONFIG,
+    SINGLE,
+    WEIGHTS,
+    refuse_pickled,
+    weight_files,
+)
 from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about, found_text, names_arguments
 from multimap_jax.runtime.progress import stage
 from multimap_jax.storage.filenames import reason_text
@@ -19,19 +28,21 @@ from multimap_jax.storage.paths import local_folder_copy, parse_path, reaching
 from multimap_jax.storage.reading import read_json
 
 SHARDS = "model-*.safetensors"
-SMALL_BYTES = 2**27  # maximum bytes of a small file; the tokenizer.json of a SigLIP 2 has 34 MB
-HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+SMALL_BYTES = 2**24  # maximum bytes of a small file
+TOKENIZER_BYTES = 2**26  # and of tokenizer.json: that of a SigLIP 2 has 34 MB
+# A hub id, and after "@" a commit, branch or tag of it.
+HUB_ID = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w./-]{0,99}))?")
 
 
 @names_arguments
 @errors_about("clip")
 def load_clip(name: str | Path | Clip = "embedded") -> Clip:
-    """Loads a frozen CLIP with a ViT image tower.
+    """Loads a frozen CLIP with a ViT image tower, or one of its kin (see BUILD.md: SigLIP, MetaCLIP 2, open_clip's).
 
     Args:
       name: "embedded" (small, trained on drawings, comes with the package), a directory in the Hugging Face layout,
-        such a directory in a store (s3://…), or a hub id such as "openai/clip-vit-base-patch32". A loaded Clip is
-        returned unchanged.
+        such a directory in a store (s3://…), or a hub id such as "openai/clip-vit-base-patch32", with a commit, branch
+        or tag of it if one is wanted ("ID@REVISION"). A loaded Clip is returned unchanged.
 
     Raises:
       MissingError: there is no such directory, or files are missing in it.
@@ -56,40 +67,54 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
             f"{name} is a file, expected a folder in the Hugging Face layout: give {Path(name).parent} if it holds "
             "config.json and the tokenizer too"
         )
-    if not HUB_ID.fullmatch(name):
+    hub_id = HUB_ID.fullmatch(name)
+    if not hub_id or ".." in name:
         raise MissingError(
             f'there is no directory {name}: give "embedded", a directory in the Hugging Face layout, '
-            'or a hub id such as "openai/clip-vit-base-patch32"'
+            'or a hub id such as "openai/clip-vit-base-patch32" (ID@REVISION for a commit, branch or tag of it)'
         )
-    return _load_directory(name, _fetch(name))
+    return _load_directory(name, _fetch(*hub_id.groups()))
 
 
 @stage("fetching the checkpoint")
-def _fetch(hub_id: str) -> Path:
-    """Fetches configuration, tokenizer and one format of weights into the hub's local cache."""
-    from huggingface_hub import snapshot_download
+def _fetch(hub_id: str, revision: str | None) -> Path:
+    """Fetches configuration, tokenizer and one format of weights into the hub's local cache; the folder is named after
+    the commit."""
+    from huggingface_hub import list_repo_files, snapshot_download
 
     def fetch(patterns: list[str]) -> Path:
-        return Path(snapshot_download(hub_id, allow_patterns=[*SMALL_FILES, SENTENCEPIECE, *patterns]))
+        wanted = [*SMALL_FILES, SENTENCEPIECE, *patterns]
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
 
     try:
         directory = fetch([SINGLE, INDEX, SHARDS])
         if not in_hugging_face_layout(directory):
             directory = fetch([OPEN_CLIP_CONFIG, OPEN_CLIP])
-        return directory if weight_files(directory, (SINGLE, INDEX, OPEN_CLIP)) else fetch([FLAX])
+        if weight_files(directory, (SINGLE, INDEX, OPEN_CLIP)) or weight_files(fetch([FLAX])):
+            return directory
+        others = list_repo_files(hub_id, revision=directory.name)
     except Exception as error:  # the hub's client raises a dozen kinds; each means that the download failed
+        place = f"{hub_id}@{revision}" if revision else hub_id
         raise ConnectionError(
-            f"{hub_id} is not a local directory, and {hub_problem(error)}: check the id and the network, or give a "
+            f"{place} is not a local directory, and {hub_problem(error)}: check the id and the network, or give a "
             "local directory in the Hugging Face layout"
         ) from error
+    refuse_pickled(hub_id, [name for name in others if name.endswith(WEIGHTS)])
+    return directory
 
 
-def hub_problem(error: Exception) -> str:
+def hub_problem(error: BaseException) -> str:
     """Why the hub's client failed."""
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    if isinstance(error, RevisionNotFoundError):
+        return "the hub has no such commit, branch or tag of it"
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
         meaning = {401: "no such public model", 403: "no access", 404: "no such model"}.get(status, "an error")
         return f"the hub answered {status} ({meaning})"
+    if error.__cause__ is not None:
+        return hub_problem(error.__cause__)
     if isinstance(error, OSError) and error.errno:
         return f"its files could not be downloaded ({reason_text(error)})"
     return "the hub could not be reached"
@@ -112,7 +137,7 @@ def _load_directory(source: str, directory: Path) -> Clip:
         raise InputError(f"{directory} has a name that the tokenizer library cannot open: rename it, with letters only")
     for path in (directory / file for file in (*SMALL_FILES, "chat_template.jinja")):
         if path.exists():
-            check_regular(path, limit=SMALL_BYTES)
+            check_regular(path, limit=TOKENIZER_BYTES if path.name == "tokenizer.json" else SMALL_BYTES)
             if path.suffix == ".json":
                 read_json(path)
     return Clip(source, directory, read_checkpoint(directory))

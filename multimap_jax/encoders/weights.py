@@ -44,16 +44,20 @@ def read_arrays(directory: Path, names: tuple[str, ...] = USUAL, save: str = SAV
         raise MissingError(f"{directory / INDEX} names missing shards: {', '.join(absent[:LISTED])}")
     if files:
         return {name: array for path in files[1:] or files for name, array in _read_safetensors(path).items()}
-    others = weight_names(directory)
-    if others and all(name.endswith(PICKLED) for name in others):
-        raise InputError(
-            f"{directory} holds only pickled weights ({', '.join(others[:3])}), which are not read because unpickling "
-            f"runs code; if you trust them, convert them once with PyTorch: {save}"
-        )
+    refuse_pickled(directory, weight_names(directory), save)
     raise MissingError(
         f"{directory} has no weights: expected {' or '.join(names)}{found_instead(directory)}; save them with {save}"
         f"{checkpoints_below(directory)}"
     )
+
+
+def refuse_pickled(place: str | Path, names: list[str], save: str = SAVE) -> None:
+    """Raises InputError if these files of weights are pickled ones alone. save: how the weights are saved instead."""
+    if names and all(name.endswith(PICKLED) for name in names):
+        raise InputError(
+            f"{place} holds only pickled weights ({', '.join(names[:3])}), which are not read because unpickling runs "
+            f"code; if you trust them, convert them once with PyTorch: {save}"
+        )
 
 
 def weight_names(directory: Path) -> list[str]:

@@ -205,7 +205,7 @@ def test_a_checkpoint_is_called_by_its_folder_and_found_by_its_path(directory, m
 def test_the_hub_is_asked_for_what_is_needed(clip, monkeypatch):
     asked = []
 
-    def fetch(name, allow_patterns):
+    def fetch(name, revision, allow_patterns):
         asked.append((name, allow_patterns))
         return str(clip.directory)
 

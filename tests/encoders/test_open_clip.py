@@ -104,14 +104,17 @@ def change(directory, changes):
 
 
 VISION, TEXT, SCALING = "model_cfg.vision_cfg", "model_cfg.text_cfg", "preprocess_cfg"
-INSTEAD = "which is not supported: use one with open_clip's own transformers, such as laion/"
+INSTEAD = "which is not supported: use a plain ViT CLIP, such as laion/"
 REFUSED = {
     "timm": ({f"{VISION}.timm_model_name": "convnext_base"}, f"an image tower of timm ('convnext_base'), {INSTEAD}"),
     "a ResNet": ({f"{VISION}.layers": [3, 4, 6, 3]}, f"a ResNet as its image tower, {INSTEAD}"),
     "transformers": ({f"{TEXT}.hf_model_name": "mt5"}, f"a text tower of transformers ('mt5'), {INSTEAD}"),
     "CoCa": ({"model_cfg.multimodal_cfg": {}}, f"a decoder of texts (CoCa), {INSTEAD}"),
     "attention pooling": ({f"{VISION}.attentional_pool": True}, "attentional_pool True (expected none)"),
-    "mean pooling": ({f"{VISION}.pool_type": "avg"}, "vision_cfg has pool_type 'avg' (expected 'tok')"),
+    "mean pooling": (
+        {f"{VISION}.pool_type": "avg"},
+        "vision_cfg has pool_type 'avg' (expected 'tok'). Instead, use a plain ViT CLIP, such as laion/",
+    ),
     "pooling of the last token": ({f"{TEXT}.pool_type": "last"}, "pool_type 'last' (expected 'argmax' or 'eos')"),
     "no first norm": ({f"{VISION}.no_ln_pre": True}, "no_ln_pre True"),
     "layer scale": ({f"{VISION}.ls_init_value": 1e-4}, "ls_init_value 0.0001"),
@@ -231,6 +234,11 @@ def test_the_hash_follows_every_file(directory):
     assert len(set(hashes)) == 6
 
 
+def test_a_checkpoint_in_a_subfolder_is_named(directory):
+    with pytest.raises(FileNotFoundError, match=f"give the subfolder that has one: {directory}"):
+        mm.load_clip(directory.parent)
+
+
 @pytest.fixture
 def both(directory, clip):
     """A folder with both layouts, of different models, without Hugging Face's weights."""
@@ -251,7 +259,7 @@ def test_a_folder_with_both_layouts(both, clip):
 def test_the_hub_is_asked_for_open_clip_where_there_is_nothing_else(both, clip, monkeypatch):
     asked, there = [], both
 
-    def fetch(name, allow_patterns):
+    def fetch(name, revision, allow_patterns):
         asked.append({*allow_patterns} & {"model.safetensors", "flax_model.msgpack", CONFIG, WEIGHTS})
         return str(there)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -54,6 +55,7 @@ SMALL_FILES = [
     "processor_config.json",
 ]
 SENTENCEPIECE = "*.model"  # files of other tokenizers
+COMMIT = re.compile("[0-9a-f]{40}")
 TEXT_BLOCK = 64  # texts in one call of the tower
 
 
@@ -107,8 +109,12 @@ class Clip:
 
     @property
     def place(self) -> str:
-        """The name by which `load_clip` finds this checkpoint from any folder on this machine."""
-        return str(self.directory.resolve()) if self._is_local() else self.source
+        """The name by which `load_clip` finds this checkpoint from any folder on this machine; of one from a hub, with
+        the commit that was used."""
+        if self._is_local():
+            return str(self.directory.resolve())
+        is_commit = COMMIT.fullmatch(self.directory.name) and "://" not in self.source and not self.embedded
+        return f"{self.source.partition('@')[0]}@{self.directory.name}" if is_commit else self.source
 
     @functools.cached_property
     def hash(self) -> str:

@@ -13,8 +13,8 @@ from multimap_jax.errors import InputError
 from multimap_jax.storage.reading import read_json
 
 INSTEAD = (
-    "use one with open_clip's own transformers, such as laion/CLIP-ViT-B-32-laion2B-s34B-b79K, or a SigLIP in the "
-    "Hugging Face layout, such as google/siglip-base-patch16-224"
+    "use a plain ViT CLIP, such as laion/CLIP-ViT-B-32-laion2B-s34B-b79K, or a SigLIP in the Hugging Face layout, such "
+    "as google/siglip-base-patch16-224"
 )
 SIZES: dict[str, dict[str, Any]] = {
     "vision_cfg": {"image_size": 224, "patch_size": 16, "width": 768, "layers": 12, "head_width": 64, "mlp_ratio": 4.0},
@@ -68,7 +68,7 @@ def read_config(path: Path) -> tuple[CLIPConfig, dict | None]:
     settings = preprocess_settings(section(content, "preprocess_cfg", path)) if content.get("preprocess_cfg") else None
     problems += preprocess_problems(settings) if settings else []
     if problems:
-        raise InputError(f"{path} cannot be used: {'; '.join(problems)}")
+        raise InputError(f"{path} cannot be used: {'; '.join(problems)}. Instead, {INSTEAD}")
     text_config = TextConfig(
         vocabulary=text["vocab_size"],
         context=text["context_length"],
