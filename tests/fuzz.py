@@ -505,7 +505,7 @@ def readers() -> dict[str, tuple]:
 
 
 NAMES = (
-    "images weights header flax index config preprocessor open_clip vocabulary merges tokenizer unigram pieces gemma "
+    "images weights header flax index config open_clip preprocessor vocabulary merges tokenizer unigram pieces gemma "
     "tar table list rows names labels json run record edits groups model arrays plan metadata skipped embeddings "
     "proxies"
 ).split()

@@ -18,7 +18,7 @@ from absl import app, flags
 
 from experiments.training.byte_tokenizer import write_tokenizer
 
-OUT = flags.DEFINE_string("out", "tests/encoders/open_clip", "where to write the files")
+FLAGS = flags.FLAGS
 
 WORDS = "a fruit with the color species shape of red green yellow dark".split()
 CONTEXT = 24
@@ -141,7 +141,7 @@ def expected(directory, vocabulary):
 
 
 def main(_):
-    out, arrays = pathlib.Path(OUT.value), {}
+    out, arrays = pathlib.Path(FLAGS.out), {}
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = write_tokenizer(folder, WORDS, CONTEXT)
@@ -159,4 +159,5 @@ def main(_):
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("out", "tests/encoders/open_clip", "where to write the files")
     app.run(main)
