@@ -3,7 +3,8 @@
     python -m experiments.benchmarks.families --out=experiments/results/benchmark_families_cpu.json
 
 Prints one JSON line. The towers have the sizes of released checkpoints and random weights, the same on both sides. Each
-side runs in a process of its own on pixels that are scaled already, in batches of 32, in float32. The step is one of
+side runs in a process of its own on pixels that are scaled already, PyTorch in batches of 32, ours in those that it
+uses, in float32. The step is one of
 the paper's recipe (see `experiments.benchmarks.proxies`), ours alone. open_clip's checkpoints are run by CLIP's towers.
 About 6 minutes on two CPU cores; needs the test extra (PyTorch).
 """
@@ -86,8 +87,9 @@ def ours(kind: str, vision: dict, images: int, repeats: int) -> list[float]:
         torch_model(kind, vision).save_pretrained(folder)
         tower, rows = image_tower(kind, Path(folder), read_arrays(Path(folder))), pixels(images)
     with matmul_precision("float32"):
-        embed = jax.jit(lambda tower, rows: jax.vmap(tower)(rows)).lower(tower, rows[:BATCH]).compile()
-        run = lambda: [np.asarray(embed(tower, rows[i : i + BATCH])) for i in range(0, images, BATCH)]  # noqa: E731
+        block = tower.cpu_block if jax.default_backend() == "cpu" else BATCH
+        embed = jax.jit(lambda tower, rows: jax.vmap(tower)(rows)).lower(tower, rows[:block]).compile()
+        run = lambda: [np.asarray(embed(tower, rows[i : i + block])) for i in range(0, images, block)]  # noqa: E731
         run()
         return measure(run, repeats)
 

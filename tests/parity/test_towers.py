@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from multimap_jax.encoders.clip.checkpoint import towers_from_arrays
-from multimap_jax.encoders.clip.config import CLIPConfig
+from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig
 from multimap_jax.encoders.clip.slot import slot_encoder, unit
-from multimap_jax.encoders.clip.towers import multiply, unstack_layers
+from multimap_jax.encoders.clip.towers import multiply, stack_layers, unstack_layers
 from multimap_jax.runtime.precision import matmul_precision
 
 torch = pytest.importorskip("torch")
@@ -126,6 +127,23 @@ def test_prefix_and_suffix_equal_the_whole_context(slot, plain):
         gradient = np.asarray(jax.jit(jax.grad(lambda proxy: encoder(proxy) @ target))(proxy))
     expected = theirs.grad[0].numpy()
     assert np.abs(gradient - expected).max() <= 1e-6 * np.abs(expected).max()
+
+
+def test_attention_over_many_tokens_has_the_bits_and_gradients_of_that_over_few(monkeypatch):
+    layer = unstack_layers(stack_layers(ImageConfig(32, 8, 128, 1, 2, 64, 16), nnx.Rngs(0)))[0]
+    x, weights = jax.random.normal(jax.random.key(0), (2, 3, 196, 128))
+
+    def outputs(x):
+        return jax.vmap(lambda x: layer(x, causal=False)[0])(x)
+
+    results = []
+    for many in (196, 195):
+        monkeypatch.setattr("multimap_jax.encoders.clip.towers.MANY", many)
+        with matmul_precision("float32"):
+            gradient = jax.jit(jax.grad(lambda x: (outputs(x) * weights).sum()))(x)  # noqa: B023
+            results.append((np.asarray(jax.jit(lambda x: outputs(x))(x)), np.asarray(gradient)))
+    assert (results[0][0] == results[1][0]).all()
+    assert np.abs(results[0][1] - results[1][1]).max() <= 1e-5 * np.abs(results[0][1]).max()
 
 
 def test_unit_vectors_have_norm_one():

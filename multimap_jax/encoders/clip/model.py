@@ -237,9 +237,9 @@ class Clip:
 
     @property
     def image_block(self) -> int:
-        """Images in one call of a device. The shape is fixed, so that an embedding never depends on other images. These
-        numbers were not compared with others."""
-        return 32 if jax.default_backend() == "cpu" else 256
+        """Images in one call of a device. The shape is fixed, so that an embedding never depends on other images. The
+        number for accelerators was not compared with others."""
+        return self.towers.image.cpu_block if jax.default_backend() == "cpu" else 256
 
     def check_embeddings(self, embeddings: ArrayLike | StoredRows) -> np.ndarray | StoredRows:
         """Checks embeddings and returns them as an array [images, embed] of float32 or float64. `StoredRows` were

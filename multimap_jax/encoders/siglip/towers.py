@@ -68,6 +68,8 @@ class AttentionPooling(nnx.Module):
 class SiglipImageTower(nnx.Module):
     """Pixels [size, size, 3], scaled as the checkpoint's preprocessing says -> image embedding [e], not normalised."""
 
+    cpu_block = 8  # with 196 patches faster than 32
+
     def __init__(self, config: ImageConfig, rngs: nnx.Rngs | None = None):
         rngs = rngs or nnx.Rngs(0)
         self.config = config
