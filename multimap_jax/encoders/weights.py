@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -25,7 +26,8 @@ SINGLE, INDEX, FLAX = "model.safetensors", "model.safetensors.index.json", "flax
 USUAL = (SINGLE, INDEX, FLAX)
 OPEN_CLIP_CONFIG, OPEN_CLIP = "open_clip_config.json", "open_clip_model.safetensors"
 SAVE = "CLIPModel.from_pretrained(old).save_pretrained(new)"
-FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
+# safetensors' names of floating-point numbers
+FLOATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 AGAIN = "fetch or save it again"
 LISTED = 40  # maximum number of names in one error
 DEPTH = 4  # levels below the given folder to search for a checkpoint, as in hub/models--x--y/snapshots/HASH
@@ -104,23 +106,20 @@ def weight_files(directory: Path, names: tuple[str, ...] = USUAL) -> list[Path]:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """An array in a safetensors file; `np.asarray` reads its numbers."""
+    """An array in a safetensors file. `np.asarray` maps it: its numbers are read where they are used."""
 
-    file: Any
-    name: str
     path: Path
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.file.get_slice(self.name).get_shape())
+    name: str
+    stored: str
+    shape: tuple[int, ...]
+    offset: int
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        stored = self.file.get_slice(self.name).get_dtype()
-        if stored not in FLOATS:
+        if self.stored not in FLOATS:
             expected = ", ".join(FLOATS)
-            raise InputError(f"{self.name} in {self.path} is stored as {stored}, expected one of {expected}")
+            raise InputError(f"{self.name} in {self.path} is stored as {self.stored}, expected one of {expected}")
         with explained(f"{self.name} in {self.path}", AGAIN):
-            return self.file.get_tensor(self.name)
+            return np.memmap(self.path, FLOATS[self.stored], "r", self.offset, self.shape)
 
 
 def _read_safetensors(path: Path) -> dict[str, Stored]:
@@ -128,8 +127,16 @@ def _read_safetensors(path: Path) -> dict[str, Stored]:
 
     check_regular(path)
     try:
-        file = safe_open(path, "numpy")
-        return {name: Stored(file, name, path) for name in file.keys()}
+        with safe_open(path, "numpy"):  # compares the header with the file
+            pass
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+        header.pop("__metadata__", None)
+        return {
+            name: Stored(path, name, entry["dtype"], tuple(entry["shape"]), 8 + size + entry["data_offsets"][0])
+            for name, entry in header.items()
+        }
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} is not a complete safetensors file ({error_text(error)}): {AGAIN}") from error
 

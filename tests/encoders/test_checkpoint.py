@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 import multimap_jax as mm
 from multimap_jax.encoders import weights
+from multimap_jax.encoders.clip import checkpoint
 from multimap_jax.encoders.clip.checkpoint import arrays_from_towers, save_checkpoint
 from multimap_jax.encoders.clip.model import EMBEDDED
 
@@ -101,6 +102,19 @@ def test_half_precision_becomes_float32(directory, dtype):
     assert {leaf.dtype for leaf in jax.tree.leaves(towers)} == {np.dtype(np.float32)}
     table = arrays["text_model.embeddings.token_embedding.weight"].astype(np.float32)
     assert (np.asarray(towers.text.tokens[...]) == table).all()
+
+
+def test_many_rows_are_read_in_parts(clip, directory, monkeypatch):
+    monkeypatch.setattr(checkpoint, "ROWS", 7)
+    parts = mm.load_clip(directory).towers
+    for ours, theirs in zip(jax.tree.leaves(parts), jax.tree.leaves(clip.towers)):
+        assert ours.shape == theirs.shape and (ours == theirs).all()
+    arrays = arrays_of(directory)
+    name = "text_model.encoder.layers.1.mlp.fc1.weight"
+    arrays[name][20, 3] = np.nan
+    save_file(arrays, directory / "model.safetensors")
+    with pytest.raises(ValueError, match=rf"hold NaN or infinite numbers.*\n  {name}"):
+        mm.load_clip(directory)
 
 
 def test_all_that_does_not_fit_is_listed_at_once(directory):

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from numpy.typing import DTypeLike
@@ -63,6 +64,8 @@ LAYER = {
 }
 # Names outside the towers.
 SINGLES = ("logit_scale", "text_projection.weight", "visual_projection.weight")
+ROWS = 128  # of a stored array that are converted at once
+ALIGNMENT = 64  # bytes
 # Written by old releases; they hold 0, 1, 2, … and no learnt values.
 IGNORED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 
@@ -128,8 +131,11 @@ def towers_from_arrays(
             f"the weights in {source} do not fit its {layout.config}: {len(arrays)} arrays are too few for {layers} "
             "layers"
         )
-    leaves, structure = jax.tree_util.tree_flatten_with_path(nnx.eval_shape(lambda: layout.towers(config)))
+    leaves, structure = jax.tree_util.tree_flatten_with_path(_abstract_towers(config, layout))
     shapes = {_path(keys): leaf.shape for keys, leaf in leaves}
+    for tower, sizes in (("text", config.text), ("image", config.image)):
+        stacked = [path for path in shapes if path.startswith(f"{tower}.layers.")]
+        shapes |= {path: (sizes.layers, *shapes[path][1:]) for path in stacked}
     table = name_table(config, layout)
     problems = [f"missing: {name}" for name in table if name not in arrays]
     unknown = set(arrays) - set(table) - set(layout.ignored)
@@ -146,18 +152,54 @@ def towers_from_arrays(
     for name, (path, index, load, _) in table.items():
         parts[path].append((name, index, load))
 
-    def read(path: str) -> jax.Array:
-        ours = np.zeros(shapes[path], np.float32)
-        for name, index, load in parts[path]:
-            found = np.asarray(arrays[name]).astype(np.float32, copy=False)
-            if not np.isfinite(found).all():
-                problems.append(name)
-            ours[index] = load(found if ours.shape else found.reshape(()))
-        return jnp.asarray(ours)
+    damaged: list[str] = []
 
-    found = [read(_path(keys)) for keys, _ in leaves]
-    refuse(sorted(problems), f"the weights in {source} hold NaN or infinite numbers: {AGAIN}")
+    def read(path: str) -> jax.Array:
+        ours = _empty(shapes[path])
+
+        def fill(name: str, index: tuple, load: Callable) -> None:
+            stored = np.asarray(arrays[name])
+            if not _fill(ours[index], stored if ours.shape else stored.reshape(()), load):
+                damaged.append(name)
+
+        list(pool.map(fill, *zip(*parts[path])))
+        return jax.device_put(ours)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = [read(_path(keys)) for keys, _ in leaves]
+    refuse(sorted(damaged), f"the weights in {source} hold NaN or infinite numbers: {AGAIN}")
     return jax.tree_util.tree_unflatten(structure, found)
+
+
+def _abstract_towers(config: CLIPConfig, layout: Layout) -> Any:
+    """Towers without numbers, with the shapes of a single layer: tracing many takes seconds."""
+    single = CLIPConfig(dataclasses.replace(config.text, layers=1), dataclasses.replace(config.image, layers=1))
+    towers = nnx.eval_shape(lambda: layout.towers(single))
+    towers.text.config, towers.image.config = config.text, config.image
+    return towers
+
+
+def _empty(shape: tuple[int, ...]) -> np.ndarray:
+    """A float32 array at an address from which JAX takes it on CPUs without a copy."""
+    size = math.prod(shape) * 4
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
+    return memory[begin : begin + size].view(np.float32).reshape(shape)
+
+
+def _fill(target: np.ndarray, stored: np.ndarray, load: Callable) -> bool:
+    """Puts the numbers of a stored array where they go, some rows at a time. Returns whether all are finite."""
+    if not stored.ndim or len(stored) <= ROWS:
+        target[...] = load(stored)
+        return bool(np.isfinite(target).all())
+    finite = True
+    for begin in range(0, len(stored), ROWS):
+        rows = slice(begin, begin + ROWS)
+        # Every layout but SAME has the stored rows along its last axis.
+        part = target[rows] if load is SAME[0] else target[..., rows]
+        part[...] = np.ascontiguousarray(load(stored[rows]))  # half-precision numbers are moved before they get wider
+        finite = finite and bool(np.isfinite(part).all())
+    return finite
 
 
 def without_prefix(arrays: Mapping, source: str, layout: Layout = CLIP) -> Mapping:
