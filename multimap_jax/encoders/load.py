@@ -105,8 +105,11 @@ def _fetch(hub_id: str, revision: str | None) -> Path:
 
 def hub_problem(error: BaseException) -> str:
     """Why the hub's client failed."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import RevisionNotFoundError
 
+    if HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set, and the hub's local cache does not have it"
     if isinstance(error, RevisionNotFoundError):
         return "the hub has no such commit, branch or tag of it"
     status = getattr(getattr(error, "response", None), "status_code", None)

@@ -286,11 +286,12 @@ def test_the_embedded_checkpoint_fits_every_recipe_and_is_small():
     [(404, None, "the hub answered 404 (no such model)"), (500, None, "the hub answered 500 (an error)"),
      (None, 28, "its files could not be downloaded (No space left on device)"), (None, None, "could not be reached")],
 )  # fmt: skip
-def test_why_the_hub_failed(status, errno, said):
+def test_why_the_hub_failed(status, errno, said, monkeypatch):
     from types import SimpleNamespace
 
     from multimap_jax.encoders.load import hub_problem
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     error = OSError(errno, os.strerror(errno)) if errno else OSError()
     error.response = SimpleNamespace(status_code=status)
     assert said in hub_problem(error)
