@@ -17,6 +17,9 @@ Schedule = Literal["constant", "linear"]
 Init = Literal["reference", "aspect"]
 # Precisions of the text tower while optimising proxies.
 Precision = Literal["float32", "tf32", "bf16", "float64"]
+# Precisions of the image tower.
+ImagePrecision = Literal["float32", "bf16"]
+IMAGE_PRECISIONS = get_args(ImagePrecision)
 # How progress is shown.
 LOGS = ("bars", "json")
 # Sources of an aspect's candidate words, if the user gives none.

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from multimap_jax.arrays.rows import StoredRows, walk
-from multimap_jax.choices import FeatureKind
+from multimap_jax.choices import FeatureKind, ImagePrecision
 from multimap_jax.clustering.kmeans import is_leftover, merge_order
 from multimap_jax.clustering.outliers import Inliers
 from multimap_jax.clustering.selection import Candidate
@@ -49,10 +49,11 @@ Whole = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 
 
 class CheckpointName(msgspec.Struct):
-    """Where the checkpoint was, and its hash."""
+    """Where the checkpoint was, its hash, and the precision of its image tower."""
 
     name: Annotated[str, msgspec.Meta(max_length=4096)]
     hash: str
+    image_precision: ImagePrecision = "float32"
 
 
 class ModelContent(msgspec.Struct, kw_only=True):
@@ -99,7 +100,7 @@ def write_model(model: Any, clip: Clip, directory: Path) -> None:
     settings = {field.name: getattr(model, field.name) for field in dataclasses.fields(Settings)}
     content = ModelContent(
         aspect=model.aspect,
-        clip=CheckpointName(clip.place, clip.hash),
+        clip=CheckpointName(clip.place, clip.hash, clip.image_precision),
         n_clusters=model.n_clusters,
         contrast=tuple(model.contrast),
         config=model.config,

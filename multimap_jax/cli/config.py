@@ -25,7 +25,8 @@ BY_ASPECT = ("words", "clusters")
 PLACES = ("images", "embeddings", "labels", "wordnet", "vocabulary")
 # All flags that a file may set. The file may come from a stranger, so flags that write, delete, download or send must
 # be typed.
-ALLOWED = (*PLACES, *BY_ASPECT, *SETTINGS, "subject", "clip", "aspect", "template", "contrast", "recipe")
+OTHERS = ("subject", "clip", "image_precision", "aspect", "template", "contrast", "recipe")
+ALLOWED = (*PLACES, *BY_ASPECT, *SETTINGS, *OTHERS)
 TOML_BYTES = 10**6
 
 Value = bool | int | float | str | list[str] | dict[str, int | str | list[str]]

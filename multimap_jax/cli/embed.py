@@ -23,7 +23,7 @@ again: it embeds only what is missing. Or use --distributed and run the same com
 under Slurm or Open MPI; each host takes its share.
 """
 FLAGS = {
-    "Input": (flags.IMAGES, flags.CLIP),
+    "Input": (flags.IMAGES, *flags.ENCODER),
     "Output": (flags.text("out", "folder for the embeddings, the same one for all workers"),),
     "Several workers": (
         flags.text("part", "this worker's number, from 1, and the number of workers: 2/16", "1/1"),
@@ -42,7 +42,8 @@ def run(values: FlagValues) -> None:
     if processes.coordinator:
         number, workers = processes.index + 1, processes.count
     with running(values, number - 1 if workers > 1 else None, bool(processes.coordinator)) as output:
-        run_embed(**paths, clip=values.clip, part=(number, workers), processes=processes, **output)
+        encoder = {"clip": values.clip, "image_precision": values.image_precision}
+        run_embed(**paths, **encoder, part=(number, workers), processes=processes, **output)
 
 
 def parse_part(text: str) -> tuple[int, int]:

@@ -66,8 +66,15 @@ IMAGES = text("images", SOURCE_HELP)
 CLIP = text(
     "clip", "the encoder: 'embedded', a directory in Hugging Face's or open_clip's layout, or a hub id", "embedded"
 )
+IMAGE_PRECISION = choice(
+    "image_precision",
+    "precision of the image tower; bf16 takes half the memory and changes embeddings a little",
+    choices.IMAGE_PRECISIONS,
+    "float32",
+)
+ENCODER = (CLIP, IMAGE_PRECISION)
 # What to group, and what it shows.
-INPUTS = (IMAGES, text("embeddings", READY_HELP), text("subject", SUBJECT_HELP, choices.SUBJECT), CLIP)
+INPUTS = (IMAGES, text("embeddings", READY_HELP), text("subject", SUBJECT_HELP, choices.SUBJECT), *ENCODER)
 WORD_SOURCE_FLAGS = (
     text("vocabulary", VOCABULARY_HELP, ["builtin"], flags.DEFINE_list),
     text("wordnet", "folder with WordNet's index.noun and data.noun, if not the usual one"),

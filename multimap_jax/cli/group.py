@@ -99,6 +99,7 @@ def run(values: FlagValues) -> None:
         contrast={name: tuple(other for other in values.contrast if other != name) for name in values.aspect},
         config=dataclasses.replace(ProxyConfig.named(values.recipe), **flags.given_settings(values, ProxySettings)),
         clip=values.clip,
+        image_precision=values.image_precision,
         labels=paths["labels"],
         out=paths["out"],
         settings=Settings(**flags.given_settings(values, Settings)),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from multimap_jax.arrays.rows import StoredRows
+from multimap_jax.choices import ImagePrecision
 from multimap_jax.encoders.tokenizer import Tokenizer
 from multimap_jax.images.decoding import Images, Unreadable
 
@@ -37,6 +38,7 @@ class Encoder(Protocol):
     Attributes:
       name: the name of the checkpoint. hash: SHA-256 of everything that its embeddings depend on.
       embedding_width: embed. token_width: the width of a token embedding, and of a proxy in the token space.
+      image_precision: the precision of the image tower, "float32" or "bf16".
       image_block: the number of images that a device embeds in one call.
       known_words: the words that it was trained on, None if unknown.
       shares_prompt: whether what stands before the slot is computed once for all images, not for each.
@@ -44,6 +46,7 @@ class Encoder(Protocol):
     """
 
     name: str
+    image_precision: ImagePrecision
     embedding_width: int
     token_width: int
     known_words: frozenset[str] | None

@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 
+from multimap_jax.choices import IMAGE_PRECISIONS, ImagePrecision
 from multimap_jax.encoders.clip.model import EMBEDDED, SENTENCEPIECE, SMALL_FILES, Clip
 from multimap_jax.encoders.families import in_hugging_face_layout, read_checkpoint
 from multimap_jax.encoders.weights import (
@@ -36,13 +37,15 @@ HUB_ID = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w./-]{0,99}))?")
 
 @names_arguments
 @errors_about("clip")
-def load_clip(name: str | Path | Clip = "embedded") -> Clip:
+def load_clip(name: str | Path | Clip = "embedded", image_precision: ImagePrecision = "float32") -> Clip:
     """Loads a frozen CLIP with a ViT image tower, or one of its kin (see BUILD.md: SigLIP, MetaCLIP 2, open_clip's).
 
     Args:
       name: "embedded" (small, trained on drawings, comes with the package), a directory in the Hugging Face layout,
         such a directory in a store (s3://…), or a hub id such as "openai/clip-vit-base-patch32", with a commit, branch
         or tag of it if one is wanted ("ID@REVISION"). A loaded Clip is returned unchanged.
+      image_precision: "float32", or "bf16" for an image tower that takes half the memory. Its embeddings differ a
+        little (BUILD.md, "Encoders", says how much), and so does its `hash`.
 
     Raises:
       MissingError: there is no such directory, or files are missing in it.
@@ -53,15 +56,22 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
         return name
     if not isinstance(name, str | os.PathLike):
         raise InputTypeError(f'expected a Clip from load_clip, or a name such as "embedded", {found_text(name)}')
-    name = str(name)
+    if image_precision not in IMAGE_PRECISIONS:
+        known = ", ".join(IMAGE_PRECISIONS)
+        raise InputError(f"image_precision is {image_precision!r}, known: {known}", "image_precision")
+    return _load_directory(*_find(str(name)), image_precision)
+
+
+def _find(name: str) -> tuple[str, Path]:
+    """(name, folder with the files); downloads them if necessary."""
     if name == "embedded":
-        return _load_directory(name, EMBEDDED)
+        return name, EMBEDDED
     if "://" in name:
         path = parse_path(name)
-        return _load_directory(f"{path}", _from_store(path))
+        return f"{path}", _from_store(path)
     name = str(parse_path(name)) if name.startswith("~") else name
     if Path(name).is_dir():
-        return _load_directory(name, Path(name))
+        return name, Path(name)
     if Path(name).exists():
         raise InputError(
             f"{name} is a file, expected a folder in the Hugging Face layout: give {Path(name).parent} if it holds "
@@ -73,7 +83,7 @@ def load_clip(name: str | Path | Clip = "embedded") -> Clip:
             f'there is no directory {name}: give "embedded", a directory in the Hugging Face layout, '
             'or a hub id such as "openai/clip-vit-base-patch32" (ID@REVISION for a commit, branch or tag of it)'
         )
-    return _load_directory(name, _fetch(*hub_id.groups()))
+    return name, _fetch(*hub_id.groups())
 
 
 @stage("fetching the checkpoint")
@@ -135,7 +145,7 @@ def _from_store(path: Path) -> Path:
 
 
 @stage("loading the checkpoint")
-def _load_directory(source: str, directory: Path) -> Clip:
+def _load_directory(source: str, directory: Path, image_precision: ImagePrecision) -> Clip:
     if not str(directory).isprintable():
         raise InputError(f"{directory} has a name that the tokenizer library cannot open: rename it, with letters only")
     for path in (directory / file for file in (*SMALL_FILES, "chat_template.jinja")):
@@ -143,8 +153,8 @@ def _load_directory(source: str, directory: Path) -> Clip:
             check_regular(path, limit=TOKENIZER_BYTES if path.name == "tokenizer.json" else SMALL_BYTES)
             if path.suffix == ".json":
                 read_json(path)
-    return Clip(source, directory, read_checkpoint(directory))
+    return Clip(source, directory, read_checkpoint(directory), image_precision)
 
 
 # A copy in another process is read there.
-copyreg.pickle(Clip, lambda clip: (load_clip, (clip.place,)))
+copyreg.pickle(Clip, lambda clip: (load_clip, (clip.place, clip.image_precision)))

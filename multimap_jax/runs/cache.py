@@ -130,7 +130,7 @@ class EmbeddingCache(ShardCache):
     def check_encoder(self, clip: Clip) -> None:
         """ValueError where the embeddings that are there are another encoder's."""
         wanted = {"hash": clip.hash, "name": clip.place, "embed": clip.embedding_width}
-        wanted |= {"precision": "float32", "block": clip.image_block}
+        wanted |= {"precision": clip.image_precision, "block": clip.image_block}
         path = self.out / "embeddings" / "encoder.json"
         if not exists(path):
             if self.done():
@@ -141,7 +141,7 @@ class EmbeddingCache(ShardCache):
         if any(found.get(key) != wanted[key] for key in wanted if key != "name"):
             raise InputError(
                 f"{self.out} has embeddings of another encoder ({found.get('name')}), or of this one with another "
-                f"configuration or device: {OTHER_ENCODER}"
+                f"configuration, precision or device: {OTHER_ENCODER}"
             )
 
     def held(self, shard: int) -> set[Image]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multimap_jax import __version__
+from multimap_jax.choices import ImagePrecision
 from multimap_jax.encoders.load import load_clip
 from multimap_jax.runs.cache import EmbeddingCache
 from multimap_jax.runs.distributed.process_group import ALONE, Processes, join_group
@@ -17,7 +18,14 @@ from multimap_jax.storage.output import prepare_folder, sweep
 
 
 def run_embed(
-    images: Path, out: Path, clip: str, part: tuple[int, int], processes: Processes, say: Callable, progress: bool
+    images: Path,
+    out: Path,
+    clip: str,
+    part: tuple[int, int],
+    processes: Processes,
+    say: Callable,
+    progress: bool,
+    image_precision: ImagePrecision = "float32",
 ) -> None:
     """Embeds the unfinished shards of worker part[0] (from 1) of part[1]. processes: of workers that know of and wait
     for each other.
@@ -36,7 +44,7 @@ def run_embed(
             sweep(out)
         settings = {"images": f"{len(source.images)} images", "version": __version__}
         process_group = join_group(processes, settings, out)
-        encoder = load_clip(clip)
+        encoder = load_clip(clip, image_precision)
         for note in source.notes:
             say(note)
         cache = EmbeddingCache(out, encoder.embedding_width)

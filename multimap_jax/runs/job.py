@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from multimap_jax.choices import AUTO
+from multimap_jax.choices import AUTO, ImagePrecision
 from multimap_jax.clustering.kmeans import check_clusters
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
@@ -41,6 +41,7 @@ class Job:
     clip: str
     labels: Path | None
     out: Path
+    image_precision: ImagePrecision = "float32"
     settings: Settings = Settings()
     fresh: bool = False
     ready: bool = False

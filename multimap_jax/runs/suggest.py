@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from multimap_jax.choices import ImagePrecision
 from multimap_jax.encoders.load import load_clip
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.separability import check_compared_prompts
@@ -30,7 +31,15 @@ SEPARATED = ("well", "partly")
 
 
 def run_suggest(
-    images: Path, ready: bool, out: Path, subject: str, clip: str, sources: WordSources, say: Callable, progress: bool
+    images: Path,
+    ready: bool,
+    out: Path,
+    subject: str,
+    clip: str,
+    sources: WordSources,
+    say: Callable,
+    progress: bool,
+    image_precision: ImagePrecision = "float32",
 ) -> None:
     """Embeds the images, or reads their embeddings from the cache in `out`, and prints the aspects, best first, and the
     command to run next. images: or embeddings, if `ready`.
@@ -43,7 +52,7 @@ def run_suggest(
     prepare_folder(out)
     with locked(out):
         sweep(out)
-        encoder = load_clip(clip)
+        encoder = load_clip(clip, image_precision)
         asked = aspects_to_suggest(encoder, subject, vocabulary)
         if not asked:
             raise InputError(
@@ -77,6 +86,7 @@ def run_suggest(
         return say(f"\nThe encoder separates the words of none of these aspects. {advice}")
     flags = [f"--embeddings={images}" if ready else f"--images={images}", f"--subject={subject}"]
     flags += [*(f"--aspect={name}" for name in names), f"--clip={clip}", "--out=groups" if ready else f"--out={out}"]
+    flags += [f"--image_precision={image_precision}"] * (image_precision != "float32")
     say("\nA high score says that the words separate these images, not that the aspect makes sense for them.")
     say("next: multimap " + " ".join(shlex.quote(printable(flag)) for flag in flags))
 

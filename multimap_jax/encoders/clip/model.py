@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from multimap_jax.arrays.rows import StoredRows, unit_rows
+from multimap_jax.choices import ImagePrecision
 from multimap_jax.encoders.clip.config import CLIPConfig
 from multimap_jax.encoders.clip.slot import SlotEncoder, compiled_slot_encoder
 from multimap_jax.encoders.encoder import EmbeddedImages
@@ -36,7 +37,7 @@ from multimap_jax.images.decoding import (
     stream_pixels,
 )
 from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
-from multimap_jax.runtime.precision import matmul_precision
+from multimap_jax.runtime.precision import compute_dtype, matmul_precision
 from multimap_jax.runtime.profiling import chunk_done
 from multimap_jax.runtime.progress import Bar, open_bar
 from multimap_jax.storage.reading import read_json
@@ -82,14 +83,19 @@ class Clip:
       source: the name given to `load_clip`. directory: the folder with its files. name: the folder's name for a local
         directory, otherwise `source`.
       towers, tokenizer: the parts. preprocess: PIL image, RGB -> float32 [size, size, 3]. config: the sizes.
+      image_precision: "float32" or "bf16", the dtype of the image tower. Texts and proxies do not depend on it.
       embedded: whether this is the checkpoint that comes with the package. known_words: the words that it was trained
         on, None if unknown.
     """
 
-    def __init__(self, source: str, directory: Path, parts: Parts):
+    def __init__(self, source: str, directory: Path, parts: Parts, image_precision: ImagePrecision = "float32"):
         self.source, self.directory, self.files = source, directory, parts.files
+        self.image_precision: ImagePrecision = image_precision
         self.towers, self.tokenizer, self.preprocess = parts.towers, parts.tokenizer, parts.preprocess
         towers = parts.towers
+        if image_precision != "float32":
+            dtype = compute_dtype(image_precision)
+            towers.image = jax.tree.map(lambda array: array.astype(dtype), towers.image)
         self.config, self.embedded = CLIPConfig(towers.text.config, towers.image.config), source == "embedded"
         self.name = directory.resolve().name if self._is_local() else source
         self.embedding_width, self.token_width = self.config.image.embed, self.config.text.width
@@ -101,7 +107,8 @@ class Clip:
         return self
 
     def __repr__(self) -> str:
-        return f"load_clip({self.source!r})"
+        precision = "" if self.image_precision == "float32" else f", image_precision={self.image_precision!r}"
+        return f"load_clip({self.source!r}{precision})"
 
     def _is_local(self) -> bool:
         """Whether it was loaded from a local directory."""
@@ -118,7 +125,8 @@ class Clip:
 
     @functools.cached_property
     def hash(self) -> str:
-        """SHA-256 of everything that embeddings depend on: weights, configuration, tokenizer, preprocessing."""
+        """SHA-256 of everything that embeddings depend on: weights, configuration, tokenizer, preprocessing, and the
+        precision of the image tower."""
         weights = hashlib.sha256(self.files[0].read_bytes())
         for path in self.files[1:]:
             with path.open("rb") as file:
@@ -127,6 +135,8 @@ class Clip:
         small = [self.directory / name for name in SMALL_FILES[1:]]
         for path in [*small, *sorted(self.directory.glob(SENTENCEPIECE))]:
             digest.update(hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"none")
+        if self.image_precision != "float32":
+            digest.update(self.image_precision.encode())
         return digest.hexdigest()
 
     @property
@@ -226,12 +236,12 @@ class Clip:
                     # Do not wait for this batch: the device computes it while the next one is decoded. Do wait for the
                     # batch before it, so that pixels of many batches never pile up on the device.
                     rows = pad_rows(np.stack([pixels for _, pixels in readable]), block)
-                    with matmul_precision("float32"):
+                    with matmul_precision(self.image_precision):
                         embeddings.append(_embed_block(self.towers.image, rows, mesh)[: len(readable)])
                     embeddings[-2] = np.asarray(embeddings[-2])
                 bar.update(len(batch))
                 chunk_done()
-        raw = np.concatenate([np.asarray(block) for block in embeddings])
+        raw = np.concatenate([np.asarray(block, np.float32) for block in embeddings])
         rows = unit_rows(raw) if normalize else raw
         return EmbeddedImages(rows, np.array(indices, np.int64), tuple(failures), len(own_range))
 
