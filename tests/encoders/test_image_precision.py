@@ -44,6 +44,7 @@ def test_it_is_another_encoder_and_copies_keep_it(pair):
         mm.load_clip("embedded", image_precision="half")
 
 
+@pytest.mark.slow
 def test_a_saved_model_embeds_as_it_was_fitted(pair, fruit, tmp_path):
     aspect = mm.Aspect("color", subject="fruit", words=("red", "green", "yellow"))
     model = mm.MultiMaP(aspect, clip=pair[1]).fit(fruit)
@@ -53,6 +54,7 @@ def test_a_saved_model_embeds_as_it_was_fitted(pair, fruit, tmp_path):
     assert (loaded.predict(fruit) == model.predict(fruit)).all()
 
 
+@pytest.mark.slow
 def test_every_later_command_uses_it(fruit, tmp_path, capsys):
     def run(*flags):
         return cli.main(["multimap", *flags, "--noprogress"])

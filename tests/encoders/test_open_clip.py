@@ -73,6 +73,7 @@ def test_pixels_embeddings_and_the_gradient_are_those_of_open_clip(case):
     assert clip.temperature_scale == pytest.approx(expected["scale"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_drawn_scenes_are_grouped(directory, tmp_path):
     write_scenes(tmp_path / "fruit", "fruit", seed=3, count=12)
     clip, color = mm.load_clip(directory), mm.Aspect("color", "fruit", ("red", "green", "yellow"))
