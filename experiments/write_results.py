@@ -45,6 +45,7 @@ def pages(folder: Path) -> dict[Path, str]:
     measured |= {"benchmark_methods*.json": method_table, "difficulty.json": difficulty_table}
     measured |= {"unasked.json": unasked_table, "number.json": number_table}
     measured |= {"benchmark_families*.json": families_table, "sigmoid_shares.json": shares_table}
+    measured |= {"benchmark_loading*.json": loading_table, "image_precision.json": precision_table}
     measured |= {"sight*.json": sight_table, "group_names*.json": names_table}
     found = {
         path.with_suffix(".md"): write(json.loads(path.read_text()))
@@ -359,6 +360,55 @@ def families_table(found: dict) -> str:
         "## Families of encoders: image towers and one step of proxies, random weights, float32\n\n"
         f"{lines(head, rows)}\nA plain matrix product, GFLOP/s: {peaks['jax']:.0f} (JAX) and {peaks['torch']:.0f} "
         f"(PyTorch).\n\n{source(found)}"
+    )
+
+
+def loading_table(found: dict) -> str:
+    """What `loading` measured."""
+    size, read = found["bytes"]["float32"], found["read"]
+    rows = [
+        [
+            name,
+            f"{found[name]['seconds']:.1f}",
+            f"{found[name]['seconds'] / read:.1f}",
+            f"{found[name]['peak'] / size:.2f}",
+            f"{found[name]['after'] / size:.2f}",
+        ]
+        for name in ("float32", "bf16")
+    ]
+    head = ["image tower", "seconds", "times reading the file", "peak of memory, of its float32 size", "after"]
+    return (
+        f"## Loading a CLIP of the size of ViT-H/14 from float16 ({found['bytes']['file'] / 1e9:.2f} GB)\n\n"
+        f"{lines(head, rows)}\nReading the file, which the system has in memory: {read:.2f} s.\n\n{source(found)}"
+    )
+
+
+def precision_table(found: dict) -> str:
+    """What `image_precision` measured."""
+    rows = [
+        [
+            row["checkpoint"],
+            row["set"],
+            str(row["images"]),
+            f"{row['cosine']['mean']:.5f}",
+            f"{row['cosine']['lowest']:.5f}",
+            ", ".join(f"{aspect} {100 * share:.1f}%" for aspect, share in row["changed"].items()),
+            " / ".join(f"{rate:.0f}" for rate in row["images_per_second"]),
+        ]
+        for row in found["rows"]
+    ]
+    head = [
+        "checkpoint",
+        "set",
+        "images",
+        "mean cosine",
+        "lowest",
+        "images in another group",
+        "images/s, float32 / bf16",
+    ]
+    return (
+        "## Image towers in bf16 beside float32: cosines of embeddings, and images in another group\n\n"
+        f"{lines(head, rows)}\n{source(found)}"
     )
 
 
