@@ -121,6 +121,8 @@ def running(
     if jax:
         start_jax(distributed)
     progress = values.progress and sys.stderr.isatty()
+    if not progress or values.log == "json":
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when the hub's client is imported
     with contextlib.ExitStack() as stack:
         stack.enter_context(waiting_shown(progress))
         if values.profile:

@@ -22,7 +22,7 @@ from multimap_jax.encoders.weights import (
     weight_files,
 )
 from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about, found_text, names_arguments
-from multimap_jax.runtime.progress import stage
+from multimap_jax.runtime.progress import stage, waiting_shown
 from multimap_jax.storage.filenames import reason_text
 from multimap_jax.storage.local import check_regular
 from multimap_jax.storage.paths import local_folder_copy, parse_path, reaching
@@ -86,6 +86,7 @@ def _find(name: str) -> tuple[str, Path]:
     return name, _fetch(*hub_id.groups())
 
 
+@waiting_shown(False)  # the hub's client has a bar
 @stage("fetching the checkpoint")
 def _fetch(hub_id: str, revision: str | None) -> Path:
     """Fetches configuration, tokenizer and one format of weights into the hub's local cache; the folder is named after

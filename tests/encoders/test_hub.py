@@ -20,6 +20,7 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
 NAME = "someone/some-clip"
 UNNEEDED = ("pytorch_model.bin", "tf_model.h5", "README.md", "model.onnx", "flax_model.msgpack")
+BARS = {"HF_HUB_DISABLE_PROGRESS_BARS": None}  # as users have them
 LOADED = "import sys, multimap_jax as mm; print(mm.load_clip(sys.argv[1]).place)"
 # Runs several commands, given as lines of arguments, and stops at the first that fails.
 COMMANDS = """
@@ -59,9 +60,8 @@ def repositories(tmp_path_factory):
 def child(address, cache, *arguments, **environment):
     hub_of_tests = {"HF_ENDPOINT": address, "HF_HOME": str(cache), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     hub_of_tests |= dict.fromkeys(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), "0") | environment
-    ended = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, env=os.environ | hub_of_tests, timeout=200
-    )
+    variables = {name: value for name, value in (os.environ | hub_of_tests).items() if value is not None}
+    ended = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=variables, timeout=200)
     return ended.returncode, ended.stdout + ended.stderr
 
 
@@ -70,8 +70,8 @@ def test_a_run_records_the_commit_and_fetches_what_it_needs_once(repositories, t
     with hub(repositories) as (address, asked):
         flags = [f"--images={tmp_path / 'fruit'}", "--subject=fruit", "--aspect=color", "--words=color=red,green"]
         flags += [f"--clip={NAME}@older", f"--out={tmp_path / 'out'}", "--noprogress"]
-        status, said = child(address, tmp_path / "cache", "-m", "multimap_jax", *flags)
-        assert status == 0, said
+        status, said = child(address, tmp_path / "cache", "-m", "multimap_jax", *flags, **BARS)
+        assert status == 0 and "Fetching" not in said, said
         needed = {path.name for path in repositories[f"{NAME}@{COMMITS['older']}"].iterdir()} - set(UNNEEDED)
         assert sorted(asked) == sorted(needed)
         run = json.loads((tmp_path / "out" / "run.json").read_text())
@@ -112,7 +112,9 @@ def test_the_commands_run_on_each_family_from_the_hub(family, tmp_path):
 
 def test_the_newest_commit_is_used_unless_another_is_named(repositories, tmp_path):
     with hub(repositories) as (address, _):
-        places = [child(address, tmp_path, "-c", LOADED, name)[1].split()[-1] for name in (NAME, f"{NAME}@older")]
+        said = [child(address, tmp_path, "-c", LOADED, name, **BARS)[1] for name in (NAME, f"{NAME}@older")]
+    assert all("Fetching" in text for text in said), "a bar is shown in Python"
+    places = [next(line for line in text.splitlines() if line.startswith(NAME)) for text in said]
     assert places == [f"{NAME}@{COMMITS['main']}", f"{NAME}@{COMMITS['older']}"]
 
 
