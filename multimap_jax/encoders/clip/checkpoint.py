@@ -25,7 +25,8 @@ from multimap_jax.encoders.clip.towers import Towers
 from multimap_jax.encoders.weights import AGAIN, SINGLE, Stored, refuse
 from multimap_jax.errors import InputError
 
-# A layout turns a stored array into ours, and back.
+# A layout turns a stored array into ours, and back. All but SAME move the stored rows to our last axis, so that a few
+# rows can be turned at a time.
 SAME = (lambda a: a, lambda a: a)
 TRANSPOSED = (lambda a: a.T, lambda a: a.T)  # [out, in] <-> [in, out]
 # [out, 3, row, column] <-> [row * column * 3, out]
@@ -195,7 +196,6 @@ def _fill(target: np.ndarray, stored: np.ndarray, load: Callable) -> bool:
     finite = True
     for begin in range(0, len(stored), ROWS):
         rows = slice(begin, begin + ROWS)
-        # Every layout but SAME has the stored rows along its last axis.
         part = target[rows] if load is SAME[0] else target[..., rows]
         part[...] = np.ascontiguousarray(load(stored[rows]))  # half-precision numbers are moved before they get wider
         finite = finite and bool(np.isfinite(part).all())
