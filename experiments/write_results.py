@@ -393,7 +393,7 @@ def precision_table(found: dict) -> str:
             f"{row['cosine']['mean']:.5f}",
             f"{row['cosine']['lowest']:.5f}",
             ", ".join(f"{aspect} {100 * share:.1f}%" for aspect, share in row["changed"].items()),
-            " / ".join(f"{rate:.0f}" for rate in row["images_per_second"]),
+            "{:.0f} ({:.0f})".format(*row["images_per_second"]),
         ]
         for row in found["rows"]
     ]
@@ -404,10 +404,10 @@ def precision_table(found: dict) -> str:
         "mean cosine",
         "lowest",
         "images in another group",
-        "images/s, float32 / bf16",
+        "images/s (bf16)",
     ]
     return (
-        "## Image towers in bf16 beside float32: cosines of embeddings, and images in another group\n\n"
+        "## Image towers in bf16 beside float32: cosines of embeddings, images in another group, images per second\n\n"
         f"{lines(head, rows)}\n{source(found)}"
     )
 

@@ -5,7 +5,7 @@ their group.
 
 Prints one JSON line. Groups are those of the default with the words of the set, as many as it has; groups of both
 precisions are matched so that the fewest images differ. Draws scenes for the embedded checkpoint; with --data and
---models, photographs too. Under two minutes on two CPU cores, some ten with the photographs.
+--models, photographs too. About a minute on two CPU cores.
 """
 
 from __future__ import annotations
