@@ -120,7 +120,7 @@ def hub_problem(error: BaseException) -> str:
     from huggingface_hub.errors import RevisionNotFoundError
 
     if HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set, and the hub's local cache does not have it"
+        return "the hub's local cache does not have it (HF_HUB_OFFLINE is set)"
     if isinstance(error, RevisionNotFoundError):
         return "the hub has no such commit, branch or tag of it"
     status = getattr(getattr(error, "response", None), "status_code", None)

@@ -138,4 +138,4 @@ def test_what_goes_wrong_is_one_sentence(repositories, tmp_path):
     status, said = child("http://127.0.0.1:9", tmp_path, "-c", SAID, "someone/else")
     assert "the hub could not be reached: check the id and the network" in said
     status, said = child("http://127.0.0.1:9", tmp_path, "-c", SAID, "someone/else", HF_HUB_OFFLINE="1")
-    assert "HF_HUB_OFFLINE is set, and the hub's local cache does not have it" in said
+    assert "the hub's local cache does not have it (HF_HUB_OFFLINE is set): check" in said
