@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from experiments.benchmarks.measuring import in_process, measure, print_result
+from experiments.benchmarks.measuring import check_installed, in_process, measure, print_result
 from experiments.benchmarks.steps import TOWERS, our_row, peak_gflops
 from multimap_jax.encoders.clip.config import TextConfig
 from multimap_jax.runtime.machine import machine
@@ -125,6 +125,7 @@ def row(name: str) -> dict:
 
 
 def main(_) -> None:
+    check_installed("torch")
     rows = [row(name) for name in FLAGS.only or FAMILIES]
     peaks = {name: round(in_process(peak_gflops, name, "float32")[0], 1) for name in ("jax", "torch")}
     print_result({"machine": machine(), "rows": rows, "peak_gflops": peaks}, FLAGS.out)

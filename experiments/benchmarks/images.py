@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from experiments.benchmarks.measuring import in_process, measure, print_result
+from experiments.benchmarks.measuring import check_installed, in_process, measure, print_result
 from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
@@ -95,6 +95,7 @@ def theirs(directory: str, paths: list[str], repeats: int) -> list[float]:
 
 
 def main(_):
+    check_installed("torch")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         directory, photos = Path(FLAGS.clip or folder), Path(folder) / "photos"

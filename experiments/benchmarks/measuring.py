@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -26,6 +27,13 @@ def measure(run: Callable[[], None], repeats: int) -> list[float]:
         run()
         seconds.append(time.perf_counter() - begin)
     return seconds
+
+
+def check_installed(*names: str) -> None:
+    """Ends the program with a sentence if packages that it needs are not installed, before it computes for minutes."""
+    if missing := [name for name in names if find_spec(name) is None]:
+        program = command_line().split()[2]
+        sys.exit(f'{program} needs {" and ".join(missing)}: pip install -e ".[test,experiments]"')
 
 
 def command_line() -> str:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
+from experiments.benchmarks.measuring import check_installed
 from experiments.benchmarks.steps import IDS, SLOT
 from multimap_jax.encoders.clip.checkpoint import towers_from_arrays
 from multimap_jax.encoders.clip.config import CLIPConfig
@@ -76,6 +77,7 @@ def errors(ours, theirs) -> dict[str, float]:
 
 
 def main(_):
+    check_installed("torch")
     import torch
 
     model, random = random_model(), np.random.default_rng(FLAGS.seed)

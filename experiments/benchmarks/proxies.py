@@ -28,7 +28,7 @@ import statistics
 
 from absl import app, flags
 
-from experiments.benchmarks.measuring import in_process, in_words, print_result
+from experiments.benchmarks.measuring import check_installed, in_process, in_words, print_result
 from experiments.benchmarks.steps import FULL_LOOPS, TOWERS, our_row, peak_gflops, step_flops, torch_row
 from multimap_jax.runtime.machine import machine
 
@@ -44,13 +44,16 @@ ROWS = [
 ]
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("tower", "ViT-B/32", list(TOWERS), "size of the text tower")
-flags.DEFINE_integer("images", 256, "images at once, of suffix_torch and ours", lower_bound=1)
-flags.DEFINE_integer("steps", 10, "timed steps of suffix_torch and ours in one measurement", lower_bound=1)
-flags.DEFINE_integer("batches", 3, "timed steps of the loops over all 77 tokens in one measurement", lower_bound=1)
-flags.DEFINE_integer("repeats", 3, "measurements of every row", lower_bound=1)
-flags.DEFINE_list("only", None, "rows to measure, such as ours,suffix_torch; all if not given")
-flags.DEFINE_string("out", None, "file for the JSON line, besides printing it")
+
+
+def define_flags() -> None:
+    flags.DEFINE_enum("tower", "ViT-B/32", list(TOWERS), "size of the text tower")
+    flags.DEFINE_integer("images", 256, "images at once, of suffix_torch and ours", lower_bound=1)
+    flags.DEFINE_integer("steps", 10, "timed steps of suffix_torch and ours in one measurement", lower_bound=1)
+    flags.DEFINE_integer("batches", 3, "timed steps of the loops over all 77 tokens in one measurement", lower_bound=1)
+    flags.DEFINE_integer("repeats", 3, "measurements of every row", lower_bound=1)
+    flags.DEFINE_list("only", None, "rows to measure, such as ours,suffix_torch; all if not given")
+    flags.DEFINE_string("out", None, "file for the JSON line, besides printing it")
 
 
 def row(what: str, precision: str, tower: str) -> dict:
@@ -77,6 +80,7 @@ def row(what: str, precision: str, tower: str) -> dict:
 
 
 def main(_):
+    check_installed("torch")
     names = {what for what, _ in ROWS}
     unknown = sorted(set(FLAGS.only or ()) - names)
     if unknown:
@@ -109,4 +113,5 @@ def comparisons(rows: list[dict]) -> dict[str, float]:
 if __name__ == "__main__":
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # compile_s is that of a first run
+    define_flags()
     app.run(main)

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from experiments.benchmarks.measuring import dated, highest_memory_of_children, in_process
+from experiments.benchmarks.measuring import check_installed, dated, highest_memory_of_children, in_process
 from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
@@ -133,6 +133,7 @@ def plot(rows: list[dict], path: Path) -> None:
 def main(_):
     from multimap_jax.scenes import write_scenes
 
+    check_installed("matplotlib")
     out, rows = Path(FLAGS.out), []
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -142,8 +143,8 @@ def main(_):
         run_command(str(base / "small"), FLAGS.clip, str(base / "out"), True)
         for images in map(int, FLAGS.sizes):
             rows += measure_size(drawn, base, FLAGS.clip, images)
-    content = dated({"machine": machine(), "clip": FLAGS.clip, "rows": rows})
-    (out / "scaling.json").write_text(json.dumps(content, indent=1) + "\n")
+            content = dated({"machine": machine(), "clip": FLAGS.clip, "rows": rows})
+            (out / "scaling.json").write_text(json.dumps(content, indent=1) + "\n")
     plot(rows, out / "scaling.svg")
     print(f"written: {out / 'scaling.json'}, {out / 'scaling.svg'}")
 

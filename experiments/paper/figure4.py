@@ -16,6 +16,7 @@ import numpy as np
 from absl import app, flags
 
 import multimap_jax as mm
+from experiments.benchmarks.measuring import check_installed
 from experiments.evaluation import datasets, methods
 from experiments.evaluation.case import Case, make_case
 from experiments.evaluation.image_proxies import KINDS
@@ -59,6 +60,7 @@ def draw(axes, points, words, labels, names) -> None:
 
 
 def main(_):
+    check_installed("matplotlib")
     import matplotlib
 
     matplotlib.use("Agg")
