@@ -23,9 +23,9 @@ SETTINGS = tuple(flag_of(field) for kind in (Settings, ProxySettings) for field 
 BY_ASPECT = ("words", "clusters")
 # Flags that name files and folders on this machine.
 PLACES = ("images", "embeddings", "labels", "wordnet", "vocabulary")
+OTHERS = ("subject", "clip", "image_precision", "aspect", "template", "contrast", "recipe")
 # All flags that a file may set. The file may come from a stranger, so flags that write, delete, download or send must
 # be typed.
-OTHERS = ("subject", "clip", "image_precision", "aspect", "template", "contrast", "recipe")
 ALLOWED = (*PLACES, *BY_ASPECT, *SETTINGS, *OTHERS)
 TOML_BYTES = 10**6
 

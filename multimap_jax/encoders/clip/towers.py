@@ -106,8 +106,8 @@ class Layer(nnx.Module):
         q, k, v = (part.reshape(t, self.heads, -1) for part in jnp.split(self.qkv(self.norm_1(x)), 3, axis=-1))
         if last_only:
             x, q = x[-1:], q[-1:]
-        each = past is None and not causal and t > MANY and jax.default_backend() == "cpu"
-        mixed = _attention_of_each(q, k, v) if each else attention(q, k, v, past, causal)
+        one_by_one = past is None and not causal and t > MANY and jax.default_backend() == "cpu"
+        mixed = _attention_one_by_one(q, k, v) if one_by_one else attention(q, k, v, past, causal)
         x = x + self.out(mixed.reshape(len(x), d))
         hidden = ACTIVATION[self.activation](self.up(self.norm_2(x)).astype(jnp.promote_types(x.dtype, jnp.float32)))
         return x + self.down(hidden.astype(x.dtype)), (k, v)
@@ -139,9 +139,10 @@ def _attention_of_all(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
 
 
 # Under vmap one image after the other: on CPUs the same bits sooner, because the scores of one image stay in the cache.
-_attention_of_each = jax.custom_vjp(jax.custom_batching.sequential_vmap(_attention_of_all))
-_attention_of_each.defvjp(
-    lambda *qkv: (_attention_of_each(*qkv), qkv), lambda qkv, gradient: jax.vjp(_attention_of_all, *qkv)[1](gradient)
+_attention_one_by_one = jax.custom_vjp(jax.custom_batching.sequential_vmap(_attention_of_all))
+_attention_one_by_one.defvjp(
+    lambda *qkv: (_attention_one_by_one(*qkv), qkv),
+    lambda qkv, gradient: jax.vjp(_attention_of_all, *qkv)[1](gradient),
 )
 
 
