@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from experiments.baselines.task import Found, Task, load_task, save_found
+from experiments.benchmarks.measuring import process_status
 
 
 def find(name: str) -> Callable[[Task], Found]:
@@ -30,15 +31,7 @@ def find(name: str) -> Callable[[Task], Found]:
     return method
 
 
-def highest_memory() -> int:
-    """Of this process, in bytes; 0 where the system does not say. What resource.getrusage says begins with the memory
-    of the process that started this one."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-
-
 if __name__ == "__main__":
     name, given, out = sys.argv[1:]
     found = find(name)(load_task(Path(given)))
-    save_found(dataclasses.replace(found, memory=highest_memory()), Path(out))
+    save_found(dataclasses.replace(found, memory=process_status("VmHWM")), Path(out))

@@ -3,10 +3,9 @@
     python -m experiments.benchmarks.families --out=experiments/results/benchmark_families_cpu.json
 
 Prints one JSON line. The towers have the sizes of released checkpoints and random weights, the same on both sides. Each
-side runs in a process of its own on pixels that are scaled already, PyTorch in batches of 32, ours in those that it
-uses, in float32. The step is one of
-the paper's recipe (see `experiments.benchmarks.proxies`), ours alone. open_clip's checkpoints are run by CLIP's towers.
-About 6 minutes on two CPU cores; needs the test extra (PyTorch).
+side runs in a process of its own on pixels that are scaled already, in float32, PyTorch in batches of 32, ours in those
+that it uses. The step is one of the paper's recipe (see `experiments.benchmarks.proxies`), ours alone. open_clip's
+checkpoints are run by CLIP's towers. About 6 minutes on two CPU cores; needs the test extra (PyTorch).
 """
 
 from __future__ import annotations

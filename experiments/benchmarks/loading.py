@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import time
 from pathlib import Path
 
+import numpy as np
 from absl import app, flags
 
-from experiments.benchmarks.measuring import in_process, measure, print_result
+from experiments.benchmarks.measuring import in_process, measure, print_result, process_status
 from experiments.benchmarks.random_clip import write_random_clip
 from multimap_jax.encoders.clip.config import ImageConfig, TextConfig
 from multimap_jax.runtime.machine import machine
@@ -37,8 +39,6 @@ def define_flags() -> None:
 
 def write(folder: str) -> dict[str, int]:
     """Writes the checkpoint. The bytes of its file, and of its arrays in float32."""
-    import numpy as np
-
     write_random_clip(Path(folder), TEXT, IMAGE, np.float16)
     size = (Path(folder) / "model.safetensors").stat().st_size
     return {"file": size, "float32": 2 * size}
@@ -58,26 +58,18 @@ def read(folder: str, repeats: int) -> list[float]:
 
 def load(folder: str, precision: str) -> dict[str, float]:
     """Seconds of loading the checkpoint, and the peak of memory above what the imports took, in bytes."""
-    import time
-
     import jax
-    import numpy as np
 
     from multimap_jax.encoders.load import load_clip
 
     load_clip("embedded").embed_texts(["a fruit"])
     np.ones(3 * (Path(folder) / "model.safetensors").stat().st_size, np.uint8)
-    before, begin = status("VmRSS"), time.perf_counter()
+    before, begin = process_status("VmRSS"), time.perf_counter()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
     clip = load_clip(folder, precision)
     jax.block_until_ready(jax.tree.leaves(clip.towers))
-    return {"seconds": time.perf_counter() - begin, "peak": status("VmHWM") - before, "after": status("VmRSS") - before}
-
-
-def status(name: str) -> int:
-    """A number of /proc/self/status, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+    seconds, peak, after = time.perf_counter() - begin, process_status("VmHWM"), process_status("VmRSS")
+    return {"seconds": seconds, "peak": peak - before, "after": after - before}
 
 
 def main(_) -> None:

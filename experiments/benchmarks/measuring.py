@@ -100,6 +100,14 @@ def highest_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def process_status(name: str) -> int:
+    """A number of Linux's /proc/self/status in bytes, 0 on other systems: VmRSS is the memory of this process, VmHWM
+    the highest so far. That of `highest_memory` begins with the memory of the process that started this one."""
+    status = Path("/proc/self/status")
+    rows = status.read_text().splitlines() if status.exists() else []
+    return sum(1024 * int(row.split()[1]) for row in rows if row.startswith(f"{name}:"))
+
+
 def highest_memory_of_children() -> int:
     """Of the largest process that this one has waited for, in bytes."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

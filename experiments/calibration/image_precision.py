@@ -15,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from scipy.optimize import linear_sum_assignment
-from sklearn.metrics.cluster import contingency_matrix
 
 import multimap_jax as mm
 from experiments.benchmarks.measuring import print_result
@@ -37,13 +35,6 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "file for the JSON line, besides printing it")
 
 
-def changed(labels: np.ndarray, others: np.ndarray) -> float:
-    """The share of images that are in another group, after the best matching of groups."""
-    table = contingency_matrix(labels, others)
-    rows, columns = linear_sum_assignment(-table)
-    return 1 - table[rows, columns].sum() / len(labels)
-
-
 def compare(checkpoint: str, name: str, labelled: datasets.Labelled) -> dict:
     """Both precisions of a checkpoint on one set of images."""
     clips = [mm.load_clip(checkpoint, precision) for precision in IMAGE_PRECISIONS]
@@ -61,7 +52,7 @@ def compare(checkpoint: str, name: str, labelled: datasets.Labelled) -> dict:
             mm.MultiMaP(asked, clip=clip, n_clusters=facts.clusters, random_state=FLAGS.seed).fit(found).labels_
             for clip, found in zip(clips, rows)
         ]
-        shares[aspect] = round(changed(*fitted), 4)
+        shares[aspect] = round(1 - mm.evaluate(*fitted)["accuracy"], 4)
     return {
         "checkpoint": Path(checkpoint).name,
         "set": f"{item.title}, photographs" if FLAGS.data and checkpoint != "embedded" else f"{item.title}, drawn",

@@ -1,7 +1,5 @@
 """Which results are older than their code."""
 
-from pathlib import Path
-
 from experiments import stale
 
 
@@ -31,5 +29,4 @@ def test_every_page_of_a_measurement_names_a_program_that_is_there():
     pages = list(stale.results(stale.RESULTS))
     assert len(pages) > 30
     assert all(stale.file_of(str(parts["program"])) for _, parts in pages)
-    named = {path for path, _ in pages} | {Path(stale.RESULTS / "reading.md")}
-    assert set(stale.RESULTS.rglob("*.md")) == named
+    assert set(stale.RESULTS.rglob("*.md")) == {path for path, _ in pages} | {stale.RESULTS / "reading.md"}
