@@ -42,8 +42,7 @@ def run(values: FlagValues) -> None:
     if processes.coordinator:
         number, workers = processes.index + 1, processes.count
     with running(values, number - 1 if workers > 1 else None, bool(processes.coordinator)) as output:
-        encoder = {"clip": values.clip, "image_precision": values.image_precision}
-        run_embed(**paths, **encoder, part=(number, workers), processes=processes, **output)
+        run_embed(**paths, **flags.encoder_of(values), part=(number, workers), processes=processes, **output)
 
 
 def parse_part(text: str) -> tuple[int, int]:

@@ -235,6 +235,11 @@ def paths_of(values: FlagValues, *needed: str, optional: Sequence[str] = ()) -> 
     return paths
 
 
+def encoder_of(values: FlagValues) -> dict:
+    """The values of ENCODER, as arguments of a run."""
+    return {"clip": values.clip, "image_precision": values.image_precision}
+
+
 def word_sources(values: FlagValues) -> WordSources:
     """The sources of candidate words, as a `words.word_sources.WordSources`."""
     from multimap_jax.words.language_model import Endpoint

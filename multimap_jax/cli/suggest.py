@@ -26,6 +26,6 @@ def run(values: FlagValues) -> None:
     from multimap_jax.runs.suggest import run_suggest
 
     images, sources = paths["images"] or paths["embeddings"], flags.word_sources(values)
-    encoder = {"clip": values.clip, "image_precision": values.image_precision}
+    encoder = flags.encoder_of(values)
     with running(values) as output:
         run_suggest(images, bool(values.embeddings), paths["out"], values.subject, sources=sources, **encoder, **output)
