@@ -199,10 +199,14 @@ def originals_address(source: Source, images: Path, out: Path) -> str:
 def put_thumbnails(out: Path, folder: str, pictures: dict[str, bytes]) -> None:
     """Writes a folder of thumbnails into `out`, unless it is already complete. Its name depends on its content, so an
     existing page keeps its own thumbnails."""
+    if not folder:
+        return
+    there = storage_of(out).sizes(out / folder)
+    if not there and not exists(out / folder):
+        return output.write_folder(out, folder, pictures)
     names = {f"{folder}/{name}": picture for name, picture in pictures.items()}
-    known = output.recorded(out, folder) if folder else {}
-    there = (exists(out / name) and (out / name).stat().st_size == len(picture) for name, picture in names.items())
-    if set(names) != set(known) or not all(there):
+    complete = all(there.get(name) == len(picture) for name, picture in pictures.items())
+    if not complete or set(names) != set(output.recorded(out, folder)):
         output.write_all(out, names, sync=False)
 
 

@@ -95,6 +95,18 @@ def file_version(path: Path) -> Version:
     return path.stat().st_size, digest
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a small file with few calls of the system, for folders of many."""
+    with open(path, "wb", buffering=0) as file:
+        left = memoryview(content)
+        while left:
+            left = left[file.write(left) :]
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 class LocalStorage:
     """Files on this machine."""
 
@@ -181,6 +193,17 @@ class LocalStorage:
         """Moves a finished local file into place atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, path)
+
+    def put_folder(self, folder: Path, path: Path) -> None:
+        """Moves a finished local folder of files into place, here in one step. OSError if there is such a folder."""
+        os.replace(folder, path)
+
+    def sizes(self, folder: Path) -> dict[str, int]:
+        """The bytes of each regular file in a folder, by name; {} if there is no such folder."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
+            files = {entry.name: entry.stat(follow_symlinks=False) for entry in found}
+            return {name: status.st_size for name, status in files.items() if stat.S_ISREG(status.st_mode)}
+        return {}
 
     def check_writable(self, folder: Path) -> None:
         """Creates the folder and tests that it is writable; OSError if it is not."""

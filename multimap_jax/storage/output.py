@@ -23,7 +23,7 @@ from pathlib import Path
 
 from multimap_jax.errors import InputError, InputExistsError, InputOSError
 from multimap_jax.storage.filenames import reason_text
-from multimap_jax.storage.local import Content, Version, file_version, write_content
+from multimap_jax.storage.local import Content, Version, file_version, sha256, write_bytes, write_content
 from multimap_jax.storage.markers import THUMBNAILS
 from multimap_jax.storage.paths import exists, reaching, storage_of
 from multimap_jax.storage.reading import read_json
@@ -45,13 +45,13 @@ NUMBER = "[0-9]{6,9}"
 # The names of multimap's files, and the unit of each. The files of a unit are recorded and deleted together.
 NAME_FORMS = {
     "|".join(map(re.escape, (*RESULTS, RUN))): "results",
-    rf"models/({MODEL})/(?:model\.json|arrays\.npz)": r"models+\1",
-    rf"({THUMBNAILS.pattern})/[0-9]{{1,9}}\.jpg": r"\1",
-    rf"plan/plan_({NUMBER})\.parquet": r"plan+\1",
+    rf"models/({MODEL})/(?:model\.json|arrays\.npz)": "models+{1}",
+    rf"({THUMBNAILS.pattern})/[0-9]{{1,9}}\.jpg": "{1}",
+    rf"plan/plan_({NUMBER})\.parquet": "plan+{1}",
     r"embeddings/encoder\.json": "embeddings+encoder",
-    rf"embeddings/(img_emb|metadata|skipped)/\1_({NUMBER})\.(?:npy|parquet)": r"embeddings+\2",
-    rf"proxies/({PROXIES})/(key|(?:plan|proxies)_{NUMBER})\.(?:json|parquet|npz)": r"proxies+\1+\2",
-    r"words/words-([0-9a-f]{32})\.json": r"words+\1",
+    rf"embeddings/(img_emb|metadata|skipped|thumbnails)/\1_({NUMBER})\.(?:npy|npz|parquet)": "embeddings+{2}",
+    rf"proxies/({PROXIES})/(key|(?:plan|proxies)_{NUMBER})\.(?:json|parquet|npz)": "proxies+{1}+{2}",
+    r"words/words-([0-9a-f]{32})\.json": "words+{1}",
 }
 UNIT = re.compile(r"[a-z0-9+_-]{1,100}")
 # Files below HIDDEN that are needed only during a run.
@@ -64,8 +64,10 @@ VERSIONS = 4  # versions of a file in a record: the old one stays while the next
 
 def unit_of(name: str) -> str | None:
     """The unit of a file by its name below --out, None if multimap has no file of that name."""
-    matches = ((re.fullmatch(form, name), unit) for form, unit in NAME_FORMS.items())
-    return next((found.expand(unit) for found, unit in matches if found), None)
+    for form, unit in NAME_FORMS.items():
+        if found := re.fullmatch(form, name):
+            return unit.format(found[0], *found.groups())
+    return None
 
 
 def inside(out: Path, name: str) -> Path:
@@ -183,6 +185,20 @@ def write_all(out: Path, contents: Mapping[str, Content], sync: bool = True) -> 
         for name, content in contents.items():
             stage.add(name, content, sync)
         stage.commit()
+
+
+def write_folder(out: Path, folder: str, contents: Mapping[str, bytes]) -> None:
+    """Writes a new folder with these files into `out`, on this machine in one step. OSError with a message for the
+    user."""
+    versions = {f"{folder}/{name}": [(len(content), sha256(content))] for name, content in contents.items()}
+    if any(unit_of(name) != folder for name in versions):
+        raise ValueError(f"{folder} is not a folder that multimap writes")
+    storage, path = storage_of(out), inside(out, folder)
+    with staging(out) as stage, explained_writing(path):
+        for name, content in contents.items():
+            write_bytes(stage.folder / name, content)
+        storage.write(inside(out, f"{HIDDEN}/written/{folder}.json"), json.dumps({"files": versions}))
+        storage.put_folder(stage.folder, path)
 
 
 def write_scratch(out: Path, name: str, text: str) -> None:

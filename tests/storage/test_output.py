@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multimap_jax.runs.results import put_thumbnails
 from multimap_jax.storage import output
 
 MODEL = "models/color-01234567-0123456789ab"
@@ -24,6 +25,7 @@ OURS = (
     "plan/plan_000000.parquet",
     "embeddings/img_emb/img_emb_000007.npy",
     "embeddings/encoder.json",
+    "embeddings/thumbnails/thumbnails_000007.npz",
     "proxies/color-0123456789abcdef/key.json",
     "words/words-0123456789abcdef0123456789abcdef.json",
 )
@@ -215,6 +217,74 @@ class TestWriting:
         with pytest.raises(OSError, match="No space left on device"):
             output.write(tmp_path, "labels.csv", fail)
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+class TestFolders:
+    NAME = "thumbnails-0123456789ab"
+    FILES = {f"{i}.jpg": bytes([i]) * 1000 for i in range(5)}
+
+    def test_a_folder_comes_whole_and_is_deleted_as_its_files_are(self, tmp_path):
+        output.write_folder(tmp_path, self.NAME, self.FILES)
+        assert {path.name: path.read_bytes() for path in (tmp_path / self.NAME).iterdir()} == self.FILES
+        assert not list((tmp_path / ".multimap" / "temporary").iterdir())
+        assert output.units(tmp_path, "thumbnails-") == [self.NAME]
+        (tmp_path / self.NAME / "3.jpg").write_bytes(b"drawn over")
+        assert output.delete(tmp_path, self.NAME) == [f"{self.NAME}/3.jpg"]
+        assert [path.name for path in (tmp_path / self.NAME).iterdir()] == ["3.jpg"]
+
+    @pytest.mark.parametrize(
+        ("folder", "files"),
+        [
+            ("mine", {"0.jpg": b""}),
+            ("models/color-01234567-0123456789ab", {"model.json": b""}),
+            ("thumbnails-0123456789ab", {"0.jpg": b"", "cat.jpg": b""}),
+            ("thumbnails-0123456789ab", {"../labels.csv": b""}),
+            ("../thumbnails-0123456789ab", {"0.jpg": b""}),
+        ],
+    )
+    def test_other_folders_are_refused(self, tmp_path, folder, files):
+        with pytest.raises(ValueError, match="is not a folder that multimap writes"):
+            output.write_folder(tmp_path / "out", folder, files)
+        assert not list(tmp_path.iterdir())
+
+    def test_no_folder_is_written_through_a_link(self, tmp_path):
+        (tmp_path / "away").mkdir()
+        (tmp_path / self.NAME).symlink_to(tmp_path / "away")
+        with pytest.raises(ValueError, match="is a link"):
+            output.write_folder(tmp_path, self.NAME, self.FILES)
+        assert not list((tmp_path / "away").iterdir())
+
+    def test_a_full_disk_leaves_no_half_of_a_folder(self, tmp_path, monkeypatch):
+        def fail(path, content):
+            path.write_bytes(content[:10])
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(output, "write_bytes", fail)
+        with pytest.raises(OSError, match="No space left on device.*finished work is kept"):
+            output.write_folder(tmp_path, self.NAME, self.FILES)
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("way", ["nothing", "some", "others", "a file", "an empty folder"])
+def test_thumbnails_are_whole_whatever_was_there(tmp_path, way):
+    name, files = TestFolders.NAME, TestFolders.FILES
+    if way == "a file":
+        (tmp_path / name).write_bytes(b"mine")
+    elif way != "nothing":
+        (tmp_path / name).mkdir()
+    if way in ("some", "others"):
+        (tmp_path / name / "1.jpg").write_bytes(files["1.jpg"] if way == "some" else b"mine")
+    if way == "a file":
+        with pytest.raises(OSError, match="cannot write"):
+            put_thumbnails(tmp_path, name, files)
+        assert (tmp_path / name).read_bytes() == b"mine"
+        return
+    put_thumbnails(tmp_path, name, files)
+    put_thumbnails(tmp_path, name, files)
+    found = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+    assert files.items() <= found.items()
+    assert list(found.values()).count(b"mine") == (way == "others")  # set aside
+    assert not output.delete(tmp_path, name)
 
 
 def test_thumbnails_of_earlier_pages_go_and_what_a_user_put_there_stays(tmp_path):
