@@ -24,7 +24,10 @@ under Slurm or Open MPI; each host takes its share.
 """
 FLAGS = {
     "Input": (flags.IMAGES, *flags.ENCODER),
-    "Output": (flags.text("out", "folder for the embeddings, the same one for all workers"),),
+    "Output": (
+        flags.text("out", "folder for the embeddings, the same one for all workers"),
+        flags.switch("thumbnails", "keep thumbnails for the page, if there are at most 100,000 images", True),
+    ),
     "Several workers": (
         flags.text("part", "this worker's number, from 1, and the number of workers: 2/16", "1/1"),
         *CLUSTER,
@@ -41,8 +44,9 @@ def run(values: FlagValues) -> None:
     processes = join_processes(values)
     if processes.coordinator:
         number, workers = processes.index + 1, processes.count
+    more = {"part": (number, workers), "processes": processes, "thumbnails": values.thumbnails}
     with running(values, number - 1 if workers > 1 else None, bool(processes.coordinator)) as output:
-        run_embed(**paths, **flags.encoder_of(values), part=(number, workers), processes=processes, **output)
+        run_embed(**paths, **flags.encoder_of(values), **more, **output)
 
 
 def parse_part(text: str) -> tuple[int, int]:

@@ -24,12 +24,14 @@ class EmbeddedImages:
       indices: int [readable], the positions of these images in the list.
       failures: the unreadable images.
       own_range: how many images were scaled by their own range of values.
+      thumbnails: of the readable images, if they were asked for.
     """
 
     embeddings: np.ndarray
     indices: np.ndarray
     failures: tuple[Unreadable, ...]
     own_range: int = 0
+    thumbnails: tuple[bytes, ...] = ()
 
 
 class Encoder(Protocol):

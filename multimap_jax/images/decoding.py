@@ -126,18 +126,21 @@ QUIET = Quiet()
 
 
 @contextlib.contextmanager
-def opened_image(image: AnImage) -> Iterator[Image.Image]:
+def opened_image(image: AnImage, least: int | None = None) -> Iterator[Image.Image]:
     """Opens a path, PIL image or uint8 array [h, w, 3] (or grey [h, w]) as an upright RGB image.
 
     Applies the EXIF orientation, puts transparency on white, and scales grey of more than 8 bits to 8 bits. Uses the
     first frame with content of an animation. The content of a file decides its format; only formats.FORMATS are read.
     The image holds its share of `memory.ROOM` within this context.
 
+    least: if both sides of the result may be as small as this many pixels, a JPEG is decoded at a half, a quarter or an
+    eighth of its sides where that is large enough, which is faster.
+
     Raises ValueError for a file that is not a regular one, and for an image that is too large or too narrow.
     """
     with QUIET, contextlib.ExitStack() as stack:  # Pillow warns about damaged metadata of images that it can read
         if isinstance(image, (str, os.PathLike, PackedImage)):
-            yield _read(stack, stack.enter_context(opened_file(image)))
+            yield _read(stack, stack.enter_context(opened_file(image)), least)
         else:
             picture = image if isinstance(image, Image.Image) else Image.fromarray(_checked_array(image))
             stack.enter_context(memory.ROOM.take(decoding_bytes(picture, memory.MOST_BYTES)))
@@ -167,11 +170,11 @@ def _checked_array(image: np.ndarray) -> np.ndarray:
     return array
 
 
-def _read(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image:
+def _read(stack: contextlib.ExitStack, file: BinaryIO, least: int | None) -> Image.Image:
     """The image in a file; if it cannot be decoded, the image in a copy without damaged metadata."""
     try:
         with contextlib.ExitStack() as first:  # on failure this releases its memory, because the copy needs all of it
-            image = _shown(first, file)
+            image = _shown(first, file, least=least)
             stack.push(first.pop_all())
             return image
     except (UnfitError, MemoryError):
@@ -182,17 +185,21 @@ def _read(stack: contextlib.ExitStack, file: BinaryIO) -> Image.Image:
         return found
 
 
-def _shown(stack: contextlib.ExitStack, file: BinaryIO, most: int | None = None) -> Image.Image:
+def _shown(
+    stack: contextlib.ExitStack, file: BinaryIO, most: int | None = None, least: int | None = None
+) -> Image.Image:
     """The image in a file; for an animation, the first frame with content, if any."""
     with contextlib.ExitStack() as first:
-        image, moves = _decoded(first, file, most)
+        image, moves = _decoded(first, file, most, least)
         if not (moves and is_blank(image)):
             stack.push(first.pop_all())
             return image
-    return _first_with_content(stack, file, most) or _decoded(stack, file, most)[0]
+    return _first_with_content(stack, file, most) or _decoded(stack, file, most, least)[0]
 
 
-def _decoded(stack: contextlib.ExitStack, file: BinaryIO, most: int | None = None) -> tuple[Image.Image, bool]:
+def _decoded(
+    stack: contextlib.ExitStack, file: BinaryIO, most: int | None = None, least: int | None = None
+) -> tuple[Image.Image, bool]:
     """(The image in a file, whether more frames may follow). It holds its share of memory until `stack` is closed. With
     `most`, the caller holds all memory, and decoding may take at most this many bytes."""
     room = memory.ROOM if most is None else Room(most)
@@ -200,6 +207,8 @@ def _decoded(stack: contextlib.ExitStack, file: BinaryIO, most: int | None = Non
     stack.enter_context(room.take(decoding_bytes(found, most or memory.MOST_BYTES, shrink=True)))
     if isinstance(found, JpegImageFile) and found.info.get("progressive"):
         check_scans(file)
+    if isinstance(found, JpegImageFile) and least and not found.decoderconfig:  # not yet set to a smaller size
+        found.draft(found.mode, (least, least))
     moves = found.format == "GIF" or (found.format in MOVING and getattr(found, "n_frames", 1) > 1)
     found.load()
     _turn(found)
@@ -304,10 +313,13 @@ def name_of(image: AnImage, index: int) -> str:
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
 
 
-def decode(image: AnImage, index: int, preprocess: Callable[[Image.Image], Decoded]) -> Decoded | Unreadable:
-    """The result of `preprocess` on an image, such as pixels [size, size, 3] float32, or why it cannot be decoded."""
+def decode(
+    image: AnImage, index: int, preprocess: Callable[[Image.Image], Decoded], least: int | None = None
+) -> Decoded | Unreadable:
+    """The result of `preprocess` on an image, such as pixels [size, size, 3] float32, or why it cannot be decoded.
+    least: as in `opened_image`."""
     try:
-        with opened_image(image) as opened:
+        with opened_image(image, least) as opened:
             return preprocess(opened)
     except (FileNotFoundError, UnidentifiedImageError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "not an image"
@@ -327,9 +339,14 @@ def is_image(image: str | os.PathLike | PackedImage) -> bool:
 
 
 def stream_pixels(
-    images: Sequence[AnImage], preprocess: Callable[[Image.Image], Decoded], batch: int, threads: int | None = None
+    images: Sequence[AnImage],
+    preprocess: Callable[[Image.Image], Decoded],
+    batch: int,
+    threads: int | None = None,
+    least: int | None = None,
 ) -> Iterator[list[Decoded | Unreadable]]:
-    """Yields decoded images in lists of up to `batch`, in order; decodes at most two batches ahead of the reader."""
+    """Yields decoded images in lists of up to `batch`, in order; decodes at most two batches ahead of the reader.
+    least: as in `opened_image`."""
     fetched = len(images) and isinstance(images[0], PackedImage) and images[0].remote
     threads = threads or (FETCHED_AT_ONCE if fetched else min(16, (os.cpu_count() or 1) + 1))
     waiting: deque[Future] = deque()
@@ -337,7 +354,7 @@ def stream_pixels(
     try:
         while True:
             for i, image in itertools.islice(remaining, 2 * batch - len(waiting)):
-                waiting.append(pool.submit(decode, image, i, preprocess))
+                waiting.append(pool.submit(decode, image, i, preprocess, least))
             if not waiting:
                 return
             done.append(waiting.popleft().result())

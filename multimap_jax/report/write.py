@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 
 from multimap_jax.images.decoding import AnImage
-from multimap_jax.images.thumbnails import INLINE, folder_name, inline, pick, thumbnails
+from multimap_jax.images.thumbnails import INLINE, folder_name, inline, pick, stored_thumbnails, thumbnails
 from multimap_jax.report.page import Page, hidden_counts, page_content, shown_images
+from multimap_jax.storage.packed import PackedItems
 
 # In this order: each uses the ones before it.
 SCRIPTS = ("state.js", "elements.js", "grid.js", "map.js", "views.js", "edits.js", "main.js")
@@ -41,6 +42,7 @@ def make_report(
     originals: str = "",
     progress: bool = False,
     edited: str = "edited/",
+    stored: PackedItems | None = None,
 ) -> Report:
     """Makes the page.
 
@@ -51,10 +53,14 @@ def make_report(
       settings: (name, value) pairs. command: the command that repeats the run; "": unknown.
       run: the folder that edits apply to; "": no edits. edited: the proposed folder for the edited run.
       originals: the address of the images' folder, relative to the page; "": none.
+      stored: thumbnails of the images; those that are missing are made here.
     """
     shown = shown_images(pages, len(names))
     shown_names = [names[int(i)] for i in shown]
-    pictures = thumbnails(pick(images, shown_names), progress)
+    pictures = stored_thumbnails(stored, shown) if stored else [b""] * len(shown)
+    missing = [i for i, picture in enumerate(pictures) if not picture]
+    for i, made in zip(missing, thumbnails(pick(images, [shown_names[i] for i in missing]), progress)):
+        pictures[i] = made
     lost = [i for i, picture in enumerate(pictures) if not picture]
     notes = list(notes)
     if lost:

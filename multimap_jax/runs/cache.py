@@ -5,6 +5,7 @@
     embeddings/metadata/metadata_000007.parquet     of the same rows: image_path, and the version that was read
     embeddings/skipped/skipped_000007.parquet       of unreadable images: image_path, version, reason, and
                                                     again: whether the next run tries them again
+    embeddings/thumbnails/thumbnails_000007.npz     of the same rows as metadata; optional, for the page
     embeddings/encoder.json             what the embeddings depend on besides the images
     proxies/<aspect>-<key>/             the same for proxies: plan_000000.parquet, proxies_000003.npz, key.json
 
@@ -28,6 +29,7 @@ from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError, errors_about, warn
 from multimap_jax.images.color import warn_of_own_range
 from multimap_jax.images.decoding import Unreadable
+from multimap_jax.images.thumbnails import thumbnail
 from multimap_jax.proxies.fit import ProxyFit
 from multimap_jax.runtime.profiling import traced
 from multimap_jax.runtime.progress import open_bar
@@ -36,6 +38,7 @@ from multimap_jax.sources.source import Source
 from multimap_jax.storage.encoding import as_array, as_arrays, as_json, as_table, slug
 from multimap_jax.storage.local import Content
 from multimap_jax.storage.output import delete, set_aside, units, write, write_all
+from multimap_jax.storage.packed import PackedItems, as_packed
 from multimap_jax.storage.paths import exists
 from multimap_jax.storage.reading import explained, mapped_array, mapped_member, read_arrays, read_json, read_table
 
@@ -43,10 +46,15 @@ from multimap_jax.storage.reading import explained, mapped_array, mapped_member,
 # run loses a sixteenth of its work, or some minutes of it.
 SHARD_IMAGES = 4096
 LEAST_SHARDS = 16
+# Most images of a run that keeps thumbnails, which take about 0.4 GB. The page of a larger run shows less than a fifth
+# of its images, so making their thumbnails takes little of its time.
+THUMBNAILS = 100_000
 # How much the squared length of a unit row in float32 may differ from 1.
 NORM_TOLERANCE = 1e-3
 # The arrays of a shard of proxies that are read into memory at once.
 SMALL = ("names", "versions", "reference", "loss", "losses", "image_steps", "block_size")
+# The kinds of files of a shard of embeddings, and their endings.
+ENDINGS = {"img_emb": "npy", "metadata": "parquet", "skipped": "parquet", "thumbnails": "npz"}
 CHANGED = "changed or removed during the run"
 OTHER_ENCODER = "choose another folder, or discard the cache"
 
@@ -152,9 +160,16 @@ class EmbeddingCache(ShardCache):
         return found | {(name, read) for name, read, again in rows if not again}
 
     def compute(
-        self, clip: Clip, shards: dict[Image, int], mine: Sequence[int], source: Source, progress: bool
+        self,
+        clip: Clip,
+        shards: dict[Image, int],
+        mine: Sequence[int],
+        source: Source,
+        progress: bool,
+        thumbnails: bool = True,
     ) -> None:
-        """Embeds the unfinished ones of the shards `mine`.
+        """Embeds the unfinished ones of the shards `mine`. thumbnails: whether to keep them too, if the shards have at
+        most THUMBNAILS images.
 
         A later run plans an image again if it changed or was removed during this one, or failed for a passing reason.
         """
@@ -164,10 +179,11 @@ class EmbeddingCache(ShardCache):
             if shard in wanted:
                 wanted[shard].append(image)
         total, own_range = sum(map(len, wanted.values())), 0
+        make = thumbnail if thumbnails and len(shards) <= THUMBNAILS else None
         with open_bar(total, "embedding images", "image", shown=progress) as bar, traced("embedding"):
             for shard, images in wanted.items():
                 images = sorted(images, key=lambda image: order[image[0]])
-                found = clip.embed_readable([source.images[name] for name, _ in images], bar=bar)
+                found = clip.embed_readable([source.images[name] for name, _ in images], bar=bar, thumbnail=make)
                 own_range += found.own_range
                 now = source.versions(name for name, _ in images)
                 same = [found_now == planned for found_now, (_, planned) in zip(now, images)]
@@ -183,16 +199,18 @@ class EmbeddingCache(ShardCache):
                     "metadata": as_table(columns([images[found.indices[row]] for row in rows])),
                     "img_emb": as_array(found.embeddings[rows]),
                 }
+                if make:
+                    contents = {"thumbnails": as_arrays(as_packed([found.thumbnails[row] for row in rows]))} | contents
                 write_all(self.out, {self.file(shard, kind): content for kind, content in contents.items()})
         warn_of_own_range(own_range)
 
-    def gather(self, shards: dict[Image, int]) -> tuple[StoredRows, np.ndarray, list[Unreadable]]:
+    def gather(self, shards: dict[Image, int]) -> tuple[StoredRows, np.ndarray, list[Unreadable], PackedItems]:
         """Reads the embeddings of the images: (rows in the order of the images, the indices of these images int [kept],
-        the unreadable images)."""
+        the unreadable images, the thumbnails of the rows)."""
         rows: dict[Image, int] = {}
         reasons: dict[Image, str] = {}
-        arrays, begin = [], 0
-        for shard in sorted(set(shards.values())):
+        arrays, begin, numbers = [], 0, sorted(set(shards.values()))
+        for shard in numbers:
             kept, skipped = self.read("metadata", shard), self.read("skipped", shard)
             arrays.append(mapped_array(self.out / self.file(shard)))
             end = begin + len(arrays[-1])
@@ -207,10 +225,11 @@ class EmbeddingCache(ShardCache):
             for i, (name, read) in enumerate(images)
             if (name, read) not in rows
         ]
-        return StoredRows(arrays, where), found, failures
+        stored, files = StoredRows(arrays, where), [self.out / self.file(shard, "thumbnails") for shard in numbers]
+        return stored, found, failures, PackedItems(files, stored.ends, where)
 
     def file(self, shard: int, kind: str = "img_emb") -> str:
-        return f"embeddings/{kind}/{kind}_{shard:06}.{'npy' if kind == 'img_emb' else 'parquet'}"
+        return f"embeddings/{kind}/{kind}_{shard:06}.{ENDINGS[kind]}"
 
     def read(self, kind: str, shard: int) -> dict[str, list]:
         more, path = ("reason", "again") if kind == "skipped" else (), self.out / self.file(shard, kind)

@@ -26,7 +26,6 @@ from multimap_jax.runs.export import read_label_columns
 from multimap_jax.runs.messages import count, print_end, print_result
 from multimap_jax.runs.models import prune_models, put_model
 from multimap_jax.runs.results import Clock, RunRecord, check_own, whole, write_results
-from multimap_jax.runs.run_embeddings import RunEmbeddings
 from multimap_jax.runtime.progress import with_bar
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.locks import locked
@@ -68,7 +67,7 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
     clip = finished.load_checkpoint(job.run, content, job.clip)
     models = [finished.read_model(job.run, aspect, clip) for aspect in content.aspects]
     before = finished.read_groups(job.run, content, models)
-    embedded = RunEmbeddings(finished.rows_of(job.run, content, names, job.embeddings), names, lambda: [])
+    embedded = finished.embeddings_of(job.run, content, names, job.embeddings)
     clock.lap("load")
     results, after = [], {}
     for model, aspect in with_bar(list(zip(models, content.aspects)), "editing groups", progress):

@@ -26,9 +26,10 @@ def run_embed(
     say: Callable,
     progress: bool,
     image_precision: ImagePrecision = "float32",
+    thumbnails: bool = True,
 ) -> None:
     """Embeds the unfinished shards of worker part[0] (from 1) of part[1]. processes: of workers that know of and wait
-    for each other.
+    for each other. thumbnails: whether to keep thumbnails too.
 
     Workers agree on the shards without communication: each makes the same plan from the same list of images, or reads
     the existing plan.
@@ -58,7 +59,7 @@ def run_embed(
         missing = set(mine).difference(cache.done())
         remaining = sum(shard in missing for shard in shards.values())
         say(f"{count(remaining, 'image')} of {len(listed):,} to embed, in {len(missing):,} of {len(numbers):,} shards")
-        cache.compute(encoder, shards, mine, source, progress)
+        cache.compute(encoder, shards, mine, source, progress, thumbnails)
         failed = [reason for shard in mine for reason in cache.read("skipped", shard)["reason"]]
         process_group.barrier(numbers, cache.done)
         process_group.leave()

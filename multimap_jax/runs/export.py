@@ -120,7 +120,7 @@ def export_table(
         raise InputExistsError(f"{job.to} already exists. Export overwrites nothing: give another name", "to")
     (names,) = read_label_columns(job.run, ("image",))
     table: dict[str, Sequence | np.ndarray] = {"image": names}
-    rows = finished.rows_of(job.run, content, names, job.embeddings)
+    rows = finished.embeddings_of(job.run, content, names, job.embeddings).rows
     points = coordinates_of(job, content, rows, aspects)
     for aspect in aspects:
         columns = (aspect, f"{aspect}: confidence", f"{aspect}: distance")

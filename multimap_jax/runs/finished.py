@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from multimap_jax.arrays.rows import Rows, StoredRows
+from multimap_jax.arrays.rows import Rows
 from multimap_jax.clustering.kmeans import nearest
 from multimap_jax.editing.editor import Regrouping, of_content
 from multimap_jax.encoders.clip.model import Clip
@@ -21,6 +21,7 @@ from multimap_jax.estimator import MultiMaP, load
 from multimap_jax.persistence import ARRAYS, MODEL_JSON, CheckpointName
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.runs.models import file_hash, file_hashes, model_name
+from multimap_jax.runs.run_embeddings import RunEmbeddings
 from multimap_jax.settings import Settings
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import ReadyEmbeddings, embeddings_folder, read_embeddings
@@ -225,7 +226,7 @@ def images_of(run: Path, content: RunContent | ResultsContent, given: Path | Non
         note = f"The images were not read: {error}."
     except (OSError, ValueError):
         why = "are in the store of" if "://" in text else "are no longer in"
-        note = f"The images {why} {printable(name_of_path(text))}: give --images=FOLDER to show them."
+        note = f"The images {why} {printable(name_of_path(text))}: give --images=FOLDER to open them."
     return RunImages(Source(Path(text), {}), note)
 
 
@@ -253,10 +254,10 @@ class Within(Mapping):
         return len(self.images)
 
 
-def rows_of(
+def embeddings_of(
     run: Path, content: RunContent | ResultsContent, names: Sequence[str], given: Path | None = None
-) -> StoredRows:
-    """The embeddings of a run's images [images, embed], in the order of `names`.
+) -> RunEmbeddings:
+    """The embeddings of a run's images, in the order of `names`.
 
     given: where they are now. Raises FileNotFoundError or ValueError, each with a sentence, if they are not there.
     """
@@ -273,7 +274,8 @@ def rows_of(
             f"{given} lacks the embeddings of {len(missing):,} images of {run}, such as {first}: give their folder",
             "embeddings",
         )
-    return embedded.rows.take(where)
+    thumbnails = embedded.thumbnails and embedded.thumbnails.take(where)
+    return RunEmbeddings(embedded.rows.take(where), names, list, thumbnails=thumbnails)
 
 
 def newest(embedded: ReadyEmbeddings, names: Sequence[str]) -> np.ndarray:

@@ -130,15 +130,17 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
         originals_address(record.source, record.images, job.out),
         progress,
         f"{edited_folder(job.out)}/",
+        record.embedded.thumbnails,
     )
     texts[output.REPORT] = report.html
+    with stage("writing thumbnails"):
+        put_thumbnails(job.out, report.folder, report.pictures)
     clock.lap("report")
     with stage("writing results"):
         files = [*texts, output.LABELS_TABLE]
         content = run_content(record, clock.seconds) | {"files": files} | record.content
         contents: dict[str, Content] = {output.RUN: json.dumps(content, indent=1) + "\n", **texts}
         contents[output.LABELS_TABLE] = lambda file: write_labels(file, names, results, record.source)
-        put_thumbnails(job.out, report.folder, report.pictures)
         with output.staging(job.out) as stage_:
             for name in (name for name in (output.RUN, *output.RESULTS) if name in contents):
                 stage_.add(name, contents[name])

@@ -19,6 +19,7 @@ from multimap_jax.sources.embeddings import ReadyEmbeddings
 from multimap_jax.sources.names import Texts
 from multimap_jax.sources.source import Source
 from multimap_jax.storage.output import GO_ON, LABELS, LABELS_TABLE
+from multimap_jax.storage.packed import PackedItems
 
 # Most images in labels.csv: spreadsheets read about as many rows.
 LABELS_ROWS = 1_000_000
@@ -31,12 +32,14 @@ class RunEmbeddings:
     Attributes:
       rows: [images, embed], unit rows in the order of `names` [images], without the unreadable images in `failures`.
       versions: gives the version of each image.
+      thumbnails: of the images; None if there are none.
     """
 
     rows: StoredRows
     names: Sequence[str]
     versions: Callable[[], list[str]]
     failures: Sequence[Unreadable] = ()
+    thumbnails: PackedItems | None = None
 
     def notes(self) -> list[str]:
         """Sentences about the images for the user."""
@@ -87,11 +90,12 @@ def embed_source(
     process_group.barrier(set(agreed["shards"]), cache.done)
     if not source.is_there():
         raise MissingError(f"{source.path} was removed during the run; {GO_ON}")
-    rows, kept, failures = cache.gather(shards)
+    rows, kept, failures, thumbnails = cache.gather(shards)
     if not len(kept):
         total = count(len(failures), "image")
         raise InputError(f"cannot read any of {total} in {source.path}, for example {failures[0]}", "images")
-    return RunEmbeddings(rows, Texts(images[i][0] for i in kept), lambda: [images[i][1] for i in kept], failures)
+    names = Texts(images[i][0] for i in kept)
+    return RunEmbeddings(rows, names, lambda: [images[i][1] for i in kept], failures, thumbnails)
 
 
 def matching_embeddings(ready: ReadyEmbeddings, clip: Clip) -> RunEmbeddings:
@@ -103,4 +107,4 @@ def matching_embeddings(ready: ReadyEmbeddings, clip: Clip) -> RunEmbeddings:
         else:
             problem = f"were not made with {clip.name}, or with another configuration or precision of it"
         raise InputError(f"the embeddings in {ready.source.path} {problem}: give the encoder that made them", "clip")
-    return RunEmbeddings(ready.rows, ready.source.names, ready.versions)
+    return RunEmbeddings(ready.rows, ready.source.names, ready.versions, thumbnails=ready.thumbnails)

@@ -19,6 +19,7 @@ from multimap_jax.sources.names import PATH_CHARACTERS, Notes, SortedPaths, Text
 from multimap_jax.sources.plan import ShardPlan, is_sound, read_plan
 from multimap_jax.sources.source import Source, file_version
 from multimap_jax.storage.filenames import path_of_name
+from multimap_jax.storage.packed import PackedItems
 from multimap_jax.storage.paths import exists, reaching, remote_version
 from multimap_jax.storage.reading import MemoryBudget, column_parts, explained, mapped_array, open_table, read_json
 
@@ -38,6 +39,7 @@ class ReadyEmbeddings:
       given: the names as written in the files; they may repeat.
       versions: returns the versions of the images.
       hash: of the encoder, "" if unknown.
+      thumbnails: of the images; None if these embeddings are not from a run.
     """
 
     source: Source
@@ -45,6 +47,7 @@ class ReadyEmbeddings:
     given: Texts
     versions: Callable[[], list[str]]
     hash: str
+    thumbnails: PackedItems | None = None
 
 
 @errors_about("embeddings")
@@ -97,7 +100,8 @@ def read_embeddings(path: Path) -> ReadyEmbeddings:
     images = SortedPaths(names, paths.take(order), path_of_name if ours else str)
     source = Source(path, images, tuple(notes.sentences()))
     stored = StoredRows(arrays, rows, np.concatenate(lengths)[order])
-    return ReadyEmbeddings(source, stored, given.take(order), versions, ours)
+    thumbnails = PackedItems([thumbnails_of(file) for file, _ in shards], begins[1:], rows) if ours else None
+    return ReadyEmbeddings(source, stored, given.take(order), versions, ours, thumbnails)
 
 
 def find_shards(path: Path, notes: Notes) -> tuple[list[tuple[Path, Path]], str]:
@@ -131,6 +135,11 @@ def find_shards(path: Path, notes: Notes) -> tuple[list[tuple[Path, Path]], str]
 def embeddings_folder(path: Path) -> Path | None:
     """The folder that holds img_emb: `path`, or embeddings/ in it."""
     return next((folder for folder in (path, path / "embeddings") if numbered(folder / "img_emb", "npy")), None)
+
+
+def thumbnails_of(array: Path) -> Path:
+    """The file of the thumbnails of a run's shard, by its img_emb file."""
+    return array.parent.parent / "thumbnails" / f"thumbnails_{array.stem.rpartition('_')[2]}.npz"
 
 
 def numbered(folder: Path, ending: str) -> dict[int, Path]:

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -118,7 +119,7 @@ def expected(fruit, tmp_path_factory):
     return (out / "labels.csv").read_bytes()
 
 
-def test_from_a_bucket_into_a_bucket(bucket, expected, fruit, tmp_path):
+def test_from_a_bucket_into_a_bucket(bucket, expected, fruit, tmp_path, monkeypatch):
     said = run(bucket, "--images=s3://bucket/fruit", *FLAGS, "--out=s3://bucket/out")
     assert "broken.png: not an image" in said and "1 .cr2 (first: old.cr2)" in said
     assert read(bucket, "bucket/out/labels.csv") == expected
@@ -127,6 +128,14 @@ def test_from_a_bucket_into_a_bucket(bucket, expected, fruit, tmp_path):
     again = run(bucket, "--images=s3://bucket/fruit", *FLAGS, "--out=s3://bucket/out")
     timings = json.loads(read(bucket, "bucket/out/run.json"))["timings"]
     assert timings["embed"] < timings["total"] and "written: s3://bucket/out/labels.csv" in again
+    # So are the thumbnails, also if they lie beside the page.
+    with monkeypatch.context() as fewer:
+        fewer.setattr("multimap_jax.report.write.INLINE", 10)
+        fewer.setattr("multimap_jax.report.write.thumbnails", lambda images, *_: [] if not images else 1 / 0)
+        said = run(bucket, "--images=s3://bucket/fruit", *FLAGS, "--out=s3://bucket/out")
+        folder = re.search(r"thumbnails-[0-9a-f]{12}", said)[0]
+        assert read(bucket, f"bucket/out/{folder}/{COUNT - 1}.jpg").startswith(b"\xff\xd8")
+        assert run(bucket, "--images=s3://bucket/fruit", *FLAGS, "--out=s3://bucket/out").count(folder) == 1
     # Embeddings and a model that lie there serve as those on a disk do; so do labels and new images.
     run(bucket, "--embeddings=s3://bucket/out", *FLAGS, f"--out={tmp_path / 'ready'}")
     assert (tmp_path / "ready" / "labels.csv").read_bytes() == expected

@@ -206,12 +206,14 @@ class Clip:
         progress: bool = False,
         stop_at_failure: bool = False,
         bar: Bar | None = None,
+        thumbnail: Callable[[Image.Image], bytes] | None = None,
     ) -> EmbeddedImages:
         """Embeds the images that can be decoded.
 
         Args:
           stop_at_failure: after the first failure only decode, to list all failures.
           bar: a larger progress bar to advance; None opens one.
+          thumbnail: makes a thumbnail of each decoded image.
         """
         mesh = image_mesh()
         block = self.image_block * mesh.size
@@ -219,11 +221,12 @@ class Clip:
         failures: list[Unreadable] = []
         embeddings: list[np.ndarray | jax.Array] = [np.zeros((0, self.embedding_width), np.float32)]
         own_range: list[tuple[int, int]] = []
+        thumbnails: list[bytes] = []
 
-        def preprocess(picture: Image.Image) -> np.ndarray:
+        def preprocess(picture: Image.Image) -> tuple[np.ndarray, bytes]:
             if OWN_RANGE in picture.info:
                 own_range.append(picture.size)
-            return self.preprocess(picture)
+            return self.preprocess(picture), thumbnail(picture) if thumbnail else b""
 
         shown = progress if bar is None else bar
         with open_bar(len(images), "embedding images", "image", shown) as bar:
@@ -232,10 +235,11 @@ class Clip:
                 failures += [item for item in batch if isinstance(item, Unreadable)]
                 readable = [(i, item) for i, item in enumerate(batch) if not isinstance(item, Unreadable)]
                 indices += [seen + i for i, _ in readable]
+                thumbnails += [small for _, (_, small) in readable if thumbnail]
                 if readable and not (failures and stop_at_failure):
                     # Do not wait for this batch: the device computes it while the next one is decoded. Do wait for the
                     # batch before it, so that pixels of many batches never pile up on the device.
-                    rows = pad_rows(np.stack([pixels for _, pixels in readable]), block)
+                    rows = pad_rows(np.stack([pixels for _, (pixels, _) in readable]), block)
                     with matmul_precision(self.image_precision):
                         embeddings.append(_embed_block(self.towers.image, rows, mesh)[: len(readable)])
                     embeddings[-2] = np.asarray(embeddings[-2])
@@ -243,7 +247,7 @@ class Clip:
                 chunk_done()
         raw = np.concatenate([np.asarray(block, np.float32) for block in embeddings])
         rows = unit_rows(raw) if normalize else raw
-        return EmbeddedImages(rows, np.array(indices, np.int64), tuple(failures), len(own_range))
+        return EmbeddedImages(rows, np.array(indices, np.int64), tuple(failures), len(own_range), tuple(thumbnails))
 
     @property
     def image_block(self) -> int:
