@@ -27,10 +27,11 @@ def thumbnail(picture: Image.Image, side: int = SIDE) -> bytes:
     longer = max(picture.size)
     if longer > side:
         size = (max(1, round(picture.width * side / longer)), max(1, round(picture.height * side / longer)))
-        if longer >= 2 * side:  # means of whole pixels, which is fast
-            picture = picture.reduce(longer // side)
-        if picture.size != size:
+        if longer < 2 * side:
             picture = picture.resize(size, Image.Resampling.BILINEAR)
+        else:  # means of some of the pixels, which is much faster than of all
+            samples = 2 if longer < 8 * side else 4
+            picture = picture.resize((size[0] * samples, size[1] * samples), Image.Resampling.NEAREST).reduce(samples)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()
