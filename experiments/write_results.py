@@ -46,6 +46,7 @@ def pages(folder: Path) -> dict[Path, str]:
     measured |= {"unasked.json": unasked_table, "number.json": number_table}
     measured |= {"benchmark_families*.json": families_table, "sigmoid_shares.json": shares_table}
     measured |= {"benchmark_loading*.json": loading_table, "image_precision.json": precision_table}
+    measured |= {"decoding.json": decoding_table, "benchmark_stages*.json": stages_table}
     measured |= {"sight*.json": sight_table, "group_names*.json": names_table}
     found = {
         path.with_suffix(".md"): write(json.loads(path.read_text()))
@@ -383,8 +384,39 @@ def loading_table(found: dict) -> str:
     )
 
 
+def stages_table(found: dict) -> str:
+    """What `stages` measured."""
+    stages, rates = list(found["rows"][0]["milliseconds"]), list(found["rows"][0]["per_second"])
+    times = [[row["what"], *(f"{row['milliseconds'][name]:.2f}" for name in stages)] for row in found["rows"]]
+    speeds = [
+        [
+            row["what"],
+            *(f"{row['per_second'][name]:,.4g}" for name in rates),
+            f"{row['per_second']['decoding'] / row['per_second']['decoding_1']:.2f}",
+            f"{row['memory'] / 2**20:,.0f} MiB",
+        ]
+        for row in found["rows"]
+    ]
+    names = {"decoding_1": "decoding, 1 thread", "plain": "embedded without thumbnails"}
+    head = ["images", *(names.get(name, name) for name in rates), "decoding, times 1 thread", "memory"]
+    return (
+        f"## From a file to its embedding: stages in milliseconds, and images per second (`{found['clip']}`)\n\n"
+        f"{lines(['images', *stages], times)}\n{lines(head, speeds)}\n{source(found)}"
+    )
+
+
 def precision_table(found: dict) -> str:
     """What `image_precision` measured."""
+    return settings_table(found, "Image towers in bf16 beside float32", "bf16")
+
+
+def decoding_table(found: dict) -> str:
+    """What `decoding` measured."""
+    return settings_table(found, "Large JPEGs decoded fast beside whole", "fast")
+
+
+def settings_table(found: dict, title: str, other: str) -> str:
+    """What one setting for images changes. other: its value that is not the default."""
     rows = [
         [
             row["checkpoint"],
@@ -404,10 +436,10 @@ def precision_table(found: dict) -> str:
         "mean cosine",
         "lowest",
         "images in another group",
-        "images/s (bf16)",
+        f"images/s ({other})",
     ]
     return (
-        "## Image towers in bf16 beside float32: cosines of embeddings, images in another group, images per second\n\n"
+        f"## {title}: cosines of embeddings, images in another group, images per second\n\n"
         f"{lines(head, rows)}\n{source(found)}"
     )
 

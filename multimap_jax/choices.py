@@ -20,6 +20,8 @@ Precision = Literal["float32", "tf32", "bf16", "float64"]
 # Precisions of the image tower.
 ImagePrecision = Literal["float32", "bf16"]
 IMAGE_PRECISIONS = get_args(ImagePrecision)
+# How images are decoded: whole, or large JPEGs at a smaller size.
+Decode = Literal["exact", "fast"]
 # How progress is shown.
 LOGS = ("bars", "json")
 # Sources of an aspect's candidate words, if the user gives none.

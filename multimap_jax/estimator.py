@@ -469,7 +469,7 @@ def load(directory: str | Path, clip: str | Clip | None = None) -> MultiMaP:
         shown = printable(without_secrets(str(name))[:200])
         message = f"the encoder {shown} of the model in {directory} is not a directory on this machine"
         raise InputError(message, "clip", shown)
-    loaded = load_clip(name if clip is None else clip, checkpoint.image_precision)
+    loaded = load_clip(name if clip is None else clip, **checkpoint.image_settings())
     if digest != loaded.hash:
         raise InputError(f"{loaded.place} is not the encoder that {directory} was fitted with: give that one", "clip")
     model = MultiMaP(**settings, clip=loaded)

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from multimap_jax.arrays.rows import StoredRows, walk
-from multimap_jax.choices import FeatureKind, ImagePrecision
+from multimap_jax.choices import Decode, FeatureKind, ImagePrecision
 from multimap_jax.clustering.kmeans import is_leftover, merge_order
 from multimap_jax.clustering.outliers import Inliers
 from multimap_jax.clustering.selection import Candidate
@@ -23,7 +23,7 @@ from multimap_jax.errors import MissingError
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.proxies.fit import ProxyFit
 from multimap_jax.proxies.recipes import ProxyConfig
-from multimap_jax.settings import Settings
+from multimap_jax.settings import ImageSettings, Settings
 from multimap_jax.storage.filenames import is_plain_name
 from multimap_jax.storage.reading import explained, mapped_member, read_arrays, read_form
 
@@ -49,11 +49,16 @@ Whole = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 
 
 class CheckpointName(msgspec.Struct):
-    """Where the checkpoint was, its hash, and the precision of its image tower."""
+    """Where the checkpoint was, its hash, and its settings for images."""
 
     name: Annotated[str, msgspec.Meta(max_length=4096)]
     hash: str
     image_precision: ImagePrecision = "float32"
+    decode: Decode = "exact"
+
+    def image_settings(self) -> dict:
+        """The settings for images, as arguments of `load_clip`."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(ImageSettings)}
 
 
 class ModelContent(msgspec.Struct, kw_only=True):
@@ -100,7 +105,7 @@ def write_model(model: Any, clip: Clip, directory: Path) -> None:
     settings = {field.name: getattr(model, field.name) for field in dataclasses.fields(Settings)}
     content = ModelContent(
         aspect=model.aspect,
-        clip=CheckpointName(clip.place, clip.hash, clip.image_precision),
+        clip=CheckpointName(clip.place, clip.hash, **dataclasses.asdict(clip.image_settings)),
         n_clusters=model.n_clusters,
         contrast=tuple(model.contrast),
         config=model.config,

@@ -1,7 +1,8 @@
 """The settings of a user: one field each, from which flags, arguments and file entries are made.
 
-A field of `Settings` is an argument of `MultiMaP`, a flag of the command, and an entry of run.json and model.json. A
-field of `ProxySettings` is an argument of `ProxyConfig` and, if it has a help text, a flag. To add a setting, add a
+A field of `Settings` is an argument of `MultiMaP`, a flag of the command, and an entry of run.json and model.json; so
+is a field of `ImageSettings`, of `load_clip`. A field of `ProxySettings` is an argument of `ProxyConfig` and, if it has
+a help text, a flag. To add a setting, add a
 field, the argument of `MultiMaP`, and the code that uses it. This module imports nothing heavy, so that
 `multimap --help` is quick.
 """
@@ -61,6 +62,30 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
+class ImageSettings:
+    """Settings for embedding images, which embeddings depend on: arguments of `load_clip`, and part of `Clip.hash`."""
+
+    image_precision: choices.ImagePrecision = setting(
+        "float32",
+        "precision of the image tower; bf16 takes half the memory and changes embeddings a little",
+        options=choices.IMAGE_PRECISIONS,
+    )
+    decode: choices.Decode = setting(
+        "exact",
+        "fast decodes large JPEGs at a smaller size, which changes embeddings very little",
+        options=get_args(choices.Decode),
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def changed(self) -> dict[str, str]:
+        """Name -> value, for the settings that differ from the default."""
+        values = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
+
+
+@dataclasses.dataclass(frozen=True)
 class ProxySettings:
     """Settings for optimising proxies; `proxies.recipes.ProxyConfig` documents each field."""
 
@@ -93,7 +118,7 @@ def flag_of(field: dataclasses.Field) -> str:
     return field.metadata["flag"] or field.name
 
 
-def check(settings: Settings | ProxySettings) -> None:
+def check(settings: Settings | ImageSettings | ProxySettings) -> None:
     """InputError or InputTypeError if a setting has an invalid value.
 
     In jit and tree operations the numbers are tracers or placeholders, whose values cannot be checked.

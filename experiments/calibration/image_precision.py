@@ -11,6 +11,7 @@ precisions are matched so that the fewest images differ. Draws scenes for the em
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,9 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "file for the JSON line, besides printing it")
 
 
-def compare(checkpoint: str, name: str, labelled: datasets.Labelled) -> dict:
-    """Both precisions of a checkpoint on one set of images."""
-    clips = [mm.load_clip(checkpoint, precision) for precision in IMAGE_PRECISIONS]
+def compare(checkpoint: str, settings: Sequence[dict], name: str, labelled: datasets.Labelled) -> dict:
+    """A checkpoint with two ways of embedding on one set of images."""
+    clips = [mm.load_clip(checkpoint, **each) for each in settings]
     rows, seconds = [], []
     for clip in clips:
         clip.embed_images(labelled.images[:1])
@@ -63,13 +64,20 @@ def compare(checkpoint: str, name: str, labelled: datasets.Labelled) -> dict:
     }
 
 
-def main(_) -> None:
-    found = [compare("embedded", name, datasets.twin(name, FLAGS.images, FLAGS.seed)) for name in DRAWN]
+def sets() -> Iterator[tuple[str, str, datasets.Labelled]]:
+    """The sets of images: (checkpoint, name of the set, images with labels)."""
+    for name in DRAWN:
+        yield "embedded", name, datasets.twin(name, FLAGS.images, FLAGS.seed)
     if FLAGS.data and FLAGS.models:
         for model, names in PHOTOGRAPHS.items():
             for name in names:
                 labelled = datasets.at_most(datasets.load(name, Path(FLAGS.data)), FLAGS.images, FLAGS.seed)
-                found.append(compare(str(Path(FLAGS.models) / model), name, labelled))
+                yield str(Path(FLAGS.models) / model), name, labelled
+
+
+def main(_) -> None:
+    settings = [{"image_precision": precision} for precision in IMAGE_PRECISIONS]
+    found = [compare(checkpoint, settings, name, labelled) for checkpoint, name, labelled in sets()]
     print_result({"machine": machine(), "rows": found}, FLAGS.out)
 
 

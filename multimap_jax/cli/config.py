@@ -14,16 +14,17 @@ from absl.flags import FlagValues
 from multimap_jax.cli.flags import by_aspect, expected_value
 from multimap_jax.errors import InputError, MissingError
 from multimap_jax.prompts.normalize import normal_form
-from multimap_jax.settings import ProxySettings, Settings, flag_of
+from multimap_jax.settings import ImageSettings, ProxySettings, Settings, flag_of
 from multimap_jax.storage.filenames import error_text, without_secrets
 from multimap_jax.storage.paths import exists, open_file, parse_path
 
-SETTINGS = tuple(flag_of(field) for kind in (Settings, ProxySettings) for field in dataclasses.fields(kind))
+KINDS = (Settings, ImageSettings, ProxySettings)
+SETTINGS = tuple(flag_of(field) for kind in KINDS for field in dataclasses.fields(kind))
 # Flags with one value for each aspect; in the file these are tables.
 BY_ASPECT = ("words", "clusters")
 # Flags that name files and folders on this machine.
 PLACES = ("images", "embeddings", "labels", "wordnet", "vocabulary")
-OTHERS = ("subject", "clip", "image_precision", "aspect", "template", "contrast", "recipe")
+OTHERS = ("subject", "clip", "aspect", "template", "contrast", "recipe")
 # All flags that a file may set. The file may come from a stranger, so flags that write, delete, download or send must
 # be typed.
 ALLOWED = (*PLACES, *BY_ASPECT, *SETTINGS, *OTHERS)

@@ -15,7 +15,7 @@ from absl.flags import FlagValues
 from multimap_jax import choices
 from multimap_jax.errors import InputError, errors_about
 from multimap_jax.prompts.normalize import normal_form
-from multimap_jax.settings import ProxySettings, Settings, flag_of
+from multimap_jax.settings import ImageSettings, ProxySettings, Settings, flag_of
 from multimap_jax.storage.filenames import without_secrets
 from multimap_jax.storage.paths import parse_path
 
@@ -46,6 +46,32 @@ def choice(name: str, help: str, options: Sequence[str], default: Any) -> functo
     return text(name, help, default, flags.DEFINE_enum, enum_values=options)
 
 
+def fields_with_flags(settings: type) -> list[dataclasses.Field]:
+    return [field for field in dataclasses.fields(settings) if field.metadata["help"]]
+
+
+def settings_flags(settings: type, of_recipe: bool = False) -> list[functools.partial]:
+    """Flags for the fields of a dataclass of `settings` that have a help text.
+
+    of_recipe: whether the recipe sets the defaults.
+    """
+    definitions = []
+    for field in fields_with_flags(settings):
+        default = None if of_recipe else field.default
+        help = field.metadata["help"]
+        if options := [name for name in field.metadata["options"] if name not in PARITY_ONLY]:
+            definitions.append(choice(flag_of(field), help, options, default))
+        else:
+            definitions.append(text(flag_of(field), help, default, TYPES[field.type.partition(" ")[0]]))
+    return definitions
+
+
+def given_settings(values: FlagValues, settings: type) -> dict:
+    """Field -> value, for the fields of a dataclass of `settings` whose flags have a value."""
+    found = {field.name: values[flag_of(field)].value for field in fields_with_flags(settings)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 SOURCE_HELP = (
     "folder of images, including subfolders; or a list (.csv, .parquet) with a column of paths; or parquet files that "
     "contain images; or tar files: 'shards/{00000..00031}.tar', 'data/*.parquet'"
@@ -66,13 +92,7 @@ IMAGES = text("images", SOURCE_HELP)
 CLIP = text(
     "clip", "the encoder: 'embedded', a directory in Hugging Face's or open_clip's layout, or a hub id", "embedded"
 )
-IMAGE_PRECISION = choice(
-    "image_precision",
-    "precision of the image tower; bf16 takes half the memory and changes embeddings a little",
-    choices.IMAGE_PRECISIONS,
-    "float32",
-)
-ENCODER = (CLIP, IMAGE_PRECISION)
+ENCODER = (CLIP, *settings_flags(ImageSettings))
 # What to group, and what it shows.
 INPUTS = (IMAGES, text("embeddings", READY_HELP), text("subject", SUBJECT_HELP, choices.SUBJECT), *ENCODER)
 WORD_SOURCE_FLAGS = (
@@ -113,32 +133,6 @@ def make_flags(groups: FlagGroups) -> FlagValues:
 def names_by_heading(groups: FlagGroups) -> dict[str, list[str]]:
     """Heading -> the names of its flags, for all flags of a verb."""
     return {heading: [define.args[0] for define in group] for heading, group in {**groups, **COMMON}.items()}
-
-
-def settings_flags(settings: type, of_recipe: bool = False) -> list[functools.partial]:
-    """Flags for the fields of a dataclass of `settings` that have a help text.
-
-    of_recipe: whether the recipe sets the defaults.
-    """
-    definitions = []
-    for field in fields_with_flags(settings):
-        default = None if of_recipe else field.default
-        help = field.metadata["help"]
-        if options := [name for name in field.metadata["options"] if name not in PARITY_ONLY]:
-            definitions.append(choice(flag_of(field), help, options, default))
-        else:
-            definitions.append(text(flag_of(field), help, default, TYPES[field.type.partition(" ")[0]]))
-    return definitions
-
-
-def given_settings(values: FlagValues, settings: type) -> dict:
-    """Field -> value, for the fields of a dataclass of `settings` whose flags have a value."""
-    found = {field.name: values[flag_of(field)].value for field in fields_with_flags(settings)}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def fields_with_flags(settings: type) -> list[dataclasses.Field]:
-    return [field for field in dataclasses.fields(settings) if field.metadata["help"]]
 
 
 # Parameter of an error -> its flag, where the names differ.
@@ -237,7 +231,7 @@ def paths_of(values: FlagValues, *needed: str, optional: Sequence[str] = ()) -> 
 
 def encoder_of(values: FlagValues) -> dict:
     """The values of ENCODER, as arguments of a run."""
-    return {"clip": values.clip, "image_precision": values.image_precision}
+    return {"clip": values.clip, "image_settings": ImageSettings(**given_settings(values, ImageSettings))}
 
 
 def word_sources(values: FlagValues) -> WordSources:

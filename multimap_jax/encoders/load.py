@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copyreg
+import dataclasses
 import fnmatch
 import os
 import re
 from pathlib import Path
 
-from multimap_jax.choices import IMAGE_PRECISIONS, ImagePrecision
+from multimap_jax.choices import Decode, ImagePrecision
 from multimap_jax.encoders.clip.model import EMBEDDED, SENTENCEPIECE, SMALL_FILES, Clip
 from multimap_jax.encoders.families import in_hugging_face_layout, read_checkpoint
 from multimap_jax.encoders.weights import (
@@ -23,6 +24,7 @@ from multimap_jax.encoders.weights import (
 )
 from multimap_jax.errors import InputError, InputTypeError, MissingError, errors_about, found_text, names_arguments
 from multimap_jax.runtime.progress import stage, waiting_shown
+from multimap_jax.settings import ImageSettings
 from multimap_jax.storage.filenames import reason_text
 from multimap_jax.storage.local import check_regular
 from multimap_jax.storage.paths import local_folder_copy, parse_path, reaching
@@ -37,7 +39,9 @@ HUB_ID = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w./-]{0,99}))?")
 
 @names_arguments
 @errors_about("clip")
-def load_clip(name: str | Path | Clip = "embedded", image_precision: ImagePrecision = "float32") -> Clip:
+def load_clip(
+    name: str | Path | Clip = "embedded", image_precision: ImagePrecision = "float32", decode: Decode = "exact"
+) -> Clip:
     """Loads a frozen CLIP with a ViT image tower, or one of its kin (see BUILD.md: SigLIP, MetaCLIP 2, open_clip's).
 
     Args:
@@ -46,6 +50,8 @@ def load_clip(name: str | Path | Clip = "embedded", image_precision: ImagePrecis
         or tag of it if one is wanted ("ID@REVISION"). A loaded Clip is returned unchanged.
       image_precision: "float32", or "bf16" for an image tower that takes half the memory. Its embeddings differ a
         little (BUILD.md, "Encoders", says how much), and so does its `hash`.
+      decode: "exact", or "fast" to decode JPEGs at a half, a quarter or an eighth of their sides where both stay at
+        least twice the encoder's size. Embeddings differ very little, and so does the `hash`.
 
     Raises:
       MissingError: there is no such directory, or files are missing in it.
@@ -56,10 +62,8 @@ def load_clip(name: str | Path | Clip = "embedded", image_precision: ImagePrecis
         return name
     if not isinstance(name, str | os.PathLike):
         raise InputTypeError(f'expected a Clip from load_clip, or a name such as "embedded", {found_text(name)}')
-    if image_precision not in IMAGE_PRECISIONS:
-        known = ", ".join(IMAGE_PRECISIONS)
-        raise InputError(f"image_precision is {image_precision!r}, known: {known}", "image_precision")
-    return _load_directory(*_find(str(name)), image_precision)
+    settings = ImageSettings(image_precision, decode)
+    return _load_directory(*_find(str(name)), settings)
 
 
 def _find(name: str) -> tuple[str, Path]:
@@ -146,7 +150,7 @@ def _from_store(path: Path) -> Path:
 
 
 @stage("loading the checkpoint")
-def _load_directory(source: str, directory: Path, image_precision: ImagePrecision) -> Clip:
+def _load_directory(source: str, directory: Path, settings: ImageSettings) -> Clip:
     if not str(directory).isprintable():
         raise InputError(f"{directory} has a name that the tokenizer library cannot open: rename it, with letters only")
     for path in (directory / file for file in (*SMALL_FILES, "chat_template.jinja")):
@@ -154,8 +158,8 @@ def _load_directory(source: str, directory: Path, image_precision: ImagePrecisio
             check_regular(path, limit=TOKENIZER_BYTES if path.name == "tokenizer.json" else SMALL_BYTES)
             if path.suffix == ".json":
                 read_json(path)
-    return Clip(source, directory, read_checkpoint(directory), image_precision)
+    return Clip(source, directory, read_checkpoint(directory), settings)
 
 
 # A copy in another process is read there.
-copyreg.pickle(Clip, lambda clip: (load_clip, (clip.place, clip.image_precision)))
+copyreg.pickle(Clip, lambda clip: (load_clip, (clip.place, *dataclasses.astuple(clip.image_settings))))

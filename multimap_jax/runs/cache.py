@@ -149,7 +149,7 @@ class EmbeddingCache(ShardCache):
         if any(found.get(key) != wanted[key] for key in wanted if key != "name"):
             raise InputError(
                 f"{self.out} has embeddings of another encoder ({found.get('name')}), or of this one with another "
-                f"configuration, precision or device: {OTHER_ENCODER}"
+                f"configuration, precision, decoding or device: {OTHER_ENCODER}"
             )
 
     def held(self, shard: int) -> set[Image]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 from multimap_jax import __version__
-from multimap_jax.choices import ImagePrecision
 from multimap_jax.encoders.load import load_clip
 from multimap_jax.runs.cache import EmbeddingCache
 from multimap_jax.runs.distributed.process_group import ALONE, Processes, join_group
 from multimap_jax.runs.messages import count
 from multimap_jax.runtime.mesh import image_mesh
+from multimap_jax.settings import ImageSettings
 from multimap_jax.sources.detect import open_source
 from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import prepare_folder, sweep
@@ -21,11 +22,11 @@ def run_embed(
     images: Path,
     out: Path,
     clip: str,
+    image_settings: ImageSettings,
     part: tuple[int, int],
     processes: Processes,
     say: Callable,
     progress: bool,
-    image_precision: ImagePrecision = "float32",
     thumbnails: bool = True,
 ) -> None:
     """Embeds the unfinished shards of worker part[0] (from 1) of part[1]. processes: of workers that know of and wait
@@ -45,7 +46,7 @@ def run_embed(
             sweep(out)
         settings = {"images": f"{len(source.images)} images", "version": __version__}
         process_group = join_group(processes, settings, out)
-        encoder = load_clip(clip, image_precision)
+        encoder = load_clip(clip, **dataclasses.asdict(image_settings))
         for note in source.notes:
             say(note)
         cache = EmbeddingCache(out, encoder.embedding_width)

@@ -145,7 +145,7 @@ def load_checkpoint(run: Path, content: RunContent, clip: str | None) -> Clip:
     if clip is None and name != "embedded" and not Path(name).is_dir():
         shown = without_secrets(name)[:200]
         raise InputError(f"the run's encoder {shown} is not a directory on this machine", "clip", shown)
-    loaded = load_clip(name if clip is None else clip, content.clip.image_precision)
+    loaded = load_clip(name if clip is None else clip, **content.clip.image_settings())
     if loaded.hash != digest:
         raise InputError(f"{loaded.name} is not the encoder of {run} ({name}): give that one", "clip")
     return loaded

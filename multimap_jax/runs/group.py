@@ -57,7 +57,7 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
             if note := replaced_note(job.out, [aspect.name for aspect in job.aspects]):
                 say(note)
         process_group = join_group(job.processes, shared_settings(checked), job.out)
-        clip = load_clip(job.clip, job.image_precision)
+        clip = load_clip(job.clip, **dataclasses.asdict(job.image_settings))
         job = with_candidates(job, clip, process_group, say)
         checked = dataclasses.replace(checked, job=job)
         models = make_models(checked, clip, progress)

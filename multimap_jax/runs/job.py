@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from multimap_jax.choices import AUTO, ImagePrecision
+from multimap_jax.choices import AUTO
 from multimap_jax.clustering.kmeans import check_clusters
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
@@ -19,7 +19,7 @@ from multimap_jax.runs.distributed.process_group import ALONE, Processes
 from multimap_jax.runs.evaluation import Truth, read_labels
 from multimap_jax.runs.messages import count
 from multimap_jax.runs.results import COLUMNS, check_own
-from multimap_jax.settings import Settings
+from multimap_jax.settings import ImageSettings, Settings
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import ReadyEmbeddings, read_embeddings
 from multimap_jax.sources.source import Source
@@ -41,7 +41,7 @@ class Job:
     clip: str
     labels: Path | None
     out: Path
-    image_precision: ImagePrecision = "float32"
+    image_settings: ImageSettings = ImageSettings()
     settings: Settings = Settings()
     fresh: bool = False
     ready: bool = False

@@ -262,7 +262,7 @@ def run_content(record: RunRecord, timings: dict[str, float]) -> dict:
         "clip": {
             "name": without_secrets(clip.place),
             "hash": clip.hash,
-            "image_precision": clip.image_precision,
+            **dataclasses.asdict(clip.image_settings),
         },
         "command": job.line,
         "images": {"folder": f"{record.images}", "place": whole(record.images), "read": len(names)},
@@ -338,7 +338,7 @@ def run_settings(record: RunRecord) -> list[tuple[str, str]]:
         ("images", f"{len(record.embedded.names):,} of {record.images}"),
         ("encoder", f"{without_secrets(record.clip.place)} ({record.clip.hash[:12]})"),
         *((name.replace("_", " "), str(value)) for name, value in settings.items() if value is not None),
-        ("image precision", record.clip.image_precision),
+        *((name.replace("_", " "), value) for name, value in dataclasses.asdict(record.clip.image_settings).items()),
         ("image block size", str(record.clip.image_block)),
         ("versions", ", ".join(f"{name} {number}" for name, number in versions().items())),
         ("date", datetime.now(UTC).isoformat(timespec="seconds")),

@@ -105,6 +105,6 @@ def matching_embeddings(ready: ReadyEmbeddings, clip: Clip) -> RunEmbeddings:
         if found != width:
             problem = f"have {found} dimensions, but {clip.name} has {width}"
         else:
-            problem = f"were not made with {clip.name}, or with another configuration or precision of it"
+            problem = f"were not made with {clip.name}, or with another configuration, precision or decoding of it"
         raise InputError(f"the embeddings in {ready.source.path} {problem}: give the encoder that made them", "clip")
     return RunEmbeddings(ready.rows, ready.source.names, ready.versions, thumbnails=ready.thumbnails)

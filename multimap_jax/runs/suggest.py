@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from multimap_jax.choices import ImagePrecision
 from multimap_jax.encoders.load import load_clip
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.separability import check_compared_prompts
@@ -15,6 +15,7 @@ from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
 from multimap_jax.runs.messages import DRAWINGS, count, listing, print_skipped
 from multimap_jax.runs.run_embeddings import embed_source, matching_embeddings
 from multimap_jax.runtime.progress import with_bar
+from multimap_jax.settings import ImageSettings
 from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import read_embeddings
 from multimap_jax.storage.filenames import printable
@@ -36,10 +37,10 @@ def run_suggest(
     out: Path,
     subject: str,
     clip: str,
+    image_settings: ImageSettings,
     sources: WordSources,
     say: Callable,
     progress: bool,
-    image_precision: ImagePrecision = "float32",
 ) -> None:
     """Embeds the images, or reads their embeddings from the cache in `out`, and prints the aspects, best first, and the
     command to run next. images: or embeddings, if `ready`.
@@ -52,7 +53,7 @@ def run_suggest(
     prepare_folder(out)
     with locked(out):
         sweep(out)
-        encoder = load_clip(clip, image_precision)
+        encoder = load_clip(clip, **dataclasses.asdict(image_settings))
         asked = aspects_to_suggest(encoder, subject, vocabulary)
         if not asked:
             raise InputError(
@@ -86,7 +87,7 @@ def run_suggest(
         return say(f"\nThe encoder separates the words of none of these aspects. {advice}")
     flags = [f"--embeddings={images}" if ready else f"--images={images}", f"--subject={subject}"]
     flags += [*(f"--aspect={name}" for name in names), f"--clip={clip}", "--out=groups" if ready else f"--out={out}"]
-    flags += [f"--image_precision={image_precision}"] * (image_precision != "float32")
+    flags += [f"--{name}={value}" for name, value in image_settings.changed().items()]
     say("\nA high score says that the words separate these images, not that the aspect makes sense for them.")
     say("next: multimap " + " ".join(shlex.quote(printable(flag)) for flag in flags))
 

@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from multimap_jax.arrays.rows import StoredRows, unit_rows
-from multimap_jax.choices import ImagePrecision
 from multimap_jax.encoders.clip.config import CLIPConfig
 from multimap_jax.encoders.clip.slot import SlotEncoder, compiled_slot_encoder
 from multimap_jax.encoders.encoder import EmbeddedImages
@@ -40,6 +39,7 @@ from multimap_jax.runtime.mesh import image_mesh, pad_rows, split_images
 from multimap_jax.runtime.precision import compute_dtype, matmul_precision
 from multimap_jax.runtime.profiling import chunk_done
 from multimap_jax.runtime.progress import Bar, open_bar
+from multimap_jax.settings import ImageSettings
 from multimap_jax.storage.reading import read_json
 
 EMBEDDED = Path(__file__).parent.parent / "embedded"
@@ -58,6 +58,7 @@ SMALL_FILES = [
 SENTENCEPIECE = "*.model"  # files of other tokenizers
 COMMIT = re.compile("[0-9a-f]{40}")
 TEXT_BLOCK = 64  # texts in one call of the tower
+FAST_SIDES = 2  # least sides of images that decode="fast" decodes, as multiples of the side of the encoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,18 +84,20 @@ class Clip:
       source: the name given to `load_clip`. directory: the folder with its files. name: the folder's name for a local
         directory, otherwise `source`.
       towers, tokenizer: the parts. preprocess: PIL image, RGB -> float32 [size, size, 3]. config: the sizes.
-      image_precision: "float32" or "bf16", the dtype of the image tower. Texts and proxies do not depend on it.
+      image_settings: how images are embedded; image_precision, one of them, is the dtype of the image tower. Texts and
+        proxies do not depend on them.
       embedded: whether this is the checkpoint that comes with the package. known_words: the words that it was trained
         on, None if unknown.
     """
 
-    def __init__(self, source: str, directory: Path, parts: Parts, image_precision: ImagePrecision = "float32"):
+    def __init__(self, source: str, directory: Path, parts: Parts, image_settings: ImageSettings):
         self.source, self.directory, self.files = source, directory, parts.files
-        self.image_precision: ImagePrecision = image_precision
+        self.image_settings = image_settings
+        self.image_precision = image_settings.image_precision
         self.towers, self.tokenizer, self.preprocess = parts.towers, parts.tokenizer, parts.preprocess
         towers = parts.towers
-        if image_precision != "float32":
-            dtype = compute_dtype(image_precision)
+        if self.image_precision != "float32":
+            dtype = compute_dtype(self.image_precision)
             towers.image = jax.tree.map(lambda array: array.astype(dtype), towers.image)
         self.config, self.embedded = CLIPConfig(towers.text.config, towers.image.config), source == "embedded"
         self.name = directory.resolve().name if self._is_local() else source
@@ -107,8 +110,8 @@ class Clip:
         return self
 
     def __repr__(self) -> str:
-        precision = "" if self.image_precision == "float32" else f", image_precision={self.image_precision!r}"
-        return f"load_clip({self.source!r}{precision})"
+        changed = "".join(f", {name}={value!r}" for name, value in self.image_settings.changed().items())
+        return f"load_clip({self.source!r}{changed})"
 
     def _is_local(self) -> bool:
         """Whether it was loaded from a local directory."""
@@ -126,7 +129,7 @@ class Clip:
     @functools.cached_property
     def hash(self) -> str:
         """SHA-256 of everything that embeddings depend on: weights, configuration, tokenizer, preprocessing, and the
-        precision of the image tower."""
+        settings for images."""
         weights = hashlib.sha256(self.files[0].read_bytes())
         for path in self.files[1:]:
             with path.open("rb") as file:
@@ -135,8 +138,8 @@ class Clip:
         small = [self.directory / name for name in SMALL_FILES[1:]]
         for path in [*small, *sorted(self.directory.glob(SENTENCEPIECE))]:
             digest.update(hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"none")
-        if self.image_precision != "float32":
-            digest.update(self.image_precision.encode())
+        for value in self.image_settings.changed().values():
+            digest.update(value.encode())
         return digest.hexdigest()
 
     @property
@@ -217,6 +220,7 @@ class Clip:
         """
         mesh = image_mesh()
         block = self.image_block * mesh.size
+        least = FAST_SIDES * self.config.image.size if self.image_settings.decode == "fast" else None
         indices: list[int] = []
         failures: list[Unreadable] = []
         embeddings: list[np.ndarray | jax.Array] = [np.zeros((0, self.embedding_width), np.float32)]
@@ -230,7 +234,7 @@ class Clip:
 
         shown = progress if bar is None else bar
         with open_bar(len(images), "embedding images", "image", shown) as bar:
-            for batch in stream_pixels(images, preprocess, block):
+            for batch in stream_pixels(images, preprocess, block, least=least):
                 seen = len(indices) + len(failures)
                 failures += [item for item in batch if isinstance(item, Unreadable)]
                 readable = [(i, item) for i, item in enumerate(batch) if not isinstance(item, Unreadable)]
