@@ -26,7 +26,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from experiments.benchmarks.measuring import highest_memory, in_process, print_result
+from experiments.benchmarks.measuring import in_process, print_result, process_status
 from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
@@ -35,6 +35,7 @@ PHONE = (4032, 3024)  # 12 megapixels
 
 def define_flags() -> None:
     flags.DEFINE_string("clip", "embedded", "checkpoint")
+    flags.DEFINE_list("kinds", [], "kinds of images to measure; all if none are given")
     flags.DEFINE_integer("repeats", 5, "measurements, of which the median counts", lower_bound=1)
     flags.DEFINE_float("scale", 1, "share of the images to make, for a trial", lower_bound=0.01, upper_bound=1)
     flags.DEFINE_string("out", None, "file for the JSON line, besides printing it")
@@ -149,15 +150,17 @@ def memory_of(place: str, clip_name: str) -> int:
 
     clip = load_clip(clip_name)
     clip.embed_readable([Image.new("RGB", (8, 8))], thumbnail=thumbnail)
-    before = highest_memory()
+    before = process_status("VmHWM")
     clip.embed_readable(list(open_source(Path(place)).images.values()), thumbnail=thumbnail)
-    return highest_memory() - before
+    return process_status("VmHWM") - before
 
 
 def main(_):
     rows = []
     with tempfile.TemporaryDirectory() as base:
         for name, place in write_folders(Path(base), FLAGS.scale).items():
+            if FLAGS.kinds and name not in FLAGS.kinds:
+                continue
             found, _ = in_process(stages, str(place), FLAGS.clip, FLAGS.repeats)
             memory, _ = in_process(memory_of, str(place), FLAGS.clip)
             rows.append({"what": name} | found | {"memory": memory})
