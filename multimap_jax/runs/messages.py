@@ -61,14 +61,15 @@ def print_estimate(job: Any, clip: Clip, images: int, missing: int, say: Callabl
     """
     width, devices = clip.token_width, jax.local_device_count()
     processes = job.processes.count
-    own = padded(missing, clip.image_block, devices, processes)
-    embedding = embedding_seconds(clip, own, operations_per_second(width, "float32"))
     names = ", ".join(aspect.name for aspect in job.aspects)
     say(f"grouping {count(images, 'image')} by {names} with the encoder {clip.name}, on {machine()}:")
-    listed = "the images" if processes == 1 else "the images of each process"
-    listed = listed if missing == images else f"{missing:,} of {count(images, 'image')}"
-    text = f"about {duration(embedding)} to embed {listed}"
-    if not missing:
+    if missing:
+        listed = "the images" if processes == 1 else "the images of each process"
+        listed = listed if missing == images else f"{missing:,} of {count(images, 'image')}"
+        own = padded(missing, clip.image_block, devices, processes)
+        seconds = embedding_seconds(clip, own, operations_per_second(width, "float32"))
+        text = f"about {duration(seconds)} to embed {listed}"
+    else:
         text = "the embeddings are given" if job.ready else f"all {count(images, 'image')} are embedded already"
     proxies = padded(images, job.config.block_size or default_block_size(clip.shares_prompt), devices, processes)
     wanted = [(aspect, proxies) for aspect in job.aspects if job.needs_proxies(aspect)]

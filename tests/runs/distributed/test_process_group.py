@@ -380,13 +380,17 @@ def test_a_closed_terminal_ends_a_child_too():
     assert done.returncode == 0 and done.stdout in ("130\n", "")
 
 
-@pytest.mark.parametrize("status, late", [(130, ""), (0, "late\n")])
-def test_a_stopped_command_ends_without_pythons_own_end(status, late):
+@pytest.mark.parametrize(
+    ("status", "of_many", "said"), [(130, "", ""), (0, "", ""), (2, "", ""), (0, "1,2", "late\n"), (130, "1,2", "")]
+)
+def test_a_command_ends_without_pythons_own_end_unless_others_wait_for_it(status, of_many, said):
     script = "import atexit, sys; from multimap_jax import __main__; from multimap_jax.cli import main as cli; "
     script += "atexit.register(print, 'late'); "
     script += f"cli.main = lambda: {status}; sys.exit(__main__.main())"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (status, late)
+    env = {name: value for name, value in os.environ.items() if name != stop.CHILD}
+    env |= {stop.CHILD: of_many} if of_many else {}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (status, said)
 
 
 def of_a_run(**changes):
