@@ -469,20 +469,24 @@ def shares_table(found: dict) -> str:
 
 def scaling_table(found: dict) -> str:
     """What `scaling` measured."""
-    head = ["images", "proxies of images", "embedding, s", "grouping, s", "report, s", "after embedding", "whole, s"]
-    head += ["arrays, MB", "rest, MB", "ARI, span", "ARI, proxies"]
+    parts = ("embed", "words", "group", "report", "whole")
+    head = ["images", "embedding alone, s", *(f"{part}, s" for part in parts), "after embedding", "again, s"]
+    head += ["memory, MB", "ARI"]
     rows = [
-        [f"{row['images']:,}", "kept" if row["keep_proxies"] else "none"]
-        + [f"{row['seconds'][part]:.1f}" for part in ("embed", "group", "report")]
-        + [f"{row['after']:.1%}", f"{row['seconds']['total']:.1f}"]
-        + [f"{row[part] / 1e6:.0f}" for part in ("array_bytes", "other_bytes")]
-        + [f"{row['sampled_ari'][kind]:.3f}" for kind in ("span", "proxy")]
+        [f"{row['images']:,}", f"{row['alone']:.1f}"]
+        + [f"{row['seconds'][part]:.1f}" for part in parts]
+        + [f"{row['after']:.1%}", f"{row['again']:.1f}", f"{row['peak_memory'] / 1e6:.0f}", f"{row['sampled_ari']:.3f}"]
         for row in found["rows"]
     ]
+    slopes = ", ".join(f"{name} {value:.2f}" for name, value in found["slopes"].items())
+    sizes = [f"{found['rows'][i]['images']:,}" for i in (-3, -1)]
     return (
-        f"## The command as images grow: drawn flowers, encoder {found['clip']}\n\n"
-        "Grouping has metrics in it. ARI: between k-means on all rows and on a tenth of them.\n\n"
-        f"{lines(head, rows)}\n{source(found)}"
+        f"## The command as images grow: JPEGs of drawn flowers, encoder {found['clip']}\n\n"
+        "Alone: `multimap embed --nothumbnails`. After embedding: words, groups with metrics, page and files, as a "
+        "share of embedding alone. Again: all images are embedded already. ARI: between k-means on all rows and on a "
+        "tenth.\n\n"
+        f"{lines(head, rows)}\nSlopes from {sizes[0]} to {sizes[1]} images (1 is proportional): {slopes}.\n\n"
+        f"{source(found)}"
     )
 
 

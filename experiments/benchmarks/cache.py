@@ -11,6 +11,8 @@ on two CPU cores.
 
 from __future__ import annotations
 
+import csv
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +21,6 @@ import numpy as np
 from absl import app, flags
 
 from experiments.benchmarks.measuring import print_result
-from experiments.benchmarks.scaling import link_pictures
 from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
@@ -40,12 +41,21 @@ class Instant:
     def __getattr__(self, name):
         return getattr(self.clip, name)
 
-    def embed_readable(self, images, bar=None):
+    def embed_readable(self, images, bar=None, thumbnail=None):
         from multimap_jax.encoders.encoder import EmbeddedImages
 
         rows = np.zeros((len(images), self.clip.config.image.embed), np.float32)
         rows[:, 0] = 1
-        return EmbeddedImages(rows, np.arange(len(images)), ())
+        return EmbeddedImages(rows, np.arange(len(images)), (), thumbnails=(b"",) * len(images))
+
+
+def link_pictures(drawn: Path, folder: Path, images: int) -> None:
+    """`images` names for the pictures of `drawn`, over and over."""
+    with (drawn / "labels.csv").open(newline="") as file:
+        names = [row["image"] for row in csv.DictReader(file)]
+    folder.mkdir()
+    for i in range(images):
+        os.link(drawn / names[i % len(names)], folder / f"{i:08}.png")
 
 
 def main(_):

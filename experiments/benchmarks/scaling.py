@@ -1,112 +1,144 @@
-"""How time and memory grow with the number of images: the command itself, at several sizes.
+"""How the seconds and the memory of the command grow with the number of images.
 
     python -m experiments.benchmarks.scaling --out=experiments/results/scaling_cpu
     python -m experiments.benchmarks.scaling --sizes=1000,10000,100000,1000000 --clip=DIRECTORY --out=scaling_gpu
 
-At every size a folder of drawn flowers is made, every file with a name of its own (hard links to --drawn pictures:
-decoding is part of the job, drawing is not), with their true labels beside it, and `multimap` runs on it, report and
-metrics included: by species, once as it is and once with --keep_proxies. What it compiles is compiled by a small run
-beforehand. Writes scaling.json and scaling.svg. Seconds are those of run.json: `embed`, `group` (all that follows for
-the aspect, metrics too) and `report`; `after` is what comes after embedding as a share of it. `peak_memory` is the
-highest of the process, `other_bytes` that less what grows by intent (embeddings, and with --keep_proxies proxies and
-prompt embeddings). `sampled_ari`: the adjusted Rand index between groups found on all rows and on a tenth of them, for
-the default's features and for proxies. Needs the extra `experiments` (matplotlib). About 11 minutes on two CPU cores.
+For every size a folder of JPEGs is made: parts of drawn flowers, each another one, 256 pixels wide, with the noise of a
+camera. Four commands run on it, each in a process of its own: `multimap embed --nothumbnails`, the same again, which
+finds everything embedded, `multimap` by species with --labels and an --out of its own, and the same again. What they
+compile is compiled by a small run before.
+
+`alone`: seconds of embedding without thumbnails, the first process less the second. `seconds`: of the whole process
+(`whole`), of its parts as run.json has them, and of what is left (`rest`: Python's imports, and writing what is not the
+page). `after`: what comes after embedding (words, group, report, and the rest less that of the smallest size), as a
+share of `alone`. `again`: the whole process where all is embedded. `peak_memory`: of the process, in bytes.
+`sampled_ari`: the adjusted Rand index between k-means on all rows and on a tenth. `slopes`: by how many powers of the
+images the seconds grow from the third-largest size to the largest; 1 is proportional. Writes scaling.json after every
+size, and scaling.svg. Needs the extra `experiments` (matplotlib). About 16 minutes on two CPU cores.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import os
+import math
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
+from PIL import Image
 
 from experiments.benchmarks.measuring import check_installed, dated, highest_memory_of_children, in_process
 from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
 WORDS = ("daisy", "lily", "rose", "tulip")
-PARTS = ("embed", "group", "report")
-SMALL = 64
+AFTER = ("words", "group", "report")
+SIDE, DRAWN, SMALL = 256, 200, 64  # pixels of an image, different flowers, images of the run that compiles
 
 
 def define_flags() -> None:
     flags.DEFINE_string("out", "experiments/results/scaling", "folder for scaling.json and scaling.svg")
-    flags.DEFINE_list("sizes", ["1000", "10000", "100000"], "numbers of images")
-    flags.DEFINE_integer("drawn", 400, "different pictures", lower_bound=SMALL)
+    flags.DEFINE_list("sizes", ["1000", "10000", "20000", "100000"], "numbers of images, the smallest first")
     flags.DEFINE_string("clip", "embedded", "checkpoint")
 
 
-def link_pictures(drawn: Path, folder: Path, images: int) -> None:
-    """`images` names for the pictures of `drawn`, over and over, and labels.csv for all of them."""
-    with (drawn / "labels.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+def write_images(folder: Path, count: int) -> None:
+    """`count` different JPEGs, and labels.csv."""
+    from multimap_jax.scenes import render_scene
+
+    random, side = np.random.default_rng(count), SIDE * 3 // 2
+    drawn = [render_scene("flowers", seed=1, index=i) for i in range(DRAWN)]
+    large = [Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC) for picture, _ in drawn]
+    noise = random.integers(0, 24, (2 * SIDE, 2 * SIDE, 3), np.uint8)
     folder.mkdir()
     with (folder / "labels.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "species"])
-        for i in range(images):
-            row = rows[i % len(rows)]
-            os.link(drawn / row["image"], folder / f"{i:08}.png")
-            writer.writerow([f"{i:08}.png", row["species"]])
+        for i in range(count):
+            x, y, u, v = random.integers(0, [side - SIDE, side - SIDE, SIDE, SIDE])
+            part = np.asarray(large[i % DRAWN].crop((x, y, x + SIDE, y + SIDE)))
+            noisy = np.minimum(part, 231) + noise[u : u + SIDE, v : v + SIDE]
+            Image.fromarray(noisy).save(folder / f"{i:08}.jpg", quality=88)
+            writer.writerow([f"{i:08}.jpg", drawn[i % DRAWN][1]["species"]])
 
 
-def run_command(folder: str, clip: str, out: str, keep_proxies: bool) -> dict:
-    """What one run of `multimap` writes down of its time, and the highest memory of its process."""
-    command = [sys.executable, "-m", "multimap_jax", f"--images={folder}", "--subject=flower", "--aspect=species"]
-    command += [f"--words=species={','.join(WORDS)}", f"--labels={folder}/labels.csv", f"--clip={clip}", f"--out={out}"]
-    command += ["--noprogress", *(["--keep_proxies"] if keep_proxies else [])]
+def run_command(*flags_: str) -> dict[str, float]:
+    """The seconds of a command, as a whole, and the highest memory of its process in bytes."""
+    command = [sys.executable, "-m", "multimap_jax", *flags_, "--noprogress"]
+    begin = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    timings = json.loads((Path(out) / "run.json").read_text())["timings"]
-    return {"seconds": timings, "peak_memory": highest_memory_of_children()}
+    return {"whole": time.perf_counter() - begin, "peak_memory": highest_memory_of_children()}
 
 
-def sampled_agreement(drawn: str, name: str, images: int) -> dict[str, float]:
-    """ARI of k-means on a tenth of the rows with k-means on all, for both kinds of features. Every picture has one
-    embedding and one proxy, however often it is named."""
+def run_measured(*flags_: str) -> dict[str, float]:
+    return in_process(run_command, *flags_)[0]
+
+
+def sampled_agreement(out: str, name: str) -> float:
+    """ARI of k-means on a tenth of the rows of a run with k-means on all, for the default's features."""
     import multimap_jax as mm
     from multimap_jax.arrays.rows import ProjectedRows
     from multimap_jax.arrays.sampling import sample_indices
     from multimap_jax.clustering.kmeans import cluster
     from multimap_jax.features.span import fit_span
+    from multimap_jax.sources.embeddings import read_embeddings
 
     clip, aspect = mm.load_clip(name), mm.Aspect("species", "flower", WORDS)
-    pictures = clip.embed_images(drawn)
-    again = np.arange(images) % len(pictures)
-    embeddings = pictures[again]
-    proxies = mm.fit_proxies(clip, pictures, aspect).proxies[again]
-    span = fit_span(clip, embeddings, aspect, 4)
-    rows = {"span": (ProjectedRows(embeddings, span.projection), span.labels), "proxy": (proxies, None)}
-    tenth = sample_indices(range(images), 0, images // 10)
-    pairs = {
-        kind: (cluster(each, 4, begin=begin), cluster(each, 4, drawn=tenth, begin=begin))
-        for kind, (each, begin) in rows.items()
+    embeddings = np.asarray(read_embeddings(Path(out)).rows)
+    span = fit_span(clip, embeddings, aspect, len(WORDS))
+    rows, images = ProjectedRows(embeddings, span.projection), len(embeddings)
+    some = sample_indices(range(images), 0, images // 10)
+    labels = [cluster(rows, len(WORDS), drawn=drawn, begin=span.labels).labels for drawn in (None, some)]
+    return round(mm.evaluate(*labels)["ari"], 4)
+
+
+def measure_size(base: Path, clip: str, images: int) -> dict:
+    folder, out, alone = base / "images", base / "out", base / "alone"
+    write_images(folder, images)
+    embed = ("embed", f"--images={folder}", f"--clip={clip}", f"--out={alone}", "--nothumbnails")
+    first, second = run_measured(*embed), run_measured(*embed)
+    group = [f"--images={folder}", "--subject=flower", "--aspect=species", f"--words=species={','.join(WORDS)}"]
+    group += [f"--labels={folder}/labels.csv", f"--clip={clip}", f"--out={out}"]
+    found = run_measured(*group)
+    seconds = json.loads((out / "run.json").read_text())["timings"]
+    agreement, _ = in_process(sampled_agreement, str(out), clip)
+    again = run_measured(*group)["whole"]
+    for each in (folder, out, alone):
+        shutil.rmtree(each)
+    seconds |= {"whole": found["whole"], "rest": found["whole"] - seconds.pop("total")}
+    return {
+        "images": images,
+        "alone": round(first["whole"] - second["whole"], 2),
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+        "again": round(again, 2),
+        "peak_memory": found["peak_memory"],
+        "sampled_ari": agreement,
     }
-    return {kind: round(mm.evaluate(a.labels, b.labels)["ari"], 4) for kind, (a, b) in pairs.items()}
 
 
-def measure_size(drawn: Path, base: Path, clip: str, images: int) -> list[dict]:
-    """A row without and one with proxies."""
-    import multimap_jax as mm
-
-    folder, config = base / str(images), mm.load_clip(clip).config
-    link_pictures(drawn, folder, images)
-    agreement, rows = in_process(sampled_agreement, str(drawn), clip, images)[0], []
-    for keep_proxies in (False, True):
-        found = in_process(run_command, str(folder), clip, str(base / f"out{images}{keep_proxies}"), keep_proxies)[0]
-        seconds = found["seconds"]
-        widths = config.image.embed + (config.text.width + config.text.embed) * keep_proxies
-        row = {"images": images, "keep_proxies": keep_proxies} | found
-        row |= {"after": round((seconds["group"] + seconds["report"]) / seconds["embed"], 4)}
-        row |= {"array_bytes": 4 * images * widths, "other_bytes": found["peak_memory"] - 4 * images * widths}
-        rows.append(row | {"sampled_ari": agreement})
-        print(json.dumps(rows[-1]), flush=True)
+def with_after(rows: list[dict]) -> list[dict]:
+    """The rows with the share of what comes after embedding."""
+    start = rows[0]["seconds"]["rest"]
+    for row in rows:
+        after = sum(row["seconds"][name] for name in AFTER) + max(0, row["seconds"]["rest"] - start)
+        row["after"] = round(after / row["alone"], 4)
     return rows
+
+
+def slopes_of(rows: list[dict]) -> dict[str, float]:
+    """By how many powers of the number of images the seconds of each part grow, between the last of three sizes."""
+    if len(rows) < 3:
+        return {}
+    first, last = rows[-3], rows[-1]
+    growth = math.log(last["images"] / first["images"])
+    times = {name: (first["seconds"][name], last["seconds"][name]) for name in ("embed", *AFTER, "whole")}
+    return {name: round(math.log(b / a) / growth, 3) for name, (a, b) in times.items() if a > 0 and b > 0}
 
 
 def plot(rows: list[dict], path: Path) -> None:
@@ -116,35 +148,30 @@ def plot(rows: list[dict], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    plain, kept = ([row for row in rows if row["keep_proxies"] == keep] for keep in (False, True))
-    images = [row["images"] for row in plain]
-    for part in PARTS:
-        left.plot(images, [row["seconds"][part] for row in plain], "o-", label=part)
-    left.plot(images, [row["seconds"]["group"] for row in kept], "o--", label="group, with proxies")
-    for some, label in ((plain, "default"), (kept, "with proxies")):
-        right.plot(images, [row["other_bytes"] / 2**20 for row in some], "o-", label=f"beyond the arrays, {label}")
-        right.plot(images, [row["array_bytes"] / 2**20 for row in some], "o--", label=f"arrays, {label}")
-    for axes, label in ((left, "seconds"), (right, "MiB at the highest")):
-        axes.set(xlabel="images", ylabel=label, ylim=(0, None))
-        axes.legend()
+    images = [row["images"] for row in rows]
+    for part in ("whole", "embed", *AFTER):
+        left.loglog(images, [row["seconds"][part] for row in rows], "o-", label=part)
+    left.loglog(images, [row["again"] for row in rows], "o--", label="all embedded already")
+    right.semilogx(images, [row["peak_memory"] / 2**20 for row in rows], "o-")
+    left.set(xlabel="images", ylabel="seconds")
+    right.set(xlabel="images", ylabel="MiB at the highest", ylim=(0, None))
+    left.legend(fontsize="small")
     figure.savefig(path)
 
 
 def main(_):
-    from multimap_jax.scenes import write_scenes
-
     check_installed("matplotlib")
     out, rows = Path(FLAGS.out), []
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        base, drawn = Path(folder), Path(folder) / "drawn"
-        write_scenes(drawn, "flowers", seed=1, count=FLAGS.drawn)
-        link_pictures(drawn, base / "small", SMALL)
-        run_command(str(base / "small"), FLAGS.clip, str(base / "out"), True)
-        for images in map(int, FLAGS.sizes):
-            rows += measure_size(drawn, base, FLAGS.clip, images)
-            content = dated({"machine": machine(), "clip": FLAGS.clip, "rows": rows})
-            (out / "scaling.json").write_text(json.dumps(content, indent=1) + "\n")
+    for images in [SMALL, *map(int, FLAGS.sizes)]:
+        with tempfile.TemporaryDirectory() as base:
+            row = measure_size(Path(base), FLAGS.clip, images)
+        if images == SMALL:
+            continue
+        rows = with_after([*rows, row])
+        print(json.dumps(rows[-1]), flush=True)
+        content = dated({"machine": machine(), "clip": FLAGS.clip, "rows": rows, "slopes": slopes_of(rows)})
+        (out / "scaling.json").write_text(json.dumps(content, indent=1) + "\n")
     plot(rows, out / "scaling.svg")
     print(f"written: {out / 'scaling.json'}, {out / 'scaling.svg'}")
 
