@@ -3,6 +3,7 @@ measurement, and the record and tables of what was measured."""
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import resource
@@ -49,9 +50,18 @@ def code_version() -> str:
     return f"multimap_jax {version('multimap_jax')}, JAX {version('jax')}" + (f", commit {commit}" if commit else "")
 
 
+@functools.cache
+def product_rate() -> float:
+    """10⁹ operations per second of a plain float32 product by JAX. Processors of one name differ up to threefold."""
+    from experiments.benchmarks.steps import peak_gflops
+
+    return round(peak_gflops("jax", "float32", 1024, 0.5))
+
+
 def dated(result: dict) -> dict:
-    """`result` with the command, the day and the version of the code."""
-    return result | {"command": command_line(), "date": date.today().isoformat(), "code_version": code_version()}
+    """`result` with the command, the day, the version of the code and the rate of a plain product."""
+    when = {"command": command_line(), "date": date.today().isoformat(), "code_version": code_version()}
+    return result | when | {"product_gflops": product_rate()}
 
 
 def print_result(result: dict, out: str | None) -> None:
@@ -77,7 +87,8 @@ def lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def source(found: dict) -> str:
     """What a result was measured by, when and where, in a line."""
     code = f", {found['code_version']}" if "code_version" in found else ""
-    return f"`{found['command']}`, {found['date']}, {found['machine']}{code}.\n"
+    rate = f", a plain float32 product at {found['product_gflops']} GFLOP/s" if "product_gflops" in found else ""
+    return f"`{found['command']}`, {found['date']}, {found['machine']}{rate}{code}.\n"
 
 
 def in_words(error: BaseException) -> str:
