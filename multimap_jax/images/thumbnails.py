@@ -33,7 +33,7 @@ def thumbnail(picture: Image.Image, side: int = SIDE) -> bytes:
             samples = 2 if longer < 8 * side else 4
             picture = picture.resize((size[0] * samples, size[1] * samples), Image.Resampling.NEAREST).reduce(samples)
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=QUALITY)
+    picture.save(buffer, "JPEG", quality=QUALITY, comment=None)  # a photograph's comment may say too much
     return buffer.getvalue()
 
 

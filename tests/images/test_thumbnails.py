@@ -75,6 +75,21 @@ def test_a_thumbnail_of_a_turned_or_progressive_jpeg_is_upright(tmp_path):
     assert difference(turned, upright) < 4
 
 
+@pytest.mark.parametrize(("ending", "length"), [("jpg", 60_000), ("gif", 100_000)])
+def test_what_an_image_says_besides_its_pixels_stays_there(tmp_path, ending, length):
+    """A comment or the place where a photograph was taken is not on the page, and a long comment is no failure."""
+    exif = Image.Exif()
+    exif[0x8298] = "secret owner"
+    secret = b"secret " * (length // 7)
+    gradient(60, 60).save(tmp_path / f"a.{ending}", comment=secret, exif=exif)
+    with Image.open(tmp_path / f"a.{ending}") as saved:
+        assert b"secret" in saved.info["comment"]
+    with opened_image(tmp_path / f"a.{ending}") as image:
+        assert b"secret" not in thumbnail(image)
+    (found,) = thumbnails([tmp_path / f"a.{ending}"])
+    assert opened(found).size == (60, 60) and b"secret" not in found
+
+
 def test_a_huge_jpeg_is_made_smaller_once(tmp_path, monkeypatch):
     """Where memory sets the size already, the thumbnail's size does not change it again."""
     gradient(1600, 1600).save(tmp_path / "a.jpg", progressive=True)
