@@ -3,9 +3,9 @@
     python -m experiments.benchmarks.stages --out=experiments/results/benchmark_stages_cpu.json
     python -m experiments.benchmarks.stages --clip=DIRECTORY --out=stages.json
 
-The images are made first, each with a content of its own: drawn PNGs of 96 pixels, JPEGs of 500 pixels, JPEGs and HEICs
-of 12 megapixels as telephones take them, and a tar of JPEGs of 256 pixels. `milliseconds` of one image in one thread:
-`read` its bytes, `decode` them upright to RGB, `scale` and normalise it for the encoder, make its `thumbnail`, `copy`
+The images are made first, each with a content of its own: drawn PNGs of 128 pixels, JPEGs of 500 pixels, JPEGs and
+HEICs of 12 megapixels as telephones take them, and a tar of JPEGs of 256 pixels. `milliseconds` of one image in one
+thread: `read` its bytes, `decode` them upright to RGB, `scale` and normalise it for the encoder, make its `thumbnail`, `copy`
 it into a block, and the `tower`, which uses all cores. `per_second`: `decoding_1` and `decoding` (all but the tower, in
 one thread and in as many as the command uses), the `tower` alone, `embedded`, the same without thumbnails (`plain`),
 and `bound`, what the two together allow on the same cores: 1 / (1 / decoding + 1 / tower). On an accelerator the lower
@@ -68,8 +68,8 @@ def write_folders(base: Path, scale: float) -> dict[str, Path]:
         "HEIC 12 MP": (count(8), PHONE, ".heic", {"quality": 60}),
         "tar of JPEG 256": (count(1000), (256, 256), ".jpg", {"quality": 90}),
     }
-    write_scenes(base / "PNG 96", "fruit", seed=1, count=count(1000))
-    found = {"PNG 96": base / "PNG 96"}
+    write_scenes(base / "PNG 128", "fruit", seed=1, count=count(1000))
+    found = {"PNG 128": base / "PNG 128"}
     for name, (images, size, ending, options) in kinds.items():
         found[name] = base / name
         found[name].mkdir()
