@@ -95,6 +95,7 @@ def test_the_command_still_finds_the_parameter(clip, rows):
     assert raised.value.parameter == "words" and raised.value.argument == "aspect"
 
 
+@pytest.mark.slow
 def test_the_proxies_of_fit_are_of_its_images(clip, rows):
     proxies = mm.fit_proxies(clip, rows[:4], COLOR, config=mm.ProxyConfig(steps=1))
     with pytest.raises(ValueError, match="expected proxies of these 6 images, found 4"):

@@ -40,6 +40,7 @@ def test_attributes(fitted):
 OF_PROXIES = ("proxies_", "prompt_embeddings_", "reference_", "losses_", "loss_", "block_size_", "image_steps_")
 
 
+@pytest.mark.slow
 def test_proxies_are_learnt_only_where_they_are_needed_or_asked_for(clip, rows, fitted, monkeypatch):
     kept = clone(fitted).set_params(keep_proxies=True).fit(rows)
     assert (kept.labels_ == fitted.labels_).all() and (kept.predict(rows) == fitted.labels_).all()
@@ -221,6 +222,7 @@ BAD_ROWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["span", "image", "proxy"])
 @pytest.mark.parametrize("name", BAD_ROWS)
 def test_one_check_of_embeddings_serves_fit_and_predict(clip, rows, name, features, request):
@@ -337,6 +339,7 @@ def test_no_array_of_a_file_becomes_a_method(fitted, tmp_path):
     assert callable(mm.load(tmp_path).predict)
 
 
+@pytest.mark.slow
 def test_released_with_weight_decay_cannot_predict(clip, rows):
     for decay, allowed in ((0.0, True), (1e-4, False)):
         config = mm.ProxyConfig.released(3, weight_decay=decay, batch_size=5)
@@ -356,6 +359,7 @@ def test_what_is_worth_a_warning_is_said_once(rows):
     assert len(caught) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["fit", "check", "fit_proxies"])
 def test_a_warning_points_to_the_line_of_the_caller(clip, rows, call):
     config = mm.ProxyConfig.paper(1)

@@ -45,6 +45,7 @@ def test_what_was_found_stays_mended(name):
         assert "the tokenizer in" in str(error) or "its header is too long" in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_what_is_little_and_would_become_much_makes_no_more_than_its_bound(name, monkeypatch):
     monkeypatch.setattr(files, "COLUMN_BYTES", fuzz.BOUND)

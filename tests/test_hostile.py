@@ -767,6 +767,7 @@ STORES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STORES)
 def test_stores_are_mended(name, fruit, finished, tmp_path, capsys):
     out = shutil.copytree(finished, tmp_path / "out")
@@ -813,6 +814,7 @@ def test_a_plan_after_damage_loses_nothing(tmp_path):
     assert set(plan.read()) == {*images[2], *images[3]} and len(plan.files()) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", DEEP])
 def test_embeddings_of_an_unknown_encoder_are_a_sentence(content, fruit, finished, tmp_path, capsys):
     out = shutil.copytree(finished, tmp_path / "out")
@@ -824,6 +826,7 @@ def test_embeddings_of_an_unknown_encoder_are_a_sentence(content, fruit, finishe
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="file names of any bytes are POSIX's")
 def test_names_of_any_bytes_survive_everywhere(fruit, tmp_path, capsys):
     images, out = tmp_path / os.fsdecode(b"photos \xff"), tmp_path / os.fsdecode(b"out \xfe\n")

@@ -24,6 +24,7 @@ def test_nearest_images_of_each_group():
     assert nearest_images(labels, np.array([3.0, 1, 2, 0, 1]), 3, 2) == [[4, 2], [1], []]
 
 
+@pytest.mark.slow
 def test_a_model_shows_its_groups(finished):
     clip = mm.load_clip("embedded")
     model = mm.MultiMaP(mm.Aspect("color", "fruit", ("red", "green", "yellow")), clip)

@@ -53,6 +53,7 @@ def test_a_toml_file_says_what_flags_say(first, finished):
     assert "--config" not in said["command"] and f"--images={finished[0]}" in said["command"]
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_byte_for_byte_from_anywhere(first, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert multimap(f"--config={first / 'run.json'}", "--out=again") == 0

@@ -35,6 +35,7 @@ def test_accuracy_matches_one_to_one():
     assert mm.evaluate(["a", "a", "a", "a", "b"], [0, 0, 1, 1, 1])["accuracy"] == pytest.approx(3 / 5)
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=30), st.permutations(range(4)))
 def test_names_of_groups_do_not_matter(pairs, names):

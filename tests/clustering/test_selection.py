@@ -19,6 +19,7 @@ def planted(k, images=240, axes=6, apart=9.0, seed=0):
     return centroids[labels] + random.normal(size=(images, centroids.shape[1])), labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 5, 8, 12])
 def test_planted_groups_are_found_without_words(k):
     best, *others = select_n_clusters(planted(k)[0])
@@ -26,11 +27,13 @@ def test_planted_groups_are_found_without_words(k):
     assert best.smallest == pytest.approx(1 / k, abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k", "words"), [(1, 1.5), (2, 3.0), (5, 4.0), (8, 6.0), (12, 13.0)])
 def test_words_that_are_a_little_too_many_or_few_change_nothing(k, words):
     assert select_n_clusters(planted(k)[0], words)[0].groups == k
 
 
+@pytest.mark.slow
 def test_between_numbers_that_are_as_good_the_words_decide(monkeypatch):
     monkeypatch.setattr(number, "HALVINGS", 2)
     # Three groups of four each.

@@ -133,6 +133,7 @@ def test_square_roots_of_probabilities_have_unit_rows_however_large_the_logits()
     assert found == pytest.approx(np.array([[1, 0], [np.sqrt(0.5)] * 2]))
 
 
+@pytest.mark.slow
 def test_tgaicc_answers_the_aspect_that_is_asked(case):
     labels = tgaicc.tgaicc(case)
     assert labels.shape == (SEEDS, 60) and np.issubdtype(labels.dtype, np.integer)

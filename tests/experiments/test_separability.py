@@ -53,6 +53,7 @@ def test_a_set_is_judged_by_what_other_sets_give():
     assert {each["verdict"] for each in strict} == {"well"} and {each["verdict"] for each in lax} == {"hardly"}
 
 
+@pytest.mark.slow
 def test_cases_of_a_drawn_set_have_lists_of_words_criteria_and_groups():
     clip = verdict_cases.with_memory(mm.load_clip("embedded"))
     images = next(verdict_cases.drawn_sets("fruit", {"embedded": clip}, 60, 17))

@@ -98,6 +98,7 @@ def test_the_grid_gives_each_setting_its_own_fit(case):
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_table_is_written_and_a_second_run_computes_nothing(table_flags, monkeypatch, capsys):
     tables.run_table("table2", ["Multi-MaP"], "table2_methods.csv")
     with (table_flags / "table2.csv").open() as file:
@@ -149,6 +150,7 @@ def test_a_method_for_a_whole_set_answers_all_its_aspects_from_one_cell(table_fl
     assert re.search(r"\| Fruit \| image k-means \| – \| \| \d+\.\d \| – \| \|", text)
 
 
+@pytest.mark.slow
 def test_a_method_that_gives_nothing_leaves_its_column_empty(table_flags, monkeypatch, capsys):
     def run_cell(*_):
         raise NotRunError("MSC took too long")

@@ -55,6 +55,7 @@ def check(found, truths, least):
         assert reached > mean_ari(random.integers(3, size=labels.shape), truth) + 0.5
 
 
+@pytest.mark.slow
 def test_msc_finds_two_stable_clusterings(monkeypatch):
     monkeypatch.setattr(msc, "STARTS", 20)
     random = np.random.default_rng(2)

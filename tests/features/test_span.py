@@ -75,6 +75,7 @@ def test_targets_of_groups_lie_where_the_words_are():
     assert cluster_targets(texts, np.repeat(images[:1], 4, axis=0), np.zeros(4, int), AtScale(50)).shape == (1, 32)
 
 
+@pytest.mark.slow
 def test_projection_of_few_words_and_many(clip):
     rows = unit_rows(40, seed=2)
     aspect = mm.Aspect("color", words=("red", "green", "yellow"))
@@ -89,6 +90,7 @@ def drawn():
     return clip, clip.embed_images(twin.images), twin.labels
 
 
+@pytest.mark.slow
 def test_missing_words_are_made_up_for(drawn):
     clip, embeddings, labels = drawn
     aspect = mm.Aspect("species", "flower", ("daisy", "lily", "rose"))

@@ -88,6 +88,7 @@ CONTRASTIVE = ("full", "default with concept")
 CASES = [(name, contrast) for name in ABLATIONS for contrast in CONTRASTS if contrast == "one" or name in CONTRASTIVE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision, tolerance", [("float32", 1e-5), ("float64", 1e-8)])
 @pytest.mark.parametrize("name, contrast", CASES)
 def test_loss_and_gradient(tiny, name, contrast, precision, tolerance):
@@ -108,6 +109,7 @@ def test_loss_and_gradient(tiny, name, contrast, precision, tolerance):
         assert np.abs(np.asarray(ours) - theirs).max() <= tolerance * np.abs(theirs).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, decay", [("full", 0.0), ("full", 5e-4), ("cr", 5e-4), ("default", 0.0)])
 def test_fifty_adam_steps_in_float64(tiny, name, decay):
     changes = {"steps": STEPS, "weight_decay": decay, "precision": "float64"}
@@ -126,6 +128,7 @@ def test_fifty_adam_steps_in_float64(tiny, name, decay):
     assert np.abs(fit.prompt_embeddings - prompts.detach().numpy()).max() <= 1e-6
 
 
+@pytest.mark.slow
 def test_without_words_there_is_no_reference(tiny):
     fit = mm.fit_proxies(tiny[0], unit_rows(IMAGES), mm.Aspect("color", "fruit"), config=mm.ProxyConfig(steps=0))
     start = tiny[0].token_embeddings(["color"])[0]

@@ -49,6 +49,7 @@ def golden(tmp_path_factory):
     return np.load(GOLDEN / "released.npz"), mm.load_clip(directory), random_clip.images(14, seed=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_authors_program_is_met(golden, name):
     arrays, clip, images = golden
@@ -101,6 +102,7 @@ def released_in_torch(tiny, embeddings, aspect, order, rate, alpha, beta, decay,
     return table.weight.detach().numpy(), reference.numpy(), words[reference].numpy(), np.array(losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [20, 3])
 @pytest.mark.parametrize("decay", [0.0, 1e-3])
 def test_a_pytorch_writing_is_met(tiny, batch, decay):
@@ -118,6 +120,7 @@ def test_a_pytorch_writing_is_met(tiny, batch, decay):
     assert np.abs(fit.losses - losses).max() <= 1e-4
 
 
+@pytest.mark.slow
 def test_the_order_of_batches_matters_with_weight_decay_only(tiny):
     embeddings = unit_rows(7, seed=5)
     aspect = mm.Aspect("color", "Fruit", ("red", "green"))

@@ -63,6 +63,7 @@ def test_image_embeddings(pair):
     close(jax.vmap(towers.image)(pixels), theirs)
 
 
+@pytest.mark.slow
 def test_text_embeddings_are_read_at_the_end_token(pair):
     model, towers = pair
     ids = random_ids()
@@ -109,6 +110,7 @@ def test_gradient_at_the_slot(pair):
     assert np.abs(gradient).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slot", [1, 3, 5])
 @pytest.mark.parametrize("plain", [False, True])
 def test_prefix_and_suffix_equal_the_whole_context(slot, plain):
@@ -129,6 +131,7 @@ def test_prefix_and_suffix_equal_the_whole_context(slot, plain):
     assert np.abs(gradient - expected).max() <= 1e-6 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_attention_over_many_tokens_has_the_bits_and_gradients_of_that_over_few(monkeypatch):
     layer = unstack_layers(stack_layers(ImageConfig(32, 8, 128, 1, 2, 64, 16), nnx.Rngs(0)))[0]
     x, weights = jax.random.normal(jax.random.key(0), (2, 3, 196, 128))

@@ -80,6 +80,7 @@ def test_any_number_of_devices_gives_the_same_bits(clip, embeddings, fit, tmp_pa
     assert (one[0] == fit.proxies).all()
 
 
+@pytest.mark.slow
 def test_steps_are_the_same_steps_however_many_there_are(clip, embeddings):
     constant = dataclasses.replace(CONFIG, schedule="constant")
     few, many = (
@@ -129,6 +130,7 @@ def test_default_labels_hold_in_bf16_and_with_early_leaving():
     assert early.image_steps_ < exact.image_steps_
 
 
+@pytest.mark.slow
 def test_one_gradient_is_equal_across_block_shapes(clip, embeddings):
     prompt, reference = make_prompt(COLOR, clip.tokenizer), reference_words(clip, embeddings, COLOR)
     with matmul_precision("float32"):
@@ -160,6 +162,7 @@ def test_another_learning_rate_does_not_compile_again(clip, embeddings):
     assert compiled_chunk._cache_size() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision, tolerance", [("tf32", 1e-3), ("bf16", 5e-2)])
 def test_lower_precisions_stay_close(clip, embeddings, fit, precision, tolerance):
     config = dataclasses.replace(CONFIG, precision=precision)
@@ -191,6 +194,7 @@ def test_the_step_of_divergence_is_the_first_bad_loss():
     assert (caught.value.step, caught.value.images) == (53, 1)
 
 
+@pytest.mark.slow
 def test_the_concept_of_an_aspect_without_contrast_warns(clip, embeddings):
     with pytest.warns(UserWarning, match="always 0"):
         mm.fit_proxies(clip, embeddings[:2], COLOR, config=mm.ProxyConfig.paper(steps=1))
@@ -254,6 +258,7 @@ def test_what_follows_the_aspect_is_named(clip, embeddings):
         mm.fit_proxies(clip, embeddings, COLOR, CONFIG)
 
 
+@pytest.mark.slow
 def test_the_released_recipe_needs_equal_widths(tmp_path):
     from tests.tiny import write_tiny
 
@@ -264,6 +269,7 @@ def test_the_released_recipe_needs_equal_widths(tmp_path):
         mm.fit_proxies(other, unit_rows(3, 24), COLOR, config=mm.ProxyConfig.released(2))
 
 
+@pytest.mark.slow
 def test_word_features_are_the_star_alone(clip, fit):
     from multimap_jax.encoders.clip.slot import slot_encoder
 

@@ -77,6 +77,7 @@ def small(tmp_path_factory):
     return write(tmp_path_factory.mktemp("small"), report_of(60))
 
 
+@pytest.mark.slow
 def test_views_show_what_the_run_found(browser, small):
     browser.open(small)
     assert browser.text("#title") == "drawn" and browser.text("#summary") == "60 images, grouped by 2 aspects."
@@ -132,6 +133,7 @@ def test_compared_cells_open_their_images(browser, small):
     assert [each.text for each in browser.all("thead th")] == ["half / color", *COLOURS, "(unassigned)"]
 
 
+@pytest.mark.slow
 def test_the_map_shows_and_selects(browser, small):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
@@ -225,6 +227,7 @@ def test_edits_by_clicks_are_the_file_expected(browser, small):
     assert browser.complaints() == []
 
 
+@pytest.mark.slow
 def test_images_of_a_group_that_is_to_be_split_are_moved_and_marked(browser, finished, tmp_path):
     """multimap edit makes of it what the page shows."""
     browser.open(finished[1] / "report.html")
@@ -250,6 +253,7 @@ def test_images_of_a_group_that_is_to_be_split_are_moved_and_marked(browser, fin
     assert set(groups.values()) == {"red 1", "red 2", "leaf", "yellow", "(unassigned)"}
 
 
+@pytest.mark.slow
 def test_images_that_stay_where_they_are_stay_selected_and_it_is_said_why(browser, small):
     browser.open(small)
     browser.click('.image[title="00000.png"]')
@@ -273,6 +277,7 @@ def test_images_that_stay_where_they_are_stay_selected_and_it_is_said_why(browse
     assert browser.run("return state.edits.length") == 3
 
 
+@pytest.mark.slow
 def test_images_moved_by_hand_have_no_confidence(browser, tmp_path):
     """Those that multimap edit moved, and those that are moved on the page."""
     confidences = np.array([np.nan, 0.25, 0.5, 0.75, 1.0, 1.0])
@@ -325,6 +330,7 @@ def test_everything_by_keyboard(browser, small):
     assert browser.headings()[0] == "red" and browser.run("return editsText()") == '{\n "edits": []\n}\n'
 
 
+@pytest.mark.slow
 def test_wrong_names_and_numbers_are_said_in_the_dialog(browser, small):
     browser.open(small)
     browser.does("red", "rename")
@@ -346,6 +352,7 @@ def test_wrong_names_and_numbers_are_said_in_the_dialog(browser, small):
     assert browser.run("return state.edits.length") == 0
 
 
+@pytest.mark.slow
 def test_hostile_names_words_and_edits_do_nothing(browser, tmp_path):
     images = {f"{name}{i}": picture for i, (name, picture) in enumerate(zip(EVIL * 2, painted(16).values()))}
     pages = [page_of(f"{name} {i}", np.arange(16) % 8, EVIL, rows=np.random.default_rng(0).normal(size=(16, 2)),
@@ -381,6 +388,7 @@ def test_new_images_in_groups_of_another_run_are_not_edited_here(browser, tmp_pa
     assert not browser.one("#selection").is_displayed()
 
 
+@pytest.mark.slow
 def test_the_original_of_a_chosen_image_opens(browser, tmp_path):
     names = [b"plain.png", b"in folder/a b#1%?&.png", b"back\\slash\\x41.png", b"\xff\n.png", "ü\u0085.png".encode()]
     (tmp_path / "the images" / "in folder").mkdir(parents=True)
@@ -422,6 +430,7 @@ def test_an_address_of_originals_tells_no_more_than_what_was_typed(tmp_path, mon
     assert originals_address(Source(store, {"a.png": store / "a.png"}), store, here) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("size", [WIDE, NARROW])
 def test_axe_finds_nothing_serious(browser, small, size, dark):
@@ -517,6 +526,7 @@ def test_a_name_of_low_confidence_is_a_guess(browser, tmp_path):
     assert "name confidence 0.20 (a guess)" in browser.group("blue").text
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_whole_page_shows_the_end_of_a_large_group(browser, tmp_path):
     browser.open(write(tmp_path, report_of(300)))
     width, height = browser.run("return [innerWidth, document.documentElement.scrollHeight]")

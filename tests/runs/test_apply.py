@@ -41,6 +41,7 @@ def test_new_images_alone_are_embedded_and_no_model_is_fitted(finished, tmp_path
     assert sum(found[name]["color"] == truth[name]["color"] for name in truth) >= 8
 
 
+@pytest.mark.slow
 def test_results_say_where_the_words_of_the_run_came_from(finished, tmp_path):
     images, _ = finished
     words = ["--aspect=color", "--words=color=red,green,yellow", "--aspect=species", "--words=species=vocabulary"]

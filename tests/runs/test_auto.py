@@ -34,6 +34,7 @@ def drawn(embedded):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scene", "aspect"), [("fruit", "color"), ("fruit", "species"), ("card", "suits")])
 def test_the_number_of_groups_is_found(embedded, drawn, scene, aspect):
     rows, labels = drawn[scene][0], drawn[scene][1][aspect]
@@ -57,11 +58,13 @@ def test_one_group_is_an_answer(embedded, drawn):
     )
 
 
+@pytest.mark.slow
 def test_numbers_that_are_given_have_no_table(embedded, drawn):
     model = mm.MultiMaP(mm.Aspect("color", "fruit", WORDS["fruit"]["color"]), embedded, 4).fit(drawn["fruit"][0])
     assert model.n_clusters_table_ == [] and len(model.merge_order_) == 3 and len(model.exemplars_) == 4
 
 
+@pytest.mark.slow
 def test_without_words_the_number_is_found_in_the_rows_of_the_features(embedded, drawn):
     rows, labels = drawn["card"]
     model = mm.MultiMaP(mm.Aspect("suits", "card"), embedded, "auto", features="image").fit(rows)

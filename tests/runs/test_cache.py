@@ -74,6 +74,7 @@ def read_clip_retrieval(folder):
     return np.concatenate(rows), paths
 
 
+@pytest.mark.slow
 def test_others_read_the_embeddings(fruit, tmp_path):
     import multimap_jax as mm
 
@@ -87,6 +88,7 @@ def test_others_read_the_embeddings(fruit, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_an_aspect_more_embeds_nothing_and_says_what_was_asked_for(fruit, tmp_path, opened):
     out = tmp_path / "out"
     assert run(fruit, out) == 0 and sum(opened) == 51
@@ -128,6 +130,7 @@ def test_ten_images_more_embed_ten_and_give_the_labels_of_all_at_once(fruit, tmp
     assert (out / "labels.csv").read_bytes() == (tmp_path / "whole" / "labels.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_changed_images_are_embedded_again_and_removed_ones_leave(fruit, tmp_path, opened):
     out = tmp_path / "out"
     run(fruit, out)
@@ -145,6 +148,7 @@ def test_changed_images_are_embedded_again_and_removed_ones_leave(fruit, tmp_pat
     assert "fruit_0000.png" not in names and "fruit_0001.png" in names
 
 
+@pytest.mark.slow
 def test_another_checkpoint_is_a_sentence_and_fresh_forgets(fruit, tmp_path, capsys, opened):
     out = tmp_path / "out"
     run(fruit, out)
@@ -164,6 +168,7 @@ def test_another_checkpoint_is_a_sentence_and_fresh_forgets(fruit, tmp_path, cap
     assert " with the encoder clip, on " in said and clip["name"] == str((tmp_path / "clip").resolve())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [["--keep_proxies", "--steps=5"], ["--recipe=released", "--steps=3"]])
 def test_proxies_are_learnt_once(fruit, tmp_path, monkeypatch, recipe):
     out = tmp_path / "out"
@@ -174,6 +179,7 @@ def test_proxies_are_learnt_once(fruit, tmp_path, monkeypatch, recipe):
     assert (out / "labels.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_pieces_of_the_released_recipe_give_what_the_whole_gives(clip):
     import multimap_jax as mm
     from tests.tiny import unit_rows
@@ -214,6 +220,7 @@ class TestFilesOfTheUser:
         assert run(fruit, "") == 2 and "--out is empty" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_results_are_one_set(fruit, tmp_path):
     out = tmp_path / "out"
     assert run(fruit, out, f"--labels={fruit / 'labels.csv'}") == 0 and (out / "metrics.json").exists()
@@ -263,6 +270,7 @@ def test_a_full_disk_at_any_write_is_a_sentence_and_the_command_goes_on(tmp_path
     assert failures >= 8 and (out / "labels.csv").read_bytes() != before["labels.csv"]
 
 
+@pytest.mark.slow
 def test_an_image_that_changes_while_it_is_read_is_read_again(fruit, tmp_path, monkeypatch, opened):
     embed = Clip.embed_readable
 
@@ -283,6 +291,7 @@ def test_an_image_that_changes_while_it_is_read_is_read_again(fruit, tmp_path, m
     assert "fruit_0007.png" in (out / "labels.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_folder_that_goes_away_costs_no_results(fruit, tmp_path, monkeypatch, capsys):
     out, embed = tmp_path / "out", Clip.embed_readable
     assert run(fruit, out) == 0
@@ -312,6 +321,7 @@ def test_fresh_forgets_nothing_before_all_is_looked_at(fruit, tmp_path, capsys):
     assert sorted(out.rglob("*.npy")) == kept
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_written_again(fruit, tmp_path):
     out = tmp_path / "out"
     run(fruit, out)
@@ -387,6 +397,7 @@ def test_an_image_that_fails_to_be_read_for_a_passing_reason_is_tried_again(frui
         assert len((out / "labels.csv").read_text().splitlines()) == before + 1
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_aside_is_swept_and_nothing_else(fruit, tmp_path):
     out = tmp_path / "out"
     run(fruit, out)

@@ -61,6 +61,7 @@ def test_estimates_are_of_one_process_and_count_proxies_only_where_they_are_lear
     assert said(monkeypatch, clusters={"color": 5}).endswith("for 80 steps of 1 aspect")  # words learnt for groups
 
 
+@pytest.mark.slow
 def test_the_rate_is_that_of_all_devices(tmp_path):
     script = (
         "import jax; from multimap_jax.runs import estimate; import multimap_jax.runtime.mesh as m; shapes = [];"

@@ -48,6 +48,7 @@ def expected(folder):
     return thumbnails(sorted(folder.glob("*.png")))
 
 
+@pytest.mark.slow
 def test_a_run_and_all_that_follow_it_decode_each_image_once(fruit, tmp_path, decoded):
     names, out = sorted(path.name for path in fruit.glob("*.png")), tmp_path / "out"
     assert multimap(f"--images={fruit}", f"--out={out}", *FLAGS) == 0
@@ -67,6 +68,7 @@ def test_a_run_and_all_that_follow_it_decode_each_image_once(fruit, tmp_path, de
     assert sorted(decoded) == names and pictures(tmp_path / "applied") == expected(fruit)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["embed", "suggest"])
 def test_what_embeds_keeps_thumbnails_for_the_command_after_it(fruit, tmp_path, decoded, first):
     out, subject = tmp_path / "out", ["--subject=fruit"] * (first == "suggest")
@@ -76,6 +78,7 @@ def test_what_embeds_keeps_thumbnails_for_the_command_after_it(fruit, tmp_path, 
     assert len(decoded) == 40 and len(pictures(out)) == 40 and all(pictures(out))
 
 
+@pytest.mark.slow
 def test_thumbnails_that_nobody_kept_are_made_for_the_page(fruit, tmp_path, decoded, monkeypatch):
     out = tmp_path / "out"
     assert multimap("embed", f"--images={fruit}", f"--out={out}", "--nothumbnails") == 0
@@ -87,6 +90,7 @@ def test_thumbnails_that_nobody_kept_are_made_for_the_page(fruit, tmp_path, deco
     assert not list((tmp_path / "many").glob(STORED))
 
 
+@pytest.mark.slow
 def test_damaged_thumbnails_are_made_again_and_nothing_is_embedded_again(fruit, tmp_path, decoded, capsys):
     out = tmp_path / "out"
     assert multimap(f"--images={fruit}", f"--out={out}", *FLAGS) == 0

@@ -127,6 +127,7 @@ def test_edits_leave_what_lies_in_out(folder, hostile, tmp_path):
     assert mine.items() <= snapshot(out).items()
 
 
+@pytest.mark.slow
 def test_what_a_user_puts_into_out_survives_every_command(fruit, tmp_path):
     out = tmp_path / "out"
     run = [f"--images={fruit}", "--subject=fruit", "--aspect=color", f"--out={out}"]
@@ -367,6 +368,7 @@ def test_groups_of_a_stranger_have_names_that_can_be_read(hostile, fruit, tmp_pa
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="file names of any bytes are POSIX's")
 def test_names_of_any_bytes_are_edited_exported_and_embedded_again(fruit, tmp_path):
     images = tmp_path / "images"

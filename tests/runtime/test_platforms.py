@@ -36,6 +36,7 @@ def arguments(clip, config, images):
     return common, np.int32(0), np.int32(50), jax.vmap(start, in_axes=(None, 0))(common, targets), targets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_chunk_of_steps_lowers_for_tpu_and_cuda(clip, name, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")  # bf16 is written out for CPUs alone

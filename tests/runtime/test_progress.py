@@ -68,6 +68,7 @@ def test_a_run_logs_every_stage(fruit, tmp_path, capfd):
     assert not {"embedding images", proxies} & set(logged(capfd))
 
 
+@pytest.mark.slow
 def test_the_other_verbs_log_too(run, fruit, tmp_path, capfd):
     flags = [f"--images={fruit}", "--log=json"]
     assert cli.main(["multimap", "embed", *flags, f"--out={tmp_path / 'embedded'}"]) == 0
@@ -126,6 +127,7 @@ def test_a_log_that_nobody_reads_ends_no_run(monkeypatch):
         pass
 
 
+@pytest.mark.slow
 def test_a_trace_of_each_kind_of_work_beside_what_is_there(run, fruit, tmp_path, capfd):
     _, traces = run
     first = set(traces.rglob("*.xplane.pb"))

@@ -63,6 +63,7 @@ def test_links_that_lead_nowhere_are_images_that_cannot_be_read(folder):
     assert len(rows) == 2 and kept.tolist() == [0, 1]
 
 
+@pytest.mark.slow
 def test_what_is_passed_over_is_said(folder, tmp_path, capsys):
     (folder / "again").symlink_to(folder / "deep")
     with pytest.warns(UserWarning, match="skipped the linked folder again"):

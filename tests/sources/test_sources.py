@@ -119,6 +119,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_source_gives_the_same_groups_and_is_gone_on_with(name, fruit, expected, tmp_path, monkeypatch):
     place, out = SOURCES[name](fruit, tmp_path), tmp_path / "out"
@@ -477,6 +478,7 @@ def many(tmp_path_factory):
     return folder, (out / "labels.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_workers_that_know_nothing_of_each_other_give_what_one_gives(many, tmp_path, capsys):
     images, expected = many
     for part in ("3/3", "1/3"):
@@ -920,6 +922,7 @@ def test_row_groups_of_other_rows_than_the_file_are_a_sentence(tmp_path):
         readers.check_row_groups(Lying(), 1000)
 
 
+@pytest.mark.slow
 def test_what_a_parquet_file_says_of_its_columns_ends_no_process(tmp_path):
     """Arrow's own words on a damaged column abort: a process of its own is asked, for every byte of the footer."""
     script = f"""

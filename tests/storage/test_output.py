@@ -91,6 +91,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 LINKS = ("models", MODEL, "plan", "thumbnails-0123456789ab", ".multimap", ".multimap/temporary", ".multimap/written")
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # the disk's, of a machine at work
 @given(
     tree=st.dictionaries(st.sampled_from(OURS + SCRATCH + OTHERS), CONTENTS),

@@ -91,6 +91,7 @@ def test_the_larger_word_takes_the_smaller_and_two_stay():
     assert merge_targets(np.ones((3, 3)), shares[:3], 0.6).tolist() == [1, 1, 2]
 
 
+@pytest.mark.slow
 def test_thousands_of_words_are_chosen_from(clip, drawn):
     words = tuple(f"{one} {other}" for one in COLORS for other in map(str, range(700)))
     found = choose_words(clip, drawn["fruit"][0][:40], mm.Aspect("color", "fruit", words))
@@ -120,6 +121,7 @@ def test_drawn_aspects_are_separated_well(clip, drawn, scene):
         assert str(separability) == f"This encoder (embedded) separates the {aspect} words well on these images."
 
 
+@pytest.mark.slow
 def test_hard_drawings_are_separated_partly(clip):
     images, labels = zip(*(mm.render_scene("card", seed=11, index=i, difficulty=2) for i in range(90)))
     ranks = tuple(sorted({one["order"] for one in labels}))
@@ -268,6 +270,7 @@ def fruit(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_finds_words_and_says_so(fruit, tmp_path, capsys):
     flags = [f"--images={fruit}", "--subject=fruit", "--aspect=color", "--aspect=species"]
     flags += ["--words=color=red,green,yellow", f"--labels={fruit / 'labels.csv'}", f"--out={tmp_path}"]
@@ -302,6 +305,7 @@ def test_words_of_nothing_are_asked_for_by_none(fruit, tmp_path):
     assert aspect["words"] == [] and aspect["features"] == "proxy" and aspect["separability"] is None
 
 
+@pytest.mark.slow
 def test_suggest_prints_aspects_and_the_next_command(fruit, tmp_path, capsys):
     assert cli.main(["multimap", "suggest", f"--images={fruit}", "--subject=fruit", f"--out={tmp_path}"]) == 0
     said = capsys.readouterr().out
@@ -320,6 +324,7 @@ def test_a_score_is_rounded_down_so_that_it_agrees_with_the_verdict():
     assert table([found], "mine", 2)[1] == "  sport   0.99  partly  ski, golf"
 
 
+@pytest.mark.slow
 def test_suggest_lists_the_images_that_it_cannot_read(fruit, tmp_path, capsys):
     images = shutil.copytree(fruit, tmp_path / "images")
     (images / "broken.png").write_bytes(b"no image")

@@ -459,6 +459,7 @@ def test_without_httpx(server, monkeypatch):
     assert not server.requests
 
 
+@pytest.mark.slow
 def test_the_command_asks_once_says_what_it_sends_and_groups_by_the_answer(server, tmp_path, capsys, monkeypatch):
     from multimap_jax.cli import main as cli
     from multimap_jax.scenes import write_scenes

@@ -165,6 +165,7 @@ def test_a_word_that_fits_no_better_than_unrelated_ones_names_nothing(named):
     assert rose[0] == ["rose"]
 
 
+@pytest.mark.slow
 def test_wrong_words_name_no_group_of_drawn_fruit():
     clip, scenes = mm.load_clip("embedded"), [mm.render_scene("fruit", seed=3, index=i) for i in range(60)]
     rows, colors = (

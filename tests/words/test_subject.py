@@ -107,6 +107,7 @@ def test_the_command_says_which_subject_it_uses(tmp_path, capsys):
     assert aspect["subject"] == "zzgl" and aspect["words"] == [] and "keeps yours" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_words_that_are_all_picked_evenly_give_the_number(clip):
     scenes = [mm.render_scene("card", seed=2, index=i) for i in range(80)]
     rows = clip.embed_images([image for image, _ in scenes])

@@ -132,6 +132,7 @@ def run_by_hand(script, flags, cluster):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["", "embed"])
 def test_where_there_is_no_cluster_other_flags_are_named(fruit, tmp_path, verb):
     flags = [f"--images={fruit}", f"--out={tmp_path}", *(["--aspect=color", "--clusters=color=2"] if not verb else [])]
@@ -141,6 +142,7 @@ def test_where_there_is_no_cluster_other_flags_are_named(fruit, tmp_path, verb):
     assert (run.returncode, run.stderr) == (2, NO_CLUSTER.format(instead))
 
 
+@pytest.mark.slow
 def test_a_cluster_that_says_nonsense_is_no_traceback(fruit, tmp_path):
     flags = [f"--images={fruit}", "--aspect=color", "--clusters=color=2", f"--out={tmp_path}"]
     run = run_by_hand(["-m", "multimap_jax"], flags, slurm("mine", 2, 0))

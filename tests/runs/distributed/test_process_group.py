@@ -293,6 +293,7 @@ def test_processes_that_were_started_otherwise_are_told_so_at_once(start, tmp_pa
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken(fruit, tmp_path):
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
