@@ -5,12 +5,12 @@
 
 The images are made first, each with a content of its own: drawn PNGs of 128 pixels, JPEGs of 500 pixels, JPEGs and
 HEICs of 12 megapixels as telephones take them, and a tar of JPEGs of 256 pixels. `milliseconds` of one image in one
-thread: `read` its bytes, `decode` them upright to RGB, `scale` and normalise it for the encoder, make its `thumbnail`, `copy`
-it into a block, and the `tower`, which uses all cores. `per_second`: `decoding_1` and `decoding` (all but the tower, in
-one thread and in as many as the command uses), the `tower` alone, `embedded`, the same without thumbnails (`plain`),
-and `bound`, what the two together allow on the same cores: 1 / (1 / decoding + 1 / tower). On an accelerator the lower
-of the two is the bound. `memory`: the most that embedding takes in a process of its own, beyond a tiny image. Prints
-one JSON line. About 6 minutes on two CPU cores.
+thread: `read` its bytes, `decode` them upright to RGB, `scale` and normalise it for the encoder, make its `thumbnail`,
+`copy` it into a block, and the `tower`, which uses all cores. `per_second`: `decoding_1` and `decoding` (all but the
+tower, in one thread and in as many as the command uses), the `tower` alone, `embedded`, the same without thumbnails
+(`plain`), and `bound`, what the two together allow on the same cores: 1 / (1 / decoding + 1 / tower). On an accelerator
+the lower of the two is the bound. `memory`: the most that embedding takes in a process of its own, beyond a tiny image.
+Prints one JSON line. About 6 minutes on two CPU cores.
 """
 
 from __future__ import annotations

@@ -199,8 +199,9 @@ class EmbeddingCache(ShardCache):
                     "metadata": as_table(columns([images[found.indices[row]] for row in rows])),
                     "img_emb": as_array(found.embeddings[rows]),
                 }
-                if make:
-                    contents = {"thumbnails": as_arrays(as_packed([found.thumbnails[row] for row in rows]))} | contents
+                if make:  # not flushed to the disk: they can be made again
+                    packed = as_arrays(as_packed([found.thumbnails[row] for row in rows]))
+                    write_all(self.out, {self.file(shard, "thumbnails"): packed}, sync=False)
                 write_all(self.out, {self.file(shard, kind): content for kind, content in contents.items()})
         warn_of_own_range(own_range)
 

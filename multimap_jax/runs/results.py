@@ -133,8 +133,9 @@ def write_results(record: RunRecord, clock: Clock, progress: bool) -> list[str]:
         record.embedded.thumbnails,
     )
     texts[output.REPORT] = report.html
-    with stage("writing thumbnails"):
-        put_thumbnails(job.out, report.folder, report.pictures)
+    if report.folder:
+        with stage("writing thumbnails"):
+            put_thumbnails(job.out, report.folder, report.pictures)
     clock.lap("report")
     with stage("writing results"):
         files = [*texts, output.LABELS_TABLE]
@@ -201,8 +202,6 @@ def originals_address(source: Source, images: Path, out: Path) -> str:
 def put_thumbnails(out: Path, folder: str, pictures: dict[str, bytes]) -> None:
     """Writes a folder of thumbnails into `out`, unless it is already complete. Its name depends on its content, so an
     existing page keeps its own thumbnails."""
-    if not folder:
-        return
     there = storage_of(out).sizes(out / folder)
     if not there and not exists(out / folder):
         return output.write_folder(out, folder, pictures)

@@ -59,13 +59,19 @@ def test_a_run_logs_every_stage(fruit, tmp_path, capfd):
         "embedding images",
         proxies,
         "grouping",
-        "making thumbnails",
         "writing results",
     ]
     assert stages["embedding images"][-1]["all"] == 70 and stages[proxies][-1]["all"] == 70 * 110
     assert stages[proxies][-1]["per_second"] > 0
     assert cli.main(["multimap", f"--images={fruit}", *FLAGS, "--keep_proxies", "--log=json", f"--out={tmp_path}"]) == 0
     assert not {"embedding images", proxies} & set(logged(capfd))
+
+
+def test_thumbnails_that_nobody_kept_and_a_folder_of_them_are_stages(fruit, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("multimap_jax.runs.cache.THUMBNAILS", 0)
+    monkeypatch.setattr("multimap_jax.report.write.INLINE", 10)
+    assert cli.main(["multimap", f"--images={fruit}", *FLAGS, "--log=json", f"--out={tmp_path}"]) == 0
+    assert list(logged(capfd))[-3:] == ["making thumbnails", "writing thumbnails", "writing results"]
 
 
 @pytest.mark.slow

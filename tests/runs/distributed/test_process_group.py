@@ -375,7 +375,8 @@ def test_a_closed_terminal_ends_a_command_as_sigterm_does(ignored, status):
 def test_a_closed_terminal_ends_a_child_too():
     child = "import os, time; from multimap_jax.cli.signals import until_stopped; os.kill(os.getppid(), 1); "
     child += "print(until_stopped(lambda: time.sleep(30), lambda: 130), flush=True)"
-    script = f"import sys; from multimap_jax.cli.signals import run_child; run_child([sys.executable, '-c', {child!r}])"
+    script = "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "  # nohup hands on that it is ignored
+    script += f"from multimap_jax.cli.signals import run_child; run_child([sys.executable, '-c', {child!r}])"
     # The signal may come before the child listens, which ends it as well.
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20)
     assert done.returncode == 0 and done.stdout in ("130\n", "")
