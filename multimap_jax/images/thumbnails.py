@@ -18,7 +18,7 @@ SIDE = 128  # pixels of the longer side
 QUALITY = 75  # of the JPEG
 BATCH = 64  # images decoded ahead
 INLINE = 2_000  # maximum number of thumbnails inside the page; if there are more, all go into a folder next to it
-STORED_BYTES = 2**16  # maximum bytes of a stored thumbnail; the largest that SIDE and QUALITY give has a third of it
+STORED_BYTES = 2**15  # maximum bytes of a stored thumbnail; pure noise has less than half as many
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers before the height and width of an image
 
 
