@@ -2,9 +2,8 @@
 
 A field of `Settings` is an argument of `MultiMaP`, a flag of the command, and an entry of run.json and model.json; so
 is a field of `ImageSettings`, of `load_clip`. A field of `ProxySettings` is an argument of `ProxyConfig` and, if it has
-a help text, a flag. To add a setting, add a
-field, the argument of `MultiMaP`, and the code that uses it. This module imports nothing heavy, so that
-`multimap --help` is quick.
+a help text, a flag. To add a setting, add a field, the argument of `MultiMaP`, and the code that uses it. This module
+imports nothing heavy, so that `multimap --help` is quick.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from __future__ import annotations
 import statistics
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,7 +25,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from experiments.benchmarks.measuring import in_process, print_result, process_status
+from experiments.benchmarks.measuring import in_process, measure, print_result, process_status
 from multimap_jax.runtime.machine import machine
 
 FLAGS = flags.FLAGS
@@ -82,13 +81,7 @@ def write_folders(base: Path, scale: float) -> dict[str, Path]:
 
 
 def seconds_of(run: Callable[[], object], repeats: int) -> float:
-    """Median seconds of `run`."""
-    seconds = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds)
+    return statistics.median(measure(run, repeats))
 
 
 def stages(place: str, clip_name: str, repeats: int) -> dict:

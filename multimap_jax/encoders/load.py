@@ -62,7 +62,7 @@ def load_clip(
         return name
     if not isinstance(name, str | os.PathLike):
         raise InputTypeError(f'expected a Clip from load_clip, or a name such as "embedded", {found_text(name)}')
-    settings = ImageSettings(image_precision, decode)
+    settings = ImageSettings(image_precision, decode)  # before anything is fetched: it checks the values
     return _load_directory(*_find(str(name)), settings)
 
 

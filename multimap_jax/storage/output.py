@@ -18,7 +18,7 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from multimap_jax.errors import InputError, InputExistsError, InputOSError
@@ -121,6 +121,11 @@ class Staging:
             write_content(file, content, sync)
         return path
 
+    def put_record(self, unit: str | None, record: Mapping[str, Sequence[Version]]) -> None:
+        """Puts the record of a unit in place: its files, each with the versions that it may have."""
+        aside = self.write_aside("record", json.dumps({"files": record}), True)
+        storage_of(self.out).put(aside, inside(self.out, f"{HIDDEN}/written/{unit}.json"))
+
     def commit(self, instead_of: Iterable[str] = ()) -> None:
         """Moves all files into place, each atomically. instead_of: results to remove before the first file is moved.
 
@@ -141,8 +146,7 @@ class Staging:
                 earlier = [other for other in known.get(name, []) if other != version]
                 records[unit_of(name)][name] = [version, *earlier][:VERSIONS]
             for unit, record in records.items():
-                aside = self.write_aside("record", json.dumps({"files": record}), True)
-                put(aside, inside(self.out, f"{HIDDEN}/written/{unit}.json"))
+                self.put_record(unit, record)
             for name in instead_of:
                 _delete(self.out, name, known.get(name, []))
             for name, (path, _) in self.files.items():
@@ -193,12 +197,12 @@ def write_folder(out: Path, folder: str, contents: Mapping[str, bytes]) -> None:
     versions = {f"{folder}/{name}": [(len(content), sha256(content))] for name, content in contents.items()}
     if any(unit_of(name) != folder for name in versions):
         raise ValueError(f"{folder} is not a folder that multimap writes")
-    storage, path = storage_of(out), inside(out, folder)
-    with staging(out) as stage, explained_writing(path):
+    path = inside(out, folder)
+    with staging(out) as recording, staging(out) as stage, explained_writing(path):
         for name, content in contents.items():
             write_bytes(stage.folder / name, content)
-        storage.write(inside(out, f"{HIDDEN}/written/{folder}.json"), json.dumps({"files": versions}))
-        storage.put_folder(stage.folder, path)
+        recording.put_record(folder, versions)
+        storage_of(out).put_folder(stage.folder, path)
 
 
 def write_scratch(out: Path, name: str, text: str) -> None:
