@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from multimap_jax.cli import main as cli
 from multimap_jax.persistence import ARRAYS
+from tests.command import multimap
 
 FIRST = """
 images = "{images}"
@@ -20,10 +20,6 @@ color = ["red", "green", "yellow"]
 [clusters]
 species = 2
 """
-
-
-def multimap(*arguments):
-    return cli.main(["multimap", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from multimap_jax.cli import main as cli
 from multimap_jax.editing.editor import Editor, as_content, begun, of_content
 from multimap_jax.editing.edits_file import EDITS_BYTES, read_edits
+from tests.command import multimap
 from tests.pages import content
 
 CENTRES = np.array([[0.0, 0], [10, 0], [20, 0]])
@@ -202,10 +202,6 @@ EDITS = [
     {"aspect": "species", "move": ["fruit_0000.png"], "to": "grape"},
     {"aspect": "species", "leftover": ["fruit_0001.png"]},
 ]
-
-
-def multimap(*flags):
-    return cli.main(["multimap", *map(str, flags)])
 
 
 def rows(path):

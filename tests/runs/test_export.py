@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from multimap_jax.cli import main as cli
 from multimap_jax.runs.evaluation import read_labels
 from multimap_jax.runs.export import csv_text
 from multimap_jax.runs.export_folders import export_folders
@@ -25,10 +24,7 @@ from multimap_jax.runs.results import labels_text
 from multimap_jax.sources.detect import open_source
 from multimap_jax.storage.markers import MARK
 from multimap_jax.storage.portable_names import LONGEST, make_distinct, portable_name, portable_path
-
-
-def multimap(*flags):
-    return cli.main(["multimap", *map(str, flags)])
+from tests.command import multimap
 
 
 @given(st.text(max_size=300))

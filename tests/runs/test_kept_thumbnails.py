@@ -6,19 +6,15 @@ import shutil
 
 import pytest
 
-from multimap_jax.cli import main as cli
 from multimap_jax.images import decoding
 from multimap_jax.images.thumbnails import thumbnails
 from multimap_jax.scenes import write_scenes
+from tests.command import multimap
 from tests.pages import content
 
 FLAGS = ["--subject=fruit", "--aspect=color", "--words=color=red,green,yellow", "--noprogress"]
 SPECIES = ["--aspect=species", "--words=species=apple,banana,grape"]
 STORED = "embeddings/thumbnails/thumbnails_*.npz"
-
-
-def multimap(*flags):
-    return cli.main(["multimap", *map(str, flags)])
 
 
 def pictures(out):

@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 import multimap_jax as mm
-from multimap_jax.cli import main as cli
 from multimap_jax.clustering.kmeans import merge_order
 from multimap_jax.editing.edits_file import read_edits
 from multimap_jax.runs.export import write_whole
@@ -23,12 +22,9 @@ from multimap_jax.runs.models import file_hashes, model_name
 from multimap_jax.scenes import write_scenes
 from multimap_jax.storage.encoding import as_csv
 from multimap_jax.storage.reading import read_table
+from tests.command import multimap
 
 WORDS = "--words=color=red,green,yellow"
-
-
-def multimap(*arguments):
-    return cli.main(["multimap", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")
