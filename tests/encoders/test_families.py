@@ -8,10 +8,11 @@ import pytest
 import multimap_jax as mm
 from multimap_jax.cli import main as cli
 from multimap_jax.scenes import write_scenes
+from tests.needed import needed
 from tests.siglip_files import write_siglip, write_siglip_2
 from tests.tiny import tiny_metaclip, tiny_siglip
 
-pytest.importorskip("torch")
+needed("torch")
 pytest.importorskip("sentencepiece")
 SQUARE = {"height": 32, "width": 32}
 

@@ -14,9 +14,10 @@ from multimap_jax.scenes import write_scenes
 from tests.encoders.hub import COMMITS, REFUSALS, hub
 from tests.encoders.test_families import FAMILIES
 from tests.encoders.test_open_clip import FILES
+from tests.needed import needed
 from tests.tiny import write_tiny
 
-pytest.importorskip("torch")
+needed("torch")
 pytestmark = pytest.mark.slow
 NAME = "someone/some-clip"
 UNNEEDED = ("pytorch_model.bin", "tf_model.h5", "README.md", "model.onnx", "flax_model.msgpack")

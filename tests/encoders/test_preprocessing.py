@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,8 +13,10 @@ from multimap_jax.encoders.clip import preprocessing
 from multimap_jax.encoders.clip.model import EMBEDDED
 from multimap_jax.encoders.clip.preprocessing import read_preprocessing
 from multimap_jax.images.decoding import opened_image
+from tests.needed import needed
 
-pytest.importorskip("torch")
+needed("torch")
+transformers = needed("transformers")
 
 SIZE = 32
 USUAL = json.loads((EMBEDDED / "preprocessor_config.json").read_text()) | {

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,9 +19,11 @@ from multimap_jax.encoders.clip.model import EMBEDDED, Clip
 from multimap_jax.encoders.siglip.sentencepiece import Charsmap
 from multimap_jax.encoders.siglip.tokenizer import read_tokenizer
 from multimap_jax.prompts.aspect import make_prompt
+from tests.needed import needed
 from tests.siglip_files import write_siglip, write_siglip_2, write_spiece
 
-pytest.importorskip("sentencepiece")
+needed("sentencepiece")
+transformers = needed("transformers")
 pytest.importorskip("google.protobuf")
 
 TEXTS = [

@@ -5,15 +5,16 @@ import shutil
 import unicodedata
 
 import pytest
-import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multimap_jax.encoders.clip.config import TextConfig
 from multimap_jax.encoders.clip.model import EMBEDDED
 from multimap_jax.encoders.clip.tokenizer import clip_tokenizer, read_tokenizer
+from tests.needed import needed
 
-pytest.importorskip("torch")
+needed("torch")
+transformers = needed("transformers")
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 TEXTS = [

@@ -13,9 +13,10 @@ from multimap_jax.encoders.clip.config import CLIPConfig
 from multimap_jax.encoders.clip.slot import slot_encoder
 from multimap_jax.encoders.siglip.checkpoint import SIGLIP, read_config
 from multimap_jax.runtime.precision import matmul_precision
+from tests.needed import needed
 from tests.tiny import text_with_proxies, tiny_metaclip, tiny_siglip
 
-torch = pytest.importorskip("torch")
+torch = needed("torch")
 pytestmark = pytest.mark.usefixtures("optimised")
 TOLERANCE = 1e-5
 PADDING = 1

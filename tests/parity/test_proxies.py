@@ -12,8 +12,9 @@ from multimap_jax.prompts.aspect import make_prompt, reference_words
 from multimap_jax.proxies import fit as proxies
 from multimap_jax.proxies.loss import proxy_loss
 from multimap_jax.runtime.precision import matmul_precision
+from tests.needed import needed
 
-torch = pytest.importorskip("torch")
+torch = needed("torch")
 from tests.tiny import text_with_proxies, unit_rows  # noqa: E402
 
 IMAGES, STEPS = 6, 50

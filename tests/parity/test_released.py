@@ -9,8 +9,9 @@ import pytest
 import multimap_jax as mm
 from multimap_jax.prompts.aspect import make_prompt
 from multimap_jax.proxies.fit import embed_words
+from tests.needed import needed
 
-torch = pytest.importorskip("torch")
+torch = needed("torch")
 from tests.tiny import text_with_proxies, unit_rows  # noqa: E402
 
 # The script that makes the weights leaves its files to be closed by the garbage collector.

@@ -7,8 +7,9 @@ import pytest
 
 import multimap_jax as mm
 from experiments.paper.released_eval import batch_order, released_eval
+from tests.needed import needed
 
-torch = pytest.importorskip("torch")
+torch = needed("torch")
 IMAGES, BATCH, EPOCHS, RATE = 11, 4, 5, 0.01
 WORDS = ("red", "green", "yellow", "dark purple")
 

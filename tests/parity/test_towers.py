@@ -11,8 +11,9 @@ from multimap_jax.encoders.clip.config import CLIPConfig, ImageConfig
 from multimap_jax.encoders.clip.slot import slot_encoder, unit
 from multimap_jax.encoders.clip.towers import multiply, stack_layers, unstack_layers
 from multimap_jax.runtime.precision import matmul_precision
+from tests.needed import needed
 
-torch = pytest.importorskip("torch")
+torch = needed("torch")
 from tests.tiny import text_with_proxies, tiny_model  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("optimised")

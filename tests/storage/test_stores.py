@@ -17,8 +17,10 @@ from unittest import mock
 
 import pytest
 
-pytest.importorskip("moto", reason="needs the extra storage: pip install '.[storage]'")
-pytest.importorskip("s3fs", reason="needs the extra storage: pip install '.[storage]'")
+from tests.needed import needed
+
+needed("moto", reason="needs the extra storage: pip install '.[storage]'")
+needed("s3fs", reason="needs the extra storage: pip install '.[storage]'")
 
 from multimap_jax.cli import main as cli  # noqa: E402
 from multimap_jax.scenes import write_scenes  # noqa: E402

@@ -11,7 +11,9 @@ import time
 
 import pytest
 
-pytest.importorskip("httpx", reason="needs the extra llm: pip install '.[llm]'")
+from tests.needed import needed
+
+needed("httpx", reason="needs the extra llm: pip install '.[llm]'")
 
 from multimap_jax.words import language_model  # noqa: E402
 from multimap_jax.words.language_model import Endpoint, ask_words  # noqa: E402
