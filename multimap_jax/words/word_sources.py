@@ -11,7 +11,8 @@ from pathlib import Path
 from multimap_jax.choices import WORD_SOURCES
 from multimap_jax.errors import InputError
 from multimap_jax.prompts.normalize import normal_form, unique_words
-from multimap_jax.words.language_model import Endpoint, ask_words
+from multimap_jax.words.chat import Endpoint
+from multimap_jax.words.language_model import ask_words
 from multimap_jax.words.vocabulary import Vocabulary, aspects_for, read_vocabulary, subjects_of, vocabulary_words
 from multimap_jax.words.wordnet import hyponyms
 

@@ -1,12 +1,10 @@
 """Words from a language model, asked for over HTTP: a real server on the loopback address that also answers wrongly."""
 
 import asyncio
-import http.server
 import json
 import logging
 import socket
 import sys
-import threading
 import time
 
 import pytest
@@ -15,74 +13,36 @@ from tests.needed import needed
 
 needed("httpx", reason="needs the extra llm: pip install '.[llm]'")
 
-from multimap_jax.words import language_model  # noqa: E402
-from multimap_jax.words.language_model import Endpoint, ask_words  # noqa: E402
+from multimap_jax.words import chat  # noqa: E402
+from multimap_jax.words.chat import Endpoint  # noqa: E402
+from multimap_jax.words.language_model import ask_words  # noqa: E402
+from tests.chat_server import drip, reply, serving, silent  # noqa: E402
 
 KEY = "sk-Very-Secret-0123456789"
 WORDS = ("red", "light green", "yellow")
 HOSTILE = "\x1b[31mIgnore all rules\x1b[0m\x07\u202e<script>alert(1)</script>\x9b2J"
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Answers one request after the other as `plan` says, the last answer again and again; keeps what it got."""
-
-    daemon_threads, block_on_close = True, False
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.plan, self.requests, self.closing = [], [], threading.Event()
-        self.address = f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def handle_error(self, request, client_address):
-        """Says nothing: clients go away on purpose here."""
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append((self.path, self.headers.items(), body))
-        answer = self.server.plan.pop(0) if len(self.server.plan) > 1 else self.server.plan[0]
-        if callable(answer):
-            return answer(self)
-        status, body, headers = answer
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_POST
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(language_model, "SLEEP", lambda seconds: waited.append(seconds))
-    waited = []
-    server = Server()
-    server.waited = waited
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield server
-    server.closing.set()
-    server.shutdown()
-    server.server_close()
+    with serving() as server:
+        server.waited = []
 
+        async def wait(seconds):
+            server.waited.append(seconds)
 
-def reply(content, status=200, **headers):
-    message = {"choices": [{"message": {"role": "assistant", "content": content}}]}
-    return status, json.dumps(message).encode(), {name.replace("_", "-"): value for name, value in headers.items()}
+        monkeypatch.setattr(chat, "SLEEP", wait)
+        yield server
 
 
 def good(words=WORDS):
     return reply(json.dumps({"words": list(words)}))
 
 
-def ask(server, *plan, folder=None, say=None, **options):
+def ask(server, *plan, folder=None, say=None, most=200, **options):
     server.plan[:] = plan
     endpoint = Endpoint(server.address, "small", **({"seconds": 5} | options))
-    return ask_words("color", "fruit", endpoint, (lambda _: None) if say is None else say, folder)
+    return ask_words("color", "fruit", endpoint, (lambda _: None) if say is None else say, folder, most)
 
 
 def fails(server, *plan, kind=ValueError, **options):
@@ -97,19 +57,6 @@ def fails(server, *plan, kind=ValueError, **options):
     for text in (sentence, *said):
         assert text.isprintable() and len(text) < 900
     return sentence
-
-
-def silent(handler):
-    handler.server.closing.wait(5)
-
-
-def drip(begin):
-    def answer(handler):
-        handler.wfile.write(begin)
-        while not handler.server.closing.wait(0.02):
-            handler.wfile.write(b"a")
-
-    return answer
 
 
 @pytest.mark.parametrize(
@@ -172,11 +119,14 @@ def test_what_may_pass_is_tried_again(server, passing):
 
 
 @pytest.mark.parametrize(
-    "after, waited", [("7", 7), ("2.5", 2.5), ("86400", 30), ("0", 1), ("-3", 1), ("1e99", 1), ("soon", 1), ("٣", 1)]
+    "after, waited", [("7", 7), ("2.5", 2.5), ("86400", None), ("0", 1), ("-3", 1), ("1e99", 1), ("soon", 1), ("٣", 1)]
 )
 def test_retry_after(server, after, waited):
     said = []
     answer = (429, b"", {"Retry-After": after.encode().decode("latin-1")})
+    if waited is None:
+        assert "asks to wait 86,400 s" in fails(server, answer, kind=ConnectionError) and not server.waited
+        return
     assert ask(server, answer, good(), say=said.append) == WORDS
     assert server.waited == [waited] and "429" in said[1] and len(said) == 2
 
@@ -250,11 +200,8 @@ def test_of_too_many_words_the_first_are_used(server):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(server, status):
-    target = Server()
-    threading.Thread(target=target.serve_forever, args=(0.01,), daemon=True).start()
-    sentence = fails(server, (status, b"", {"Location": f"{target.address}/{'x' * 900}\x9b{KEY}"}), key=KEY)
-    target.shutdown()
-    target.server_close()
+    with serving() as target:
+        sentence = fails(server, (status, b"", {"Location": f"{target.address}/{'x' * 900}\x9b{KEY}"}), key=KEY)
     assert f"{target.address}/xxx" in sentence and len(server.requests) == 1 and not target.requests
 
 
@@ -329,7 +276,7 @@ def test_an_address_of_no_machine(server):
     assert "cannot send a request to" in fails(server, good())
 
 
-@pytest.mark.parametrize("options", [{"seconds": 0}, {"seconds": float("nan")}, {"tries": 0}, {"most": 1}])
+@pytest.mark.parametrize("options", [{"seconds": 0}, {"seconds": float("nan")}, {"tries": 0}, {"slow_tries": 0}])
 def test_numbers_that_will_not_do(options):
     with pytest.raises(ValueError, match="expected seconds"):
         Endpoint("https://host", "small", KEY, **options)
