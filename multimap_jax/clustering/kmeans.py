@@ -38,7 +38,12 @@ class Clustering:
 
 
 def cluster(
-    rows: Rows, k: int, seed: int = 0, drawn: np.ndarray | None = None, begin: np.ndarray | None = None
+    rows: Rows,
+    k: int,
+    seed: int = 0,
+    drawn: np.ndarray | None = None,
+    begin: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> Clustering:
     """k-means (k-means++, best of 10 starts) on rows [images, d].
 
@@ -47,6 +52,7 @@ def cluster(
         image is then assigned to the nearest centroid, which bounds the cost of k-means. experiments/RESULTS.md
         compares this with k-means on all images.
       begin: labels [images] to start from instead of k-means++; ignored if a cluster has no images.
+      weights: how many images each row stands for, [images]; None: one each. Not together with `drawn`.
 
     Raises:
       InputError: more clusters than images.
@@ -58,11 +64,11 @@ def cluster(
     if begin is not None and len(np.unique(begin)) == k:
         start = {"init": cluster_means(rows, begin, k), "n_init": 1}
     sample = take_rows(rows, drawn)
-    kmeans = KMeans(k, **start, random_state=seed).fit(sample)
+    kmeans = KMeans(k, **start, random_state=seed).fit(sample, sample_weight=weights)
     centroids, inertia = kmeans.cluster_centers_, float(kmeans.inertia_)
-    spread = inertia / len(sample) / sample.shape[1] ** 0.25
+    spread = inertia / (len(sample) if weights is None else weights.sum()) / sample.shape[1] ** 0.25
     labels, distances, confidences = nearest(rows, centroids, spread)
-    sizes = np.bincount(labels, minlength=k)
+    sizes = np.bincount(labels, weights, minlength=k)
     if not sizes.all():
         warn(
             f"only {np.count_nonzero(sizes)} of {k} groups have images, because the images are too similar: ask for "
@@ -103,13 +109,15 @@ def nearest(rows: Rows, centroids: np.ndarray, spread: float = 1.0) -> tuple[np.
 
 
 def leftover_threshold(confidences: np.ndarray, distances: np.ndarray, share: float) -> tuple[float, float]:
-    """(confidence, distance) of the last image to leave unassigned, if this share of the images is unassigned: the
-    least confident first, and the farthest first among equals. (-1, 0) if all images are assigned."""
+    """(confidence, distance) of the last image to leave unassigned, if at most this share of the images is unassigned:
+    the least confident first, and the farthest first among equals. (-1, 0) if all images are assigned."""
     count = int(share * len(confidences))
     if not count:
         return -1.0, 0.0
-    last = np.lexsort((-distances, confidences))[count - 1]
-    return float(confidences[last]), float(distances[last])
+    values = np.stack([confidences, distances])[:, np.lexsort((-distances, confidences))[: count + 1]]
+    # Equal images are left unassigned together or not at all: all images with the same answer are equal.
+    ends = np.flatnonzero((np.diff(values) != 0).any(0))
+    return (float(values[0, ends[-1]]), float(values[1, ends[-1]])) if len(ends) else (-1.0, 0.0)
 
 
 def is_leftover(confidences: np.ndarray, distances: np.ndarray, threshold: tuple[float, float]) -> np.ndarray:
@@ -140,12 +148,13 @@ def members(labels: np.ndarray, distances: np.ndarray, k: int) -> list[np.ndarra
 
 
 def cluster_means(rows: Rows, labels: np.ndarray, k: int) -> np.ndarray:
-    """The mean of the rows [images, d] of each of k clusters, float64 [k, d]; 0 for an empty cluster."""
+    """The mean of the rows [images, d] of each of k clusters, float64 [k, d]; 0 for an empty cluster. Images with label
+    -1 are in none."""
     totals: np.ndarray | float = 0.0
     for index, batch in walk(rows):
         batch_labels = labels[index]
         totals = totals + np.stack([batch[batch_labels == label].sum(0, dtype=np.float64) for label in range(k)])
-    return totals / np.maximum(np.bincount(labels, minlength=k), 1)[:, None]
+    return totals / np.maximum(np.bincount(labels[labels >= 0], minlength=k), 1)[:, None]
 
 
 def merge_order(centroids: np.ndarray, sizes: np.ndarray) -> list[Merge]:

@@ -147,3 +147,26 @@ def test_a_product_is_walked_and_never_held(monkeypatch):
 def test_means_of_groups_by_hand():
     rows = np.array([[1.0, 0], [3, 0], [0, 8]], np.float32)
     assert cluster_means(rows, np.array([0, 0, 2]), 3).tolist() == [[2, 0], [0, 0], [0, 8]]
+
+
+def test_equal_images_are_left_over_together_or_not_at_all():
+    confidences, distances = np.array([0.2, 0.5, 0.5, 0.5, 0.9, 1.0]), np.array([1.0, 2.0, 2.0, 3.0, 1.0, 1.0])
+    for share, left in (
+        (0.0, []),
+        (0.2, [0]),
+        (0.4, [0, 3]),
+        (0.5, [0, 3]),
+        (0.7, [0, 1, 2, 3]),
+        (0.99, [0, 1, 2, 3, 4]),
+    ):
+        threshold = leftover_threshold(confidences, distances, share)
+        assert np.flatnonzero(is_leftover(confidences, distances, threshold)).tolist() == left
+    assert leftover_threshold(np.ones(9), np.zeros(9), 0.5) == (-1.0, 0.0)
+
+
+def test_weights_count_as_repeated_rows():
+    rows, weights = np.array([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]]), np.array([5, 1, 2, 2])
+    weighted, repeated = cluster(rows, 2, weights=weights), cluster(np.repeat(rows, weights, axis=0), 2)
+    assert weighted.labels.tolist() == [0, 0, 1, 1]
+    np.testing.assert_allclose(weighted.centroids, repeated.centroids, atol=1e-12)
+    assert np.isclose(weighted.spread, repeated.spread) and np.isclose(weighted.inertia, repeated.inertia)
