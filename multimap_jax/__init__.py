@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # for type checkers: the names of _PUBLIC
     from multimap_jax.images.decoding import UnreadableImagesError as UnreadableImagesError
     from multimap_jax.notebook import open_run as open_run
     from multimap_jax.notebook import show as show
+    from multimap_jax.prompts.answers import Answers as Answers
     from multimap_jax.prompts.aspect import Aspect as Aspect
     from multimap_jax.prompts.separability import Separability as Separability
     from multimap_jax.prompts.separability import diagnose as diagnose
@@ -23,12 +24,14 @@ if TYPE_CHECKING:  # for type checkers: the names of _PUBLIC
     from multimap_jax.words.find import FoundWords as FoundWords
     from multimap_jax.words.find import find_words as find_words
     from multimap_jax.words.find import suggest_aspects as suggest_aspects
+    from multimap_jax.words.look import look as look
     from multimap_jax.words.vocabulary import read_vocabulary as read_vocabulary
 
 __version__ = "0.1.0"
 
 # Public name -> module. Loaded when first used: importing the package loads neither JAX nor scikit-learn.
 _PUBLIC = {
+    "Answers": "prompts.answers",
     "Aspect": "prompts.aspect",
     "Clip": "encoders.clip.model",
     "FoundWords": "words.find",
@@ -44,6 +47,7 @@ _PUBLIC = {
     "fit_proxies": "proxies.fit",
     "load": "estimator",
     "load_clip": "encoders.load",
+    "look": "words.look",
     "open_run": "notebook",
     "read_vocabulary": "words.vocabulary",
     "render_scene": "scenes",

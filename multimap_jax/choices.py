@@ -6,7 +6,7 @@ from typing import Literal, get_args
 Recipe = Literal["default", "paper", "released"]
 RECIPES = get_args(Recipe)
 # Features for k-means, see features.table.
-FeatureKind = Literal["span", "proxy", "prompt", "word", "image", "proxy+image"]
+FeatureKind = Literal["span", "proxy", "prompt", "word", "image", "proxy+image", "answer"]
 FEATURES = get_args(FeatureKind)
 # The concept term of the loss, see proxies.loss.
 Concept = Literal["contrastive", "distance", "none"]
@@ -29,6 +29,12 @@ WORD_SOURCES = ("vocabulary", "wordnet", "llm")
 
 # Seconds of silence after which one of several processes counts as dead: JAX's default.
 HEARTBEAT_SECONDS = 100
+
+# Features of images that a model has answered a question about; pixels of the longer side of what it is sent, at most;
+# requests at once.
+ANSWER: FeatureKind = "answer"
+LOOK_SIZE = 512
+LOOK_REQUESTS = 8
 
 # Instead of a number of groups: model selection chooses it.
 AUTO = "auto"

@@ -25,6 +25,11 @@ HOLDERS = {
     "wordnet": ("sources",),
     "llm": ("sources",),
     "llm_model": ("sources",),
+    "look": ("url",),
+    "look_model": ("model",),
+    "look_size": ("size",),
+    "look_most": ("most",),
+    "look_requests": ("requests",),
     "run": ("folder",),
     "out": ("directory",),
 }

@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from multimap_jax.arrays.rows import Rows, StoredRows
 from multimap_jax.arrays.sampling import sample_indices, sample_rows
-from multimap_jax.choices import AUTO, NO_SPLIT, FeatureKind
+from multimap_jax.choices import ANSWER, AUTO, NO_SPLIT, FeatureKind
 from multimap_jax.clustering.kmeans import (
     check_clusters,
     cluster,
@@ -38,9 +38,11 @@ from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.encoders.load import load_clip
 from multimap_jax.encoders.zero_shot import RootProbabilities
 from multimap_jax.errors import InputError, InputTypeError, found_text, names_arguments
+from multimap_jax.features.answers import MatchedAnswers, match_answers
 from multimap_jax.features.table import FEATURE_KINDS, Material, choose
 from multimap_jax.images.decoding import AnImage, Images, as_list
 from multimap_jax.persistence import OF_PROXIES, read_model, write_model
+from multimap_jax.prompts.answers import Answers
 from multimap_jax.prompts.aspect import Aspect, check_aspect, check_words, word_embeddings
 from multimap_jax.proxies.fit import ProxyFit, check_proxies, fit_proxies
 from multimap_jax.proxies.recipes import ProxyConfig, given_or_default
@@ -49,7 +51,7 @@ from multimap_jax.settings import Settings
 from multimap_jax.storage.filenames import printable, without_secrets
 from multimap_jax.storage.output import unwritable
 from multimap_jax.words.choose import choose_words
-from multimap_jax.words.naming import exemplars, name_groups
+from multimap_jax.words.naming import exemplars, name_groups, typical_distances
 from multimap_jax.words.vocabulary import Vocabulary, known_vocabulary
 
 EVEN = 0.95  # smallest effective number of words, relative to their number, of a list that images use evenly
@@ -78,6 +80,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         "word": the unnormalised embedding of the proxy alone, without a prompt.
         "image": the unit image embedding.
         "proxy+image": proxy and image embedding side by side, each as a unit row.
+        "answer": the prompt with what a model that looked at the image said, see `multimap_jax.look`. None means this
+        where `fit` gets answers.
       random_state: seed of k-means (and of the released recipe's batch order); an integer, None or a RandomState.
       progress: whether to show progress bars on stderr.
       keep_proxies: whether to learn proxies for the images even if the features need none.
@@ -86,6 +90,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
 
     Attributes:
       labels_: int [images], 0 … n_clusters_ - 1, the largest group first; of images in `leftover_` the nearest group.
+        -1 for an image without an answer, if the features are answers.
       distances_: float [images], distance to the centroid of the image's cluster. confidence_: float [images], 0 … 1.
         outliers_, leftover_: bool [images]. See `multimap_jax.clustering.result.Assignment`.
       cluster_centers_: float64 [n_clusters_, features].
@@ -99,6 +104,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
       merge_order_: the most similar clusters, see `multimap_jax.clustering.kmeans.merge_order`.
       projection_: float64 [embed, axes], for features "span" (0 axes for others).
       n_features_in_: embedding dimension. features_: the kind used. seed_: the integer used.
+      answers_: the `Answers` of features "answer", None for others.
 
     Only if the features need proxies or `keep_proxies` is true, otherwise AttributeError:
       proxies_: float32 [images, width]. prompt_embeddings_: float32 [images, embed]. reference_: int [images].
@@ -128,14 +134,15 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         )
 
     @names_arguments
-    def check(self) -> int | None:
-        """Checks everything but the images; returns the number of clusters, None if `fit` chooses it.
+    def check(self, answers: Answers | None = None) -> int | None:
+        """Checks everything but the images; returns the number of clusters, None if `fit` chooses it. answers: those
+        that `fit` gets, if any.
 
         Raises InputError or InputTypeError, with a sentence.
         """
         check_aspect(self.aspect)
         kind, config, clip = (
-            choose(self.features, self.aspect, self._config()),
+            choose(self._kind(answers), self.aspect, self._config()),
             self._config(),
             self._clip(),
         )
@@ -171,6 +178,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         proxies: ProxyFit | None = None,
         names: Sequence | None = None,
         vocabulary: Vocabulary | None = None,
+        answers: Answers | None = None,
     ) -> MultiMaP:
         """Groups images.
 
@@ -180,45 +188,56 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             checked, not the settings.
           names: of the images, which determine the sample for k-means if there are many; None: their indices.
           vocabulary: names groups that the aspect's words do not fit; None: the built-in one.
+          answers: about X, for features "answer" (see `multimap_jax.look`). An image without an answer is left out of
+            the groups: its label is -1.
         """
-        clusters = self.check()
+        clusters = self.check(answers)
         if isinstance(X, Sized) and not (isinstance(X, str) or issparse(X)) and len(X):
             check_clusters(clusters or 1, len(X))
         embeddings = self._embeddings(X)
         check_clusters(clusters or 1, len(embeddings))
         self._forget()
         config, clip, seed = self._config(), self._clip(), draw_seed(self.random_state)
-        kind = choose(self.features, self.aspect, config)
+        kind = choose(self._kind(answers), self.aspect, config)
         feature = FEATURE_KINDS[kind]
         check_fit(proxies, len(embeddings))
+        check_answers(answers, len(embeddings), kind)
         if proxies is None and (feature.proxies or self.keep_proxies):
             proxies = self._fit_proxies(embeddings, config, seed)
         names = range(len(embeddings)) if names is None else names
         drawn = sample_indices(names, seed)
         projection: np.ndarray | None = None
         begin: np.ndarray | None = None
-        material = Material(clip, config, embeddings, proxies, projection)
+        self.answers_ = answers if feature.answers else None
+        matched = self._matched(self.answers_, clusters)
+        material = Material(clip, config, embeddings, proxies, projection, matched)
         known = None if feature.fit else feature.rows(material)
         sample, sample_names = sample_rows(
             np.arange(len(embeddings)), names, 0, OUTLIER_IMAGES
         )  # so that names are hashed once
+        self.inliers_ = fit_inliers(embeddings[sample], sample_names)
+        if matched is not None:  # the others are in no group
+            kept = np.flatnonzero(matched.index[sample] >= 0)
+            sample, sample_names = sample[kept], [sample_names[i] for i in kept.tolist()]
         candidates: list[Candidate] = []
         if clusters is None:
             sampled = None if known is None else known[sample]
-            candidates = self._select_n_clusters(embeddings[sample], sampled, sample_names)
+            candidates = self._select_n_clusters(embeddings[sample], sampled, sample_names, matched)
             clusters = candidates[0].groups
         if feature.fit:
             span = feature.fit(clip, embeddings, self.aspect, clusters, self.contrast, config, seed, drawn)
             projection, begin = span.projection, span.labels
             material = dataclasses.replace(material, projection=projection)
         rows = feature.rows(material) if known is None else known
-        groups = cluster(rows, clusters, seed, drawn, begin)
+        if matched is None:
+            groups = cluster(rows, clusters, seed, drawn, begin)
+        else:
+            groups = matched.cluster(clusters, seed)
         self.labels_, self.cluster_centers_, self.distances_ = groups.labels, groups.centroids, groups.distances
         self.confidence_, self.spread_, self.n_clusters_table_ = groups.confidences, groups.spread, candidates
         self.n_clusters_, self.n_features_in_ = clusters, embeddings.shape[1]
         self.cluster_stability_ = stability(rows[sample], groups.labels[sample], clusters, sample_names)
-        self.inliers_ = fit_inliers(embeddings[sample], sample_names)
-        self._describe(embeddings, drawn, known_vocabulary(vocabulary))
+        self._describe(embeddings, drawn, known_vocabulary(vocabulary), matched)
         self.projection_ = np.zeros((embeddings.shape[1], 0)) if projection is None else projection
         if proxies is not None:
             self.proxies_, self.prompt_embeddings_ = proxies.proxies, proxies.prompt_embeddings
@@ -228,40 +247,76 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         self._paths = image_paths(X)
         return self
 
-    def _describe(self, embeddings: np.ndarray | StoredRows, drawn: np.ndarray | None, vocabulary: Vocabulary) -> None:
+    def _kind(self, answers: object) -> FeatureKind | None:
+        """The requested kind of features; answers are used unless another kind was asked for."""
+        return ANSWER if self.features is None and answers is not None else self.features
+
+    def _matched(self, answers: Answers | None, clusters: int | None) -> MatchedAnswers | None:
+        """Answers as rows, compared with those of `fit`; None without answers. clusters: their number, if it is known.
+        The last ones are kept, because matching may take a while."""
+        if answers is None:
+            return None
+        last, known = vars(self).get("_last_matched", (None, None))
+        if last is answers:
+            return known
+        words, fitted = len(self.aspect.words), self.answers_ and self.answers_.texts
+        unfit = words > 1 and (clusters or 0) > words
+        matched = match_answers(self._clip(), self.aspect, answers, unfit, fitted or ())
+        if not len(matched.answered):
+            why = next(iter(matched.reasons.values()), "there are no images")
+            raise InputError(f"none of {len(answers):,} images has an answer that can be used: {why}", "answers")
+        self._last_matched = (answers, matched)
+        return matched
+
+    def _describe(
+        self,
+        embeddings: np.ndarray | StoredRows,
+        drawn: np.ndarray | None,
+        vocabulary: Vocabulary,
+        matched: MatchedAnswers | None,
+    ) -> None:
         """Sets the attributes that describe the clusters. drawn: the images used for naming, None for all."""
         k, labels = self.n_clusters_, self.labels_
-        self.merge_order_ = merge_order(self.cluster_centers_, np.bincount(labels, minlength=k))
-        self.leftover_threshold_ = leftover_threshold(self.confidence_, self.distances_, self.leftover)
-        self.leftover_ = is_leftover(self.confidence_, self.distances_, self.leftover_threshold_)
+        grouped = slice(None) if matched is None else matched.answered
+        self.merge_order_ = merge_order(self.cluster_centers_, np.bincount(labels[grouped], minlength=k))
+        self.leftover_threshold_ = leftover_threshold(
+            self.confidence_[grouped], self.distances_[grouped], self.leftover
+        )
+        self.leftover_ = is_leftover(self.confidence_, self.distances_, self.leftover_threshold_) | (labels < 0)
         self.outliers_ = self.inliers_.outliers(embeddings)
-        self.exemplars_ = exemplars(embeddings, labels, self.distances_, k)
+        # Images with the same answer are equally near to their centroid: the most alike are typical.
+        distances = self.distances_ if matched is None else typical_distances(embeddings, labels, k)
+        self.exemplars_ = exemplars(embeddings, labels, distances, k)
         rows, labels = (embeddings, labels) if drawn is None else (embeddings[drawn], labels[drawn])
         if k == 1 and self.n_clusters == AUTO:
             self.cluster_names_, self.cluster_confidences_ = [NO_SPLIT], np.zeros(1)
+            return
+        if matched is not None:
+            self.cluster_names_, self.cluster_confidences_ = matched.names(self.labels_, self.cluster_centers_)
             return
         self.cluster_names_, self.cluster_confidences_ = name_groups(
             self._clip(), rows, self.aspect, labels, k, vocabulary
         )
 
     @names_arguments
-    def predict(self, X: Given) -> np.ndarray:
-        """Labels of new images, int [images]: the centroid nearest to their features. X as in `fit`.
+    def predict(self, X: Given, answers: Answers | None = None) -> np.ndarray:
+        """Labels of new images, int [images]: the centroid nearest to their features. X, answers as in `fit`.
 
-        Features with proxies need proxies learnt for these images; "span" and "image" need none.
+        Features with proxies need proxies learnt for these images; "span" and "image" need none, "answer" answers.
 
         For the images of `fit` it returns `labels_`. ValueError for the released recipe with weight decay, where a
         proxy depends on the other images.
         """
-        return self.assign(X).labels
+        return self.assign(X, answers).labels
 
     @names_arguments
-    def assign(self, X: Given) -> Assignment:
-        """The clusters of new images. X, errors: as in `predict`."""
-        return self.assign_with_rows(X)[0]
+    def assign(self, X: Given, answers: Answers | None = None) -> Assignment:
+        """The clusters of new images. X, answers, errors: as in `predict`."""
+        return self.assign_with_rows(X, answers)[0]
 
-    def assign_with_rows(self, X: Given) -> tuple[Assignment, Rows]:
-        """(result of `assign`, features of the images for k-means, rows [images, d]). X, errors: as in `predict`."""
+    def assign_with_rows(self, X: Given, answers: Answers | None = None) -> tuple[Assignment, Rows]:
+        """(result of `assign`, features of the images for k-means, rows [images, d]). X, answers, errors: as in
+        `predict`."""
         check_is_fitted(self)
         config, feature, proxies = self._config(), FEATURE_KINDS[self.features_], None
         if feature.proxies and config.batches_matter:
@@ -271,12 +326,17 @@ class MultiMaP(ClusterMixin, BaseEstimator):
                 "weight_decay",
             )
         embeddings = self._embeddings(X)
+        check_answers(answers, len(embeddings), self.features_)
+        matched = self._matched(answers, self.n_clusters_) if feature.answers else None
         if feature.proxies:
             config = dataclasses.replace(config, block_size=self.block_size_)
             proxies = self._fit_proxies(embeddings, config, self.seed_)
-        rows = feature.rows(Material(self._clip(), config, embeddings, proxies, self.projection_))
-        labels, distances, confidences = nearest(rows, self.cluster_centers_, self.spread_)
-        left = is_leftover(confidences, distances, self.leftover_threshold_)
+        rows = feature.rows(Material(self._clip(), config, embeddings, proxies, self.projection_, matched))
+        if matched is None:
+            labels, distances, confidences = nearest(rows, self.cluster_centers_, self.spread_)
+        else:
+            labels, distances, confidences = matched.nearest(self.cluster_centers_, self.spread_)
+        left = is_leftover(confidences, distances, self.leftover_threshold_) | (labels < 0)
         return Assignment(labels, distances, confidences, self.inliers_.outliers(embeddings), left), rows
 
     def fitted(self) -> Assignment:
@@ -284,12 +344,15 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         return Assignment(self.labels_, self.distances_, self.confidence_, self.outliers_, self.leftover_)
 
-    def result(self, assignment: Assignment) -> AspectResult:
-        """The record of the clusters with the images of an assignment."""
+    def result(self, assignment: Assignment, answers: Answers | None = None) -> AspectResult:
+        """The record of the clusters with the images of an assignment. answers: those that led to it."""
         proxies: dict[str, int | float] | None = None
         if hasattr(self, "proxies_"):
             proxies = {"block_size": int(self.block_size_), "image_steps": int(self.image_steps_)}
             proxies |= {"final_loss": float(self.loss_.mean())}
+        matched = self._matched(answers, self.n_clusters_)
+        if answers is not None and matched is not None:
+            answers = dataclasses.replace(answers, reasons=matched.reasons)
         if self.cluster_names_ == [NO_SPLIT]:  # with one group, confidence means nothing
             assignment = dataclasses.replace(assignment, confidences=np.full_like(assignment.confidences, np.nan))
         return AspectResult(
@@ -304,6 +367,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             self.n_clusters_table_,
             self.merge_order_,
             proxies,
+            answers=answers,
         )
 
     def fitted_rows(self, embeddings: np.ndarray | StoredRows) -> Rows:
@@ -315,7 +379,8 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         proxies = None
         if FEATURE_KINDS[self.features_].proxies:
             proxies = ProxyFit(**{field: getattr(self, attribute) for attribute, field in OF_PROXIES.items()})
-        material = Material(self._clip(), self._config(), embeddings, proxies, self.projection_)
+        matched = self._matched(self.answers_, self.n_clusters_)
+        material = Material(self._clip(), self._config(), embeddings, proxies, self.projection_, matched)
         return FEATURE_KINDS[self.features_].rows(material)
 
     @names_arguments
@@ -330,11 +395,16 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         except OSError as error:
             raise unwritable(Path(directory), error) from None
 
-    def _select_n_clusters(self, embeddings: Rows, rows: Rows | None, names: Sequence) -> list[Candidate]:
+    def _select_n_clusters(
+        self, embeddings: Rows, rows: Rows | None, names: Sequence, matched: MatchedAnswers | None
+    ) -> list[Candidate]:
         """Candidates for the number of groups. rows: features of the images; None if they depend on that number. Then
-        this uses the probabilities of the words, which the features are fitted to (see `features.span.fit_span`)."""
+        this uses the probabilities of the words, which the features are fitted to (see `features.span.fit_span`). Where
+        there are answers, they are the words."""
         clip, words, even = self._clip(), 0.0, False
-        if len(self.aspect.words) > 1:
+        if matched is not None:
+            words = float(np.exp(entr(matched.counts / matched.counts.sum()).sum()))
+        elif len(self.aspect.words) > 1:
             choice = choose_words(clip, embeddings, self.aspect, names)
             words = float(np.exp(entr(choice.shares).sum()))
             even = len(choice.words) == choice.candidates and words >= EVEN * choice.candidates
@@ -360,6 +430,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         """Removes the attributes of an earlier fit."""
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
+        self.__dict__.pop("_last_matched", None)
 
     def _clip(self) -> Clip:
         """The checkpoint, loaded once for each value of `clip`."""
@@ -410,6 +481,17 @@ def check_fit(proxies: object, images: int) -> None:
         raise InputError(f"expected proxies of these {images:,} images, found {number:,}: fit them on X", "proxies")
 
 
+def check_answers(answers: object, images: int, kind: FeatureKind) -> None:
+    """InputTypeError or InputError for anything but Answers about as many images, where the features need them."""
+    if answers is None and not FEATURE_KINDS[kind].answers:
+        return
+    if not isinstance(answers, Answers):
+        found = "found none" if answers is None else found_text(answers)
+        raise InputTypeError(f"features {kind!r} need the answers of mm.look about these images, {found}", "answers")
+    if len(answers) != images:
+        raise InputError(f"expected answers about {images:,} images, found {len(answers):,}: look at X", "answers")
+
+
 def image_paths(X: Given) -> list[AnImage] | None:
     """The image files, if X is a folder or paths; otherwise None."""
     if isinstance(X, (str, os.PathLike)):
@@ -450,6 +532,10 @@ def check_loaded(attributes: dict, clip: Clip, directory: Path) -> None:
         problem = f"its embeddings have {attributes['n_features_in_']} dimensions, those of {clip.name} {width}"
     elif feature.fit and columns != axes:
         problem = f"its centroids have {columns} dimensions, its features {axes}"
+    elif feature.answers and attributes["answers_"] is None:
+        problem = "its features need answers, and it has none"
+    elif feature.answers and columns != width:
+        problem = f"its centroids have {columns} dimensions, its answers {width}"
     elif feature.proxies and "block_size_" not in attributes:
         problem = "its features need proxies, and it has none"
     if problem:

@@ -20,6 +20,7 @@ from multimap_jax.clustering.outliers import Inliers
 from multimap_jax.clustering.selection import Candidate
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import MissingError
+from multimap_jax.prompts.answers import LONGEST_ANSWER, Answers
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.proxies.fit import ProxyFit
 from multimap_jax.proxies.recipes import ProxyConfig
@@ -40,6 +41,8 @@ ALWAYS = ("labels_", "distances_", "confidence_", "outliers_", "cluster_centers_
 OF_PROXIES = {f"{field.name}_": field.name for field in dataclasses.fields(ProxyFit)}
 MAPPED = ("proxies_", "prompt_embeddings_")
 NUMBERS = ("block_size_", "image_steps_")
+# The answer of each image, as an index of the texts in model.json; of an image without one, ~ the index of its reason.
+ANSWER_INDEX = "answer_index"
 # Array -> field of `clustering.outliers.Inliers`.
 INLIERS = {f"inliers_{field.name}": field.name for field in dataclasses.fields(Inliers)}
 AGAIN = "the model is damaged; save it again"
@@ -59,6 +62,14 @@ class CheckpointName(msgspec.Struct):
     def image_settings(self) -> dict:
         """The settings for images, as arguments of `load_clip`."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(ImageSettings)}
+
+
+class AnswersContent(msgspec.Struct):
+    """The different answers, the different reasons of images without one, and what the answers depend on."""
+
+    texts: list[Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ANSWER)]]
+    reasons: list[Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ANSWER)]]
+    origin: dict[str, str | int | float]
 
 
 class ModelContent(msgspec.Struct, kw_only=True):
@@ -82,6 +93,7 @@ class ModelContent(msgspec.Struct, kw_only=True):
     n_clusters_table: list[Candidate]
     block_size: Whole | None = None
     image_steps: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    answers: AnswersContent | None = None
 
     def __post_init__(self) -> None:
         if not all(map(is_plain_name, self.cluster_names)):
@@ -103,6 +115,9 @@ def write_model(model: Any, clip: Clip, directory: Path) -> None:
     arrays = {name: attributes[name] for name in (*ALWAYS, *OF_PROXIES) if name in attributes and name not in NUMBERS}
     arrays |= {name: np.asarray(inliers[field]) for name, field in INLIERS.items()}
     settings = {field.name: getattr(model, field.name) for field in dataclasses.fields(Settings)}
+    answers = None
+    if model.answers_ is not None:
+        answers, arrays[ANSWER_INDEX] = packed_answers(model.answers_)
     content = ModelContent(
         aspect=model.aspect,
         clip=CheckpointName(clip.place, clip.hash, **dataclasses.asdict(clip.image_settings)),
@@ -120,6 +135,7 @@ def write_model(model: Any, clip: Clip, directory: Path) -> None:
         leftover_threshold=model.leftover_threshold_,
         n_clusters_table=model.n_clusters_table_,
         **{name.rstrip("_"): int(attributes[name]) for name in NUMBERS if name in attributes},
+        answers=answers,
     )
     text = json.dumps(msgspec.to_builtins(content, enc_hook=to_plain), indent=1) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
@@ -145,6 +161,27 @@ def write_rows(file: IO[bytes], rows: np.ndarray | StoredRows) -> None:
         file.write(part.tobytes())
 
 
+def packed_answers(answers: Answers) -> tuple[AnswersContent, np.ndarray]:
+    """Answers as model.json and ANSWER_INDEX have them."""
+    texts = {text: i for i, text in enumerate(dict.fromkeys(text for text in answers.texts if text))}
+    reasons = {reason: i for i, reason in enumerate(dict.fromkeys(answers.reasons.values()))}
+    index = [texts[text] if text else ~reasons[answers.reasons[i]] for i, text in enumerate(answers.texts)]
+    return AnswersContent(list(texts), list(reasons), dict(answers.origin)), np.array(index, np.int64)  # type: ignore[arg-type]
+
+
+def unpacked_answers(content: AnswersContent, index: np.ndarray) -> Answers:
+    """The inverse of `packed_answers`. ValueError for an index out of range."""
+    if (
+        index.dtype.kind != "i"
+        or not (-len(content.reasons) <= index.min(initial=0))
+        or not (index.max(initial=-1) < len(content.texts))
+    ):
+        raise ValueError(f"{ANSWER_INDEX} leads to answers that are not there")
+    texts = [content.texts[i] if i >= 0 else "" for i in index.tolist()]
+    reasons = {i: content.reasons[~at] for i, at in enumerate(index.tolist()) if at < 0}
+    return Answers(texts, reasons, content.origin)
+
+
 def read_model(directory: Path) -> tuple[dict, dict]:
     """(arguments of MultiMaP with "clip" as `CheckpointName`, fitted attributes). Errors as in `load`."""
     path = directory / MODEL_JSON
@@ -161,22 +198,27 @@ def read_model(directory: Path) -> tuple[dict, dict]:
 
 def attributes_of(content: ModelContent, path: Path) -> dict:
     """The fitted attributes of a model. ValueError if its arrays contradict the rest."""
-    arrays = read_arrays(path, (*ALWAYS, *INLIERS, *(name for name in OF_PROXIES if name not in MAPPED)))
+    answered = (ANSWER_INDEX,) * (content.answers is not None)
+    names = (*ALWAYS, *INLIERS, *answered)
+    arrays = read_arrays(path, (*names, *(name for name in OF_PROXIES if name not in MAPPED)))
     with contextlib.suppress(KeyError):  # none are there
         arrays |= {name: mapped_member(path, name) for name in MAPPED}
-    if absent := [name for name in (*ALWAYS, *INLIERS) if name not in arrays]:
+    if absent := [name for name in names if name not in arrays]:
         raise ValueError(f"{path.name} lacks {', '.join(absent)}")
     k, threshold = len(content.cluster_names), content.leftover_threshold
     check_arrays(arrays, k, content.n_features_in)
+    answers = content.answers and unpacked_answers(content.answers, arrays.pop(ANSWER_INDEX))
     inliers: dict[str, Any] = {field: arrays.pop(name) for name, field in INLIERS.items()}
     inliers |= {"rest": tuple(inliers["rest"].tolist()), "fence": float(inliers["fence"])}
     numbers = {name: getattr(content, name.rstrip("_")) for name in NUMBERS}
-    sizes = np.bincount(arrays["labels_"], minlength=k)
+    labels = arrays["labels_"]
+    sizes = np.bincount(labels[labels >= 0], minlength=k)
     return arrays | {name: number for name, number in numbers.items() if number is not None} | {
         "features_": content.features,
         "spread_": content.spread,
         "leftover_threshold_": threshold,
-        "leftover_": is_leftover(arrays["confidence_"], arrays["distances_"], threshold),
+        "leftover_": is_leftover(arrays["confidence_"], arrays["distances_"], threshold) | (labels < 0),
+        "answers_": answers,
         "inliers_": Inliers(**inliers),
         "exemplars_": [np.array(images, np.int64) for images in content.exemplars],
         "n_clusters_table_": content.n_clusters_table,
@@ -197,13 +239,16 @@ def check_arrays(arrays: dict, k: int, embed: int) -> None:
         if not numbers or (name != "inliers_fence" and not all_finite(array)):
             raise ValueError(f"{name} has values that are not finite numbers")
     labels, axes = arrays["labels_"], arrays["inliers_axes"]
-    if labels.dtype.kind != "i" or labels.ndim != 1 or not 0 <= labels.min(initial=0) <= labels.max(initial=0) < k:
-        raise ValueError(f"labels_ are {labels.dtype} {list(labels.shape)}, expected whole numbers from 0 to {k - 1}")
+    least = -1 if ANSWER_INDEX in arrays else 0  # -1: an image without an answer
+    if labels.dtype.kind != "i" or labels.ndim != 1 or not least <= labels.min(initial=0) <= labels.max(initial=0) < k:
+        raise ValueError(
+            f"labels_ are {labels.dtype} {list(labels.shape)}, expected whole numbers from {least} to {k - 1}"
+        )
     if axes.ndim != 2 or not axes.shape[1]:
         raise ValueError(f"inliers_axes has shape {list(axes.shape)}, expected {embed} rows of numbers")
     images = len(labels)
     shapes: dict[str, tuple[int | None, ...]]
-    shapes = dict.fromkeys(("distances_", "confidence_", "outliers_", "reference_", "loss_"), (images,))
+    shapes = dict.fromkeys(("distances_", "confidence_", "outliers_", "reference_", "loss_", ANSWER_INDEX), (images,))
     shapes |= dict.fromkeys(MAPPED, (images, None)) | {"cluster_centers_": (k, None), "projection_": (embed, None)}
     shapes |= {"inliers_axes": (embed, None), "inliers_centre": (embed,), "inliers_spread": axes.shape[1:]}
     shapes |= {"inliers_rest": (2,), "inliers_fence": ()}

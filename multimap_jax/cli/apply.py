@@ -18,15 +18,17 @@ Writes labels.csv, run.json, report.html and, with --labels, metrics.json into -
 """
 FLAGS = {
     "Input": (flags.RUN, flags.text("images", f"the new images: {flags.SOURCE_HELP}"), flags.LABELS, flags.RUN_CLIP),
+    "A model that looks at the images, if the run asked one": flags.LOOK,
     "Output": (flags.text("out", "folder for the results, not the run's own"),),
 }
 
 
 def run(values: FlagValues) -> None:
-    paths = flags.paths_of(values, "run", "images", "out", optional=("labels",))
+    paths, look = flags.paths_of(values, "run", "images", "out", optional=("labels",)), flags.look_of(values)
 
     from multimap_jax.runs.apply import run_apply
     from multimap_jax.runs.edit import RunJob
 
     with running(values) as output:
-        run_apply(RunJob(**paths, clip=values.clip, line=flags.command_line(values, "apply")), **output)
+        line = flags.command_line(values, "apply")
+        run_apply(RunJob(**paths, clip=values.clip, line=line, look=look, allowed=values.yes), **output)

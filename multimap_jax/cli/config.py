@@ -11,6 +11,7 @@ from typing import Any
 from absl import flags
 from absl.flags import FlagValues
 
+from multimap_jax.choices import ANSWER
 from multimap_jax.cli.flags import by_aspect, expected_value
 from multimap_jax.errors import InputError, MissingError
 from multimap_jax.prompts.normalize import normal_form
@@ -24,7 +25,7 @@ SETTINGS = tuple(flag_of(field) for kind in KINDS for field in dataclasses.field
 BY_ASPECT = ("words", "clusters")
 # Flags that name files and folders on this machine.
 PLACES = ("images", "embeddings", "labels", "wordnet", "vocabulary")
-OTHERS = ("subject", "clip", "aspect", "template", "contrast", "recipe")
+OTHERS = ("subject", "clip", "aspect", "template", "contrast", "recipe", "look_aspects")
 # All flags that a file may set. The file may come from a stranger, so flags that write, delete, download or send must
 # be typed.
 ALLOWED = (*PLACES, *BY_ASPECT, *SETTINGS, *OTHERS)
@@ -129,6 +130,8 @@ def add_by_aspect(path: Path, values: FlagValues, name: str, table: Value) -> No
 def flags_for_config(values: FlagValues) -> dict[str, Value]:
     """The typed flags, as run.json keeps them for --config: with absolute paths and without secrets."""
     found: dict[str, Any] = {name: values[name].value for name in ALLOWED if name in values and values[name].present}
+    if values.look and values.features in (None, ANSWER):  # to repeat the run, --look must be typed again
+        found |= {"look_aspects": values.look_aspects or values.aspect}
     for name in found:
         if name in BY_ASPECT:
             found[name] = by_aspect(name, found[name], values.aspect)

@@ -20,6 +20,7 @@ from multimap_jax.storage.filenames import without_secrets
 from multimap_jax.storage.paths import parse_path
 
 if TYPE_CHECKING:
+    from multimap_jax.words.look import Look
     from multimap_jax.words.word_sources import WordSources
 
 # Flags that may be repeated, once for each aspect.
@@ -106,6 +107,19 @@ MOVED = (
     text("images", "the run's images, if they were moved"),
     text("embeddings", "the run's embeddings, if they were moved"),
     RUN_CLIP,
+)
+LOOK_HELP = (
+    "address of a model that sees images, such as http://localhost:11434/v1 of Ollama: multimap sends it each image, "
+    "and groups its answers"
+)
+# A model that is asked about the images.
+LOOK = (
+    text("look", LOOK_HELP),
+    text("look_model", "name of that model; set its key in MULTIMAP_LOOK_KEY"),
+    text("look_size", "pixels of the longer side of what is sent, at most", choices.LOOK_SIZE, flags.DEFINE_integer),
+    text("look_most", "images to ask about, at most; the others are in no group", None, flags.DEFINE_integer),
+    text("look_requests", "requests at once", choices.LOOK_REQUESTS, flags.DEFINE_integer),
+    switch("yes", "allow sending images to another machine"),
 )
 LABELS = text("labels", "csv of true labels: a column called image, and one column for each aspect")
 COMMON = {
@@ -236,7 +250,7 @@ def encoder_of(values: FlagValues) -> dict:
 
 def word_sources(values: FlagValues) -> WordSources:
     """The sources of candidate words, as a `words.word_sources.WordSources`."""
-    from multimap_jax.words.language_model import Endpoint
+    from multimap_jax.words.chat import Endpoint
     from multimap_jax.words.word_sources import WordSources
 
     model: list[Any] = [values[name].value for name in ("llm", "llm_model") if name in values]
@@ -246,6 +260,21 @@ def word_sources(values: FlagValues) -> WordSources:
     files = tuple(None if name == "builtin" else parse_path(name) for name in values.vocabulary)
     cache = parse_path(values.out) / "words" if endpoint else None
     return WordSources(files, paths_of(values, optional=("wordnet",))["wordnet"], endpoint, cache)
+
+
+def look_of(values: FlagValues) -> Look | None:
+    """The values of LOOK; None if no model is to be asked."""
+    given: list[Any] = [values[name].value for name in ("look", "look_model")]
+    if not any(given):
+        if typed := [name for name in ("look_size", "look_most", "look_requests") if values[name].present]:
+            raise InputError(f"--{typed[0]} needs --look: give the address of a model")
+        return None
+    if not all(given):
+        raise InputError("--look and --look_model must be given together")
+
+    from multimap_jax.words.look import Look
+
+    return Look.at(*given, size=values.look_size, requests=values.look_requests, most=values.look_most)
 
 
 def command_line(values: FlagValues, *verb: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl.flags import DEFINE_list, DEFINE_multi_string, FlagValues
@@ -64,6 +65,10 @@ FLAGS = {
         flags.text("llm_model", "name of that language model; set its key in MULTIMAP_LLM_KEY"),
         flags.text("template", "prompt template", choices.TEMPLATE),
     ),
+    "A model that looks at the images": (
+        *flags.LOOK,
+        flags.text("look_aspects", "aspects to ask about; default: all", [], DEFINE_list),
+    ),
     "Proxies": (
         flags.choice("recipe", "preset for optimising the proxies", choices.RECIPES, "default"),
         flags.text("contrast", CONTRAST_HELP, list(choices.CONTRAST), DEFINE_list),
@@ -80,9 +85,10 @@ def run(values: FlagValues) -> None:
     check_aspects(values.aspect)
     words = flags.by_aspect("words", values.words, values.aspect)
     clusters = flags.by_aspect("clusters", values.clusters, values.aspect)
-    sources = flags.word_sources(values)
+    sources, look = flags.word_sources(values), flags.look_of(values)
+    looked = looked_aspects(values)
     subject, is_exact = values.subject.removeprefix(EXACTLY), values.subject.startswith(EXACTLY)
-    find = sources_by_aspect(subject, is_exact, words, clusters, values.aspect, sources)
+    find = sources_by_aspect(subject, is_exact, words, clusters, values.aspect, sources, looked)
     words = {name: text for name, text in words.items() if name not in find and normal_form(text) != "none"}
     note_single_words(words, clusters)
     counts = {name: cluster_count(name, words, clusters) for name in values.aspect}
@@ -110,10 +116,29 @@ def run(values: FlagValues) -> None:
         flags=flags_for_config(values),
         addresses="images" not in from_file,
         exact_subject=is_exact,
+        look=look,
+        look_aspects=looked,
+        allowed=values.yes,
     )
     processes = join_processes(values)
     with running(values, processes.index if processes.count > 1 else None, bool(processes.coordinator)) as output:
         run_group(dataclasses.replace(job, processes=processes), **output)
+
+
+def looked_aspects(values: FlagValues) -> tuple[str, ...]:
+    """The aspects that a model is asked about; () if none is."""
+    named = values.look_aspects
+    if named and not values.look:
+        raise InputError("--look_aspects needs --look: give the address of a model to ask about these aspects")
+    forms = {normal_form(name): name for name in values.aspect}
+    if unknown := [name for name in named if normal_form(name) not in forms]:
+        raise InputError(f"--look_aspects names {unknown[0]!r}, which is not an aspect of this command")
+    if not values.look:
+        return ()
+    if values.features not in (None, choices.ANSWER):
+        note(f"--features={values.features} uses no answers, so nothing is sent to {values.look}")
+        return ()
+    return tuple(forms[normal_form(name)] for name in named or values.aspect)
 
 
 def check_aspects(aspects: list[str]) -> None:
@@ -135,11 +160,12 @@ def sources_by_aspect(
     clusters: dict[str, str],
     aspects: list[str],
     sources: WordSources,
+    looked: Sequence[str] = (),
 ) -> dict[str, str]:
     """Aspect -> its source of words, for the aspects without given words: as --words says, else the vocabulary if it
     has the aspect. Prints a note for aspects without words, a source of words, and a number of groups.
 
-    is_exact: whether words of other subjects do not count.
+    is_exact: whether words of other subjects do not count. looked: aspects that need none, because a model is asked.
     """
     from multimap_jax.words.vocabulary import subjects_of, vocabulary_words
     from multimap_jax.words.word_sources import source_of
@@ -148,6 +174,8 @@ def sources_by_aspect(
     for name in aspects:
         source = source_of(words.get(name, ""))
         known = vocabulary_words(vocabulary, name, subject) or (not is_exact and subjects_of(vocabulary, name))
+        if name in looked and not source:
+            continue
         if name not in words and known:
             source = "vocabulary"
         if source:

@@ -11,6 +11,7 @@ from multimap_jax.arrays.rows import Rows
 from multimap_jax.choices import UNASSIGNED_NAME
 from multimap_jax.clustering.kmeans import Merge
 from multimap_jax.clustering.selection import Candidate
+from multimap_jax.prompts.answers import Answers
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.prompts.separability import Separability
 
@@ -47,6 +48,7 @@ class AspectResult:
       merge_order: see `clustering.kmeans.merge_order`.
       proxies: block_size, image_steps and final_loss of the images' proxies, None if none were learnt.
       exemplars: indices of typical images of each cluster; rows: the input of k-means, [images, d]; None if unknown.
+      answers: of features "answer", about these images, with a reason for each image in no group; None for others.
       words_from: the source of the words. separability: None if it was not computed.
       metrics: against true labels, None without them. seconds: of work on this aspect.
     """
@@ -64,6 +66,7 @@ class AspectResult:
     proxies: dict[str, int | float] | None = None
     exemplars: Sequence[np.ndarray] | None = None
     rows: Rows | None = None
+    answers: Answers | None = None
     words_from: dict = dataclasses.field(default_factory=dict)
     separability: Separability | None = None
     metrics: dict | None = None

@@ -12,6 +12,7 @@ from multimap_jax.arrays.rows import ConcatenatedRows, ProjectedRows, Rows, Stor
 from multimap_jax.choices import FEATURES, FeatureKind
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
+from multimap_jax.features.answers import MatchedAnswers
 from multimap_jax.features.span import Span, fit_span
 from multimap_jax.prompts.aspect import Aspect
 from multimap_jax.proxies.fit import ProxyFit, embed_words
@@ -26,6 +27,7 @@ class Material:
       images: unit embeddings [images, embed].
       proxies: of these images, None if the kind needs none.
       projection: [embed, axes], from `Feature.fit`, None without a fit.
+      answers: about these images, None if the kind needs none.
     """
 
     clip: Clip
@@ -33,6 +35,7 @@ class Material:
     images: np.ndarray | StoredRows
     proxies: ProxyFit | None
     projection: np.ndarray | None
+    answers: MatchedAnswers | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Feature:
       words: the minimum number of words of the aspect.
       image_space: whether the recipe's prompts must be in the space of the images.
       fit: `features.span.fit_span`, or None if nothing is fitted.
+      answers: whether an answer about each image is needed.
     """
 
     rows: Callable[[Material], Rows]
@@ -54,6 +58,7 @@ class Feature:
     words: int = 0
     image_space: bool = False
     fit: Callable[..., Span] | None = None
+    answers: bool = False
 
 
 Needed = TypeVar("Needed")
@@ -62,7 +67,7 @@ Needed = TypeVar("Needed")
 def given(needed: Needed | None) -> Needed:
     """A field of `Material` that a kind of features needs; ValueError if it is None."""
     if needed is None:
-        raise ValueError("these features need proxies or a projection, which were not given")
+        raise ValueError("these features need proxies, a projection or answers, which were not given")
     return needed
 
 
@@ -85,6 +90,8 @@ FEATURE_KINDS: dict[str, Feature] = {
     "image": Feature(lambda m: m.images),
     # Both as unit rows, side by side, because image features are about twenty times as long as proxies.
     "proxy+image": Feature(lambda m: ConcatenatedRows(given(m.proxies).proxies, m.images), proxies=True),
+    # The unit embedding of the prompt with what a model that looked at the image said.
+    "answer": Feature(lambda m: given(m.answers).rows(), answers=True),
 }
 
 

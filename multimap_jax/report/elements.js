@@ -114,6 +114,12 @@ function table(columns, rows, { chosen = [], digits = null, type = null } = {}) 
   );
 }
 
+// What a model said of an image, "" where none was asked or the image is in no group for a reason, which is shown.
+function answerText({ answers }, i) {
+  const text = i in (answers?.reasons ?? {}) ? "" : answers?.texts[answers.index[i]];
+  return text ? ` (answer of the model ${answers.model}: ${text})` : "";
+}
+
 // Facts about one image, in a corner.
 function showDetails(i) {
   const box = $("details");
@@ -121,10 +127,12 @@ function showDetails(i) {
   if (i === null) return;
   const { distances } = open();
   const confidence = current().confidences?.[i];
-  const lines = data.aspects.map((aspect, index) => `${aspect.name}: ${groupName(index, i)}`);
-  if (confidence === null) lines.push("moved by hand");
+  const lines = data.aspects.map((aspect, index) => `${aspect.name}: ${groupName(index, i)}${answerText(aspect, i)}`);
+  const reason = current().labels[i] === UNASSIGNED ? open().answers?.reasons[i] : undefined;
+  if (reason) lines.push(`not grouped: ${reason}`);
+  else if (confidence === null) lines.push("moved by hand");
   else if (confidence !== undefined) lines.push(`confidence ${confidence.toFixed(2)}`);
-  if (distances[i] !== null) {
+  if (distances[i] !== null && !reason) {
     lines.push(`distance to the middle of its group ${distances[i].toFixed(3)} (smaller is more typical)`);
   }
   if (isOutlier(i)) lines.push("an outlier");

@@ -13,6 +13,7 @@ import numpy as np
 from multimap_jax.clustering.axes import coordinates
 from multimap_jax.clustering.kmeans import members
 from multimap_jax.clustering.result import AspectResult, Assignment
+from multimap_jax.prompts.answers import Answers
 
 PAGE_IMAGES = 20_000  # most images on a page
 FIRST = 60  # images of each group that a page always shows
@@ -107,6 +108,7 @@ def page_content(page: Page, shown: np.ndarray) -> dict:
         "candidates": _candidates(page.result.candidates),
         "merge_order": list(page.merge_order),
         "warnings": list(page.warnings),
+        "answers": _answers(page.result.answers, shown),
     }
 
 
@@ -136,6 +138,17 @@ def _map(page: Page, shown: np.ndarray) -> dict | None:
         return None
     x, y = np.round((points - low) / span * SCALE).astype(int).T.tolist()
     return {"x": x, "y": y}
+
+
+def _answers(answers: Answers | None, shown: np.ndarray) -> dict | None:
+    """What a model said of each image shown: an index of its answers, -1 for none; and why an image is in no group."""
+    if answers is None:
+        return None
+    said = [answers.texts[i] for i in shown.tolist()]
+    texts = {text: i for i, text in enumerate(dict.fromkeys(text for text in said if text))}
+    reasons = {at: answers.reasons[i] for at, i in enumerate(shown.tolist()) if i in answers.reasons}
+    model = str(answers.origin.get("model", "that was asked"))
+    return {"model": model, "texts": list(texts), "index": [texts.get(text, -1) for text in said], "reasons": reasons}
 
 
 def _metrics(metrics: dict | None) -> dict | None:

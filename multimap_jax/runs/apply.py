@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from multimap_jax.errors import InputError
+from multimap_jax.estimator import MultiMaP
+from multimap_jax.features.table import FEATURE_KINDS
+from multimap_jax.prompts.answers import Answers
+from multimap_jax.runs.answers import look_at
 from multimap_jax.runs.distributed.process_group import ALONE, ProcessGroup
 from multimap_jax.runs.edit import RunJob, check_out, regrouped
 from multimap_jax.runs.evaluation import evaluated, read_labels
@@ -19,6 +23,7 @@ from multimap_jax.sources.detect import open_source
 from multimap_jax.storage.filenames import name_of_path
 from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import prepare_folder, sweep
+from multimap_jax.words.look import check_allowed
 
 
 def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = True) -> None:
@@ -40,11 +45,13 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
     clip = load_checkpoint(job.run, content, job.clip)
     models = [read_model(job.run, aspect, clip) for aspect in content.aspects]
     edited = read_groups(job.run, content, models)
+    check_look(job, models, len(source.images))
     clock.lap("load")
     with locked(job.out):
         check_out(job.run, job.out)  # again: another command may have finished in the meantime
         sweep(job.out)
-        embedded = embed_source(source, clip, job.out, ProcessGroup(ALONE), progress)
+        alone = ProcessGroup(ALONE)
+        embedded = embed_source(source, clip, job.out, alone, progress)
         clock.lap("embed")
         notes = [f"New images, assigned to the existing groups of {name_of_path(f'{job.run}')}.", *source.notes]
         notes += columns_left_out(source, aspects) + embedded.notes()
@@ -52,8 +59,11 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
         for model, aspect in with_bar(list(zip(models, content.aspects)), "grouping", progress):
             begin = time.perf_counter()
             model.progress = progress
-            assignment, rows = model.assign_with_rows(embedded.rows)
-            result = dataclasses.replace(model.result(assignment), rows=rows, words_from=aspect.words_from)
+            answers: Answers | None = None
+            if job.look and FEATURE_KINDS[model.features_].answers:
+                answers = look_at(job.out, model.aspect, job.look, source, embedded, alone, progress, say)
+            assignment, rows = model.assign_with_rows(embedded.rows, answers)
+            result = dataclasses.replace(model.result(assignment, answers), rows=rows, words_from=aspect.words_from)
             if regrouping := edited.get(model.aspect.name):
                 result = regrouped(result, model, regrouping, embedded.names)
             results.append(evaluated(result, model, truth, embedded, begin))
@@ -81,3 +91,17 @@ def run_apply(job: RunJob, say: Callable[[str], None] = print, progress: bool = 
         )
         written = write_results(record, clock, progress)
     print_end(job.out, written, embedded.failures, say)
+
+
+def check_look(job: RunJob, models: Sequence[MultiMaP], images: int) -> None:
+    """InputError if the groups need answers about the new images and no model may be asked. Its address is never taken
+    from the run, which may come from a stranger."""
+    looked = [model.aspect.name for model in models if FEATURE_KINDS[model.features_].answers]
+    if looked and job.look is None:
+        raise InputError(
+            f"the groups of {', '.join(looked)[:200]} come from a model's answers: give the address of one to ask "
+            "about the new images",
+            "look",
+        )
+    if looked:
+        check_allowed(job.look, images, job.allowed)

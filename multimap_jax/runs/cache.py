@@ -334,7 +334,7 @@ def check_fit(file: Path, widths: tuple[int, ...]) -> None:
 
 def clear_cache(out: Path) -> None:
     """Deletes the files that the caches in `out` wrote, and no others. Files changed since then are set aside."""
-    for unit in (unit for kind in ("plan+", "embeddings+", "proxies+") for unit in units(out, kind)):
+    for unit in (unit for kind in ("plan+", "embeddings+", "proxies+", "answers+") for unit in units(out, kind)):
         for name in delete(out, unit):
             set_aside(out, name)
 

@@ -32,6 +32,7 @@ from multimap_jax.storage.locks import locked
 from multimap_jax.storage.output import RUN, prepare_folder, staging, sweep
 from multimap_jax.storage.paths import is_same_file, local_folder_copy
 from multimap_jax.storage.reading import read_json
+from multimap_jax.words.look import Look
 
 FORMAT = 1
 
@@ -39,7 +40,7 @@ FORMAT = 1
 @dataclasses.dataclass(frozen=True)
 class RunJob:
     """What to do with a finished run. images, embeddings, clip: where these are now; None: where the run says. line:
-    the typed command."""
+    the typed command. look, allowed: as of a `runs.job.Job`."""
 
     run: Path
     out: Path
@@ -49,6 +50,8 @@ class RunJob:
     images: Path | None = None
     embeddings: Path | None = None
     line: str = ""
+    look: Look | None = None
+    allowed: bool = False
 
 
 def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = True) -> None:
@@ -76,7 +79,9 @@ def run_edit(job: RunJob, say: Callable[[str], None] = print, progress: bool = T
         chosen = [edit for edit in edits if edit.aspect == aspect.name]
         regrouping = before.get(aspect.name) or begun(model.cluster_names_)
         after[aspect.name] = edited(model, regrouping, chosen, names, rows)
-        result = dataclasses.replace(model.result(model.fitted()), rows=rows, words_from=aspect.words_from)
+        result = dataclasses.replace(
+            model.result(model.fitted(), model.answers_), rows=rows, words_from=aspect.words_from
+        )
         result = regrouped(result, model, after[aspect.name], names)
         results.append(evaluated(result, model, truth, embedded, begin))
     for result in results:

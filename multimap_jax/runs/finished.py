@@ -291,6 +291,7 @@ def check_fitted_rows(model: MultiMaP, rows: Rows, given: str) -> None:
     """ValueError if rows are not those that a model was fitted on. Compares the distances of some rows."""
     some = np.unique(np.linspace(0, len(rows) - 1, min(COMPARED_ROWS, len(rows))).astype(np.int64))
     if len(rows) == len(model.labels_):
+        some = some[model.labels_[some] >= 0]  # others are in no cluster
         distances = nearest(rows[some], model.cluster_centers_)[1]
         if np.allclose(distances, model.distances_[some], TOLERANCE, TOLERANCE):
             return

@@ -22,6 +22,7 @@ from multimap_jax.prompts.separability import Separability, diagnose
 from multimap_jax.proxies.fit import ProxyFit, fit_proxies
 from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.runs import messages
+from multimap_jax.runs.answers import look_at
 from multimap_jax.runs.cache import ProxyCache, clear_cache
 from multimap_jax.runs.candidate_words import with_candidates, with_chosen
 from multimap_jax.runs.distributed.process_group import ProcessGroup, join_group
@@ -86,6 +87,13 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         checked = dataclasses.replace(checked, job=job)
         models = make_models(checked, clip, progress)
         clock.lap("words")
+        answers = {
+            aspect.name: look_at(job.out, aspect, job.look, checked.source, embedded, process_group, progress, say)
+            for aspect in job.aspects
+            if job.look and job.looks_at(aspect)
+        }
+        if answers:
+            clock.lap("look")
         fits = {
             aspect.name: learn_proxies(job, clip, aspect, embedded, process_group, progress)
             for aspect in job.aspects
@@ -99,7 +107,8 @@ def run_group(job: Job, say: Callable[[str], None] = print, progress: bool = Tru
         results, kept = [], []
         for model in with_bar(models, "grouping", progress):
             name = model.aspect.name
-            result = fit_aspect(checked, model, embedded, fits.get(name), words[name], verdicts[name], sample())
+            learnt = {"proxies": fits.get(name), "answers": answers.get(name)}
+            result = fit_aspect(checked, model, embedded, learnt, words[name], verdicts[name], sample())
             results.append(result)
             kept.append(keep_model(job.out, model))
             messages.print_result(result, say)
@@ -129,6 +138,7 @@ def shared_settings(checked: CheckedJob) -> dict:
         "n_clusters": json.dumps(job.clusters),
         "contrast": json.dumps(job.contrast),
         **dataclasses.asdict(job.settings),
+        "look": json.dumps([job.look.origin(aspect) for aspect in job.aspects if job.look and job.looks_at(aspect)]),
         "recipe": json.dumps(dataclasses.asdict(job.config)),
         "version": __version__,
     }
@@ -181,20 +191,20 @@ def fit_aspect(
     checked: CheckedJob,
     model: MultiMaP,
     embedded: RunEmbeddings,
-    fit: ProxyFit | None,
+    learnt: dict,
     words_from: dict,
     separability: Separability | None,
     sample: tuple,
 ) -> AspectResult:
     """Fits the model of one aspect, and measures whether the encoder separates its words.
 
-    fit: proxies learnt before, or None. words_from: the source of its words. separability: as it was measured when the
-    words were chosen, or None. sample: rows and names of the images that it is measured on.
+    learnt: proxies and answers as `MultiMaP.fit` takes them. words_from: the source of its words. separability: as it
+    was measured when the words were chosen, or None. sample: rows and names of the images that it is measured on.
     """
     begin = time.perf_counter()
-    model.fit(embedded.rows, proxies=fit, names=embedded.names, vocabulary=checked.vocabulary)
-    result = evaluated(model.result(model.fitted()), model, checked.truth, embedded, begin)
-    if separability is None and len(model.aspect.words) > 1:
+    model.fit(embedded.rows, names=embedded.names, vocabulary=checked.vocabulary, **learnt)
+    result = evaluated(model.result(model.fitted(), model.answers_), model, checked.truth, embedded, begin)
+    if separability is None and len(model.aspect.words) > 1 and model.answers_ is None:
         (rows, names), seed = sample, checked.job.settings.random_state
         separability = diagnose(load_clip(model.clip), rows, model.aspect, names=names, seed=seed)
     return dataclasses.replace(

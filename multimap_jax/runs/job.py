@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from multimap_jax.choices import AUTO
+from multimap_jax.choices import ANSWER, AUTO
 from multimap_jax.clustering.kmeans import check_clusters
 from multimap_jax.encoders.clip.model import Clip
 from multimap_jax.errors import InputError
@@ -24,6 +24,7 @@ from multimap_jax.sources.detect import open_source
 from multimap_jax.sources.embeddings import ReadyEmbeddings, read_embeddings
 from multimap_jax.sources.source import Source
 from multimap_jax.storage.output import prepare_folder
+from multimap_jax.words.look import Look, check_allowed
 from multimap_jax.words.vocabulary import Vocabulary
 from multimap_jax.words.word_sources import WordSources
 
@@ -52,10 +53,20 @@ class Job:
     flags: dict = dataclasses.field(default_factory=dict)  # for `multimap --config`
     exact_subject: bool = False  # whether to try no other subject
     addresses: bool = True  # whether a list of images may contain addresses
+    look: Look | None = None  # a model that is asked about the images, for these aspects
+    look_aspects: tuple[str, ...] = ()
+    allowed: bool = False  # whether images may be sent to another machine
+
+    def looks_at(self, aspect: Aspect) -> bool:
+        """Whether the model is asked about an aspect."""
+        return self.look is not None and aspect.name in self.look_aspects
 
     def kind(self, aspect: Aspect) -> str:
         """The features of an aspect, a key of `features.table.FEATURE_KINDS`."""
-        return features.choose(self.settings.features, aspect, self.config)
+        kind = features.choose(ANSWER if self.looks_at(aspect) else self.settings.features, aspect, self.config)
+        if kind == ANSWER and not self.looks_at(aspect):
+            raise InputError(f"features {kind!r} of {aspect.name} need a model to ask: give its address", "look")
+        return kind
 
     def needs_proxies(self, aspect: Aspect) -> bool:
         """Whether an aspect needs proxies of its images."""
@@ -105,6 +116,8 @@ def check_job(job: Job) -> CheckedJob:
         if aspect.name not in job.find:
             job.kind(aspect)
         check_clusters(job.least_clusters(aspect), len(source.images))
+    if any(map(job.looks_at, job.aspects)):
+        check_allowed(job.look, len(source.images), job.allowed)
     truth = None if job.labels is None else read_labels(job.labels, names, source.images, job.images)
     prepare_folder(job.out)
     check_own(job.out, job.labels)
@@ -130,12 +143,13 @@ def make_models(plan: CheckedJob, clip: Clip, progress: bool) -> list[MultiMaP]:
             contrast=job.contrast[aspect.name],
             config=job.config,
             progress=progress,
-            **dataclasses.asdict(job.settings),
+            **dataclasses.asdict(job.settings)
+            | {"features": ANSWER if job.looks_at(aspect) else job.settings.features},
         )
         for aspect in job.aspects
     ]
     for model in models:
         model.check()
-        if len(model.aspect.words) > 1:
+        if len(model.aspect.words) > 1 and model.features != ANSWER:
             check_compared_prompts(clip, model.aspect)
     return models

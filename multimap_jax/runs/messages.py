@@ -17,12 +17,14 @@ from multimap_jax.prompts.aspect import make_prompt
 from multimap_jax.proxies.solver import default_block_size
 from multimap_jax.runs.estimate import embedding_seconds, operations_per_second, padded, proxy_seconds
 from multimap_jax.runtime.machine import machine
+from multimap_jax.runtime.progress import duration
 from multimap_jax.storage.filenames import printable, quoted
 
 DRAWINGS = (
     "The embedded encoder knows drawings only. For photographs, give a CLIP that was trained on them: --clip=DIRECTORY "
     "or --clip=openai/clip-vit-base-patch32."
 )
+LOOKING = "A model that looks at each image may tell them apart (--look)."
 # Unreadable images that are listed; outliers, unstable groups and words that a warning names; letters of the source of
 # words.
 LISTED = 20
@@ -34,6 +36,8 @@ GUESS = 0.3
 # The share of new images that are outliers, from which on it is said.
 MANY_OUTLIERS = 0.2
 SOURCE_LETTERS = 40
+# Letters of a question, or of a reason why an image has no answer.
+SHOWN_REASON = 200
 # The stability that a group should have (Hennig, 2007).
 STABLE = 0.6
 
@@ -46,12 +50,6 @@ def count(number: int, noun: str) -> str:
 def listing(texts: Sequence[str], most: int) -> str:
     """The first texts, and "…" if there are more."""
     return ", ".join(texts[:most]) + " …" * (len(texts) > most)
-
-
-def duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def print_estimate(job: Any, clip: Clip, images: int, missing: int, say: Callable[[str], None]) -> None:
@@ -95,6 +93,8 @@ def print_result(result: AspectResult, say: Callable[[str], None]) -> None:
         say(f"  {name:<{wide}}  {size:>6} {noun}{known}".rstrip())
     if leftover:
         say(f"  {UNASSIGNED_NAME:<{wide}}  {leftover:>6} {'image' if leftover == 1 else 'images'}")
+    if text := answers_text(result):
+        say(f"  {text}")
     if result.candidates:
         say(f"  {selection_text(result)}")
     if text := verdict_text(result):
@@ -206,7 +206,7 @@ def result_warnings(result: AspectResult) -> list[str]:
     """Warnings where the encoder does not separate the words, and where groups are not found again in half of the
     images."""
     separability, found = result.separability, zip(result.cluster_names, result.stability)
-    warnings = [str(separability)] if separability and separability.verdict == "hardly" else []
+    warnings = [f"{separability} {LOOKING}"] if separability and separability.verdict == "hardly" else []
     warnings += [text for text in (unnamed_text(result), unused_text(result)) if text]
     if names := [f"{quoted(name)} ({stability:.2f})" for name, stability in found if stability < STABLE]:
         unstable = f"These {result.aspect.name} groups do not come back well when only half of the images are grouped"
@@ -214,10 +214,26 @@ def result_warnings(result: AspectResult) -> list[str]:
     return warnings
 
 
+def answers_text(result: AspectResult) -> str:
+    """Who was asked, and how many images are in no group and why; "" if no model was asked."""
+    if result.answers is None:
+        return ""
+    origin, missing, images = result.answers.origin, result.answers.missing, len(result.answers)
+    model, asked = (printable(str(origin.get(name, "")))[:SHOWN_REASON] for name in ("model", "question"))
+    text = (
+        f"Grouped by the answers of {f'the model {model}' if model else 'a model'}{f' to: {asked}' if asked else '.'}"
+    )
+    if len(missing):
+        reason = printable(result.answers.reasons[int(missing[0])])[:SHOWN_REASON]
+        are = "is" if len(missing) == 1 else "are"
+        text += f" {len(missing):,} of {count(images, 'image')} {are} in no group, for example: {reason.rstrip('.')}."
+    return text
+
+
 def words_text(result: AspectResult) -> str:
     """Which words there are, and where they come from."""
     if not result.aspect.words:
-        return "There are no words for this aspect."
+        return "There are no words for this aspect." if result.answers is None else ""
     source = printable(str(result.words_from.get("source", "given")))[:SOURCE_LETTERS]
     return f"Words ({'given' if source == 'given' else f'from {source}'}): {', '.join(result.aspect.words)}."
 

@@ -31,7 +31,7 @@ from multimap_jax.report.page import Page
 from multimap_jax.report.write import make_report
 from multimap_jax.runs import finished
 from multimap_jax.runs.evaluation import BASELINES
-from multimap_jax.runs.messages import merge_texts, selection_text, verdict_text, words_text
+from multimap_jax.runs.messages import answers_text, merge_texts, selection_text, verdict_text, words_text
 from multimap_jax.runs.run_embeddings import LABELS_ROWS, RunEmbeddings
 from multimap_jax.runtime.machine import machine
 from multimap_jax.runtime.progress import stage
@@ -46,7 +46,9 @@ from multimap_jax.storage.paths import exists, is_same_file, storage_of
 # Packages whose versions are in run.json.
 PACKAGES = ("jax", "flax", "optax", "transformers", "scikit-learn", "numpy", "pillow")
 # Columns of each aspect in labels.parquet, besides the one with its name.
-COLUMNS = ("group", "distance", "confidence", "outlier")
+COLUMNS = ("group", "distance", "confidence", "outlier", "answer")
+# Most images without an answer in run.json.
+LEFT_OUT_LISTED = 10_000
 # Rows of labels.parquet written at once.
 TABLE_ROWS = 2**18
 
@@ -229,8 +231,8 @@ def columns_left_out(source: Source, aspects: Sequence[str]) -> list[str]:
 
 def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence[AspectResult], source: Source) -> None:
     """labels.parquet: labels.csv with the number of each group (-1 for unassigned images), the distance to its
-    centroid, the confidence (null for images moved by hand) and whether the image is an outlier; and what the source
-    says of the images, where no column is called so."""
+    centroid, the confidence (null for images moved by hand), whether the image is an outlier and, if a model was
+    asked, its answer; and what the source says of the images, where no column is called so."""
     columns: dict[str, pa.Array] = {"image": pa.array(names, pa.string())}
     columns |= {name: pa.array(bare(values)) for name, values in source.columns_of(names).items() if name != "image"}
     for result in results:
@@ -239,7 +241,10 @@ def write_labels(file: BinaryIO, names: Sequence[str], results: Sequence[AspectR
         # Numbers until they are written: a text for each image would fill the memory.
         groups_or_last = np.where(groups < 0, last, groups)
         columns[name] = pa.DictionaryArray.from_arrays(groups_or_last, pa.array(result.group_names))
-        values = (groups, assignment.distances, assignment.confidences, assignment.outliers)
+        nowhere, answers = assignment.labels < 0, result.answers
+        values: list = [groups]
+        values += [np.where(nowhere, np.nan, array) for array in (assignment.distances, assignment.confidences)]
+        values += [assignment.outliers, *([[text or None for text in answers.texts]] if answers else [])]
         columns |= {f"{name}: {column}": pa.array(array, from_pandas=True) for column, array in zip(COLUMNS, values)}
     coded = pa.types.is_dictionary
     types = {name: array.type.value_type if coded(array.type) else array.type for name, array in columns.items()}
@@ -288,7 +293,18 @@ def aspect_content(result: AspectResult, names: Sequence[str]) -> dict:
         "leftover": int(result.assignment.leftover.sum()),
         "seconds": round(result.seconds, 3),
     }
-    return content | (result.proxies or {})
+    return content | (result.proxies or {}) | answers_content(result, names)
+
+
+def answers_content(result: AspectResult, names: Sequence[str]) -> dict:
+    """What a model was asked for run.json, and the first images in no group with the reasons; {} if none was asked."""
+    if result.answers is None:
+        return {}
+    left_out = [{"image": names[i], "reason": result.answers.reasons[i]} for i in result.answers.missing.tolist()]
+    return {
+        "answers": {**result.answers.origin, "images": len(names) - len(left_out), "left_out": len(left_out)},
+        "left_out": left_out[:LEFT_OUT_LISTED],
+    }
 
 
 def group_content(result: AspectResult, names: Sequence[str]) -> list[dict]:
@@ -351,7 +367,7 @@ def page_of(result: AspectResult, warnings: Sequence[str]) -> Page:
     return Page(
         dataclasses.replace(result, metrics=metrics),
         verdict_text(result),
-        words_text(result),
+        " ".join(filter(None, (words_text(result), answers_text(result)))),
         selection_text(result),
         merge_texts(result),
         warnings,

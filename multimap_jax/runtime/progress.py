@@ -110,6 +110,12 @@ def stage(desc: str) -> Iterator[None]:
         bar.update(1)
 
 
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 @contextlib.contextmanager
 def waiting_shown(shown: bool) -> Iterator[None]:
     """A context in which stages without a count are shown, or not."""

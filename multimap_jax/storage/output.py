@@ -51,6 +51,7 @@ NAME_FORMS = {
     r"embeddings/encoder\.json": "embeddings+encoder",
     rf"embeddings/(img_emb|metadata|skipped|thumbnails)/\1_({NUMBER})\.(?:npy|npz|parquet)": "embeddings+{2}",
     rf"proxies/({PROXIES})/(key|(?:plan|proxies)_{NUMBER})\.(?:json|parquet|npz)": "proxies+{1}+{2}",
+    rf"answers/({PROXIES})/((?:plan|answers)_{NUMBER})\.parquet": "answers+{1}+{2}",
     r"words/words-([0-9a-f]{32})\.json": "words+{1}",
 }
 UNIT = re.compile(r"[a-z0-9+_-]{1,100}")

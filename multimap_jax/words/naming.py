@@ -158,6 +158,16 @@ def exemplars(embeddings: Rows, labels: np.ndarray, distances: np.ndarray, k: in
     return found
 
 
+def typical_distances(embeddings: Rows, labels: np.ndarray, k: int) -> np.ndarray:
+    """The distance of every image, unit rows [images, embed], from the mean image of its cluster, [images]; 0 for label
+    -1."""
+    means = cluster_means(embeddings, labels, k)
+    found = np.zeros(len(labels))
+    for whole, rows in walk(embeddings):
+        found[whole] = np.linalg.norm(rows - means[labels[whole]], axis=1)
+    return np.where(labels < 0, 0.0, found)
+
+
 def _unlike(rows: np.ndarray) -> list[int]:
     """Indices of the first unit row and further EXEMPLARS - 1, each the least similar to those before it."""
     chosen, similarity = [0], rows @ rows[0]

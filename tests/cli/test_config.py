@@ -77,6 +77,7 @@ def test_embeddings_take_the_place_of_images(first, tmp_path):
 TYPED_ONLY = {
     "out": "x", "fresh": True, "llm": "https://host/v1", "llm_model": "m", "distributed": True, "coordinator": "h:1",
     "processes": 2, "process": 0, "profile": "x", "log": "json", "progress": False, "config": "x", "heartbeat": 9,
+    "look": "https://host/v1", "look_model": "m", "look_size": 64, "look_most": 9, "look_requests": 1, "yes": True,
 }  # fmt: skip
 
 

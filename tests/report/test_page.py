@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import multimap_jax as mm
 from multimap_jax.cli import main as cli
 from multimap_jax.report.write import make_report
 from multimap_jax.runs.results import originals_address
@@ -517,6 +518,22 @@ def test_outliers_are_not_called_unassigned(browser, tmp_path):
     browser.click(".image")
     lines = browser.text("#details").splitlines()
     assert "distance to the middle of its group 0.000 (smaller is more typical)" in lines and "an outlier" in lines
+
+
+def test_what_a_model_said_of_an_image_is_shown_as_text(browser, tmp_path):
+    answers = mm.Answers(["Red " + EVIL[0], "blue", "", ""], {2: "refused " + EVIL[0]}, {"model": EVIL[1]})
+    left = np.array([False, False, True, True])
+    images, page = painted(4), page_of("color", [0, 1, -1, -1], ["red", "blue"], answers=answers, leftover=left)
+    browser.open(write(tmp_path, make_report("t", images, list(images), [page], [])))
+    browser.click('.image[title="00000.png"]')
+    assert f"color: red (answer of the model {EVIL[1]}: Red {EVIL[0]})" in browser.text("#details").splitlines()
+    browser.view("unassigned")
+    for name, reason in (("00002.png", f"refused {EVIL[0]}"), ("00003.png", "the model gave no answer")):
+        browser.click(f'.image[title="{name}"]')
+        lines = browser.text("#details").splitlines()
+        assert "color: (unassigned)" in lines and f"not grouped: {reason}" in lines
+        assert not [line for line in lines if "distance" in line or "by hand" in line]
+    assert browser.run("return window.hacked === undefined")
 
 
 def test_a_name_of_low_confidence_is_a_guess(browser, tmp_path):

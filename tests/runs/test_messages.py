@@ -44,6 +44,12 @@ def test_a_verdict_is_not_said_beside_groups_that_say_otherwise(result):
         assert messages.verdict_text(dataclasses.replace(result, cluster_names=names)) == ""
 
 
+def test_where_the_encoder_cannot_tell_another_way_is_named(result):
+    hardly = Separability("color", "small", 0.5, 0.0, 0.0, ("red", 0.5))
+    (warning, *_) = messages.result_warnings(dataclasses.replace(result, separability=hardly))
+    assert warning.startswith(str(hardly)) and "--look" in warning
+
+
 def test_why_a_number_with_a_lower_stability_won_is_said(result):
     candidates = [Candidate(4, 0.81, 0.1, 0.2, 0.8), Candidate(3, 0.88, 0.1, 0.3, 0.7)]
     text = messages.selection_text(dataclasses.replace(result, candidates=candidates))
