@@ -46,7 +46,7 @@ def pages(folder: Path) -> dict[Path, str]:
     measured |= {"unasked.json": unasked_table, "number.json": number_table}
     measured |= {"benchmark_families*.json": families_table, "sigmoid_shares.json": shares_table}
     measured |= {"benchmark_loading*.json": loading_table, "image_precision.json": precision_table}
-    measured |= {"decoding.json": decoding_table, "benchmark_stages*.json": stages_table}
+    measured |= {"look*.json": look_table, "decoding.json": decoding_table, "benchmark_stages*.json": stages_table}
     measured |= {"sight*.json": sight_table, "group_names*.json": names_table}
     found = {
         path.with_suffix(".md"): write(json.loads(path.read_text()))
@@ -413,6 +413,35 @@ def precision_table(found: dict) -> str:
 def decoding_table(found: dict) -> str:
     """What `decoding` measured."""
     return settings_table(found, "Large JPEGs decoded fast beside whole", "fast")
+
+
+def look_table(found: dict) -> str:
+    """What `look` measured."""
+    simulated = found["model"] == "simulated"
+    kinds = ["answer", "answer, number", "answer, auto", "answer+image", "default", "zero_shot"]
+    rows = [
+        [
+            f"{row['set']}, {row['aspect']}",
+            *([f"{row['noise']} {row['share']:.0%}"] if simulated else []),
+            *(f"{row[kind]:.3f}" for kind in kinds),
+            str(row["groups chosen"]),
+            str(row["left out"]),
+        ]
+        for row in found["rows"]
+    ]
+    head = ["aspect", *(["answers"] if simulated else []), *kinds, "groups (auto)", "left out"]
+    title = "SIMULATED answers" if simulated else f"answers of {found['model']}"
+    explained = (
+        "NMI with the true labels. *answer*: groups by answers, with the true words; *number*: with their number; "
+        "*auto*: with neither; *answer+image*: k-means on answers and image embeddings side by side, for comparison; "
+        "*default* and *zero_shot*: without answers. An image that is left out counts as of a group of its own kind."
+    )
+    if simulated:
+        explained += (
+            " No model that sees images was at hand: a program answered from true labels, a share of them wrong, in "
+            "other words, in whole sentences, refused, or in another case; *mixed* has all of these."
+        )
+    return f"## Groups by {title}, beside groups without\n\n{explained}\n\n{lines(head, rows)}\n{source(found)}"
 
 
 def settings_table(found: dict, title: str, other: str) -> str:
