@@ -55,6 +55,7 @@ from multimap_jax.words.naming import exemplars, name_groups, typical_distances
 from multimap_jax.words.vocabulary import Vocabulary, known_vocabulary
 
 EVEN = 0.95  # smallest effective number of words, relative to their number, of a list that images use evenly
+MAJORITY = 0.5  # smallest share of images with the same answer that names the only group
 # Input of `fit`: images, or their embeddings.
 Given = Images | ArrayLike | StoredRows
 # Settings to check; a seed may also be a generator, see `draw_seed`.
@@ -287,16 +288,16 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         # Images with the same answer are equally near to their centroid: the most alike are typical.
         distances = self.distances_ if matched is None else typical_distances(embeddings, labels, k)
         self.exemplars_ = exemplars(embeddings, labels, distances, k)
-        rows, labels = (embeddings, labels) if drawn is None else (embeddings[drawn], labels[drawn])
-        if k == 1 and self.n_clusters == AUTO:
-            self.cluster_names_, self.cluster_confidences_ = [NO_SPLIT], np.zeros(1)
-            return
+        no_split = k == 1 and self.n_clusters == AUTO
         if matched is not None:
-            self.cluster_names_, self.cluster_confidences_ = matched.names(self.labels_, self.cluster_centers_)
-            return
-        self.cluster_names_, self.cluster_confidences_ = name_groups(
-            self._clip(), rows, self.aspect, labels, k, vocabulary
-        )
+            names, confidences = matched.names(labels, self.cluster_centers_)
+            no_split = no_split and confidences[0] < MAJORITY  # else nearly all images have one answer
+        if no_split:
+            names, confidences = [NO_SPLIT], np.zeros(1)
+        elif matched is None:
+            rows, labels = (embeddings, labels) if drawn is None else (embeddings[drawn], labels[drawn])
+            names, confidences = name_groups(self._clip(), rows, self.aspect, labels, k, vocabulary)
+        self.cluster_names_, self.cluster_confidences_ = names, confidences
 
     @names_arguments
     def predict(self, X: Given, answers: Answers | None = None) -> np.ndarray:

@@ -54,6 +54,7 @@ from multimap_jax.encoders.weights import read_arrays
 from multimap_jax.images.decoding import Unreadable, decode
 from multimap_jax.persistence import ARRAYS, MODEL_JSON, read_model
 from multimap_jax.runs import cache as store
+from multimap_jax.runs.answers import AnswerCache
 from multimap_jax.runs.evaluation import read_labels
 from multimap_jax.runs.finished import read_run
 from multimap_jax.runs.models import model_name
@@ -259,6 +260,23 @@ def parquet(**columns) -> bytes:
 PLAN = parquet(name=["a.png", "b.png"], version=["1", "2"], shard=[0, 0])
 METADATA = parquet(image_path=["a.png", "b.png"], version=["1", "2"])
 SKIPPED = parquet(image_path=["c.png"], version=["1"], reason=["the file is empty"], again=[False])
+
+
+ANSWERED = parquet(
+    name=["a.png", "b.png"], version=["1", "2"], answer=["red", ""], reason=["", "the answer is empty"],
+    again=[False, True],
+)  # fmt: skip
+
+
+def answers_reader(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        found = AnswerCache(Path(folder), "answers/color-0123456789abcdef")
+        path = found.out / found.file(0)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        with little():
+            if shard_plan.is_sound(found.check, 0):
+                found.held(0), found.gather({("a.png", "1"): 0})
 
 
 def shard(kind: str) -> Callable[[bytes], None]:
@@ -496,6 +514,7 @@ def readers() -> dict[str, tuple]:
         ),
         "metadata": (changed_bytes((METADATA,)), shard("metadata")),
         "skipped": (changed_bytes((SKIPPED,)), shard("skipped")),
+        "answers": (changed_bytes((ANSWERED,)), answers_reader),
         "embeddings": (changed_bytes((npy(),)), shard("img_emb")),
         "proxies": (
             changed_bytes((fit_of_two(),)),
@@ -506,8 +525,8 @@ def readers() -> dict[str, tuple]:
 
 NAMES = (
     "images weights header flax index config open_clip preprocessor vocabulary merges tokenizer unigram pieces gemma "
-    "tar table list rows names labels json run record edits groups model arrays plan metadata skipped embeddings "
-    "proxies"
+    "tar table list rows names labels json run record edits groups model arrays plan metadata skipped answers "
+    "embeddings proxies"
 ).split()
 
 

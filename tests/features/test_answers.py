@@ -1,5 +1,7 @@
 """Groups by the answers of a model that looks at images."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -166,3 +168,35 @@ def test_exemplars_are_images_that_look_alike(embedded):
 def test_a_share_of_images_with_one_answer_is_not_left_over(embedded, rows):
     model = mm.MultiMaP(COLOR, embedded, leftover=0.5).fit(rows, answers=mm.Answers(SAID))
     assert model.leftover_.tolist() == (model.labels_ < 0).tolist()
+
+
+def test_one_group_is_called_by_its_answer(embedded):
+    rows = np.random.default_rng(0).normal(size=(40, embedded.embedding_width))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    model = mm.MultiMaP(BARE, embedded, "auto").fit(rows, answers=mm.Answers(["red"] * 39 + ["green"]))
+    assert model.cluster_names_ == ["red"] and model.cluster_confidences_.tolist() == [39 / 40]
+
+
+@pytest.mark.parametrize(
+    "change, part",
+    [
+        (lambda content, arrays: arrays.update(answer_index=arrays["answer_index"] + 99), "answers that are not there"),
+        (lambda content, arrays: arrays.update(answer_index=arrays["answer_index"] - 99), "answers that are not there"),
+        (lambda content, arrays: arrays.update(answer_index=arrays["answer_index"][1:]), "answer_index has shape"),
+        (lambda content, arrays: arrays.pop("answer_index"), "lacks answer_index"),
+        (lambda content, arrays: arrays.update(labels_=arrays["labels_"] - 1), "labels_ are"),
+        (lambda content, arrays: content.pop("answers"), "labels_ are"),
+        (lambda content, arrays: content["answers"].update(texts=["x" * 201]), "texts"),
+        (lambda content, arrays: content["answers"].update(origin=[1]), "origin"),
+    ],
+)
+def test_a_strangers_model_of_answers_is_refused_in_a_sentence(embedded, rows, tmp_path, change, part):
+    mm.MultiMaP(COLOR, embedded).fit(rows, answers=mm.Answers(SAID)).save(tmp_path)
+    content = json.loads((tmp_path / "model.json").read_text())
+    with np.load(tmp_path / "arrays.npz") as stored:
+        arrays = dict(stored)
+    change(content, arrays)
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    np.savez(tmp_path / "arrays.npz", **arrays)
+    with pytest.raises(ValueError, match=part):
+        mm.load(tmp_path, embedded)

@@ -198,6 +198,21 @@ def test_failures_of_single_images_are_asked_about_again(fruit, tmp_path):
         assert json.loads((out / "run.json").read_text())["aspects"][0]["left_out"] == []
 
 
+@pytest.mark.parametrize("column, value", [(None, None), ("again", [3] * 40), ("answer", ["x" * 201] * 40)])
+def test_damaged_answers_are_asked_about_again(fruit, model, tmp_path, capsys, column, value):
+    simulated, address = model
+    out = tmp_path / "out"
+    assert group(fruit, address, out, SPECIES) == 0
+    (shard,) = (out / "answers").glob("*/answers_*.parquet")
+    if column is None:
+        shard.write_bytes(b"PAR1 damaged")
+    else:
+        table = pq.read_table(shard)
+        pq.write_table(table.set_column(table.schema.get_field_index(column), column, [value]), shard)
+    assert group(fruit, address, out, SPECIES) == 0 and simulated.requests == 80
+    assert "damaged" in capsys.readouterr().err
+
+
 def test_answers_are_data(fruit, tmp_path, capsys):
     out, hostile = tmp_path / "out", "../../etc/passwd <img src=x onerror=alert(1)> \x1b[31m=cmd|calc"
     with serving_plan() as server:
