@@ -29,6 +29,15 @@ small CLIP trained on others of its kind; neither comes with this package. *Twin
 place of the paper's seven sets, hard ones (small, cluttered, partly hidden, badly lit) that the embedded checkpoint was
 not trained on, of a seed that took no part either.
 """
+# Kinds of groups that `look` compares.
+LOOKED = {
+    "answer": "groups by answers, with the true words",
+    "answer, number": "with their number",
+    "answer, auto": "with neither",
+    "answer+image": "k-means on answers and image embeddings side by side, for comparison",
+    "default": "the default features, without answers",
+    "zero_shot": "the nearest word",
+}
 WRONG = 12  # pairs of a wrong name and the true one that a page lists
 # Columns of the opening table: what `quality` wrote for reporting.
 REPORTED = {"quality_fashion": "products", "quality": "twins"}
@@ -417,31 +426,36 @@ def decoding_table(found: dict) -> str:
 
 def look_table(found: dict) -> str:
     """What `look` measured."""
-    simulated = found["model"] == "simulated"
-    kinds = ["answer", "answer, number", "answer, auto", "answer+image", "default", "zero_shot"]
-    rows = [
+    simulated, kinds = found["model"] == "simulated", list(LOOKED)
+    head = [*kinds, "groups (auto)", "left out"]
+    cases: dict[str, list[dict]] = {}
+    for row in found["rows"]:
+        cases.setdefault(f"{row['noise']} {row['share']:.0%}" if simulated else "real", []).append(row)
+    means = [[case, *(f"{np.mean([row[kind] for row in rows]):.3f}" for kind in kinds)] for case, rows in cases.items()]
+    each = [
         [
             f"{row['set']}, {row['aspect']}",
-            *([f"{row['noise']} {row['share']:.0%}"] if simulated else []),
+            case,
             *(f"{row[kind]:.3f}" for kind in kinds),
             str(row["groups chosen"]),
             str(row["left out"]),
         ]
-        for row in found["rows"]
+        for case, rows in cases.items()
+        for row in rows
     ]
-    head = ["aspect", *(["answers"] if simulated else []), *kinds, "groups (auto)", "left out"]
     title = "SIMULATED answers" if simulated else f"answers of {found['model']}"
-    explained = (
-        "NMI with the true labels. *answer*: groups by answers, with the true words; *number*: with their number; "
-        "*auto*: with neither; *answer+image*: k-means on answers and image embeddings side by side, for comparison; "
-        "*default* and *zero_shot*: without answers. An image that is left out counts as of a group of its own kind."
-    )
+    explained = [f"*{kind}*: {text}." for kind, text in LOOKED.items()]
+    explained += ["NMI with the true labels. Images that are left out count as one more group."]
     if simulated:
-        explained += (
-            " No model that sees images was at hand: a program answered from true labels, a share of them wrong, in "
+        explained += [
+            "No model that sees images was at hand: a program answered from the true labels, a share of them wrong, in "
             "other words, in whole sentences, refused, or in another case; *mixed* has all of these."
-        )
-    return f"## Groups by {title}, beside groups without\n\n{explained}\n\n{lines(head, rows)}\n{source(found)}"
+        ]
+    count = len({(row["set"], row["aspect"]) for row in found["rows"]})
+    return (
+        f"## Groups by {title}, beside groups without\n\n{' '.join(explained)}\n\nMeans of {count} aspects:\n\n"
+        f"{lines(['answers', *kinds], means)}\n\n{lines(['aspect', 'answers', *head], each)}\n{source(found)}"
+    )
 
 
 def settings_table(found: dict, title: str, other: str) -> str:

@@ -5,8 +5,8 @@
 
 Without --look the answers are simulated (`experiments.evaluation.simulated_model`): true labels, of which a share is
 wrong, in other words, in whole sentences, refused, or in another case. With --look a real model is asked once about
-each image. Prints one JSON line: for each aspect the NMI of each kind of groups over all images; one in no group counts
-as a group of its own kind, so that refusing does not pay. About 15 minutes on two CPU cores.
+each image. Prints one JSON line: for each aspect the NMI of each kind of groups over all images, where those in no
+group count as one more group, so that refusing does not pay. About 5 minutes on two CPU cores.
 """
 
 from __future__ import annotations
