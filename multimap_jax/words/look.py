@@ -134,7 +134,9 @@ def check_allowed(asked: Look | None, images: int, allowed: bool) -> None:
     if asked and not allowed and not asked.endpoint.is_loopback:
         number = images if asked.most is None else min(images, asked.most)
         raise InputError(
-            f"this would send up to {number:,} images to {asked.endpoint.host}, which is not this machine", "yes"
+            f"this would send up to {number:,} images to {asked.endpoint.host}, which is not this machine: allow that, "
+            "or give the address of a model on this machine",
+            "yes",
         )
 
 

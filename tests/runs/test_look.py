@@ -238,7 +238,7 @@ def test_answers_are_data(fruit, tmp_path, capsys):
         (["--features=answer"], "need a model to ask: give its address (see --look)"),
         (
             ["--look=https://192.0.2.1/v1", "--look_model=small"],
-            "up to 40 images to 192.0.2.1, which is not this machine (see --yes)",
+            "up to 40 images to 192.0.2.1, which is not this machine: allow that, or give",
         ),
         (
             ["--look=https://192.0.2.1/v1", "--look_model=small", "--look_most=7"],
