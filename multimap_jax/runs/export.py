@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 from multimap_jax.arrays.rows import StoredRows
 from multimap_jax.clustering.axes import coordinates
 from multimap_jax.errors import InputError, InputExistsError
+from multimap_jax.estimator import MultiMaP
+from multimap_jax.features.table import FEATURE_KINDS
+from multimap_jax.prompts.answers import Answers
 from multimap_jax.runs import finished
 from multimap_jax.runs.export_folders import export_folders
 from multimap_jax.runs.messages import count
@@ -29,8 +32,9 @@ from multimap_jax.storage.reading import explained, read_table
 # Extensions of tables that export writes, and of other tables that users may ask for.
 TABLES = (".parquet", ".csv")
 OTHER_TABLES = (".xlsx", ".xls", ".ods", ".tsv", ".json", ".jsonl", ".feather", ".arrow", ".txt", ".zip")
-# Name endings of numeric columns.
-NUMERIC = tuple(f": {column}" for column in COLUMNS)
+# Name endings of columns of answers, and of numeric columns.
+TEXTUAL = ": answer"
+NUMERIC = tuple(f": {column}" for column in COLUMNS if f": {column}" != TEXTUAL)
 # Rows written at once.
 BATCH = 2**14
 
@@ -91,9 +95,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None] | str) -> None:
 
 
 def check_column(column: str, values: Sequence) -> None:
-    """ValueError for unreadable names, and for numeric columns with other values. Confidences may be missing."""
+    """ValueError for unreadable names, and for numeric columns with other values. Confidences may be missing, and of
+    images without an answer distances and answers."""
+    if column.endswith(TEXTUAL):
+        values = [value for value in values if value is not None]
     if column.endswith(NUMERIC):
-        number = int | float | None if column.endswith(": confidence") else int | float
+        number = int | float | None if column.endswith((": confidence", ": distance")) else int | float
         if not all(isinstance(value, number) for value in values):
             raise ValueError(f"{column} has {next(v for v in values if not isinstance(v, number))!r:.40}")
     elif column == "image":
@@ -150,11 +157,21 @@ def coordinates_of(
     for aspect in followed.aspects:
         if aspect.name in aspects:
             model = finished.read_model(run, aspect, clip)
-            features = model.assign_with_rows(rows)[1] if applied else model.fitted_rows(rows)
-            if not applied:
+            if applied:
+                features = model.assign_with_rows(rows, answers_in(job.run, model))[1]
+            else:
+                features = model.fitted_rows(rows)
                 finished.check_fitted_rows(model, features, str(run))
             found[aspect.name] = coordinates(features)
     return found
+
+
+def answers_in(run: Path, model: MultiMaP) -> Answers | None:
+    """The answers in the results of a run; None if the model's features need none."""
+    if not FEATURE_KINDS[model.features_].answers:
+        return None
+    (texts,) = read_label_columns(run, (f"{model.aspect.name}{TEXTUAL}",))
+    return Answers([text or "" for text in texts])
 
 
 def write_parquet(file: BinaryIO, table: dict[str, Sequence | np.ndarray], rows: StoredRows, progress: bool) -> None:

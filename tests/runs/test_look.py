@@ -12,6 +12,7 @@ from tests.needed import needed
 
 needed("httpx", reason="needs the extra llm: pip install '.[llm]'")
 
+import multimap_jax as mm  # noqa: E402
 from experiments.evaluation.simulated_model import Noise, SimulatedModel, digests, serving  # noqa: E402
 from multimap_jax.scenes import write_scenes  # noqa: E402
 from tests.chat_server import reply  # noqa: E402
@@ -110,6 +111,41 @@ def test_some_aspects_alone_and_without_words(fruit, model, tmp_path):
     assert (color["features"], species["features"]) == ("span", "answer") and simulated.requests == 40
     assert sorted(group["name"] for group in species["groups"]) == ["apple", "banana", "grape"]
     assert species["answers"]["question"].endswith("Answer in at most three words.") and species["words"] == []
+
+
+def test_a_limit_on_images_may_be_raised_later(fruit, model, tmp_path):
+    simulated, address = model
+    out = tmp_path / "out"
+    for most, requests in ((10, 10), (25, 25), (25, 25), (99, 40)):
+        assert group(fruit, address, out, SPECIES, f"--look_most={most}") == 0 and simulated.requests == requests
+        left = [row for row in labels(out).values() if row["species"] == "(unassigned)"]
+        assert len(left) == 40 - requests
+        listed = json.loads((out / "run.json").read_text())["aspects"][0]["left_out"]
+        assert len(listed) == len(left) and all(f"only {most} images" in item["reason"] for item in listed)
+
+
+def test_groups_are_exported(fruit, model, tmp_path):
+    simulated, address = model
+    simulated.noise = Noise(refused=0.1)
+    out, table = tmp_path / "out", tmp_path / "table.parquet"
+    assert group(fruit, address, out, SPECIES) == 0
+    assert multimap("export", f"--run={out}", "--aspect=species", f"--to={tmp_path / 'folders'}", "--noprogress") == 0
+    groups = {path.parent.name for path in (tmp_path / "folders").rglob("*.png")}
+    assert {"apple", "banana", "grape"} <= groups
+    assert multimap("export", f"--run={out}", f"--to={table}", "--noprogress") == 0
+    written = pq.read_table(table).to_pydict()
+    assert written["species"] == pq.read_table(out / "labels.parquet").to_pydict()["species"]
+    assert [distance is None for distance in written["species: distance"]] == [
+        name == "(unassigned)" for name in written["species"]
+    ]
+    more = ["apply", f"--run={out}", f"--images={fruit[1]}", f"--out={tmp_path / 'more'}", f"--look={address}"]
+    assert multimap(*more, "--look_model=simulated", "--noprogress") == 0
+    asked = simulated.requests
+    to = tmp_path / "new.parquet"
+    assert multimap("export", f"--run={tmp_path / 'more'}", f"--to={to}", "--noprogress") == 0
+    assert pq.read_table(to).num_rows == 12 and simulated.requests == asked
+    sizes = {group.name: group.size for group in mm.open_run(out).groups("species", 3)}
+    assert sizes == {name: written["species"].count(name) for name in sizes}
 
 
 def test_new_images_are_asked_about_where_the_address_is_typed_again(fruit, model, tmp_path, capsys):
