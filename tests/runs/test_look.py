@@ -53,6 +53,7 @@ def labels(out):
     return {row["image"]: row for row in csv.DictReader((out / "labels.csv").read_text().splitlines())}
 
 
+@pytest.mark.slow
 def test_answers_give_groups_and_are_asked_once(fruit, model, tmp_path, capsys):
     simulated, address = model
     out, truth = tmp_path / "out", f"--labels={fruit[0] / 'labels.csv'}"
@@ -80,6 +81,7 @@ def test_answers_give_groups_and_are_asked_once(fruit, model, tmp_path, capsys):
     assert group(fruit, address, out, SPECIES, "--look_size=256") == 0 and simulated.requests == 80  # other pictures
 
 
+@pytest.mark.slow
 def test_images_without_an_answer_are_in_no_group(fruit, model, tmp_path, capsys):
     simulated, address = model
     simulated.noise = Noise(refused=0.2)
@@ -113,6 +115,7 @@ def test_some_aspects_alone_and_without_words(fruit, model, tmp_path):
     assert species["answers"]["question"].endswith("Answer in at most three words.") and species["words"] == []
 
 
+@pytest.mark.slow
 def test_a_limit_on_images_may_be_raised_later(fruit, model, tmp_path):
     simulated, address = model
     out = tmp_path / "out"
@@ -124,6 +127,7 @@ def test_a_limit_on_images_may_be_raised_later(fruit, model, tmp_path):
         assert len(listed) == len(left) and all(f"only {most} images" in item["reason"] for item in listed)
 
 
+@pytest.mark.slow
 def test_groups_are_exported(fruit, model, tmp_path):
     simulated, address = model
     simulated.noise = Noise(refused=0.1)
@@ -148,6 +152,7 @@ def test_groups_are_exported(fruit, model, tmp_path):
     assert sizes == {name: written["species"].count(name) for name in sizes}
 
 
+@pytest.mark.slow
 def test_new_images_are_asked_about_where_the_address_is_typed_again(fruit, model, tmp_path, capsys):
     simulated, address = model
     out, more = tmp_path / "out", tmp_path / "more"
@@ -184,6 +189,7 @@ def test_edits_keep_the_answers(fruit, model, tmp_path):
     assert multimap("edit", *flags) == 0
 
 
+@pytest.mark.slow
 def test_a_killed_run_asks_only_about_the_rest(fruit, tmp_path, begin):
     simulated = SimulatedModel(fruit[2])
     say = simulated.say
@@ -234,6 +240,7 @@ def test_failures_of_single_images_are_asked_about_again(fruit, tmp_path):
         assert json.loads((out / "run.json").read_text())["aspects"][0]["left_out"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column, value", [(None, None), ("again", [3] * 40), ("answer", ["x" * 201] * 40)])
 def test_damaged_answers_are_asked_about_again(fruit, model, tmp_path, capsys, column, value):
     simulated, address = model
@@ -295,6 +302,7 @@ def test_other_features_send_nothing(fruit, model, tmp_path, capsys):
     assert simulated.requests == 0 and "nothing is sent" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_file_names_no_host(fruit, model, tmp_path, capsys):
     simulated, address = model
     out, again = tmp_path / "out", f"--out={tmp_path / 'again'}"
