@@ -85,29 +85,37 @@ def run_child(command: Sequence[str]) -> int:
     alive, parent_end = os.pipe()
     stderr, child_stderr = os.pipe()
     terminal = os.dup(2)
-    child = subprocess.Popen(
-        command,
-        env=os.environ | {CHILD: f"{alive},{terminal}"},
-        stderr=child_stderr,
-        pass_fds=[alive, terminal],
-        process_group=0,
-    )
-    for descriptor in (alive, child_stderr):
-        os.close(descriptor)
-    listener = threading.Thread(target=_copy_lines, args=(stderr, terminal), daemon=True)
-    listener.start()
+    child: subprocess.Popen | None = None
+    early: list[int] = []  # signals before the child is there
 
     def pass_on(number: int, _: object) -> None:
+        if child is None:
+            early.append(number)
+            return
         child.send_signal(number)
         timer = threading.Timer(PATIENCE_SECONDS, child.kill)
         timer.daemon = True
         timer.start()
 
+    listener = threading.Thread(target=_copy_lines, args=(stderr, terminal), daemon=True)
     try:
         with _handled_by(pass_on, ending_signals()):
+            child = subprocess.Popen(
+                command,
+                env=os.environ | {CHILD: f"{alive},{terminal}"},
+                stderr=child_stderr,
+                pass_fds=[alive, terminal],
+                process_group=0,
+            )
+            listener.start()
+            for descriptor in (alive, child_stderr):
+                os.close(descriptor)
+            for number in early:
+                pass_on(number, None)
             return child.wait()
     finally:
-        listener.join(PATIENCE_SECONDS)
+        if child is not None:
+            listener.join(PATIENCE_SECONDS)
         for descriptor in (parent_end, terminal):
             os.close(descriptor)
 

@@ -371,6 +371,23 @@ def test_a_closed_terminal_ends_a_command_as_sigterm_does(ignored, status):
         signal.signal(signal.SIGHUP, before)
 
 
+def test_a_signal_while_a_child_begins_reaches_the_child():
+    code = """
+import os, signal, subprocess, sys, time
+from multimap_jax.cli.signals import run_child
+begin = subprocess.Popen
+def begun(*arguments, **more):
+    child = begin(*arguments, **more)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.1)
+    return child
+subprocess.Popen = begun
+print(run_child([sys.executable, "-c", "import time; time.sleep(30)"]))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert (run.returncode, run.stdout) == (0, f"{-signal.SIGTERM}\n"), run.stderr
+
+
 @pytest.mark.skipif(os.name != "posix", reason="hangups are POSIX's")
 def test_a_closed_terminal_ends_a_child_too():
     child = "import os, time; from multimap_jax.cli.signals import until_stopped; os.kill(os.getppid(), 1); "
