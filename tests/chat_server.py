@@ -5,6 +5,8 @@ import http.server
 import json
 import threading
 
+from multimap_jax.words import chat
+
 
 class Server(http.server.ThreadingHTTPServer):
     """Answers one request after the other as `plan` says, the last answer again and again; keeps what it got."""
@@ -53,8 +55,17 @@ def serving():
         server.server_close()
 
 
-async def no_sleep(seconds):
-    """In place of waiting before another try."""
+@contextlib.contextmanager
+def serving_at_once(monkeypatch):
+    """A running `Server`; the seconds that a client would wait before another try are in `waited`."""
+    with serving() as server:
+        server.waited = []
+
+        async def wait(seconds):
+            server.waited.append(seconds)
+
+        monkeypatch.setattr(chat, "SLEEP", wait)
+        yield server
 
 
 def reply(content, status=200, **headers):

@@ -15,7 +15,7 @@ needed("httpx", reason="needs the extra llm: pip install '.[llm]'")
 import multimap_jax as mm  # noqa: E402
 from experiments.evaluation.simulated_model import Noise, SimulatedModel, digests, serving  # noqa: E402
 from multimap_jax.scenes import write_scenes  # noqa: E402
-from tests.chat_server import reply  # noqa: E402
+from tests.chat_server import reply, serving_at_once  # noqa: E402
 from tests.chat_server import serving as serving_plan  # noqa: E402
 from tests.command import multimap  # noqa: E402
 from tests.pages import content  # noqa: E402
@@ -212,12 +212,8 @@ def test_a_killed_run_asks_only_about_the_rest(fruit, tmp_path, begin):
 
 
 def test_a_server_that_goes_away_ends_the_run_and_the_answers_are_kept(fruit, tmp_path, capsys, monkeypatch):
-    from multimap_jax.words import chat
-    from tests.chat_server import no_sleep
-
-    monkeypatch.setattr(chat, "SLEEP", no_sleep)
     out = tmp_path / "out"
-    with serving_plan() as server:
+    with serving_at_once(monkeypatch) as server:
         server.plan[:] = [reply("banana")] * 20 + [(503, b"out of memory", {})]
         assert group(fruit, server.address, out, SPECIES) == 2
         error = capsys.readouterr().err

@@ -19,9 +19,9 @@ from tests.needed import needed
 needed("httpx", reason="needs the extra llm: pip install '.[llm]'")
 
 import multimap_jax as mm  # noqa: E402
-from multimap_jax.words import chat, look  # noqa: E402
+from multimap_jax.words import look  # noqa: E402
 from multimap_jax.words.look import Look  # noqa: E402
-from tests.chat_server import drip, reply, serving, silent  # noqa: E402
+from tests.chat_server import drip, reply, serving_at_once, silent  # noqa: E402
 
 KEY = "sk-Very-Secret-0123456789"
 SUIT = mm.Aspect("suit", "card")
@@ -30,13 +30,7 @@ SUIT = mm.Aspect("suit", "card")
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.delenv("MULTIMAP_LOOK_KEY", raising=False)
-    with serving() as server:
-        server.waited = []
-
-        async def wait(seconds):
-            server.waited.append(seconds)
-
-        monkeypatch.setattr(chat, "SLEEP", wait)
+    with serving_at_once(monkeypatch) as server:
         yield server
 
 
