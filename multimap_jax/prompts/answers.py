@@ -8,7 +8,7 @@ import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -124,19 +124,16 @@ def singular(word: str) -> str:
     return word[:-2] if word.endswith(("sses", "shes", "ches", "xes", "zes")) else word[:-1]
 
 
-def words_in(key: tuple[str, ...], words: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def words_in(key: tuple[str, ...], words: Container[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Which words, as keys, an answer holds: without those inside of a longer one ("red" of "dark red"), and without
     those that it denies ("not red")."""
+    parts = ((begin, end) for begin in range(len(key)) for end in range(begin + 1, len(key) + 1))
     spans = [
-        (begin, begin + len(word), word)
-        for word in words
-        for begin in range(len(key) - len(word) + 1)
-        if word and key[begin : begin + len(word)] == word and not NEGATIONS & {*key[max(0, begin - 1) : begin]}
+        (begin, end) for begin, end in parts if key[begin:end] in words and not NEGATIONS & {*key[begin - 1 : begin]}
     ]
-    return list(
-        dict.fromkeys(
-            word
-            for begin, end, word in spans
-            if not any(b <= begin and end <= e and e - b > end - begin for b, e, _ in spans)
-        )
-    )
+    whole = [
+        (begin, end)
+        for begin, end in spans
+        if not any(b <= begin and end <= e and e - b > end - begin for b, e in spans)
+    ]
+    return list(dict.fromkeys(key[begin:end] for begin, end in whole))
