@@ -438,7 +438,7 @@ def test_the_same_aspect_twice_is_refused(hostile, fruit, tmp_path, capsys):
 COLUMNS = {
     "color": [1, None, "=1+1\x1b[2J", "a\u202eb", ["x"], 2.5],
     "color: confidence": ["=1+1", "@SUM(1)|x\x1b[31m"],
-    "color: distance": ["=1+1", None],
+    "color: distance": ["=1+1", ["x"]],
     "image": [1, None, "a\nb.png", "\x1b[2J.png"],
 }
 
