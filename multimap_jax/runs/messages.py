@@ -227,7 +227,7 @@ def answers_text(result: AspectResult) -> str:
         reason = printable(result.answers.reasons[int(missing[0])])[:SHOWN_REASON]
         are = "is" if len(missing) == 1 else "are"
         text += f" {len(missing):,} of {count(images, 'image')} {are} in no group, for example: {reason.rstrip('.')}."
-    return text
+    return f"{text} Confidences say how clear an answer is, not whether it is right."
 
 
 def words_text(result: AspectResult) -> str:

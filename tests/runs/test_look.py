@@ -61,6 +61,7 @@ def test_answers_give_groups_and_are_asked_once(fruit, model, tmp_path, capsys):
     said = capsys.readouterr().out
     assert f"sending 40 images (at most 512 pixels, without names and metadata) to {address}" in said
     assert "Grouped by the answers of the model simulated to: What is the species of this fruit?" in said
+    assert "how clear an answer is, not whether it is right" in said
     assert json.loads((out / "metrics.json").read_text())["species"]["nmi"] > 0.999 and simulated.requests == 40
     run = json.loads((out / "run.json").read_text())
     (aspect,) = run["aspects"]
