@@ -9,23 +9,20 @@ The key depends on all that an answer depends on besides the image: question, ho
 
 from __future__ import annotations
 
-import hashlib
-import json
+import collections
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from multimap_jax.arrays.sampling import sample_indices
 from multimap_jax.errors import InputError
 from multimap_jax.images.thumbnails import pick
 from multimap_jax.prompts.answers import LONGEST_ANSWER, Answers
 from multimap_jax.prompts.aspect import Aspect
-from multimap_jax.runs.cache import ShardCache
+from multimap_jax.runs.cache import ShardCache, keyed_folder
 from multimap_jax.runs.distributed.process_group import ProcessGroup
 from multimap_jax.runs.run_embeddings import RunEmbeddings
-from multimap_jax.runtime.progress import open_bar
 from multimap_jax.sources.plan import REPAIR, Image, check_texts
 from multimap_jax.sources.source import Source
-from multimap_jax.storage.encoding import as_table, slug
+from multimap_jax.storage.encoding import as_table
 from multimap_jax.storage.output import write
 from multimap_jax.storage.reading import explained, read_table
 from multimap_jax.words.look import Answer, Look, ask_images, together, unasked
@@ -39,9 +36,7 @@ class AnswerCache(ShardCache):
 
     @classmethod
     def of(cls, out: Path, aspect: Aspect, asked: Look) -> AnswerCache:
-        key = {"aspect": aspect.name, **asked.origin(aspect)}
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        return cls(out, f"answers/{slug(aspect.name)}-{digest}")
+        return cls(out, keyed_folder("answers", aspect.name, {"aspect": aspect.name, **asked.origin(aspect)}))
 
     def file(self, shard: int) -> str:
         return f"{self.name}/answers_{shard:06}.parquet"
@@ -82,7 +77,7 @@ class AnswerCache(ShardCache):
         missing = set(mine).difference(self.done())
         wanted = sorted((shard, image) for image, shard in shards.items() if shard in missing)
         waiting: dict[int, dict[Image, Answer]] = {}
-        sizes = {shard: sum(other == shard for other, _ in wanted) for shard in missing}
+        sizes = collections.Counter(shard for shard, _ in wanted)
 
         def done(i: int, answer: Answer) -> None:
             shard, image = wanted[i]
@@ -124,8 +119,7 @@ def look_at(
     """
     cache, names = AnswerCache.of(out, aspect, asked), embedded.names
     images = list(zip(names, embedded.versions()))
-    chosen = sample_indices(names, 0, len(names) if asked.most is None else asked.most)
-    requested = images if chosen is None else [images[i] for i in chosen.tolist()]
+    requested = [images[i] for i in asked.chosen(names)]
 
     def plan() -> dict:
         return {"shards": list(cache.plan_shards(requested, lambda: SHARD_IMAGES).values())}
@@ -135,13 +129,7 @@ def look_at(
     own = process_group.processes.share(numbers)
 
     def ask(wanted: Sequence[str], done: Callable[[int, Answer], None]) -> None:
-        with open_bar(len(wanted), f"asking about {aspect.name}", "image", shown=progress) as bar:
-
-            def keep(i: int, answer: Answer) -> None:
-                done(i, answer)
-                bar.update(1)
-
-            ask_images(pick(source.images, wanted), aspect, asked, keep, say)
+        ask_images(pick(source.images, wanted), aspect, asked, done, say, progress)
 
     try:
         cache.compute(shards, own, ask)

@@ -100,6 +100,12 @@ class ShardCache:
         return self.plan.extend(images, size(), held)
 
 
+def keyed_folder(kind: str, aspect: str, key: dict) -> str:
+    """The name of the cache of one aspect. key: everything that its results depend on besides the images."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return f"{kind}/{slug(aspect)}-{digest}"
+
+
 class EmbeddingCache(ShardCache):
     """The embeddings in the folder `out`. width: of embeddings."""
 
@@ -244,8 +250,7 @@ class ProxyCache(ShardCache):
     @classmethod
     def of(cls, out: Path, aspect: str, key: dict, widths: tuple[int, int]) -> ProxyCache:
         """The proxies of one aspect in `out`. key: everything that they depend on besides the images."""
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        return cls(out, f"proxies/{slug(aspect)}-{digest}", widths)
+        return cls(out, keyed_folder("proxies", aspect, key), widths)
 
     def cut(self, images: Sequence[Image], key: dict, size: Callable[[], int]) -> dict[Image, int]:
         """The shards of the images. size: gives the images of a shard; called only if none was planned before."""

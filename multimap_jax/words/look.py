@@ -66,6 +66,11 @@ class Look:
         endpoint = Endpoint.from_environment(url, model, "look", seconds=SECONDS, tries=TRIES, slow_tries=1)
         return cls(endpoint, **settings)  # type: ignore[arg-type]
 
+    def chosen(self, names: Sequence) -> Sequence[int]:
+        """The indices of the images to ask about: with `most`, those whose names have the lowest hashes."""
+        drawn = None if self.most is None else sample_indices(names, 0, self.most)
+        return range(len(names)) if drawn is None else drawn.tolist()
+
     def origin(self, aspect: Aspect) -> dict[str, str | int]:
         """What an answer depends on besides the image."""
         base, model = self.endpoint.base, self.endpoint.model
@@ -110,16 +115,12 @@ def look(
     """
     check_aspect(aspect)
     asked, pictures = Look.at(url, model, size=size, requests=requests, most=most), as_list(images)
-    chosen = sample_indices(range(len(pictures)), 0, len(pictures) if most is None else most)
-    indices = list(range(len(pictures))) if chosen is None else chosen.tolist()
-    found: dict[int, Answer] = {}
-    with open_bar(len(indices), f"asking about {aspect.name}", "image", shown=progress) as bar:
+    indices, found = asked.chosen(range(len(pictures))), dict[int, Answer]()
 
-        def keep(i: int, answer: Answer) -> None:
-            found[indices[i]] = answer
-            bar.update(1)
+    def keep(i: int, answer: Answer) -> None:
+        found[indices[i]] = answer
 
-        ask_images([pictures[i] for i in indices], aspect, asked, keep, say)
+    ask_images([pictures[i] for i in indices], aspect, asked, keep, say, progress)
     return together([found.get(i, unasked(asked)) for i in range(len(pictures))], aspect, asked)
 
 
@@ -169,8 +170,10 @@ def ask_images(
     asked: Look,
     keep: Callable[[int, Answer], None],
     say: Callable[[str], None] = print,
+    progress: bool = False,
 ) -> None:
-    """Asks about images. keep: gets the index of each and its answer as soon as it is there.
+    """Asks about images. keep: gets the index of each and its answer as soon as it is there. progress: whether to show
+    a bar.
 
     Raises InputError or InputOSError where the server cannot be used, or is gone: after GONE_AFTER images in a row
     without an answer.
@@ -180,7 +183,13 @@ def ask_images(
             raise InputError(f"expected an aspect and a subject as plain text, found {ascii(text)[:80]}: change it")
     if images:
         say(sending_text(len(images), aspect, asked))
-        chat.run(_ask_all(images, question(aspect), asked, keep, say))
+        with open_bar(len(images), f"asking about {aspect.name}", "image", shown=progress) as bar:
+
+            def advance(i: int, answer: Answer) -> None:
+                keep(i, answer)
+                bar.update(1)
+
+            chat.run(_ask_all(images, question(aspect), asked, advance, say))
 
 
 async def _ask_all(
