@@ -210,7 +210,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         projection: np.ndarray | None = None
         begin: np.ndarray | None = None
         self.answers_ = answers if feature.answers else None
-        matched = self._matched(self.answers_, clusters)
+        matched = self._matched(self.answers_)
         material = Material(clip, config, embeddings, proxies, projection, matched)
         known = None if feature.fit else feature.rows(material)
         sample, sample_names = sample_rows(
@@ -252,16 +252,16 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         """The requested kind of features; answers are used unless another kind was asked for."""
         return ANSWER if self.features is None and answers is not None else self.features
 
-    def _matched(self, answers: Answers | None, clusters: int | None) -> MatchedAnswers | None:
-        """Answers as rows, compared with those of `fit`; None without answers. clusters: their number, if it is known.
-        The last ones are kept, because matching may take a while."""
+    def _matched(self, answers: Answers | None) -> MatchedAnswers | None:
+        """Answers as rows, compared with those of `fit`; None without answers. The last ones are kept, because matching
+        may take a while."""
         if answers is None:
             return None
         last, known = vars(self).get("_last_matched", (None, None))
         if last is answers:
             return known
         words, fitted = len(self.aspect.words), self.answers_ and self.answers_.texts
-        unfit = words > 1 and (clusters or 0) > words
+        unfit = words > 1 and (self._clusters() or 0) > words
         matched = match_answers(self._clip(), self.aspect, answers, unfit, fitted or ())
         if not len(matched.answered):
             why = next(iter(matched.reasons.values()), "there are no images")
@@ -328,7 +328,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             )
         embeddings = self._embeddings(X)
         check_answers(answers, len(embeddings), self.features_)
-        matched = self._matched(answers, self.n_clusters_) if feature.answers else None
+        matched = self._matched(answers) if feature.answers else None
         if feature.proxies:
             config = dataclasses.replace(config, block_size=self.block_size_)
             proxies = self._fit_proxies(embeddings, config, self.seed_)
@@ -351,7 +351,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         if hasattr(self, "proxies_"):
             proxies = {"block_size": int(self.block_size_), "image_steps": int(self.image_steps_)}
             proxies |= {"final_loss": float(self.loss_.mean())}
-        matched = self._matched(answers, self.n_clusters_)
+        matched = self._matched(answers)
         if answers is not None and matched is not None:
             answers = dataclasses.replace(answers, reasons=matched.reasons)
         if self.cluster_names_ == [NO_SPLIT]:  # with one group, confidence means nothing
@@ -380,7 +380,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
         proxies = None
         if FEATURE_KINDS[self.features_].proxies:
             proxies = ProxyFit(**{field: getattr(self, attribute) for attribute, field in OF_PROXIES.items()})
-        matched = self._matched(self.answers_, self.n_clusters_)
+        matched = self._matched(self.answers_)
         material = Material(self._clip(), self._config(), embeddings, proxies, self.projection_, matched)
         return FEATURE_KINDS[self.features_].rows(material)
 

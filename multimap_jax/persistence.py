@@ -171,11 +171,8 @@ def packed_answers(answers: Answers) -> tuple[AnswersContent, np.ndarray]:
 
 def unpacked_answers(content: AnswersContent, index: np.ndarray) -> Answers:
     """The inverse of `packed_answers`. ValueError for an index out of range."""
-    if (
-        index.dtype.kind != "i"
-        or not (-len(content.reasons) <= index.min(initial=0))
-        or not (index.max(initial=-1) < len(content.texts))
-    ):
+    low, high = index.min(initial=0), index.max(initial=-1)
+    if index.dtype.kind != "i" or low < -len(content.reasons) or high >= len(content.texts):
         raise ValueError(f"{ANSWER_INDEX} leads to answers that are not there")
     texts = [content.texts[i] if i >= 0 else "" for i in index.tolist()]
     reasons = {i: content.reasons[~at] for i, at in enumerate(index.tolist()) if at < 0}

@@ -177,31 +177,30 @@ async def ask(
     """
     import httpx
 
+    failure: Unreachable | TooSlow
     for turn in range(endpoint.tries):
         wait = 2.0 ** min(turn, 5)
         try:
             status, headers, reply = await _post(client, endpoint, messages)
-            answer = f"{endpoint} answered {status} ({endpoint.shown(reply) or 'without a reason'})"
-            if status not in RETRIED:
-                break
-            asked = seconds_to_wait(headers.get("retry-after", ""))
-            failure: Unreachable | TooSlow = Unreachable(f"{answer}: try again later")
-            if asked > LONGEST_WAIT:
-                raise Unreachable(f"{answer}, and asks to wait {asked:,.0f} s: try again then")
-            wait = max(wait, asked)
         except TimeoutError:
             failure = TooSlow(f"{endpoint} did not answer within {endpoint.seconds:g} s: try again later")
             if turn + 1 >= endpoint.slow_tries:
                 raise failure from None
         except (httpx.TransportError, OSError) as error:
-            if isinstance(error, InputError):
-                raise
             reason = endpoint.shown(str(error)) or type(error).__name__
             if "CERTIFICATE_VERIFY_FAILED" in reason:
                 raise InputError(f"{endpoint.url} has no certificate that this machine trusts ({reason})") from None
             failure = Unreachable(f"cannot reach {endpoint.url} ({reason}): check the address and the network")
         except (httpx.InvalidURL, ValueError, ImportError) as error:
             raise unsendable(endpoint, error) from None
+        else:
+            answer = f"{endpoint} answered {status} ({endpoint.shown(reply) or 'without a reason'})"
+            if status not in RETRIED:
+                break
+            asked = seconds_to_wait(headers.get("retry-after", ""))
+            if asked > LONGEST_WAIT:
+                raise Unreachable(f"{answer}, and asks to wait {asked:,.0f} s: try again then")
+            failure, wait = Unreachable(f"{answer}: try again later"), max(wait, asked)
         if turn + 1 == endpoint.tries:
             raise failure
         say(f"{failure}; trying again in {wait:g} s")
