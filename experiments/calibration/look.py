@@ -11,7 +11,6 @@ group count as one more group, so that refusing does not pay. About 5 minutes on
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 import multimap_jax as mm
 from experiments.benchmarks.measuring import print_result
+from experiments.evaluation.datasets import read_table
 from experiments.evaluation.simulated_model import Noise, SimulatedModel, digests, serving
 from multimap_jax.arrays.rows import unit_rows
 from multimap_jax.clustering.kmeans import cluster
@@ -47,13 +47,6 @@ def define_flags() -> None:
     flags.DEFINE_string("look", None, "address of a real model that sees images")
     flags.DEFINE_string("look_model", None, "name of that model")
     flags.DEFINE_string("out", None, "file for the JSON line, besides printing it")
-
-
-def read(folder: Path) -> tuple[list[Path], dict[str, list[str]]]:
-    """The images of a set, and aspect -> label of each."""
-    with (folder / "labels.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return [folder / "images" / row["image"] for row in rows], {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def score(labels: Sequence, groups: np.ndarray) -> float:
@@ -98,9 +91,10 @@ def quiet(_: str) -> None:
 
 
 def rows_of(clip: mm.Clip, folder: Path, subject: str, names: Sequence[str]) -> list[dict]:
-    images, labels = read(folder)
+    images, table = read_table(folder)
+    labels = {name: [row[name] for row in table] for name in names}
     rows, found = clip.embed_images(images), []
-    known = digests(images, {name: labels[name] for name in names})
+    known = digests(images, labels)
     for name in names:
         aspect = mm.Aspect(name, subject, sorted(set(labels[name])))
         common = {"set": folder.name, "aspect": name, "images": len(images), **beside(clip, rows, aspect, labels[name])}

@@ -253,24 +253,28 @@ def word_sources(values: FlagValues) -> WordSources:
     from multimap_jax.words.chat import Endpoint
     from multimap_jax.words.word_sources import WordSources
 
-    model: list[Any] = [values[name].value for name in ("llm", "llm_model") if name in values]
-    if any(model) and not all(model):
-        raise InputError("--llm and --llm_model must be given together")
-    endpoint = Endpoint.from_environment(*model) if any(model) else None
+    model = address_and_model(values, "llm") if "llm" in values else []
+    endpoint = Endpoint.from_environment(*model) if model else None
     files = tuple(None if name == "builtin" else parse_path(name) for name in values.vocabulary)
     cache = parse_path(values.out) / "words" if endpoint else None
     return WordSources(files, paths_of(values, optional=("wordnet",))["wordnet"], endpoint, cache)
 
 
+def address_and_model(values: FlagValues, name: str) -> list[str]:
+    """The address and the name of a model; [] if neither is given. InputError if one is missing."""
+    given: list[Any] = [values[flag].value for flag in (name, f"{name}_model")]
+    if any(given) and not all(given):
+        raise InputError(f"--{name} and --{name}_model must be given together")
+    return given if all(given) else []
+
+
 def look_of(values: FlagValues) -> Look | None:
     """The values of LOOK; None if no model is to be asked."""
-    given: list[Any] = [values[name].value for name in ("look", "look_model")]
-    if not any(given):
+    given = address_and_model(values, "look")
+    if not given:
         if typed := [name for name in ("look_size", "look_most", "look_requests") if values[name].present]:
             raise InputError(f"--{typed[0]} needs --look: give the address of a model")
         return None
-    if not all(given):
-        raise InputError("--look and --look_model must be given together")
 
     from multimap_jax.words.look import Look
 
