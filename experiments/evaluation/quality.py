@@ -82,7 +82,7 @@ class Cell:
 
     @property
     def interval(self) -> tuple[float, float]:
-        return compare.interval(self.resampled)
+        return compare.interval(self.nmi, self.resampled)
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -263,7 +263,8 @@ def verdict(rows: dict, protocol: str, names: Sequence[str], against: dict, plac
 def mean_and_interval(cells: Sequence[Cell]) -> tuple[float, float, float]:
     """Mean NMI of cells and its 95% interval."""
     resampled = np.mean([cell.resampled for cell in cells], axis=0)
-    return float(np.mean([cell.nmi for cell in cells])), *compare.interval(resampled)
+    mean = float(np.mean([cell.nmi for cell in cells]))
+    return mean, *compare.interval(mean, resampled)
 
 
 def write(out: Path, encoder: str, source: str, images: dict[str, int], cells: Sequence[Cell]) -> None:

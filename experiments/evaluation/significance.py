@@ -1,7 +1,9 @@
 """Are two methods different in a cell? A paired bootstrap over images, and Holm's correction over cells.
 
 Of the images of a set RESAMPLES samples are drawn, the same ones for every method, so that differences are paired. The
-spread of a difference over the samples is its standard error, with which it is compared.
+spread of a difference over the samples is its standard error, with which it is compared. The mean over the samples is
+no estimate: drawn with replacement, they hold fewer different images, and the fewer images there are for many groups,
+the higher is NMI.
 """
 
 from __future__ import annotations
@@ -39,9 +41,9 @@ def resampled_nmi(truth: np.ndarray, labels: np.ndarray, weights: np.ndarray) ->
     return np.where(mean > 1e-12, np.clip(shared / np.where(mean > 1e-12, mean, 1), 0, 1), 1.0)
 
 
-def interval(resampled: np.ndarray) -> tuple[float, float]:
-    """95% interval."""
-    low, high = np.quantile(resampled, (0.025, 0.975))
+def interval(found: float, resampled: np.ndarray) -> tuple[float, float]:
+    """95% interval of what was found: as far from it as the quantiles of the resamples are from their mean."""
+    low, high = found + np.quantile(resampled, (0.025, 0.975)) - np.mean(resampled)
     return float(low), float(high)
 
 

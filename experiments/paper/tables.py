@@ -244,7 +244,7 @@ def write_csv(path: Path, cells: Sequence[Cell], paper: dict) -> None:
             theirs = paper.get((datasets.find(cell.dataset).title, cell.aspect, cell.method), ("", ""))
             ours = [""] * 5
             if len(cell.resampled):
-                figures = [cell.nmi, *compare.interval(cell.resampled), cell.ri]
+                figures = [cell.nmi, *compare.interval(cell.nmi, cell.resampled), cell.ri]
                 ours = [cell.images, *(f"{value:.6f}" for value in figures)]
             writer.writerow([cell.dataset, cell.aspect, cell.method, *ours, *theirs])
 

@@ -27,8 +27,16 @@ def test_resamples_are_the_same_for_every_method():
     first, again, other = (compare.resample(truth, [labels], seed) for seed in (0, 0, 1))
     assert first == again != other and len(first) == compare.RESAMPLES
     assert compare.resample(truth, [labels, truth], 0) == pytest.approx((np.array(first) + 1) / 2, abs=1e-4)
-    low, high = compare.interval(np.array(first))
-    assert low < normalized_mutual_info_score(truth, labels) < high
+
+
+def test_an_interval_is_around_what_was_found():
+    random = np.random.default_rng(0)
+    truth, labels = random.integers(0, 13, (2, 260))  # NMI of many groups and few images is higher in all resamples
+    found = normalized_mutual_info_score(truth, labels)
+    resampled = np.array(compare.resample(truth, [labels], 0))
+    low, high = compare.interval(found, resampled)
+    assert low < found < high and np.quantile(resampled, 0.025) > found
+    assert high - low == pytest.approx(np.diff(np.quantile(resampled, (0.025, 0.975)))[0])
 
 
 def test_a_difference_is_held_against_its_spread():
