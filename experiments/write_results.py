@@ -57,6 +57,7 @@ def pages(folder: Path) -> dict[Path, str]:
     measured |= {"benchmark_loading*.json": loading_table, "image_precision.json": precision_table}
     measured |= {"look*.json": look_table, "decoding.json": decoding_table, "benchmark_stages*.json": stages_table}
     measured |= {"sight*.json": sight_table, "group_names*.json": names_table}
+    measured |= {"compiler_flags*.json": compiler_flags_table}
     found = {
         path.with_suffix(".md"): write(json.loads(path.read_text()))
         for name, write in measured.items()
@@ -349,6 +350,23 @@ def image_table(found: dict) -> str:
     ]
     head = ["", "images a second", "memory, MB"]
     return f"## Embedding images, decoding included: {found['clip']}\n\n{lines(head, rows)}\n{source(found)}"
+
+
+def compiler_flags_table(found: dict) -> str:
+    """What `compiler_flags` measured."""
+    rows = []
+    for row in found["rows"]:
+        flags = f"`{row['flags']}`" if row["flags"] else ""
+        if "error" in row:
+            rows.append([row["what"], flags, "not run", "", ""])
+            continue
+        low, high = row["spread"]
+        time = f"{row['ms_per_image_step']:.3f} ({low:.3f} to {high:.3f})"
+        rows.append([row["what"], flags, time, f"{row['compile_s']:.1f}", "yes" if row["same_bits"] else "no"])
+    return (
+        f"## XLA's flags: one step of one image, text tower of {found['tower']}, float32\n\n"
+        f"{lines(['', 'XLA_FLAGS', 'ms an image-step', 'compilation, s', 'same bits'], rows)}\n{source(found)}"
+    )
 
 
 def families_table(found: dict) -> str:

@@ -72,8 +72,9 @@ def our_row(precision: str, config: TextConfig, images: int, steps: int, repeats
 def compiled_steps(
     precision: str, config: TextConfig, images: int, recipe: ProxyConfig
 ) -> tuple[Callable, object, float]:
-    """(run(steps): moves the proxies of `images` images, over all devices, so often and waits, at most CHUNK times; the
-    compiled chunk; seconds of its compilation). Weights and images are random."""
+    """(run(steps): moves the proxies of `images` images, over all devices, so often and waits, at most CHUNK times, and
+    returns them with the optimiser's state; the compiled chunk; seconds of its compilation). Weights and images are
+    random."""
     import jax
 
     from multimap_jax.encoders.clip.slot import compiled_slot_encoder, unit
@@ -104,9 +105,10 @@ def compiled_steps(
         chunk = compiled_chunk.lower(mesh, common, 0, 1, carry, targets).compile()
         compile_s = time.perf_counter() - begin
 
-    def run(steps: int) -> None:
+    def run(steps: int):
         nonlocal carry
         carry, _ = jax.block_until_ready(chunk(common, 0, steps, carry, targets))
+        return carry
 
     return run, chunk, compile_s
 
