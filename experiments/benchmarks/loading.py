@@ -4,10 +4,11 @@
 
 Prints one JSON line. Writes a CLIP of the size of ViT-H/14 with random weights in float16 to a temporary folder
 (1.87 GB), reads the file once so that the system keeps it in memory, then measures, each in a process of its own:
-reading the file, into memory that is used again; loading it; loading it with an image tower in bf16. Memory is the
-peak of the process above what it had after its imports, with the pages of the file that it has mapped. Before it is
-measured, a process writes as much memory and gives it back, because a virtual machine gets memory only when it is
-first used, which takes longer than everything else. About two minutes on two CPU cores; Linux alone.
+reading the file into memory of its own (`read`) and into a little memory that is used again (`read_through`); loading
+it; loading it with an image tower in bf16. Memory is the peak of the process above what it had after its imports, with
+the pages of the file that it has mapped. Before it is measured, a process writes as much memory and gives it back,
+because a virtual machine gets memory only when it is first used, which takes longer than everything else. About two
+minutes on two CPU cores; Linux alone.
 """
 
 from __future__ import annotations
@@ -44,16 +45,23 @@ def write(folder: str) -> dict[str, int]:
     return {"file": size, "float32": 2 * size}
 
 
-def read(folder: str, repeats: int) -> list[float]:
-    """Seconds of reading the file into memory that is used again."""
-    memory = bytearray(CHUNK)
+def read(folder: str, repeats: int) -> dict[str, float]:
+    """Median seconds of reading the file as a whole, and through memory that is used again."""
+    path, memory = Path(folder) / "model.safetensors", bytearray(CHUNK)
+    use_memory(folder)
 
-    def run() -> None:
-        with (Path(folder) / "model.safetensors").open("rb", buffering=0) as file:
+    def through() -> None:
+        with path.open("rb", buffering=0) as file:
             while file.readinto(memory):
                 pass
 
-    return measure(run, repeats)
+    runs = {"read": lambda: path.read_bytes(), "read_through": through}
+    return {name: round(statistics.median(measure(run, repeats + 1)[1:]), 3) for name, run in runs.items()}
+
+
+def use_memory(folder: str) -> None:
+    """Has the system give this process as much memory as the towers take, and takes it back."""
+    np.ones(3 * (Path(folder) / "model.safetensors").stat().st_size, np.uint8)
 
 
 def load(folder: str, precision: str) -> dict[str, float]:
@@ -63,7 +71,7 @@ def load(folder: str, precision: str) -> dict[str, float]:
     from multimap_jax.encoders.load import load_clip
 
     load_clip("embedded").embed_texts(["a fruit"])
-    np.ones(3 * (Path(folder) / "model.safetensors").stat().st_size, np.uint8)
+    use_memory(folder)
     before, begin = process_status("VmRSS"), time.perf_counter()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
     clip = load_clip(folder, precision)
@@ -75,8 +83,7 @@ def load(folder: str, precision: str) -> dict[str, float]:
 def main(_) -> None:
     with tempfile.TemporaryDirectory() as folder:
         size, _ = in_process(write, folder)
-        seconds, _ = in_process(read, folder, FLAGS.repeats + 1)
-        result = {"machine": machine(), "bytes": size, "read": round(statistics.median(seconds[1:]), 3)}
+        result = {"machine": machine(), "bytes": size} | in_process(read, folder, FLAGS.repeats)[0]
         for precision in ("float32", "bf16"):
             runs = [in_process(load, folder, precision)[0] for _ in range(FLAGS.repeats)]
             result[precision] = {name: round(statistics.median(run[name] for run in runs), 3) for name in runs[0]}
