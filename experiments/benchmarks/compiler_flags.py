@@ -6,7 +6,7 @@ The step is that of `experiments.benchmarks.proxies` (ViT-B/32, random weights, 
 of its own for each set of flags, in turn, --rounds times. Prints one JSON line; each row has the flags,
 `ms_per_image_step` (median, `spread`: lowest and highest), `compile_s`, and `same_bits`: whether the proxies after as
 many steps are those without flags. A set of flags that this jaxlib does not know has an `error`. Flags that allow XLA
-to break the rules of floating-point numbers (fast math) are not tried. About 6 minutes on two CPU cores.
+to break the rules of floating-point numbers (fast math) are not tried. About 11 minutes on two CPU cores.
 """
 
 from __future__ import annotations
