@@ -153,6 +153,7 @@ class MultiMaP(ClusterMixin, BaseEstimator):
             )
         clusters = self._clusters()
         Settings(**{name: getattr(self, name) for name in CHECKED_SETTINGS})  # checks them
+        check_seed(self.random_state)
         check_words(self.aspect, clip, self.contrast)
         feature = FEATURE_KINDS[kind]
         if feature.proxies or self.keep_proxies or (feature.group_proxies and len(self.aspect.words) < (clusters or 0)):
@@ -514,13 +515,22 @@ def fractional(array: np.ndarray) -> bool:
     return bool(jax.numpy.issubdtype(array.dtype, np.inexact))
 
 
+def check_seed(random_state: object) -> None:
+    """InputError or InputTypeError for anything but a seed, a RandomState or None."""
+    if isinstance(random_state, numbers.Integral):
+        if not 0 <= int(random_state) < 2**32:
+            found = f"the seed is {random_state}, expected a whole number from 0 to {2**32 - 1:,}"
+            raise InputError(found, "random_state")
+    elif random_state is not None and not isinstance(random_state, np.random.RandomState):
+        raise InputTypeError(
+            f"expected a whole number, None or a RandomState, {found_text(random_state)}", "random_state"
+        )
+
+
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:
     """The seed: an integer unchanged; otherwise one is drawn, as in scikit-learn's estimators."""
     if isinstance(random_state, numbers.Integral):
-        seed = int(random_state)
-        if not 0 <= seed < 2**32:
-            raise InputError(f"the seed is {seed}, expected a whole number from 0 to {2**32 - 1:,}", "random_state")
-        return seed
+        return int(random_state)
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 

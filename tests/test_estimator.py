@@ -170,6 +170,8 @@ def test_the_seed_repeats(clip, rows, fitted):
         ({"leftover": 1.0}, "leftover is 1.0, expected a number from 0 to less than 1, such as 0.05 for 5%"),
         ({"leftover": -0.1}, "expected a number from 0 to less than 1"),
         ({"aspect": mm.Aspect("color")}, "give the number of groups"),
+        ({"random_state": -1}, "the seed is -1, expected a whole number from 0 to 4,294,967,295"),
+        ({"random_state": 2**32}, "the seed is 4294967296, expected"),
         ({"contrast": ("color",)}, "the aspect itself"),
         ({"aspect": mm.Aspect("color", words=("red", "green " * 90))}, "a text has .* tokens, the context holds 77"),
     ],
@@ -191,6 +193,7 @@ def test_bad_settings_are_found_before_an_image_is_embedded(clip, fields, messag
         ({"n_clusters": 2.5}, 'expected a whole number, None or "auto", found 2.5'),
         ({"n_clusters": "many"}, "expected a whole number, None or .auto., found 'many'"),
         ({"leftover": "5%"}, "leftover is '5%', expected a number"),
+        ({"random_state": 0.5}, "expected a whole number, None or a RandomState, found 0.5"),
     ],
 )
 def test_settings_of_another_type(clip, rows, fields, message):
