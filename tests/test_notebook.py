@@ -32,6 +32,8 @@ def test_a_model_shows_its_groups(finished):
     model.fit(str(finished[0]))
     text = model._repr_mimebundle_()["text/html"]
     assert text.count("data:image/jpeg") == 15 and "red" in text and "color: 3 groups of 40 images" in text
+    model.fit([path for path in sorted(finished[0].iterdir()) if path.suffix == ".png"])
+    assert model._repr_html_().count("data:image/jpeg") == 15
     model.fit(clip.embed_images(str(finished[0])))
     assert "data:image" not in model._repr_html_() and "green" in model._repr_html_()
 

@@ -71,6 +71,8 @@ def test_an_error_names_the_flag_to_change():
     assert said(MissingError("there is no folder a/b", "images")) == "there is no folder a/b (see --images)"
     assert said(InputError("9 groups asked for", "n_clusters")) == "9 groups asked for (see --clusters)"
     assert said(InputError("random_state is -1", "random_state", "0")) == "random_state is -1 (use --seed=0)"
+    assert said(FileNotFoundError(2, "gone", "a/b")) == "there is no file or folder a/b"
+    assert said(OSError(5, "Input/output error", "a/b")).startswith("cannot read or write a/b (Input/output error):")
     for error in (InputError("another --out", "out"), InputError("no such thing", "edits"), ValueError("who knows")):
         assert said(error) == str(error).partition(" (see")[0]
 

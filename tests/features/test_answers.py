@@ -186,6 +186,14 @@ def test_one_group_is_called_by_its_answer(embedded):
         (lambda content, arrays: arrays.pop("answer_index"), "lacks answer_index"),
         (lambda content, arrays: arrays.update(labels_=arrays["labels_"] - 1), "labels_ are"),
         (lambda content, arrays: content.pop("answers"), "labels_ are"),
+        (
+            lambda content, arrays: (content.pop("answers"), arrays.update(labels_=abs(arrays["labels_"]))),
+            "its features need answers, and it has none",
+        ),
+        (
+            lambda content, arrays: arrays.update(cluster_centers_=arrays["cluster_centers_"][:, :5]),
+            "its centroids have 5 dimensions, its answers 128",
+        ),
         (lambda content, arrays: content["answers"].update(texts=["x" * 201]), "texts"),
         (lambda content, arrays: content["answers"].update(origin=[1]), "origin"),
     ],

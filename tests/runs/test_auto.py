@@ -56,6 +56,7 @@ def test_one_group_is_an_answer(embedded, drawn):
     assert (
         model.n_clusters_ == 1 and model.cluster_names_ == ["no stable split"] and not model.cluster_confidences_.any()
     )
+    assert np.isnan(model.result(model.fitted()).assignment.confidences).all()
 
 
 @pytest.mark.slow
