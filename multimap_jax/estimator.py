@@ -521,10 +521,12 @@ def check_seed(random_state: object) -> None:
         if not 0 <= int(random_state) < 2**32:
             found = f"the seed is {random_state}, expected a whole number from 0 to {2**32 - 1:,}"
             raise InputError(found, "random_state")
-    elif random_state is not None and not isinstance(random_state, np.random.RandomState):
-        raise InputTypeError(
-            f"expected a whole number, None or a RandomState, {found_text(random_state)}", "random_state"
-        )
+        return
+    try:
+        check_random_state(random_state)
+    except ValueError:
+        found = f"expected a whole number, None or a RandomState, {found_text(random_state)}"
+        raise InputTypeError(found, "random_state") from None
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:
