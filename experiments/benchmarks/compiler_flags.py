@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 
 from experiments.benchmarks.measuring import in_process, in_words, measure, print_result
-from experiments.benchmarks.steps import TOWERS, compiled_steps
+from experiments.benchmarks.steps import TOWERS, compiled_steps, image_step_times
 from multimap_jax.proxies.recipes import ProxyConfig
 from multimap_jax.runtime.machine import machine
 
@@ -58,10 +58,12 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "file for the JSON line, besides printing it")
 
 
-def step(tower: str, images: int, steps: int) -> dict:
-    """Seconds of a step of all images, the better of two measurements, and a digest of the proxies."""
+def step(flags_: str, tower: str, images: int, steps: int) -> dict:
+    """Seconds of a step of all images, the better of two measurements, and a digest of the proxies. For a process of
+    its own: XLA reads its flags once, when it is first used."""
     import jax
 
+    os.environ["XLA_FLAGS"] = flags_
     run, _, compile_s = compiled_steps("float32", TOWERS[tower], images, ProxyConfig.paper())
     run(1)
     seconds = min(measure(lambda: run(steps), 2)) / steps
@@ -71,15 +73,10 @@ def step(tower: str, images: int, steps: int) -> dict:
 
 def measured(flags_: str, tower: str, images: int, steps: int) -> dict:
     """`step` in a process with these flags, or an error in words."""
-    kept = os.environ.get("XLA_FLAGS")
-    os.environ["XLA_FLAGS"] = flags_
     try:
-        return in_process(step, tower, images, steps)[0]
+        return in_process(step, flags_, tower, images, steps)[0]
     except Exception as error:  # an unknown flag ends the process
         return {"error": in_words(error)}
-    finally:
-        os.environ.pop("XLA_FLAGS")
-        os.environ.update({"XLA_FLAGS": kept} if kept is not None else {})
 
 
 def row(name: str, runs: list[dict], images: int, digest: str) -> dict:
@@ -87,10 +84,8 @@ def row(name: str, runs: list[dict], images: int, digest: str) -> dict:
     head = {"what": name, "flags": VARIANTS[name]}
     if errors := [run["error"] for run in runs if "error" in run]:
         return head | {"error": errors[0]}
-    each = [1e3 * run["seconds"] / images for run in runs]
     return head | {
-        "ms_per_image_step": round(statistics.median(each), 4),
-        "spread": [round(min(each), 4), round(max(each), 4)],
+        **image_step_times([run["seconds"] / images for run in runs]),
         "compile_s": round(statistics.median(run["compile_s"] for run in runs), 2),
         "same_bits": all(run["digest"] == digest for run in runs),
     }

@@ -29,7 +29,15 @@ import statistics
 from absl import app, flags
 
 from experiments.benchmarks.measuring import check_installed, in_process, in_words, print_result
-from experiments.benchmarks.steps import FULL_LOOPS, TOWERS, our_row, peak_gflops, step_flops, torch_row
+from experiments.benchmarks.steps import (
+    FULL_LOOPS,
+    TOWERS,
+    image_step_times,
+    our_row,
+    peak_gflops,
+    step_flops,
+    torch_row,
+)
 from multimap_jax.runtime.machine import machine
 
 ROWS = [
@@ -69,8 +77,7 @@ def row(what: str, precision: str, tower: str) -> dict:
     each = [second / (images * steps) for second in found["seconds"]]
     flops = step_flops(what, config)
     return head | {
-        "ms_per_image_step": round(1e3 * statistics.median(each), 4),
-        "spread": [round(1e3 * min(each), 4), round(1e3 * max(each), 4)],
+        **image_step_times(each),
         "flops": flops,
         **({"flops_xla": round(found["flops_xla"])} if "flops_xla" in found else {}),
         "gflops": round(1e-9 * flops / statistics.median(each), 1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -50,6 +50,13 @@ def torch_row(what: str, precision: str, config: TextConfig, images: int, steps:
     seconds = measure(run, repeats)
     compile_s = max(0.0, first - statistics.median(seconds) / steps)
     return {"seconds": seconds, "compile_s": compile_s, "peak_memory": torch_loops.peak_memory()}
+
+
+def image_step_times(seconds: Sequence[float]) -> dict:
+    """Milliseconds of one image and step: the median of several measurements, the lowest and the highest."""
+    each = [1e3 * second for second in seconds]
+    spread = [round(min(each), 4), round(max(each), 4)]
+    return {"ms_per_image_step": round(statistics.median(each), 4), "spread": spread}
 
 
 def our_row(precision: str, config: TextConfig, images: int, steps: int, repeats: int) -> dict:
